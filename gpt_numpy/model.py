@@ -1,0 +1,288 @@
+"""GPT: embedding, blocks of attention and MLP, head; backward is the mirror of forward.
+
+    tokens -> embedding -> [ + attention -> + MLP ] x n_layer -> head -> logits -> loss
+
+Source: GPT-2 (Radford et al., "Language Models are Unsupervised Multitask Learners", 2019), with
+the options of nanoGPT. The mathematics is in `reference/`, and which array each argument of a call
+is, in `wiring.py`.
+"""
+
+import importlib
+import math
+from collections.abc import Mapping
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gpt_numpy.arrays import Array, NamedArrays, parameter_shapes
+from gpt_numpy.config import DTYPES, IMPLEMENTATIONS, GPTConfig
+from gpt_numpy.errors import InputError, did_you_mean
+from gpt_numpy.reference.embedding import sinusoidal_positions
+from gpt_numpy.wiring import ATTENTION, HEAD, MLP, Buffers, Kept, Sublayer, match_patterns
+
+INIT_STD = 0.02
+IGNORED = -1
+
+
+class Pass(NamedTuple):
+    """What the backward pass needs to know of the forward pass."""
+
+    tokens: Array
+    targets: Array
+    divisor: int
+    rate: float
+    key: int
+
+
+class GPT:
+    """A GPT with its parameters, its gradients, and the buffers that both passes work in.
+
+    Parameters
+    ----------
+    config : the shape of the model.
+    seed : of the initial parameters.
+    dtype : "float32", "float64", or with ops="reference" also "complex128".
+    ops : the implementation of the layers; "reference" is the readable one.
+    keep : patterns (`"h.*.attn.out"`) of activations to hold on to after the passes, with their
+        gradients; the others share buffers.
+
+    Attributes
+    ----------
+    params, grads : `NamedArrays` with the same names and shapes, one flat buffer each.
+    activations, activation_grads : mappings of the names that `keep` asked for.
+
+    Raises
+    ------
+    InputError : an unknown dtype, implementation or activation name.
+    """
+
+    def __init__(
+        self,
+        config: GPTConfig,
+        *,
+        seed: int = 1337,
+        dtype: str = "float32",
+        ops: str = "reference",
+        keep: tuple[str, ...] = (),
+    ) -> None:
+        self.config = config
+        self.ops_name = ops
+        self.ops = load_ops(ops)
+        self.dtype = _check_dtype(dtype, ops)
+        self._keep = match_patterns(config, keep)
+        shapes = parameter_shapes(config)
+        self.params = NamedArrays(shapes, self.dtype)
+        self.grads = NamedArrays(shapes, self.dtype)
+        self.grads.flat[...] = 0
+        self._micro_grads: NamedArrays | None = None  # of one micro-batch, while they accumulate
+        self._sinusoids = sinusoidal_positions(config.block_size, config.n_embd).astype(self.dtype)
+        self._buffers = Buffers(config, self.dtype, self._keep)
+        self._last: Pass | None = None
+        self.initialise(seed)
+
+    def initialise(self, seed: int) -> None:
+        """Draw new parameters: weights N(0, 0.02^2), layer norms 1, biases 0.
+
+        The two projections that write to the residual stream are smaller by sqrt(2 n_layer), so
+        that its variance does not grow with the number of sublayers that add to it (GPT-2).
+        """
+        rng = np.random.Generator(np.random.PCG64(seed))
+        for name, param in self.params.items():
+            if name.endswith(".bias"):
+                param[...] = 0
+            elif param.ndim == 1:
+                param[...] = 1
+            else:
+                residual = name.endswith(".c_proj.weight")
+                std = INIT_STD / math.sqrt(2 * self.config.n_layer) if residual else INIT_STD
+                for row in param:  # row by row, so that no second copy of a large table exists
+                    row[...] = std * rng.standard_normal(row.shape)
+
+    @property
+    def n_params(self) -> int:
+        """How many parameters there are, all of them."""
+        return self.params.flat.size
+
+    @property
+    def activations(self) -> Mapping[str, Array]:
+        """The activations of the last forward pass that `keep` names."""
+        return Kept(self._keep, self._buffers.acts)
+
+    @property
+    def activation_grads(self) -> Mapping[str, Array]:
+        """The gradients of the loss with respect to them, after the last backward pass."""
+        return Kept(self._keep, self._buffers.dacts)
+
+    def forward(
+        self,
+        tokens: Array,
+        targets: Array,
+        *,
+        dropout_key: int | None = None,
+        divisor: int | None = None,
+    ) -> Any:
+        """The mean loss of predicting `targets` from `tokens`, in nats a token.
+
+        Parameters
+        ----------
+        tokens, targets : integers (B, T), T at most block_size. Targets of -1 are left out.
+        dropout_key : an integer from which all masks of dropout follow; None: no dropout.
+        divisor : what the sum of losses is divided by; the number of targets that count in
+            `targets` by default. With several micro-batches: that of all of them together.
+
+        Raises
+        ------
+        InputError : wrong shape or type, a token or target out of range.
+        """
+        tokens = self._check_tokens("tokens", tokens, lowest=0)
+        targets = self._check_tokens("targets", targets, lowest=IGNORED)
+        if targets.shape != tokens.shape:
+            raise InputError(
+                f"targets has shape {targets.shape}, tokens has {tokens.shape}: "
+                "one target for each token; use -1 where none counts"
+            )
+        if divisor is None:
+            divisor = max(int((targets != IGNORED).sum()), 1)
+        elif divisor < 1:
+            raise InputError(f"divisor={divisor}: must be the number of targets that count, >= 1")
+        self._last = Pass(tokens, targets, divisor, *self._dropout(dropout_key))
+
+        self._blocks_forward(self._last)
+        self.ops.head_loss_forward(**self._reads_writes(HEAD), targets=targets)
+        losses = self._buffers.acts["losses"]
+        return losses.sum(dtype=np.result_type(self.dtype, np.float64)).item() / divisor
+
+    def backward(self, *, accumulate: bool = False) -> None:
+        """Write the gradient of the last forward pass's loss to `grads`, or add it to them.
+
+        Raises
+        ------
+        InputError : there was no `forward` since the last `backward`.
+        """
+        if self._last is None:
+            raise InputError("backward() has no forward(tokens, targets) before it: call that first")
+        last, self._last = self._last, None
+        grads = self._room_for_grads(accumulate)
+
+        self._buffers.dacts["losses"][...] = 1 / last.divisor
+        self.ops.head_loss_backward(**self._reads_writes(HEAD, grads), targets=last.targets)
+        self._blocks_backward(last, grads)
+
+        if accumulate:
+            self.grads.flat += grads.flat
+
+    def _blocks_forward(self, now: Pass) -> None:
+        wpe = self.params.get("wpe.weight", self._sinusoids)
+        out = self._buffers.prepare(*now.tokens.shape).acts["embedding.out"]
+        self.ops.embedding_forward(
+            now.tokens, self.params["wte.weight"], wpe, now.rate, now.key, site=0, out=out
+        )
+        for i in range(self.config.n_layer):
+            self.ops.attention_sublayer_forward(
+                **self._reads_writes(ATTENTION, i=i),
+                n_head=self.config.n_head, rate=now.rate, key=now.key, site=3 * i + 1,
+            )
+            self.ops.mlp_sublayer_forward(
+                **self._reads_writes(MLP, i=i),
+                activation=self.config.activation, rate=now.rate, key=now.key, site=3 * i + 3,
+            )
+
+    def _blocks_backward(self, last: Pass, grads: NamedArrays) -> None:
+        for i in reversed(range(self.config.n_layer)):
+            self.ops.mlp_sublayer_backward(
+                **self._reads_writes(MLP, grads, i=i),
+                activation=self.config.activation, rate=last.rate, key=last.key, site=3 * i + 3,
+            )
+            self.ops.attention_sublayer_backward(
+                **self._reads_writes(ATTENTION, grads, i=i),
+                n_head=self.config.n_head, rate=last.rate, key=last.key, site=3 * i + 1,
+            )
+        dout, dwte = self._buffers.dacts["embedding.out"], grads["wte.weight"]
+        self.ops.embedding_backward(
+            dout, last.tokens, last.rate, last.key, site=0,
+            dwte_head=dwte if self.config.tied else None,  # already there: the head's half
+            dwte=dwte, dwpe=grads.get("wpe.weight"),
+        )
+
+    def logits(self, tokens: Array) -> Array:
+        """The logits of the token after each position, (B, T, V), without dropout.
+
+        Raises
+        ------
+        InputError : wrong shape or type, a token out of range.
+        """
+        self._last = None
+        tokens = self._check_tokens("tokens", tokens, lowest=0)
+        self._blocks_forward(Pass(tokens, tokens, 1, 0.0, 0))
+        arrays = self._reads_writes(HEAD)
+        arrays["out"] = arrays.pop("logits")
+        del arrays["lse"]
+        self.ops.head_forward(**arrays)
+        return arrays["out"].copy()
+
+    def _reads_writes(
+        self, sublayer: Sublayer, grads: NamedArrays | None = None, i: int = 0
+    ) -> dict[str, Any]:
+        """The arrays of a sublayer's forward call, or with `grads` of its backward call."""
+        if grads is None:
+            return self._buffers.forward_arguments(sublayer, self.params, i)
+        return self._buffers.backward_arguments(sublayer, self.params, grads, i)
+
+    def _room_for_grads(self, accumulate: bool) -> NamedArrays:
+        if not accumulate:
+            return self.grads
+        if self._micro_grads is None:
+            self._micro_grads = NamedArrays(parameter_shapes(self.config), self.dtype)
+        return self._micro_grads
+
+    def _dropout(self, dropout_key: int | None) -> tuple[float, int]:
+        """The rate and key of a pass; the rate is 0 where nothing is dropped."""
+        if dropout_key is None:
+            return 0.0, 0
+        if not 0 <= dropout_key < 2**64:
+            raise InputError(f"dropout_key={dropout_key}: must be an integer from 0 to 2**64 - 1")
+        return self.config.dropout, int(dropout_key)
+
+    def _check_tokens(self, name: str, tokens: Array, lowest: int) -> Array:
+        """`tokens` as a contiguous array of int64, once it is known that all kernels can use it."""
+        tokens = np.asarray(tokens)
+        if tokens.ndim != 2 or 0 in tokens.shape:
+            raise InputError(
+                f"{name} has shape {tokens.shape}: must be (sequences, positions), none of them 0"
+            )
+        if tokens.dtype.kind not in "iu":
+            raise InputError(f"{name} is of type {tokens.dtype}: must be integers, such as int64")
+        if tokens.shape[1] > self.config.block_size:
+            raise InputError(
+                f"{name} has {tokens.shape[1]} positions: "
+                f"the model sees at most block_size={self.config.block_size} at once"
+            )
+        low, high = int(tokens.min()), int(tokens.max())
+        if low < lowest or high >= self.config.vocab_size:
+            wrong = low if low < lowest else high
+            also = " (or -1 to leave a position out)" if lowest == IGNORED else ""
+            raise InputError(
+                f"{name} contains {wrong}: must be from 0 to {self.config.vocab_size - 1}{also}"
+            )
+        return np.ascontiguousarray(tokens, dtype=np.int64)
+
+
+def load_ops(name: str) -> ModuleType:
+    """The package of layer functions of this name, imported when it is first asked for.
+
+    Raises
+    ------
+    InputError : there is no such implementation.
+    """
+    if name not in IMPLEMENTATIONS:
+        raise InputError(f"ops={name!r}: {did_you_mean(name, IMPLEMENTATIONS)}")
+    return importlib.import_module(f"gpt_numpy.{name}")
+
+
+def _check_dtype(dtype: str, ops: str) -> np.dtype[Any]:
+    allowed = DTYPES if ops == "reference" else DTYPES[:2]
+    name = dtype if isinstance(dtype, str) else np.dtype(dtype).name
+    if name not in allowed:
+        raise InputError(f"dtype={name!r} with ops={ops!r}: must be one of {', '.join(allowed)}")
+    return np.dtype(name)

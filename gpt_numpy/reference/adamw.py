@@ -1,0 +1,52 @@
+"""AdamW: one step along the running mean of the gradient, over the root of its running square.
+
+Sources: Kingma, Ba, "Adam" (2015), algorithm 1; Loshchilov, Hutter, "Decoupled Weight Decay
+Regularization" (2019), algorithm 2, with the decay scaled by the learning rate as in PyTorch.
+
+With g the gradient, after clipping, of step t = 1, 2, ...:
+
+    m = beta1 m + (1 - beta1) g            running mean, started at 0
+    v = beta2 v + (1 - beta2) g^2          running mean square, started at 0
+
+    m_hat = m / (1 - beta1^t)              a mean started at 0 is too small by exactly this factor:
+    v_hat = v / (1 - beta2^t)              for constant g, m = (1 - beta1^t) g
+
+    param = param - learning_rate (weight_decay param + m_hat / (sqrt(v_hat) + eps))
+
+The decay is no part of g: it does not pass through m and v.
+
+Clipping by the norm of the whole gradient multiplies g by
+
+    min(1, grad_clip / (norm + 1e-6)),     norm = sqrt(sum of squares over all parameters)
+"""
+
+import numpy as np
+
+from gpt_numpy.arrays import Array
+
+
+def adamw_update(
+    param: Array,
+    grad: Array,
+    m: Array,
+    v: Array,
+    step: int,
+    grad_scale: float,
+    learning_rate: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    weight_decay: float,
+) -> None:
+    """Update `param`, `m` and `v` in place; `step` counts from 1, `grad_scale` is clipping's."""
+    g = grad * grad_scale
+    m[...] = beta1 * m + (1 - beta1) * g
+    v[...] = beta2 * v + (1 - beta2) * g * g
+    m_hat = m / (1 - beta1**step)
+    v_hat = v / (1 - beta2**step)
+    param[...] -= learning_rate * (weight_decay * param + m_hat / (np.sqrt(v_hat) + eps))
+
+
+def sum_of_squares(x: Array) -> float:
+    """The sum of the squares of all elements, in float64."""
+    return float(np.square(x, dtype=np.float64).sum())

@@ -1,0 +1,134 @@
+"""Causal multi-head attention: each position averages the values of the positions it may see.
+
+Source: Vaswani et al., "Attention Is All You Need" (2017), equation 1 and section 3.2.2; the
+backward by way of log-sum-exp and `delta` is that of Dao et al., "FlashAttention" (2022), appendix.
+
+qkv holds, for every position, query, key and value side by side, each of C = H D channels: head h
+owns channels h D to (h + 1) D of each. Everything below happens in each sequence and head alone.
+
+Forward. For query position q and key positions k <= q (later ones are masked: their weight is 0):
+
+    s_qk   = sum_d Q_qd K_kd / sqrt(D)          scores; sqrt(D) keeps their spread near 1
+    lse_q  = log sum_k exp(s_qk)                kept for backward
+    p_qk   = exp(s_qk - lse_q)                  softmax: positive, each row sums to 1
+    w_qk   = dropout(p_qk)
+    out_qd = sum_k w_qk V_kd
+
+Backward. Given dout:
+
+1.  out = w V is a matrix product, so as in linear.py
+
+        dw_qk = sum_d dout_qd V_kd              dV_kd = sum_q w_qk dout_qd
+
+2.  dp from dw by dropout's own backward (dropout.py): with m_qk = keep_qk / (1 - rate),
+    w = p m and dp = dw m.
+
+3.  Softmax. A score raises its own weight and lowers all others of its row: with D_kj the
+    Kronecker delta (1 where k = j),
+
+        dp_qk/ds_qj = p_qk (D_kj - p_qj)        because dlse_q/ds_qj = p_qj
+
+        ds_qj = sum_k dp_qk p_qk (D_kj - p_qj)
+              = p_qj (dp_qj - delta_q),         delta_q = sum_k p_qk dp_qk
+
+    Masked positions have p = 0, so ds = 0: nothing flows back from the future.
+
+4.  delta needs no sum over k: since p dp = p dw m = w dw,
+
+        delta_q = sum_k w_qk dw_qk = sum_k w_qk sum_d dout_qd V_kd = sum_d dout_qd out_qd
+
+5.  s = Q K^T / sqrt(D), so again as in linear.py
+
+        dQ_qd = sum_k ds_qk K_kd / sqrt(D)      dK_kd = sum_q ds_qk Q_qd / sqrt(D)
+
+p is recomputed from qkv and lse; no T x T array is kept.
+
+Shapes: qkv (B, T, 3C); out (B, T, C); lse (B, H, T); Q, K, V (B, H, T, D); s, p, w (B, H, T, T).
+The mask of dropout belongs to w as a (B, H, T, T) array.
+"""
+
+import math
+
+import numpy as np
+
+from gpt_numpy.arrays import Array
+from gpt_numpy.reference.dropout import dropout_backward, dropout_forward
+
+
+def attention_forward(
+    qkv: Array, n_head: int, rate: float, key: int, site: int, out: Array, lse: Array
+) -> None:
+    """Write each position's average of values to `out`, and its log-sum-exp to `lse`."""
+    Q, K, V = split_heads(qkv, n_head)
+    s = scores(Q, K)
+    seen = causal_mask(s)
+    largest = np.where(seen, s.real, -np.inf).max(axis=-1)
+    p = np.where(seen, np.exp(np.where(seen, s - largest[..., None], 0)), 0)
+    total = p.sum(axis=-1)
+    lse[...] = largest + np.log(total)
+    p /= total[..., None]
+    w = np.empty_like(p)
+    dropout_forward(p, rate, key, site, out=w)
+    out[...] = merge_heads(w @ V)
+
+
+def attention_backward(
+    dout: Array,
+    qkv: Array,
+    n_head: int,
+    rate: float,
+    key: int,
+    site: int,
+    out: Array,
+    lse: Array,
+    dqkv: Array,
+) -> None:
+    """Write the gradient of `qkv`."""
+    Q, K, V = split_heads(qkv, n_head)
+    dQ, dK, dV = split_heads(dqkv, n_head)
+    (dO,) = split_heads(dout, n_head, parts=1)
+    scale = 1 / math.sqrt(Q.shape[-1])
+    p = probabilities(Q, K, lse)
+    w, dp = np.empty_like(p), np.empty_like(p)
+    # forward: w = dropout(p); out = w @ V
+    dropout_forward(p, rate, key, site, out=w)
+    dw = dO @ V.swapaxes(-1, -2)
+    dV[...] = w.swapaxes(-1, -2) @ dO
+    dropout_backward(dw, rate, key, site, dx=dp)
+    # forward: p = softmax(s)
+    (out_heads,) = split_heads(out, n_head, parts=1)
+    delta = (dO * out_heads).sum(axis=-1, keepdims=True)
+    ds = p * (dp - delta)
+    # forward: s = Q @ K.T / sqrt(D)
+    dQ[...] = ds @ K * scale
+    dK[...] = ds.swapaxes(-1, -2) @ Q * scale
+
+
+def split_heads(x: Array, n_head: int, parts: int = 3) -> tuple[Array, ...]:
+    """Views (B, H, T, D) of the `parts` side by side in the channels of `x`."""
+    B, T, channels = x.shape
+    D = channels // (parts * n_head)
+    return tuple(x.reshape(B, T, parts, n_head, D).transpose(2, 0, 3, 1, 4))
+
+
+def merge_heads(x: Array) -> Array:
+    """The heads of `x`, (B, H, T, D), side by side again: (B, T, C)."""
+    B, H, T, D = x.shape
+    return x.transpose(0, 2, 1, 3).reshape(B, T, H * D)
+
+
+def causal_mask(s: Array) -> Array:
+    """True where a query may see a key: at its own position and before."""
+    return np.tri(s.shape[-2], s.shape[-1], dtype=bool)
+
+
+def scores(Q: Array, K: Array) -> Array:
+    """How well each query matches each key, (B, H, T, T), the masked ones included."""
+    return Q @ K.swapaxes(-1, -2) * (1 / math.sqrt(Q.shape[-1]))
+
+
+def probabilities(Q: Array, K: Array, lse: Array) -> Array:
+    """The softmax of the scores, computed again from what forward kept."""
+    s = scores(Q, K)
+    seen = causal_mask(s)
+    return np.where(seen, np.exp(np.where(seen, s - lse[..., None], 0)), 0)

@@ -1,0 +1,52 @@
+"""Softmax cross-entropy: how surprised the model is by the token that did come next.
+
+Source: maximum likelihood; log-sum-exp with the largest logit taken out, so that nothing overflows.
+
+Forward, for one row z of V logits with target y (one position of one sequence), in nats:
+
+    lse  = log sum_v exp(z_v) = m + log sum_v exp(z_v - m),   m = max_v z_v
+    loss = -log softmax(z)_y = lse - z_y
+
+    A row with target -1 is left out: its loss is 0, whatever its logits.
+
+Backward, for one row. With P_v = softmax(z)_v = exp(z_v - lse):
+
+    dlse/dz_v = exp(z_v) / sum_u exp(z_u) = P_v
+
+    dz_v = dout (P_v - [v = y]),              and 0 in a row that is left out
+
+What is wanted minus what is there: the gradient of a row sums to zero, as adding a constant to all
+logits changes nothing.
+
+The mean over the targets that count is the model's (model.py): L = sum_r loss_r / N, so dout = 1/N
+for every row, where N is the number of kept targets, of all micro-batches of a step together.
+
+Shapes: logits, dlogits (..., V); targets, out, lse, dout (...). dlogits may be logits itself.
+"""
+
+import numpy as np
+
+from gpt_numpy.arrays import Array
+
+IGNORED = -1
+
+
+def cross_entropy_forward(logits: Array, targets: Array, out: Array, lse: Array) -> None:
+    """Write each position's loss to `out` and its log-sum-exp to `lse`."""
+    largest = logits.real.max(axis=-1)
+    lse[...] = largest + np.log(np.exp(logits - largest[..., None]).sum(axis=-1))
+    kept = targets != IGNORED
+    at_target = np.take_along_axis(logits, np.where(kept, targets, 0)[..., None], axis=-1)
+    out[...] = np.where(kept, lse - at_target[..., 0], 0)
+
+
+def cross_entropy_backward(
+    dout: Array, logits: Array, targets: Array, lse: Array, dlogits: Array
+) -> None:
+    """Write the gradient of `logits`."""
+    kept = targets != IGNORED
+    # forward: out = lse - logits[target]
+    weight = np.where(kept, dout, 0)
+    dlogits[...] = weight[..., None] * np.exp(logits - lse[..., None])
+    rows = np.nonzero(kept)
+    dlogits[(*rows, targets[rows])] -= dout[rows]

@@ -1,0 +1,80 @@
+"""Dropout: set a random share of the values to zero and scale the rest up.
+
+Source: Srivastava et al., "Dropout" (2014), in the inverted form that leaves evaluation as it is.
+
+Forward, with rate the share dropped and keep an array of zeros and ones:
+
+    out = x * keep / (1 - rate)
+
+keep does not depend on x, so the layer is linear and diagonal, and its backward is itself:
+
+    dx = dout * keep / (1 - rate)
+
+The mask is not stored. It is a function of (key, site, index) alone, where `key` is drawn anew for
+every micro-batch, `site` is the place in the model, and `index` the element's row-major index in
+the array: backward, or a kernel that works in another order, computes the same bits again. All
+arithmetic is on unsigned integers and wraps around:
+
+    low, high = the two 32-bit halves of index
+    a, b      = the low and high halves of mix64(mix64(key) + mix64(site + 1) + high)
+    keep      = mix32(mix32(low ^ a) + b) >= min(round(rate * 2^32), 2^32 - 1)
+
+`mix64` is the output function of SplitMix64 (Steele, Lea, Flood, "Fast Splittable Pseudorandom
+Number Generators", 2014, with Vigna's constants); `mix32` is the lowbias32 function of C. Wellons'
+"Prospecting for Hash Functions" (2018). A rate of 0 means no dropout at all: out = x.
+
+Sites: 0 is the embedding; block i uses 3 i + 1 for the attention weights, 3 i + 2 for the attention
+branch and 3 i + 3 for the MLP branch.
+
+Shapes: x and out alike, any.
+"""
+
+import numpy as np
+
+from gpt_numpy.arrays import Array, Shape
+
+_MASK64 = 0xFFFFFFFFFFFFFFFF
+
+
+def mix64(z: int) -> int:
+    """The 64-bit integer `z` with its bits mixed thoroughly."""
+    z = (z + 0x9E3779B97F4A7C15) & _MASK64
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _MASK64
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _MASK64
+    return z ^ (z >> 31)
+
+
+def mix32(z: Array) -> Array:
+    """Each 32-bit integer of `z` with its bits mixed thoroughly."""
+    z = (z ^ (z >> np.uint32(16))) * np.uint32(0x7FEB352D)
+    z = (z ^ (z >> np.uint32(15))) * np.uint32(0x846CA68B)
+    return z ^ (z >> np.uint32(16))
+
+
+def keep_mask(shape: Shape, rate: float, key: int, site: int) -> Array:
+    """The mask of an array of this shape: True where a value is kept."""
+    index = np.arange(int(np.prod(shape)), dtype=np.uint64)
+    low = index.astype(np.uint32)
+    hashed = np.empty_like(low)
+    for high in range((index.size >> 32) + 1):
+        words = mix64((mix64(key) + mix64(site + 1) + high) & _MASK64)
+        a, b = np.uint32(words & 0xFFFFFFFF), np.uint32(words >> 32)
+        part = slice(high << 32, (high + 1) << 32)
+        hashed[part] = mix32(mix32(low[part] ^ a) + b)
+    threshold = min(round(rate * 2**32), 2**32 - 1)
+    return (hashed >= np.uint32(threshold)).reshape(shape)
+
+
+def dropout_forward(x: Array, rate: float, key: int, site: int, out: Array) -> None:
+    """Write `x`, thinned out and scaled up, to `out`."""
+    if rate == 0:
+        out[...] = x
+    else:
+        keep = keep_mask(x.shape, rate, key, site)
+        out[...] = np.where(keep, x * (1 / (1 - rate)), 0)
+
+
+def dropout_backward(dout: Array, rate: float, key: int, site: int, dx: Array) -> None:
+    """Write the gradient of `x`: the same mask, the same scale."""
+    # forward: out = x * keep / (1 - rate)
+    dropout_forward(dout, rate, key, site, out=dx)

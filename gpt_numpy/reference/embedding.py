@@ -1,0 +1,77 @@
+"""Token and position embedding: look up a row for the token and a row for its place, add them.
+
+Sources: Radford et al., "Language Models are Unsupervised Multitask Learners" (GPT-2, learned
+positions); Vaswani et al., "Attention Is All You Need" (2017), section 3.5 (sinusoids).
+
+Forward, for position t of sequence b, whose token is v = tokens[b, t]:
+
+    row_btc = wte[v, c] + wpe[t, c]                       out = dropout(row)
+
+A lookup is a product with a matrix of zeros and ones: with onehot[bt, v] = 1 where tokens[b, t] = v
+and 0 elsewhere, wte[tokens] = onehot @ wte. It is linear, and its backward is that of a linear
+layer (linear.py, dweight = x.T @ dout) with x = onehot.
+
+Backward. Given dout, and drow from it by dropout's own backward (dropout.py):
+
+    dwte = onehot.T @ drow:    dwte[v, c] = sum over all (b, t) with tokens[b, t] = v of drow_btc
+
+    wpe[t, c] enters row_btc for every b:    dwpe[t, c] = sum_b drow_btc
+
+A token that occurs n times in the batch gets the sum of n gradients. `dwte[tokens] += drow` would
+keep only one of them, since NumPy reads the row once, adds, and writes; `np.add.at` adds them all.
+Rows of positions beyond T get exactly zero.
+
+When the head is tied to wte (sublayers.py), the loss depends on wte through the lookup and through
+the logits; by the chain rule the two gradients add up. `dwte_head` is the head's half, or None.
+
+Sinusoids. With fixed positions wpe is this table, and has no gradient:
+
+    wpe[t, 2i] = sin(t / 10000^(2i / C))       wpe[t, 2i + 1] = cos(t / 10000^(2i / C))
+
+Shapes: tokens (B, T) integers; wte (V, C); wpe (block_size >= T, C); out (B, T, C).
+"""
+
+import numpy as np
+
+from gpt_numpy.arrays import Array
+from gpt_numpy.reference.dropout import dropout_backward, dropout_forward
+
+
+def sinusoidal_positions(n_positions: int, n_embd: int) -> Array:
+    """The fixed position table of "Attention Is All You Need", (n_positions, n_embd), float64."""
+    angles = np.arange(n_positions)[:, None] / 10000.0 ** (np.arange(0, n_embd, 2) / n_embd)
+    table = np.empty((n_positions, n_embd))
+    table[:, 0::2] = np.sin(angles)
+    table[:, 1::2] = np.cos(angles)[:, : n_embd // 2]
+    return table
+
+
+def embedding_forward(
+    tokens: Array, wte: Array, wpe: Array, rate: float, key: int, site: int, out: Array
+) -> None:
+    """Write the embedded tokens, after dropout, to `out`."""
+    T = tokens.shape[1]
+    dropout_forward(wte[tokens] + wpe[:T], rate, key, site, out=out)
+
+
+def embedding_backward(
+    dout: Array,
+    tokens: Array,
+    rate: float,
+    key: int,
+    site: int,
+    dwte_head: Array | None,
+    dwte: Array,
+    dwpe: Array | None,
+) -> None:
+    """Write the gradients of both tables; `dwte_head`, which may be `dwte` itself, is added."""
+    T = tokens.shape[1]
+    drow = np.empty_like(dout)
+    # forward: out = dropout(row)
+    dropout_backward(dout, rate, key, site, dx=drow)
+    # forward: row = wte[tokens] + wpe[:T]
+    dwte[...] = 0 if dwte_head is None else dwte_head
+    np.add.at(dwte, tokens, drow)
+    if dwpe is not None:
+        dwpe[:T] = drow.sum(axis=0)
+        dwpe[T:] = 0

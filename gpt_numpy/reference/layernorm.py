@@ -1,0 +1,100 @@
+"""Layer norm: bring each position's channels to mean 0 and variance 1, then scale and shift.
+
+Source: Ba, Kiros, Hinton, "Layer Normalization" (2016), equation 4; GPT-2's eps is 1e-5.
+
+Forward, for one row x of C channels (one position of one sequence):
+
+    mean = sum_c x_c / C
+    var  = sum_c (x_c - mean)^2 / C
+    rstd = 1 / sqrt(var + eps)
+    xhat = (x - mean) * rstd
+    out  = xhat * weight + bias
+
+Backward. Given dout = dL/dout, with L the loss:
+
+1.  out_c = xhat_c weight_c + bias_c, and weight and bias are shared by all rows, so their
+    gradients sum over the rows r, and xhat gets its own:
+
+        dweight_c = sum_r dout_rc xhat_rc        dbias_c = sum_r dout_rc
+        dxhat_c   = dout_c weight_c
+
+2.  xhat depends on x three ways: directly, through mean, and through rstd. With D the Kronecker
+    delta (1 where its indices agree), the chain rule needs
+
+        dmean/dx_j = 1 / C
+
+        drstd/dvar = -1/2 (var + eps)^(-3/2) = -rstd^3 / 2
+
+        dvar/dx_j  = 2/C sum_c (x_c - mean)(D_cj - 1/C)
+                   = 2/C (x_j - mean)            because sum_c (x_c - mean) = 0
+
+        so drstd/dx_j = -rstd^3 (x_j - mean) / C = -rstd^2 xhat_j / C
+
+3.  Differentiate xhat_c = (x_c - mean) rstd as a product:
+
+        dxhat_c/dx_j = (D_cj - 1/C) rstd - (x_c - mean) rstd^2 xhat_j / C
+                     = rstd (D_cj - 1/C - xhat_c xhat_j / C)
+
+4.  Sum over everything that x_j touches:
+
+        dx_j = sum_c dxhat_c (the line above)
+             = rstd (dxhat_j - mean_c(dxhat) - xhat_j mean_c(dxhat xhat))
+
+    The second term removes the part of dxhat along (1, ..., 1), the third the part along xhat:
+    moving x in these directions does not change xhat (but for eps), so no gradient points there.
+
+Only mean and rstd are kept for backward; xhat is recomputed from x.
+
+Shapes: x, out (..., C); weight, bias (C,) or None for bias; mean, rstd (...).
+"""
+
+import numpy as np
+
+from gpt_numpy.arrays import Array
+
+EPS = 1e-5
+
+
+def layernorm_forward(
+    x: Array, weight: Array, bias: Array | None, out: Array, mean: Array, rstd: Array
+) -> None:
+    """Write the normalised rows to `out`, and each row's `mean` and `rstd`."""
+    mean[...] = x.mean(axis=-1)
+    centred = x - mean[..., None]
+    # Two passes: the mean of squares less the squared mean would cancel for a large mean.
+    rstd[...] = 1 / np.sqrt((centred * centred).mean(axis=-1) + EPS)
+    normalise(x, weight, bias, mean, rstd, out=out)
+
+
+def normalise(
+    x: Array, weight: Array, bias: Array | None, mean: Array, rstd: Array, out: Array
+) -> None:
+    """Write the normalised rows to `out`, from the `mean` and `rstd` that forward kept."""
+    out[...] = (x - mean[..., None]) * rstd[..., None] * weight
+    if bias is not None:
+        out += bias
+
+
+def layernorm_backward(
+    dout: Array,
+    x: Array,
+    weight: Array,
+    bias: Array | None,
+    mean: Array,
+    rstd: Array,
+    dx: Array,
+    dweight: Array,
+    dbias: Array | None,
+) -> None:
+    """Write the gradients of `x`, `weight` and `bias`."""
+    rows = tuple(range(x.ndim - 1))
+    # forward: xhat = (x - mean) * rstd
+    xhat = (x - mean[..., None]) * rstd[..., None]
+    # forward: out = xhat * weight + bias
+    dweight[...] = (dout * xhat).sum(axis=rows)
+    if dbias is not None:
+        dbias[...] = dout.sum(axis=rows)
+    dxhat = dout * weight
+    along_ones = dxhat.mean(axis=-1, keepdims=True)
+    along_xhat = (dxhat * xhat).mean(axis=-1, keepdims=True)
+    dx[...] = (dxhat - along_ones - xhat * along_xhat) * rstd[..., None]

@@ -1,0 +1,53 @@
+"""Linear layer: every position's channels times one weight matrix, plus a bias.
+
+Source: the chain rule; weights lie as (in, out), GPT-2's layout.
+
+Forward, with r the row (one position of one sequence), i the channel in, o the channel out:
+
+    out_ro = sum_i x_ri weight_io + bias_o              out = x @ weight + bias
+
+Backward. Given dout = dL/dout, each quantity collects from every out_ro that it enters:
+
+    dx_ri     = sum_o dout_ro dout_ro/dx_ri
+              = sum_o dout_ro weight_io                  dx = dout @ weight.T
+
+    dweight_io = sum_r dout_ro dout_ro/dweight_io
+               = sum_r x_ri dout_ro                      dweight = x.T @ dout
+
+    dbias_o   = sum_r dout_ro                            dbias = dout summed over rows
+
+The shapes leave no other choice: dx must be (rows, in), and dout (rows, out) with weight (in, out)
+can only be multiplied so. (With in = out they would leave one: there only the derivation decides.)
+
+Shapes: x (..., I); weight (I, O); bias (O,) or None; out (..., O).
+"""
+
+import numpy as np
+
+from gpt_numpy.arrays import Array
+
+
+def linear_forward(x: Array, weight: Array, bias: Array | None, out: Array) -> None:
+    """Write `x @ weight + bias` to `out`."""
+    np.matmul(x, weight, out=out)
+    if bias is not None:
+        out += bias
+
+
+def linear_backward(
+    dout: Array,
+    x: Array,
+    weight: Array,
+    bias: Array | None,
+    dx: Array,
+    dweight: Array,
+    dbias: Array | None,
+) -> None:
+    """Write the gradients of `x`, `weight` and `bias`."""
+    # forward: out = x @ weight + bias
+    x_rows = x.reshape(-1, x.shape[-1])
+    dout_rows = dout.reshape(-1, dout.shape[-1])
+    np.matmul(dout, weight.T, out=dx)
+    np.matmul(x_rows.T, dout_rows, out=dweight)
+    if dbias is not None:
+        dbias[...] = dout_rows.sum(axis=0)

@@ -1,0 +1,228 @@
+"""Which array each argument of the layers is: the tables between `reference/` and `model.py`.
+
+A sublayer's functions name their arguments after what they are to them (`qkv`, `ln_weight`); the
+model's arrays have GPT-2's names (`h.2.attn.qkv`, `h.2.ln_1.weight`). `Sublayer` is the table from
+the one to the other, and `Buffers` holds the arrays for a batch of one shape and hands out the
+keyword arguments of every call.
+
+An activation that backward reads has a buffer of its own. The others share one a kind, unless
+somebody asked to keep them. All lie in one flat buffer, which grows with the largest batch.
+"""
+
+import fnmatch
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from gpt_numpy.arrays import Array, NamedArrays, Shape, activation_shapes, aligned_empty
+from gpt_numpy.config import GPTConfig
+from gpt_numpy.errors import InputError, did_you_mean
+
+
+@dataclass(frozen=True)
+class Sublayer:
+    """The array behind each argument of a pair of functions; `{i}` is the number of the block."""
+
+    source: str  # the residual stream that it reads, `x`
+    target: str  # what it writes, `out`
+    params: dict[str, str]
+    kept: dict[str, str] = field(default_factory=dict)  # written by forward, read by backward
+    scratch: dict[str, str] = field(default_factory=dict)  # written by both
+    gradients: tuple[str, ...] = ()  # the arguments among these whose gradient backward writes
+
+
+ATTENTION = Sublayer(
+    source="resid_pre",
+    target="h.{i}.resid_mid",
+    params={
+        "ln_weight": "h.{i}.ln_1.weight",
+        "ln_bias": "h.{i}.ln_1.bias",
+        "qkv_weight": "h.{i}.attn.c_attn.weight",
+        "qkv_bias": "h.{i}.attn.c_attn.bias",
+        "proj_weight": "h.{i}.attn.c_proj.weight",
+        "proj_bias": "h.{i}.attn.c_proj.bias",
+    },
+    kept={
+        "mean": "h.{i}.ln_1.mean",
+        "rstd": "h.{i}.ln_1.rstd",
+        "qkv": "h.{i}.attn.qkv",
+        "lse": "h.{i}.attn.lse",
+        "attn": "h.{i}.attn.out",
+    },
+    scratch={"norm": "h.{i}.ln_1.out"},
+    gradients=("norm", "qkv", "attn"),
+)
+
+MLP = Sublayer(
+    source="h.{i}.resid_mid",
+    target="h.{i}.resid_post",
+    params={
+        "ln_weight": "h.{i}.ln_2.weight",
+        "ln_bias": "h.{i}.ln_2.bias",
+        "fc_weight": "h.{i}.mlp.c_fc.weight",
+        "fc_bias": "h.{i}.mlp.c_fc.bias",
+        "proj_weight": "h.{i}.mlp.c_proj.weight",
+        "proj_bias": "h.{i}.mlp.c_proj.bias",
+    },
+    kept={"mean": "h.{i}.ln_2.mean", "rstd": "h.{i}.ln_2.rstd", "fc": "h.{i}.mlp.fc"},
+    scratch={"norm": "h.{i}.ln_2.out", "act": "h.{i}.mlp.act"},
+    gradients=("norm", "fc", "act"),
+)
+
+HEAD = Sublayer(
+    source="resid_last",
+    target="losses",
+    params={"ln_weight": "ln_f.weight", "ln_bias": "ln_f.bias", "weight": "head"},
+    kept={"mean": "ln_f.mean", "rstd": "ln_f.rstd", "logits": "logits", "lse": "lse"},
+    scratch={"norm": "ln_f.out"},
+    gradients=("norm", "logits"),
+)
+
+# Activations that share a buffer, by the end of their name, and gradients that do. The gradient of
+# the residual stream is one buffer, handed from sublayer to sublayer.
+SHARED = {"ln_1.out": "norm", "ln_2.out": "norm", "ln_f.out": "norm", "mlp.act": "act"}
+SHARED_GRADIENTS = {
+    "embedding.out": "resid",
+    "resid_mid": "resid",
+    "resid_post": "resid",
+    "ln_1.out": "norm",
+    "ln_2.out": "norm",
+    "ln_f.out": "norm",
+    "attn.qkv": "qkv",
+    "attn.out": "attn",
+    "mlp.fc": "hidden",
+    "mlp.act": "hidden",
+}
+WITHOUT_GRADIENT = ("mean", "rstd", "lse")  # statistics: constants to backward
+
+
+class Buffers:
+    """The activations of one batch shape and their gradients, and the arguments of every call.
+
+    `prepare` must come first. `acts` and `dacts` are then dictionaries of name to array.
+    """
+
+    def __init__(self, config: GPTConfig, dtype: np.dtype[Any], keep: frozenset[str]) -> None:
+        self._config, self._dtype, self._keep = config, dtype, keep
+        self._store = aligned_empty(0, dtype)
+        self._layouts: dict[tuple[int, int], tuple[dict[str, Array], dict[str, Array]]] = {}
+        self.acts: dict[str, Array] = {}
+        self.dacts: dict[str, Array] = {}
+
+    def prepare(self, batch: int, length: int) -> "Buffers":
+        """Make `acts` and `dacts` those of a batch of this shape."""
+        shape = (batch, length)
+        if shape not in self._layouts:
+            self._layouts[shape] = self._lay_out(batch, length)
+        self.acts, self.dacts = self._layouts[shape]
+        return self
+
+    def _lay_out(self, batch: int, length: int) -> tuple[dict[str, Array], dict[str, Array]]:
+        shapes = activation_shapes(self._config, batch, length)
+        graded = {n: s for n, s in shapes.items() if n.split(".")[-1] not in WITHOUT_GRADIENT}
+        places = {n: self._place(n, SHARED) for n in shapes}
+        dplaces = {n: "d " + self._place(n, SHARED_GRADIENTS) for n in graded}
+        if "logits" not in self._keep:
+            dplaces["logits"] = "logits"  # overwritten by its own gradient
+        sizes: dict[str, Shape] = {}
+        for name, place in [*places.items(), *dplaces.items()]:
+            size = max(math.prod(shapes[name]), *sizes.get(place, (0,)))
+            sizes[place] = (size,)
+        total = sum(size for (size,) in sizes.values())
+        if total > self._store.size:
+            self._layouts.clear()
+            self._store = aligned_empty(total, self._dtype)
+        room = NamedArrays(sizes, self._dtype, buffer=self._store)
+
+        def view(name: str, place: str) -> Array:
+            return room[place][: math.prod(shapes[name])].reshape(shapes[name])
+
+        acts = {name: view(name, place) for name, place in places.items()}
+        return acts, {name: view(name, place) for name, place in dplaces.items()}
+
+    def _place(self, name: str, shared: Mapping[str, str]) -> str:
+        ending = name.split(".", 2)[-1] if name.startswith("h.") else name
+        return name if name in self._keep else shared.get(ending, name)
+
+    def forward_arguments(
+        self, table: Sublayer, params: Mapping[str, Array], i: int = 0
+    ) -> dict[str, Any]:
+        """Every array argument of a forward call."""
+        arguments: dict[str, Any] = {"x": self.acts[self._name(table.source, i)]}
+        arguments |= self._parameters(table, params, i)
+        arguments["out"] = self.acts[self._name(table.target, i)]
+        for argument, name in (table.kept | table.scratch).items():
+            arguments[argument] = self.acts[self._name(name, i)]
+        return arguments
+
+    def backward_arguments(
+        self, table: Sublayer, params: Mapping[str, Array], grads: Mapping[str, Array], i: int = 0
+    ) -> dict[str, Any]:
+        """Every array argument of a backward call."""
+        arguments = self.forward_arguments(table, params, i)
+        del arguments["out"]
+        arguments["dout"] = self.dacts[self._name(table.target, i)]
+        arguments["dx"] = self.dacts[self._name(table.source, i)]
+        for argument, grad in self._parameters(table, grads, i).items():
+            arguments["d" + argument] = grad
+        for argument in table.gradients:
+            name = (table.kept | table.scratch)[argument]
+            arguments["d" + argument] = self.dacts[self._name(name, i)]
+        return arguments
+
+    def _parameters(
+        self, table: Sublayer, params: Mapping[str, Array], i: int
+    ) -> dict[str, Array | None]:
+        # A bias that the model does not have is None.
+        return {arg: params.get(self._name(name, i)) for arg, name in table.params.items()}
+
+    def _name(self, name: str, i: int) -> str:
+        if name == "head":
+            return "wte.weight" if self._config.tied else "lm_head.weight"
+        if name == "resid_last":
+            return f"h.{self._config.n_layer - 1}.resid_post"
+        if name == "resid_pre":
+            return f"h.{i - 1}.resid_post" if i else "embedding.out"
+        return name.format(i=i)
+
+
+class Kept(Mapping[str, Array]):
+    """Those of `arrays` whose names are in `names`."""
+
+    def __init__(self, names: frozenset[str], arrays: Mapping[str, Array]) -> None:
+        self._arrays = {name: array for name, array in arrays.items() if name in names}
+
+    def __getitem__(self, name: str) -> Array:
+        try:
+            return self._arrays[name]
+        except KeyError:
+            raise KeyError(
+                f"{name!r} is not kept: its buffer is shared. Name it, or a pattern such as "
+                f"'h.*.attn.out', in GPT(..., keep=(...,)), and run the pass first"
+            ) from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._arrays)
+
+    def __len__(self) -> int:
+        return len(self._arrays)
+
+
+def match_patterns(config: GPTConfig, patterns: tuple[str, ...]) -> frozenset[str]:
+    """The names of the activations that any of the patterns matches, as a shell matches files.
+
+    Raises
+    ------
+    InputError : a pattern matches nothing.
+    """
+    names = list(activation_shapes(config, 1, 1))
+    matched: set[str] = set()
+    for pattern in patterns:
+        found = fnmatch.filter(names, pattern)
+        if not found:
+            raise InputError(f"keep={pattern!r} matches no activation: {did_you_mean(pattern, names)}")
+        matched.update(found)
+    return frozenset(matched)

@@ -41,7 +41,7 @@ class GPT:
     Parameters
     ----------
     config : the shape of the model.
-    seed : of the initial parameters.
+    seed : of the initial parameters; None leaves them unset, for somebody who is about to set them.
     dtype : "float32", "float64", or with ops="reference" also "complex128".
     ops : the implementation of the layers; "reference" is the readable one.
     keep : patterns (`"h.*.attn.out"`) of activations to hold on to after the passes, with their
@@ -61,9 +61,9 @@ class GPT:
         self,
         config: GPTConfig,
         *,
-        seed: int = 1337,
+        seed: int | None = 1337,
         dtype: str = "float32",
-        ops: str = "reference",
+        ops: str = IMPLEMENTATIONS[0],
         keep: tuple[str, ...] = (),
     ) -> None:
         self.config = config
@@ -79,7 +79,8 @@ class GPT:
         self._sinusoids = sinusoidal_positions(config.block_size, config.n_embd).astype(self.dtype)
         self._buffers = Buffers(config, self.dtype, self._keep)
         self._last: Pass | None = None
-        self.initialise(seed)
+        if seed is not None:
+            self.initialise(seed)
 
     def initialise(self, seed: int) -> None:
         """Draw new parameters: weights N(0, 0.02^2), layer norms 1, biases 0.
@@ -161,7 +162,9 @@ class GPT:
         InputError : there was no `forward` since the last `backward`.
         """
         if self._last is None:
-            raise InputError("backward() has no forward(tokens, targets) before it: call that first")
+            raise InputError(
+                "backward() has no forward(tokens, targets) before it: call that first"
+            )
         last, self._last = self._last, None
         grads = self._room_for_grads(accumulate)
 
@@ -181,28 +184,45 @@ class GPT:
         for i in range(self.config.n_layer):
             self.ops.attention_sublayer_forward(
                 **self._reads_writes(ATTENTION, i=i),
-                n_head=self.config.n_head, rate=now.rate, key=now.key, site=3 * i + 1,
+                n_head=self.config.n_head,
+                rate=now.rate,
+                key=now.key,
+                site=3 * i + 1,
             )
             self.ops.mlp_sublayer_forward(
                 **self._reads_writes(MLP, i=i),
-                activation=self.config.activation, rate=now.rate, key=now.key, site=3 * i + 3,
+                activation=self.config.activation,
+                rate=now.rate,
+                key=now.key,
+                site=3 * i + 3,
             )
 
     def _blocks_backward(self, last: Pass, grads: NamedArrays) -> None:
         for i in reversed(range(self.config.n_layer)):
             self.ops.mlp_sublayer_backward(
                 **self._reads_writes(MLP, grads, i=i),
-                activation=self.config.activation, rate=last.rate, key=last.key, site=3 * i + 3,
+                activation=self.config.activation,
+                rate=last.rate,
+                key=last.key,
+                site=3 * i + 3,
             )
             self.ops.attention_sublayer_backward(
                 **self._reads_writes(ATTENTION, grads, i=i),
-                n_head=self.config.n_head, rate=last.rate, key=last.key, site=3 * i + 1,
+                n_head=self.config.n_head,
+                rate=last.rate,
+                key=last.key,
+                site=3 * i + 1,
             )
         dout, dwte = self._buffers.dacts["embedding.out"], grads["wte.weight"]
         self.ops.embedding_backward(
-            dout, last.tokens, last.rate, last.key, site=0,
+            dout,
+            last.tokens,
+            last.rate,
+            last.key,
+            site=0,
             dwte_head=dwte if self.config.tied else None,  # already there: the head's half
-            dwte=dwte, dwpe=grads.get("wpe.weight"),
+            dwte=dwte,
+            dwpe=grads.get("wpe.weight"),
         )
 
     def logits(self, tokens: Array) -> Array:

@@ -223,6 +223,8 @@ def match_patterns(config: GPTConfig, patterns: tuple[str, ...]) -> frozenset[st
     for pattern in patterns:
         found = fnmatch.filter(names, pattern)
         if not found:
-            raise InputError(f"keep={pattern!r} matches no activation: {did_you_mean(pattern, names)}")
+            raise InputError(
+                f"keep={pattern!r} matches no activation: {did_you_mean(pattern, names)}"
+            )
         matched.update(found)
     return frozenset(matched)

@@ -15,8 +15,8 @@ from gpt_numpy.config import IMPLEMENTATIONS, GPTConfig, GradcheckConfig, Sample
 from gpt_numpy.datasets import EVALUATE_VAL, Dataset, check_length, draw_batch, open_dataset
 from gpt_numpy.errors import InputError
 from gpt_numpy.generation import generate
-from gpt_numpy.gradcheck import gradcheck as check_gradients
-from gpt_numpy.gradcheck import randomise
+from gpt_numpy.gradient_check import gradcheck as check_gradients
+from gpt_numpy.gradient_check import randomise
 from gpt_numpy.model import GPT
 from gpt_numpy.presets import GRADCHECK_MODEL, NANOGPT_DEFAULTS, PRESETS
 from gpt_numpy.progress import Progress

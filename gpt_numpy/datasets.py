@@ -63,12 +63,11 @@ def open_dataset(dataset: str, data: str = "", *, say: Callable[[str], None] = p
         say("no data/shakespeare_char/train.bin: taking tinyshakespeare, which is the same text")
         dataset = "tinyshakespeare"
     if dataset not in texts.NAMES:
-        known = sorted(
-            {*texts.NAMES, *(path.parent.name for path in Path().glob("data/*/train.bin"))}
-        )
+        prepared = sorted(path.parent.name for path in Path().glob("data/*/train.bin"))
+        like = did_you_mean(dataset, [*texts.NAMES, *prepared])
         raise InputError(
             f"dataset={dataset!r}: no data set has this name, and there is no file "
-            f"{(folder / 'train.bin').as_posix()}; {did_you_mean(dataset, known)}"
+            f"{(folder / 'train.bin').as_posix()!r}; {like}"
         )
     return _from_text(dataset, texts.named_text(dataset, say))
 

@@ -162,11 +162,11 @@ def _fetched(url: str, size: int) -> bytes:
             return data
     except urllib.error.HTTPError as error:
         error.close()
-        reason = f"the server answers {error.code} {error.reason}"
+        reason = f"the server answers {error.code} {_one_line(error.reason)}"
     except urllib.error.URLError as error:
-        reason = str(error.reason)
+        reason = _one_line(error.reason)
     except (OSError, http.client.HTTPException) as error:
-        reason = str(error) or type(error).__name__
+        reason = _one_line(error) or type(error).__name__
     raise InputError(f"{url}: cannot be fetched: {reason}; {OFFLINE}")
 
 
@@ -190,10 +190,15 @@ def _pip_download(requirement: str, folder: str) -> None:
         raise InputError(f"{requirement}: cannot run {sys.executable!r}: {error}") from None
     if done.returncode == 0:
         return
-    said = done.stderr.strip().splitlines() or ["(nothing)"]
-    if "No module named pip" in said[-1]:
+    last = _one_line((done.stderr.strip().splitlines() or ["it does not say why"])[-1])
+    if "No module named pip" in last:
         raise InputError(
-            f"{requirement}: this Python has no pip to fetch it with ({said[-1]}): "
+            f"{requirement}: this Python has no pip to fetch it with ({last}): "
             f"run `python -m ensurepip` and try again; {OFFLINE}"
         )
-    raise InputError(f"{requirement}: pip cannot fetch it: {said[-1].strip()}; {OFFLINE}")
+    raise InputError(f"{requirement}: pip cannot fetch it: {last}; {OFFLINE}")
+
+
+def _one_line(message: object) -> str:
+    """What somebody else has to say, without line breaks or control characters."""
+    return " ".join("".join(c if c.isprintable() else " " for c in str(message)).split())

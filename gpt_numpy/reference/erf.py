@@ -9,7 +9,7 @@ Computation 23 (1969), with the coefficients of his CALERF (netlib, SPECFUN). Th
 
 with erf(x) = 1 - erfc(x) and erf(-x) = -erf(x). The error in float64 is about one unit in the last
 place. The range is chosen by the real part, and the formulas are evaluated on x as it comes: for
-x + ih they give the derivative too, which is therefore not put in by hand (gradcheck.py).
+x + ih they give the derivative too, which is therefore not put in by hand (gradient_check.py).
 """
 
 import math

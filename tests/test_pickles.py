@@ -161,10 +161,10 @@ def test_damage_is_named(data, named):
     ],
 )
 def test_huge_integers_are_refused_quickly(data):
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(InputError):
         pickles.read(data)
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
 
 
 def test_nested_tuples_that_take_forever_to_hash_are_refused_at_once():

@@ -80,10 +80,10 @@ def test_an_unknown_character_beyond_the_first_chunk_is_found():
 
 def test_ten_million_characters_take_a_few_seconds_at_most():
     text = "To be, or not to be\n" * 500_000
-    start = time.perf_counter()
+    start = time.process_time()
     tokenizer = CharTokenizer.from_text(text)
     tokenizer.encode(text)
-    assert time.perf_counter() - start < 3
+    assert time.process_time() - start < 3
 
 
 def test_every_character_but_those_of_the_vocabulary_is_unknown():

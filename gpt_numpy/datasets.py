@@ -4,6 +4,7 @@ B sequences, T = block_size positions, n tokens of a split. In every batch the t
 is the token that follows it.
 """
 
+import functools
 import hashlib
 import os
 from collections.abc import Callable, Iterator
@@ -22,6 +23,8 @@ from gpt_numpy.tokenizers import CharTokenizer
 TRAIN, EVALUATE_TRAIN, EVALUATE_VAL, DROPOUT = 1, 2, 3, 4
 
 _CHUNK = 1 << 20
+_CHUNK_OF_WINDOWS = 4096
+_ROUNDS = 6
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,6 +116,66 @@ def draw_batch(
     starts = (draws % np.uint64(places)).astype(np.int64)
     windows = tokens[starts[:, None] + np.arange(block_size + 1)].astype(np.int64)
     return windows[:, :-1].copy(), windows[:, 1:].copy()
+
+
+def training_batch(
+    tokens: Array, batch_size: int, block_size: int, *, seed: int, index: int
+) -> tuple[Array, Array]:
+    """Micro-batch number `index` of a run: epoch after epoch, all of the split in random order.
+
+    An epoch cuts the split into windows of T, from a random place among the first T, and shuffles
+    them. nanoGPT draws each place independently, so that after as many tokens as there are, a share
+    of 1/e was never seen. Like `draw_batch` this is a pure function of its arguments.
+
+    Shapes: tokens (n,); x and y (B, T), int64. Raises `InputError` when n < T + 1.
+    """
+    if len(tokens) <= block_size:
+        raise InputError(
+            f"block_size={block_size}: there are {len(tokens)} tokens, and a sequence with its "
+            f"targets takes {block_size + 1}"
+        )
+    windows = max(1, (len(tokens) - 1) // block_size - 1)
+    starts = np.empty(batch_size, np.int64)
+    for b in range(batch_size):
+        epoch, window = divmod(index * batch_size + b, windows)
+        chunk, place = divmod(window, _CHUNK_OF_WINDOWS)
+        starts[b] = _window_starts(len(tokens), block_size, windows, seed, epoch, chunk)[place]
+    sequences = tokens[starts[:, None] + np.arange(block_size + 1)].astype(np.int64)
+    return sequences[:, :-1].copy(), sequences[:, 1:].copy()
+
+
+@functools.lru_cache(maxsize=4)
+def _window_starts(
+    n_tokens: int, block_size: int, windows: int, seed: int, epoch: int, chunk: int
+) -> Array:
+    """Where the windows of one chunk of an epoch start, in the order of training."""
+    first, *keys = _philox(seed, TRAIN, epoch, 0).random_raw(1 + _ROUNDS).tolist()
+    phase = first % min(block_size, n_tokens - windows * block_size)
+    start = chunk * _CHUNK_OF_WINDOWS
+    order = np.arange(start, min(start + _CHUNK_OF_WINDOWS, windows), dtype=np.uint64)
+    return phase + block_size * _shuffled(order, windows, keys).astype(np.int64)
+
+
+def _shuffled(values: Array, size: int, keys: list[int]) -> Array:
+    """Where a random permutation of range(size) takes each of `values`, without storing it.
+
+    A Feistel network permutes the pairs of half-words whatever its round function is; walking on
+    from values that fall outside of range(size) makes it a permutation of that. Source: Black,
+    Rogaway, "Ciphers with Arbitrary Finite Domains" (2002).
+    """
+    half = np.uint64(max(1, -(-(size - 1).bit_length() // 2)))
+    mask = np.uint64((1 << int(half)) - 1)
+    values = values.copy()
+    outside = np.ones(len(values), bool)
+    while outside.any():
+        left, right = values[outside] >> half, values[outside] & mask
+        for key in keys:
+            mixed = (right + np.uint64(key)) * np.uint64(0x9E3779B97F4A7C15)
+            mixed = (mixed ^ (mixed >> np.uint64(29))) * np.uint64(0xBF58476D1CE4E5B9)
+            left, right = right, left ^ ((mixed >> np.uint64(32)) & mask)
+        values[outside] = (left << half) | right
+        outside = values >= size
+    return values
 
 
 def random_key(seed: int, stream: int, step: int, micro_step: int) -> int:

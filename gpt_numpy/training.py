@@ -19,7 +19,7 @@ import numpy as np
 from gpt_numpy.arrays import Array
 from gpt_numpy.checkpoint import Run, save
 from gpt_numpy.config import GPTConfig, TrainConfig
-from gpt_numpy.datasets import DROPOUT, TRAIN, Dataset, draw_batch, random_key
+from gpt_numpy.datasets import DROPOUT, Dataset, random_key, training_batch
 from gpt_numpy.errors import NotFiniteError
 from gpt_numpy.evaluation import evaluate
 from gpt_numpy.flops import flops_per_token, machine_peak
@@ -171,14 +171,13 @@ class Training:
         return True
 
     def _batch(self, micro_step: int) -> tuple[Array, Array]:
-        return draw_batch(
+        config = self.config
+        return training_batch(
             self.dataset.train,
-            self.config.batch_size,
+            config.batch_size,
             self.model.config.block_size,
-            seed=self.config.seed,
-            stream=TRAIN,
-            step=self.state.iteration,
-            micro_step=micro_step,
+            seed=config.seed,
+            index=self.state.iteration * config.gradient_accumulation_steps + micro_step,
         )
 
     def _report(self, progress: Progress, iteration: int, loss: float, norm: float) -> None:

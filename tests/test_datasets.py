@@ -207,3 +207,54 @@ def test_a_whole_split_holds_every_target_once_after_its_token(n, batch_size, bl
     assert np.array_equal(y[kept], tokens[1:]) and np.array_equal(x[kept], tokens[:-1])
     assert (y[~kept] == -1).all() and (x[~kept] == 0).all()
     assert (y[-batch_size * block_size :] >= 0).any()  # no batch of padding alone
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 64, 1000, 4097])
+def test_a_shuffle_is_a_permutation(size):
+    keys = [3, 14, 159, 2653, 58979, 323846]
+    values = datasets._shuffled(np.arange(size, dtype=np.uint64), size, keys)
+    assert sorted(values.tolist()) == list(range(size))
+
+
+def test_a_shuffle_leaves_no_order_behind():
+    values = datasets._shuffled(np.arange(10_000, dtype=np.uint64), 10_000, [1, 2, 3, 4, 5, 6])
+    ranks = values.astype(float)
+    for lag in (1, 2, 64, 256):
+        assert abs(np.corrcoef(ranks[:-lag], ranks[lag:])[0, 1]) < 0.04
+    assert abs(np.corrcoef(ranks, np.arange(10_000))[0, 1]) < 0.04
+
+
+def test_an_epoch_sees_every_token_once_and_the_next_cuts_elsewhere():
+    tokens = np.arange(1003, dtype=np.uint16)
+    windows = (1003 - 1) // 10 - 1
+    first = [
+        datasets.training_batch(tokens, 3, 10, seed=5, index=i)[0] for i in range(windows // 3)
+    ]
+    seen = np.concatenate(first).ravel()
+    assert len(np.unique(seen)) == len(seen) == 10 * windows
+    assert np.unique(np.diff(np.sort(seen))).tolist() == [1]
+    phases = {
+        int(datasets.training_batch(tokens, 3, 10, seed=5, index=i)[0][0, 0]) % 10
+        for i in range(0, 20 * windows, windows)
+    }
+    assert len(phases) > 3
+
+
+def test_a_training_batch_depends_on_its_index_alone():
+    tokens = np.arange(500, dtype=np.uint16)
+    x, y = datasets.training_batch(tokens, 4, 8, seed=1, index=77)
+    assert np.array_equal(x + 1, y)
+    assert x.shape == y.shape == (4, 8)
+    datasets.training_batch(tokens, 4, 8, seed=1, index=3)
+    assert np.array_equal(datasets.training_batch(tokens, 4, 8, seed=1, index=77)[0], x)
+    assert not np.array_equal(datasets.training_batch(tokens, 4, 8, seed=2, index=77)[0], x)
+
+
+@pytest.mark.parametrize("n_tokens", [9, 10, 16, 17, 24, 25])
+def test_texts_hardly_longer_than_the_context_are_trained_on(n_tokens):
+    tokens = np.arange(n_tokens, dtype=np.uint16)
+    for index in range(50):
+        _, y = datasets.training_batch(tokens, 2, 8, seed=0, index=index)
+        assert y.max() < n_tokens
+    with pytest.raises(InputError, match="there are 8 tokens"):
+        datasets.training_batch(tokens[:8], 2, 8, seed=0, index=0)

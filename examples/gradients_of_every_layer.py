@@ -20,17 +20,17 @@ model.backward()
 
 print(f"loss {loss:.4f} nats a token\n")
 print("Backward, in the order in which it happens: the gradient of the loss with respect to every")
-print("activation. d means: by how much the loss changes for a small change of this number.\n")
+print("activation. d means: how fast the loss changes with each number of it.\n")
 for name in reversed(list(model.activation_grads)):
     value, grad = model.activations[name], model.activation_grads[name]
     shape = " x ".join(map(str, grad.shape))
     print(f"  d {name:<18} {shape:>11}   norm {np.linalg.norm(grad):.3e}", end="")
-    print(f"   (its value: norm {np.linalg.norm(value):.3e})" if name != "logits" else "")
+    print(f"   (its value: norm {np.linalg.norm(value):.3e})")
 
-logits = model.activation_grads["logits"]
+dlogits = model.activation_grads["logits"]
 print("\nA row of dlogits is what is there minus what is wanted, so it sums to zero:")
-print("  first row:", np.array2string(logits[0, 0], precision=3, suppress_small=True))
-print(f"  its sum: {logits[0, 0].sum():.1e}; the row that does not count: {logits[0, 2].any()}")
+print("  first row:", np.array2string(dlogits[0, 0], precision=3, suppress_small=True))
+print(f"  its sum: {dlogits[0, 0].sum():.1e}; where nothing counts: {dlogits[0, 2]}")
 
 print("\nEvery parameter, against the exact complex-step derivative:\n")
 report = gn.gradcheck(model, tokens, targets)

@@ -76,7 +76,7 @@ def parameter_shapes(config: GPTConfig) -> dict[str, Shape]:
     """The shape of every parameter, under GPT-2's own names and in GPT-2's own layout.
 
     Weights are (in, out), as in `x @ weight + bias`; the two embeddings and an untied head are
-    (rows, C). Source: the state dictionary of GPT-2 as published by OpenAI and Hugging Face.
+    (rows, C). Source: the state dictionary of GPT-2 as published by Hugging Face.
     """
     C, F, V = config.n_embd, config.n_hidden, config.vocab_size
     shapes: dict[str, Shape] = {"wte.weight": (V, C)}

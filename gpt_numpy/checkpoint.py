@@ -19,6 +19,7 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import math
 import os
 import platform
 import secrets
@@ -33,8 +34,9 @@ import numpy as np
 
 import gpt_numpy
 from gpt_numpy.arrays import Array, parameter_shapes
-from gpt_numpy.config import IMPLEMENTATIONS, GPTConfig, TrainConfig
+from gpt_numpy.config import DTYPES, IMPLEMENTATIONS, GPTConfig, TrainConfig
 from gpt_numpy.errors import InputError
+from gpt_numpy.memory import check_memory
 from gpt_numpy.model import GPT
 from gpt_numpy.optimizer import AdamW
 from gpt_numpy.tokenizers import CharTokenizer, tokenizer_from_json
@@ -135,8 +137,12 @@ def load(path: str | os.PathLike[str], *, ops: str | None = None) -> Run:
         raise
     except OSError as error:
         raise InputError(f"cannot read checkpoint {path}: {error.strerror or error}") from error
-    except (ValueError, KeyError, TypeError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path} is not a checkpoint that this version reads: {error}") from error
+    except MemoryError:
+        raise
+    except Exception as error:  # zipfile, json and NumPy raise a dozen kinds on a file made to harm
+        raise InputError(
+            f"{path} is not a checkpoint that this version reads: {type(error).__name__}: {error}"
+        ) from error
 
 
 @contextlib.contextmanager
@@ -222,19 +228,26 @@ def _arrays(model: GPT, optimizer: AdamW | None) -> dict[str, Array]:
 
 
 def _read(path: Path, archive: zipfile.ZipFile, ops: str | None) -> Run:
-    names = [item.filename for item in archive.infolist()]
+    members = archive.infolist()
+    names = [item.filename for item in members]
     if len(set(names)) != len(names) or "header.json" not in names:
         raise InputError(f"{path} is not a gpt_numpy checkpoint: its list of members is wrong")
+    # Nothing is compressed, so that a small file cannot ask for much memory.
+    if any(item.compress_type or item.compress_size != item.file_size for item in members):
+        raise InputError(f"{path} is not a gpt_numpy checkpoint: it has compressed members")
     if archive.getinfo("header.json").file_size > HEADER_LIMIT:
         raise InputError(f"{path}: its header is larger than {HEADER_LIMIT} bytes")
     header = json.loads(archive.read("header.json"))
     if header["format"] != FORMAT or header["version"] != VERSION:
         raise InputError(
             f"{path} has format {header['format']!r}, version {header['version']!r}: "
-            f"this is gpt_numpy {gpt_numpy.__version__}, which reads version {VERSION}"
+            f"this is gpt_numpy {gpt_numpy.__version__}, which reads version {VERSION} of "
+            f"{FORMAT!r}; update gpt_numpy, or train again"
         )
+    if header["dtype"] not in DTYPES:
+        raise InputError(f"{path}: dtype={header['dtype']!r}: must be one of {', '.join(DTYPES)}")
     config = GPTConfig(**header["config"])
-    sizes = {item.filename: item.file_size for item in archive.infolist()}
+    sizes = {item.filename: item.file_size for item in members}
     _check_members(path, config, header, sizes)
     ops = ops or (header["settings"] or {}).get("ops")
     model = GPT(config, seed=None, dtype=header["dtype"], ops=ops or IMPLEMENTATIONS[0])
@@ -244,8 +257,16 @@ def _read(path: Path, archive: zipfile.ZipFile, ops: str | None) -> Run:
     for name, array in _arrays(model, optimizer).items():
         _read_array(path, archive, name, array)
     tokenizer = header["tokenizer"] and tokenizer_from_json(header["tokenizer"])
+    if tokenizer is not None and tokenizer.vocab_size > config.vocab_size:
+        raise InputError(
+            f"{path}: its tokenizer has {tokenizer.vocab_size} tokens, its model "
+            f"vocab_size={config.vocab_size}"
+        )
     settings = header["settings"] and TrainConfig(**header["settings"])
-    return Run(model, config, tokenizer, optimizer, settings, header["progress"], header["dataset"])
+    progress, dataset = header["progress"], header["dataset"]
+    if not (isinstance(progress, dict) and isinstance(dataset, str)):
+        raise InputError(f"{path}: its progress or its dataset is of the wrong type")
+    return Run(model, config, tokenizer, optimizer, settings, progress, dataset)
 
 
 def _check_members(
@@ -263,8 +284,9 @@ def _check_members(
         raise InputError(f"{path}: member {differ} does not belong to its configuration, or lacks")
     itemsize = np.dtype(header["dtype"]).itemsize
     for name, shape in parameter_shapes(config).items():
-        if sizes[f"{name}.npy"] < int(np.prod(shape, dtype=object)) * itemsize:
+        if sizes[f"{name}.npy"] < math.prod(shape) * itemsize:
             raise InputError(f"{path}: {name} is smaller than its shape {shape}")
+    check_memory(config, 1, itemsize=itemsize, copies=2)
 
 
 def _read_array(path: Path, archive: zipfile.ZipFile, name: str, array: Array) -> None:
@@ -280,8 +302,10 @@ def _read_array(path: Path, archive: zipfile.ZipFile, name: str, array: Array) -
             )
         view = array.reshape(-1).view(np.uint8).data
         for start in range(0, view.nbytes, BLOCK):
-            part = member.read(min(BLOCK, view.nbytes - start))
-            view[start : start + len(part)] = part
+            stop = min(start + BLOCK, view.nbytes)
+            view[start:stop] = member.read(stop - start)  # a ValueError where bytes are missing
+        if member.read(1):
+            raise InputError(f"{path}: {name} is larger than its shape {array.shape}")
 
 
 def _optimizer_header(optimizer: AdamW) -> dict[str, Any]:
@@ -297,7 +321,9 @@ def _optimizer_header(optimizer: AdamW) -> dict[str, Any]:
 
 def _optimizer_from_header(model: GPT, header: dict[str, Any]) -> AdamW:
     values = dict(header)
-    steps = values.pop("steps")
-    optimizer = AdamW(model, **values | {"betas": tuple(values["betas"])})
+    steps, (beta1, beta2) = values.pop("steps"), values.pop("betas")
+    if type(steps) is not int or steps < 0:
+        raise InputError(f"optimizer: steps={steps!r}: must be a whole number of at least 0")
+    optimizer = AdamW(model, betas=(beta1, beta2), **values)
     optimizer.steps = steps
     return optimizer

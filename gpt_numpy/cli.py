@@ -4,10 +4,14 @@ Nothing heavy is imported before it is needed, so `--help` answers at once and t
 is known to the libraries before they are loaded.
 """
 
+import contextlib
 import dataclasses
+import io
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import gpt_numpy
@@ -42,24 +46,76 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0: done; 1: a check failed; 2: bad input; 3: a loss that is not finite; 130: interrupted.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    _prepare_output()
     try:
-        return _run(words)
+        with _terminated_as_interrupted():
+            status = _run(words)
+            sys.stdout.flush()  # here, and not at the end of Python, where its error is a traceback
+            return status
     except InputError as error:
-        print(f"gpt-numpy: {error}", file=sys.stderr)
-        return BAD_INPUT
+        return _fail(str(error), BAD_INPUT)
     except NotFiniteError as error:
-        print(f"gpt-numpy: {error}", file=sys.stderr)
-        return NOT_FINITE
+        return _fail(str(error), NOT_FINITE)
+    except MemoryError:
+        return _fail("out of memory: make batch_size, block_size or the model smaller", BAD_INPUT)
     except KeyboardInterrupt:
-        print("\ngpt-numpy: interrupted", file=sys.stderr)
-        return INTERRUPTED
+        if arguments is None:  # a second one must not tear the message
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+        if sys.stderr.isatty():
+            print(file=sys.stderr)  # after the ^C that the terminal shows
+        return _fail("interrupted", INTERRUPTED)
     except BrokenPipeError:  # as in `gpt-numpy sample | head`
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")
+        _drop_output()
         return OK
+    except OSError as error:
+        _drop_output()
+        return _fail(f"cannot read or write: {error}", BAD_INPUT)
+
+
+def _fail(message: str, status: int) -> int:
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdout.flush()  # so that what was said before comes first
+    print(f"gpt-numpy: {message}", file=sys.stderr)
+    return status
+
+
+def _prepare_output() -> None:
+    """Let every character be printed, whatever the terminal's encoding, or nothing at all."""
+    if sys.stdout is None:  # closed by the caller, as in `gpt-numpy train >&-`
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _drop_output() -> None:
+    """Send what is still to be written nowhere, or Python would try again at its end."""
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+
+
+@contextlib.contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """SIGTERM is treated as Ctrl-C meanwhile, where this thread may say so."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _run(words: list[str]) -> int:
-    if not words or words[0] in ("-h", "--help", "help"):
+    if words[:1] == ["help"]:
+        words = [*words[1:2], "--help"]
+    if not words or words[0] in ("-h", "--help"):
         print(overview())
         return OK
     if words[0] in ("--version", "-V"):
@@ -67,7 +123,10 @@ def _run(words: list[str]) -> int:
         return OK
     command, *rest = words
     if command not in COMMANDS:
-        raise InputError(f"no command {command!r}: {did_you_mean(command, COMMANDS)}")
+        hint = did_you_mean(command, COMMANDS)
+        if command in PRESETS or command.startswith("--"):
+            hint = f"did you mean gpt-numpy train {command}?"
+        raise InputError(f"no command {command!r}: {hint}")
     if "-h" in rest or "--help" in rest:
         print(help_of(command))
         return OK
@@ -129,7 +188,8 @@ def help_of(command: str) -> str:
     lines = [f"{text}", "", usage]
     if sources:
         lines.append("read from left to right, the later over the earlier")
-        lines.append(f"presets: {', '.join(PRESETS)}")
+        unnamed = "; tiny where nothing is named" if command == "train" else ""
+        lines.append(f"presets: {', '.join(PRESETS)}{unnamed}")
     for config in configs:
         lines += ["", *_settings_help(config, command)]
     lines += ["", "  --threads=N  threads to compute with (default: all cores of this process)"]

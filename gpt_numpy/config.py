@@ -15,6 +15,7 @@ from gpt_numpy.errors import InputError
 ACTIVATIONS = ("gelu", "gelu_tanh", "relu")
 POSITIONS = ("learned", "sinusoidal")
 DTYPES = ("float32", "float64", "complex128")
+LIMIT = 2**64  # of every whole number: seeds and steps become words of 64 bits
 IMPLEMENTATIONS = ("reference",)  # of the layers; the first is the default
 
 
@@ -98,7 +99,7 @@ class TrainConfig:
     beta2: float = _setting(0.95, "AdamW's decay of the mean squared gradient")
     grad_clip: float = _setting(1.0, "largest norm of the whole gradient; 0 does not clip")
     decay_lr: bool = _setting(True, "warm up and decay the learning rate; otherwise constant")
-    warmup_iters: int = _setting(2000, "iterations over which the learning rate rises")
+    warmup_iters: int = _setting(2000, "iterations at the start over which the learning rate rises")
     lr_decay_iters: int = _setting(600_000, "iteration at which it has fallen to min_lr")
     min_lr: float = _setting(6e-5, "learning rate after lr_decay_iters")
     patience: int = _setting(0, "evaluations without a better loss before the end; 0: never")
@@ -123,11 +124,6 @@ class TrainConfig:
         for name in ("beta1", "beta2"):
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise InputError(f"{name}={getattr(self, name)}: must be at least 0 and below 1")
-        if self.decay_lr and self.lr_decay_iters < self.warmup_iters:
-            raise InputError(
-                f"lr_decay_iters={self.lr_decay_iters} is smaller than "
-                f"warmup_iters={self.warmup_iters}: decay ends after warm-up; raise the first"
-            )
         if not self.out_dir:
             raise InputError("out_dir is empty: name the folder of the run")
         _check_choice("dtype", self.dtype, DTYPES[:2])
@@ -203,6 +199,10 @@ def _check_types(config: Any) -> None:
     for item in dataclasses.fields(config):
         value = getattr(config, item.name)
         expected: Any = item.type
+        if isinstance(value, int) and abs(value) >= LIMIT:
+            raise InputError(
+                f"{item.name} has {value.bit_length()} bits: it must be less than 2^64 in magnitude"
+            )
         # NumPy's numbers, and whole numbers given for real ones, are what they stand for.
         kind = {int: numbers.Integral, float: numbers.Real}.get(expected)
         if kind is not None and isinstance(value, kind) and not isinstance(value, bool):

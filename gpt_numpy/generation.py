@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from gpt_numpy.arrays import Array
-from gpt_numpy.errors import InputError
+from gpt_numpy.config import LIMIT
+from gpt_numpy.errors import InputError, NotFiniteError
 from gpt_numpy.model import GPT
 
 
@@ -40,12 +41,19 @@ def generate(
     Raises
     ------
     InputError : a value out of range, or tokens that the model does not have.
+    NotFiniteError : the model's logits are not finite.
     """
     _check_options(max_new_tokens, temperature, top_k, top_p, seed)
     given = np.asarray(tokens)
     sequences = np.atleast_2d(given)
-    if given.ndim > 2 or sequences.size == 0:
+    if given.ndim not in (1, 2) or sequences.size == 0:
         raise InputError(f"tokens has shape {given.shape}: must be (T,) or (B, T), T at least 1")
+    if given.dtype.kind not in "iu":
+        raise InputError(f"tokens is of type {given.dtype}: must be integers, such as int64")
+    low, high, V = sequences.min(), sequences.max(), model.config.vocab_size
+    if low < 0 or high >= V:
+        wrong = low if low < 0 else high
+        raise InputError(f"tokens contains {wrong}: must be from 0 to vocab_size - 1 = {V - 1}")
     B, T = sequences.shape
     out = np.empty((B, T + max_new_tokens), dtype=np.int64)
     out[:, :T] = sequences
@@ -53,7 +61,13 @@ def generate(
     bits = np.random.Philox(key=seed)
     for end in range(T, T + max_new_tokens):
         seen = out[:, max(0, end - model.config.block_size) : end]
-        probabilities = next_distribution(model.logits(seen)[:, -1], temperature, top_k, top_p)
+        logits = model.logits(seen)[:, -1]
+        if not np.isfinite(logits).all():
+            raise NotFiniteError(
+                f"the logits of token {end} are not finite: the model holds parameters that are "
+                "not finite or too large; train it with a lower learning_rate"
+            )
+        probabilities = next_distribution(logits, temperature, top_k, top_p)
         uniform = (bits.random_raw(B) >> np.uint64(11)) * 2.0**-53
         cumulative = probabilities.cumsum(axis=-1)
         # Scaled by the last sum, which rounding leaves a little off 1.
@@ -65,14 +79,20 @@ def generate(
 def next_distribution(
     logits: Array, temperature: float, top_k: int | None, top_p: float | None
 ) -> Array:
-    """The distribution that a token is drawn from, (B, V), float64."""
+    """The distribution that a token is drawn from, (B, V), float64.
+
+    Among equals, `top_k` and temperature 0 take the tokens with the lower numbers.
+    """
     z = logits.astype(np.float64)
     if temperature == 0:
-        return np.eye(z.shape[-1])[z.argmax(axis=-1)]
-    z = (z - z.max(axis=-1, keepdims=True)) / temperature
+        top_k, temperature = 1, 1.0
+    with np.errstate(over="ignore"):  # a difference over a tiny temperature is -inf, as it should
+        z = (z - z.max(axis=-1, keepdims=True)) / temperature
     if top_k and top_k < z.shape[-1]:
         smallest = np.partition(z, -top_k, axis=-1)[:, -top_k, None]
-        z = np.where(z < smallest, -np.inf, z)
+        equal = z == smallest
+        room = top_k - (z > smallest).sum(axis=-1, keepdims=True)
+        z[(z < smallest) | (equal & (equal.cumsum(axis=-1) > room))] = -np.inf
     p = np.exp(z)
     p /= p.sum(axis=-1, keepdims=True)
     if top_p is not None and top_p < 1:
@@ -91,6 +111,9 @@ def _check_options(
     def refuse(name: str, value: Any, mend: str) -> None:
         raise InputError(f"{name}={value!r}: must be {mend}")
 
+    for name, value in (("max_new_tokens", max_new_tokens), ("top_k", top_k or 0), ("seed", seed)):
+        if not isinstance(value, int | np.integer) or isinstance(value, bool):
+            refuse(name, value, "a whole number")
     if max_new_tokens < 0:
         refuse("max_new_tokens", max_new_tokens, "at least 0")
     if not (np.isfinite(temperature) and temperature >= 0):
@@ -99,5 +122,5 @@ def _check_options(
         refuse("top_k", top_k, "at least 1, or 0 or None for all tokens")
     if top_p is not None and not 0 < top_p <= 1:
         refuse("top_p", top_p, "greater than 0 and at most 1, or None")
-    if seed < 0:
-        refuse("seed", seed, "at least 0")
+    if not 0 <= seed < LIMIT:
+        refuse("seed", seed, "at least 0 and less than 2^64")

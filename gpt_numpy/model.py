@@ -3,8 +3,8 @@
     tokens -> embedding -> [ + attention -> + MLP ] x n_layer -> head -> logits -> loss
 
 Source: GPT-2 (Radford et al., "Language Models are Unsupervised Multitask Learners", 2019), with
-the options of nanoGPT. The mathematics is in `reference/`, and which array each argument of a call
-is, in `wiring.py`.
+the options of nanoGPT. The mathematics is in `reference/`, and which array each argument of a
+sublayer's call is, in `wiring.py`.
 """
 
 import importlib
@@ -18,11 +18,11 @@ import numpy as np
 from gpt_numpy.arrays import Array, NamedArrays, parameter_shapes
 from gpt_numpy.config import DTYPES, IMPLEMENTATIONS, GPTConfig
 from gpt_numpy.errors import InputError, did_you_mean
+from gpt_numpy.reference.cross_entropy import IGNORED
 from gpt_numpy.reference.embedding import sinusoidal_positions
-from gpt_numpy.wiring import ATTENTION, HEAD, MLP, Buffers, Kept, Sublayer, match_patterns
+from gpt_numpy.wiring import ATTENTION, HEAD, LOGITS, MLP, Buffers, Kept, Sublayer, match_patterns
 
 INIT_STD = 0.02
-IGNORED = -1
 
 
 class Pass(NamedTuple):
@@ -109,13 +109,13 @@ class GPT:
 
     @property
     def activations(self) -> Mapping[str, Array]:
-        """The activations of the last forward pass that `keep` names."""
+        """The activations of the last forward pass that `keep` names: views, until the next one."""
         return Kept(self._keep, self._buffers.acts)
 
     @property
     def activation_grads(self) -> Mapping[str, Array]:
-        """The gradients of the loss with respect to them, after the last backward pass."""
-        return Kept(self._keep, self._buffers.dacts)
+        """The gradients of the loss with respect to them, from `backward` to the next `forward`."""
+        return Kept(self._keep, self._buffers.dacts if self._last is None else {})
 
     def forward(
         self,
@@ -161,7 +161,7 @@ class GPT:
 
         Raises
         ------
-        InputError : there was no `forward` since the last `backward`.
+        InputError : there was no `forward` since the last `backward` or `logits`.
         """
         if self._last is None:
             raise InputError(
@@ -178,13 +178,14 @@ class GPT:
             self.grads.flat += grads.flat
 
     def _blocks_forward(self, now: Pass) -> None:
+        self._buffers.prepare(*now.tokens.shape)
         self.ops.embedding_forward(
             now.tokens,
             self.params["wte.weight"],
             self.params.get("wpe.weight", self._sinusoids),
             *now.dropout,
             site=0,
-            out=self._buffers.prepare(*now.tokens.shape).acts["embedding.out"],
+            out=self._buffers.acts["embedding.out"],
         )
         for i in range(self.config.n_layer):
             self.ops.attention_sublayer_forward(**self._arguments(ATTENTION, now, i))
@@ -215,11 +216,8 @@ class GPT:
         self._last = None
         tokens = self._check_tokens("tokens", tokens, lowest=0)
         self._blocks_forward(Pass(tokens, tokens, 1, (0.0, 0)))
-        arrays = self._buffers.forward_arguments(HEAD, self.params)
-        arrays["out"] = arrays.pop("logits")
-        del arrays["lse"]
-        self.ops.head_forward(**arrays)
-        return arrays["out"].copy()
+        self.ops.head_forward(**self._buffers.forward_arguments(LOGITS, self.params))
+        return self._buffers.acts["logits"].copy()
 
     def _arguments(
         self, sublayer: Sublayer, now: Pass, i: int = 0, grads: NamedArrays | None = None

@@ -1,5 +1,6 @@
 """The folder of a run: its checkpoints and its log, and how a run is begun or taken up again."""
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -7,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from gpt_numpy.checkpoint import Run, load
+from gpt_numpy.checkpoint import TEMPORARY, Run, load
 from gpt_numpy.config import GPTConfig, TrainConfig
 from gpt_numpy.errors import InputError, did_you_mean
 
@@ -52,6 +53,8 @@ def begin(out_dir: str, say: Callable[[str], None]) -> Path:
     InputError : the folder cannot be made or written.
     """
     folder = Path(out_dir)
+    if "\0" in out_dir:
+        raise InputError(f"out_dir={out_dir!r}: a name of a folder cannot contain a zero byte")
     earlier = [folder / name for name in (LAST, BEST, LOG) if (folder / name).exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -69,6 +72,13 @@ def begin(out_dir: str, say: Callable[[str], None]) -> Path:
             "choose another folder with --out_dir"
         ) from error
     return folder
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what a run that was killed left half written."""
+    for path in folder.glob(f"{TEMPORARY}*"):
+        with contextlib.suppress(OSError):
+            path.unlink()
 
 
 def resume(out_dir: str, overrides: dict[str, Any]) -> tuple[Run, TrainConfig]:
@@ -97,6 +107,13 @@ def resume(out_dir: str, overrides: dict[str, Any]) -> tuple[Run, TrainConfig]:
     run.model.config = run.config
     kept = {name: value for name, value in overrides.items() if name not in shape_names}
     kept |= {"out_dir": out_dir, "init_from": "resume"}
+    if "dataset" in overrides and not overrides.get("data"):
+        kept["data"] = ""
+    if kept.get("dtype", run.model.dtype.name) != run.model.dtype.name:
+        raise InputError(
+            f"dtype={kept['dtype']}, but the run in {out_dir} has dtype={run.model.dtype.name}: "
+            "a run keeps its dtype; leave the setting out, or train from scratch"
+        )
     settings = dataclasses.replace(run.settings, **kept)
     run.optimizer.betas = (settings.beta1, settings.beta2)
     run.optimizer.weight_decay = settings.weight_decay
@@ -114,14 +131,20 @@ class Log:
 
     def write(self, **values: Any) -> None:
         """Append a line."""
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(values) + "\n")
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(values) + "\n")
+        except OSError as error:
+            raise InputError(
+                f"cannot write {self.path}: {error.strerror or error}; free the disk, then go on "
+                "with the last checkpoint (--init_from=resume) or choose another --out_dir"
+            ) from error
 
     def _drop_after(self, iteration: int, evaluated: int) -> None:
         """Remove what was logged after the checkpoint that the run goes on from."""
         if not self.path.exists():
             return
-        lines = self.path.read_text(encoding="utf-8").splitlines()
+        lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines()
         kept = []
         for line in lines:
             try:
@@ -131,6 +154,11 @@ class Log:
                     kept.append(line + "\n")
             except (ValueError, KeyError, TypeError):
                 continue  # a line that a crash cut off
-        temporary = self.path.with_suffix(".partial")
-        temporary.write_text("".join(kept), encoding="utf-8")
-        os.replace(temporary, self.path)
+        temporary = self.path.with_name(f"{TEMPORARY}{LOG}")
+        try:
+            temporary.write_text("".join(kept), encoding="utf-8")
+            os.replace(temporary, self.path)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise InputError(f"cannot write {self.path}: {error.strerror or error}") from error

@@ -156,11 +156,13 @@ def _from_toml(name: str, text: str, types: Types) -> dict[str, Any]:
 
 
 def _of_type(where: str, key: str, value: Any, types: Types) -> Any:
+    if isinstance(value, dict):
+        raise InputError(f"{where}: [{key}] is a table: settings are `key = value` without tables")
     if key not in types:
         raise InputError(f"{where}: unknown setting {_short(key)}: {did_you_mean(key, types)}")
     expected = types[key]
-    if expected is float and type(value) is int and abs(value) < 1e300:
-        return float(value)
+    if expected is float and type(value) is int:
+        return float(value) if abs(value) < 1e300 else math.inf
     if expected is int and type(value) is float and value.is_integer():
         return int(value)
     if type(value) is not expected:
@@ -176,7 +178,9 @@ def _from_python(name: str, text: str, types: Types, say: Say) -> dict[str, Any]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # 'C:\data' is a text, if not a well-written one
             statements = ast.parse(text).body
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+    except SyntaxError as error:
+        raise InputError(f"{name}, line {error.lineno}: {_short(error.msg)}") from error
+    except (ValueError, RecursionError, MemoryError) as error:
         raise InputError(f"{name} is not a Python configuration file: {error}") from error
     values: dict[str, Any] = {}
     for statement in statements:

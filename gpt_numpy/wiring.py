@@ -5,8 +5,9 @@ model's arrays have GPT-2's names (`h.2.attn.qkv`, `h.2.ln_1.weight`). `Sublayer
 the one to the other, and `Buffers` holds the arrays for a batch of one shape and hands out the
 keyword arguments of every call.
 
-An activation that backward reads has a buffer of its own. The others share one a kind, unless
-somebody asked to keep them. All lie in one flat buffer, which grows with the largest batch.
+An activation that backward reads has a buffer of its own. All others of one kind (every layer
+norm's output, say) share one, unless somebody asked to keep them. Everything lies in one flat
+buffer, which grows with the largest batch.
 """
 
 import fnmatch
@@ -24,7 +25,10 @@ from gpt_numpy.errors import InputError, did_you_mean
 
 @dataclass(frozen=True)
 class Sublayer:
-    """The array behind each argument of a pair of functions; `{i}` is the number of the block."""
+    """The array behind each argument of a pair of functions; `{i}` is the number of the block.
+
+    Three names depend on the model: `resid_pre`, `resid_last` and `head` (`Buffers._name`).
+    """
 
     source: str  # the residual stream that it reads, `x`
     target: str  # what it writes, `out`
@@ -32,7 +36,7 @@ class Sublayer:
     kept: dict[str, str] = field(default_factory=dict)  # written by forward, read by backward
     scratch: dict[str, str] = field(default_factory=dict)  # written by both
     gradients: tuple[str, ...] = ()  # the arguments among these whose gradient backward writes
-    setting: str = ""  # the one of the configuration that it takes
+    setting: str = ""  # the field of GPTConfig that its functions take
     site: int = 0  # of its first dropout in block 0 (reference/dropout.py)
 
 
@@ -78,12 +82,20 @@ MLP = Sublayer(
     site=3,
 )
 
+LOGITS = Sublayer(
+    source="resid_last",
+    target="logits",
+    params={"ln_weight": "ln_f.weight", "ln_bias": "ln_f.bias", "weight": "head"},
+    kept={"mean": "ln_f.mean", "rstd": "ln_f.rstd"},
+    scratch={"norm": "ln_f.out"},
+)
+
 HEAD = Sublayer(
     source="resid_last",
     target="losses",
-    params={"ln_weight": "ln_f.weight", "ln_bias": "ln_f.bias", "weight": "head"},
-    kept={"mean": "ln_f.mean", "rstd": "ln_f.rstd", "logits": "logits", "lse": "lse"},
-    scratch={"norm": "ln_f.out"},
+    params=LOGITS.params,
+    kept=LOGITS.kept | {"logits": "logits", "lse": "lse"},
+    scratch=LOGITS.scratch,
     gradients=("norm", "logits"),
 )
 
@@ -102,7 +114,7 @@ SHARED_GRADIENTS = {
     "mlp.fc": "hidden",
     "mlp.act": "hidden",
 }
-WITHOUT_GRADIENT = ("mean", "rstd", "lse")  # statistics: constants to backward
+WITHOUT_GRADIENT = ("mean", "rstd", "lse")  # the layer's own backward accounts for them
 
 
 class Buffers:
@@ -118,13 +130,12 @@ class Buffers:
         self.acts: dict[str, Array] = {}
         self.dacts: dict[str, Array] = {}
 
-    def prepare(self, batch: int, length: int) -> "Buffers":
+    def prepare(self, batch: int, length: int) -> None:
         """Make `acts` and `dacts` those of a batch of this shape."""
         shape = (batch, length)
         if shape not in self._layouts:
             self._layouts[shape] = self._lay_out(batch, length)
         self.acts, self.dacts = self._layouts[shape]
-        return self
 
     def _lay_out(self, batch: int, length: int) -> tuple[dict[str, Array], dict[str, Array]]:
         shapes = activation_shapes(self._config, batch, length)
@@ -196,19 +207,22 @@ class Buffers:
 
 
 class Kept(Mapping[str, Array]):
-    """Those of `arrays` whose names are in `names`."""
+    """Those of `arrays` whose names are in `names`; views, which the next pass overwrites."""
 
     def __init__(self, names: frozenset[str], arrays: Mapping[str, Array]) -> None:
+        self._names = names
         self._arrays = {name: array for name, array in arrays.items() if name in names}
 
     def __getitem__(self, name: str) -> Array:
-        try:
+        if name in self._arrays:
             return self._arrays[name]
-        except KeyError:
-            raise KeyError(
-                f"{name!r} is not kept: its buffer is shared. Name it, or a pattern such as "
-                f"'h.*.attn.out', in GPT(..., keep=(...,)), and run the pass first"
-            ) from None
+        if name not in self._names:
+            why = "it is not kept; name it, or a pattern such as 'h.*.attn.out', in GPT(..., keep=)"
+        elif name.split(".")[-1] in WITHOUT_GRADIENT and self._arrays:
+            why = "it is a statistic, without a gradient of its own"
+        else:
+            why = "there was no pass yet"
+        raise KeyError(f"{name!r}: {why}")
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._arrays)

@@ -1,9 +1,21 @@
 """Every layer, forward and backward, in plain NumPy; each file opens with its derivation.
 
 A layer is a pair of functions, `x_forward` and `x_backward`. Their arguments are first what is
-read, then what is written: forward `(inputs..., out, statistics...)`, backward `(dout, what forward
-read or kept..., d<input>...)`. They assign to what they write, validate nothing, and take float32,
-float64 and complex128 arrays.
+read, then what is written: forward `(inputs..., out, statistics...)`, backward `(dout, what it
+needs of what forward read or kept..., d<input>..., scratch...)`. They assign to what they write,
+validate nothing, and take float32, float64 and complex128 arrays. `adamw_update` works in place.
+
+Notation. L is the loss, one number. dx, written as one word, is the gradient ∂L/∂x: an array of the
+shape of x, which says how fast L changes with each element of x. Everything rests on the chain
+rule: where x_j enters out_i for several i, the contributions add up,
+
+    dx_j = sum_i dout_i ∂out_i/∂x_j
+
+Backward is handed dout and works out dx; dx is the dout of the layer before.
+
+Shapes: B sequences, T positions, C channels (n_embd), H heads of D = C / H channels, F channels
+inside the MLP, V tokens in the vocabulary. A row is one position of one sequence. [c = j] is 1
+where c = j, else 0.
 """
 
 from gpt_numpy.reference.adamw import adamw_update, sum_of_squares

@@ -1,19 +1,21 @@
-"""AdamW: one step along the running mean of the gradient, over the root of its running square.
+"""AdamW: a step along the running mean of the gradient, divided by the root of its mean square.
 
 Sources: Kingma, Ba, "Adam" (2015), algorithm 1; Loshchilov, Hutter, "Decoupled Weight Decay
 Regularization" (2019), algorithm 2, with the decay scaled by the learning rate as in PyTorch.
 
-With g the gradient, after clipping, of step t = 1, 2, ...:
+With g the gradient, after clipping, of step t = 1, 2, ... (new values left, old ones right):
 
     m = beta1 m + (1 - beta1) g            running mean, started at 0
     v = beta2 v + (1 - beta2) g^2          running mean square, started at 0
 
-    m_hat = m / (1 - beta1^t)              a mean started at 0 is too small by exactly this factor:
-    v_hat = v / (1 - beta2^t)              for constant g, m = (1 - beta1^t) g
+    m_hat = m / (1 - beta1^t)
+    v_hat = v / (1 - beta2^t)
 
     param = param - learning_rate (weight_decay param + m_hat / (sqrt(v_hat) + eps))
 
-The decay is no part of g: it does not pass through m and v.
+A mean that starts at 0 is too small at first: for constant g, m = (1 - beta1^t) g. Dividing mends
+that. eps keeps the quotient finite where v_hat is 0. The decay is no part of g: it does not pass
+through m and v.
 
 Clipping by the norm of the whole gradient multiplies g by
 

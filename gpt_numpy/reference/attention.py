@@ -1,12 +1,14 @@
 """Causal multi-head attention: each position averages the values of the positions it may see.
 
-Source: Vaswani et al., "Attention Is All You Need" (2017), equation 1 and section 3.2.2; the
-backward by way of log-sum-exp and `delta` is that of Dao et al., "FlashAttention" (2022), appendix.
+Sources: Vaswani et al., "Attention Is All You Need" (2017), equation 1 and section 3.2.2; `delta`
+is from Dao et al., "FlashAttention" (2022), appendix B, and one log-sum-exp a row, kept for
+backward, from Dao, "FlashAttention-2" (2023).
 
 qkv holds, for every position, query, key and value side by side, each of C = H D channels: head h
 owns channels h D to (h + 1) D of each. Everything below happens in each sequence and head alone.
 
-Forward. For query position q and key positions k <= q (later ones are masked: their weight is 0):
+Forward. A query at position q sees the keys at k <= q; later ones are masked. All sums over k run
+over k <= q only, and p_qk = w_qk = 0 for k > q:
 
     s_qk   = sum_d Q_qd K_kd / sqrt(D)          scores; sqrt(D) keeps their spread near 1
     lse_q  = log sum_k exp(s_qk)                kept for backward
@@ -23,12 +25,12 @@ Backward. Given dout:
 2.  dp from dw by dropout's own backward (dropout.py): with m_qk = keep_qk / (1 - rate),
     w = p m and dp = dw m.
 
-3.  Softmax. A score raises its own weight and lowers all others of its row: with D_kj the
-    Kronecker delta (1 where k = j),
+3.  Softmax. A score raises its own weight and lowers all others of its row:
 
-        dp_qk/ds_qj = p_qk (D_kj - p_qj)        because dlse_q/ds_qj = p_qj
+        ∂p_qk/∂s_qj = p_qk ([k = j] - p_qj)     because ∂lse_q/∂s_qj = p_qj
 
-        ds_qj = sum_k dp_qk p_qk (D_kj - p_qj)
+        ds_qj = sum_k dp_qk p_qk ([k = j] - p_qj)
+              = dp_qj p_qj - p_qj sum_k dp_qk p_qk       only k = j is left of the first part
               = p_qj (dp_qj - delta_q),         delta_q = sum_k p_qk dp_qk
 
     Masked positions have p = 0, so ds = 0: nothing flows back from the future.

@@ -11,15 +11,16 @@ Forward, for one row z of V logits with target y (one position of one sequence),
 
 Backward, for one row. With P_v = softmax(z)_v = exp(z_v - lse):
 
-    dlse/dz_v = exp(z_v) / sum_u exp(z_u) = P_v
+    ∂lse/∂z_v = exp(z_v) / sum_u exp(z_u) = P_v
 
     dz_v = dout (P_v - [v = y]),              and 0 in a row that is left out
 
-What is wanted minus what is there: the gradient of a row sums to zero, as adding a constant to all
-logits changes nothing.
+What is there minus what is wanted. A row's gradient sums to zero, because adding a constant to all
+its logits does not change the loss.
 
 The mean over the targets that count is the model's (model.py): L = sum_r loss_r / N, so dout = 1/N
-for every row, where N is the number of kept targets, of all micro-batches of a step together.
+for every row, where N is the number of kept targets of a step. (A step may add up the gradients of
+several micro-batches, where one large batch would not fit into memory; N then counts all of them.)
 
 Shapes: logits, dlogits (..., V); targets, out, lse, dout (...). dlogits may be logits itself.
 """
@@ -46,7 +47,7 @@ def cross_entropy_backward(
     """Write the gradient of `logits`."""
     kept = targets != IGNORED
     # forward: out = lse - logits[target]
-    weight = np.where(kept, dout, 0)
-    dlogits[...] = weight[..., None] * np.exp(logits - lse[..., None])
+    probabilities = np.exp(logits - lse[..., None])
+    dlogits[...] = np.where(kept[..., None], dout[..., None] * probabilities, 0)
     rows = np.nonzero(kept)
     dlogits[(*rows, targets[rows])] -= dout[rows]

@@ -6,7 +6,7 @@ Forward, with rate the share dropped and keep an array of zeros and ones:
 
     out = x * keep / (1 - rate)
 
-keep does not depend on x, so the layer is linear and diagonal, and its backward is itself:
+keep does not depend on x, and out_i depends on x_i alone: ∂out_i/∂x_i = keep_i / (1 - rate), so
 
     dx = dout * keep / (1 - rate)
 
@@ -20,7 +20,7 @@ arithmetic is on unsigned integers and wraps around:
     keep      = mix32(mix32(low ^ a) + b) >= min(round(rate * 2^32), 2^32 - 1)
 
 `mix64` is the output function of SplitMix64 (Steele, Lea, Flood, "Fast Splittable Pseudorandom
-Number Generators", 2014, with Vigna's constants); `mix32` is the lowbias32 function of C. Wellons'
+Number Generators", 2014, with Stafford's constants); `mix32` is lowbias32 of C. Wellons'
 "Prospecting for Hash Functions" (2018). A rate of 0 means no dropout at all: out = x.
 
 Sites: 0 is the embedding; block i uses 3 i + 1 for the attention weights, 3 i + 2 for the attention

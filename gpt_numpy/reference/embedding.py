@@ -18,7 +18,8 @@ Backward. Given dout, and drow from it by dropout's own backward (dropout.py):
     wpe[t, c] enters row_btc for every b:    dwpe[t, c] = sum_b drow_btc
 
 A token that occurs n times in the batch gets the sum of n gradients. `dwte[tokens] += drow` would
-keep only one of them, since NumPy reads the row once, adds, and writes; `np.add.at` adds them all.
+keep one of them: NumPy adds each to the old row, then writes all n results to the same place, and
+the last one stays. `np.add.at` adds them one after the other.
 Rows of positions beyond T get exactly zero.
 
 When the head is tied to wte (sublayers.py), the loss depends on wte through the lookup and through

@@ -7,9 +7,10 @@ Computation 23 (1969), with the coefficients of his CALERF (netlib, SPECFUN). Th
     |x| <= 4:         erfc(x) = exp(-x^2) P(x) / Q(x)
     beyond:           erfc(x) = exp(-x^2) / x (1/sqrt(pi) - P(1/x^2) / (x^2 Q(1/x^2)))
 
-with erf(x) = 1 - erfc(x) and erf(-x) = -erf(x). The error in float64 is about one unit in the last
-place. The range is chosen by the real part, and the formulas are evaluated on x as it comes: for
-x + ih they give the derivative too, which is therefore not put in by hand (gradient_check.py).
+with erf(x) = 1 - erfc(x) and erf(-x) = -erf(x); from |x| = 6 on, erf is 1 to the last bit. The
+error in float64 is a few units in the last place. The range is chosen by the real part, and the
+formulas are evaluated on x as it comes: for x + ih they give the derivative too, which is therefore
+not put in by hand (gradient_check.py).
 """
 
 import math

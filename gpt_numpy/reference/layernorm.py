@@ -18,30 +18,30 @@ Backward. Given dout = dL/dout, with L the loss:
         dweight_c = sum_r dout_rc xhat_rc        dbias_c = sum_r dout_rc
         dxhat_c   = dout_c weight_c
 
-2.  xhat depends on x three ways: directly, through mean, and through rstd. With D the Kronecker
-    delta (1 where its indices agree), the chain rule needs
+2.  xhat depends on x three ways: directly, through mean, and through rstd. The chain rule needs
 
-        dmean/dx_j = 1 / C
+        ∂mean/∂x_j = 1 / C
 
-        drstd/dvar = -1/2 (var + eps)^(-3/2) = -rstd^3 / 2
+        ∂rstd/∂var = -1/2 (var + eps)^(-3/2) = -rstd^3 / 2
 
-        dvar/dx_j  = 2/C sum_c (x_c - mean)(D_cj - 1/C)
+        ∂var/∂x_j  = 2/C sum_c (x_c - mean) ([c = j] - 1/C)
                    = 2/C (x_j - mean)            because sum_c (x_c - mean) = 0
 
-        so drstd/dx_j = -rstd^3 (x_j - mean) / C = -rstd^2 xhat_j / C
+        so ∂rstd/∂x_j = -rstd^3 (x_j - mean) / C = -rstd^2 xhat_j / C
 
 3.  Differentiate xhat_c = (x_c - mean) rstd as a product:
 
-        dxhat_c/dx_j = (D_cj - 1/C) rstd - (x_c - mean) rstd^2 xhat_j / C
-                     = rstd (D_cj - 1/C - xhat_c xhat_j / C)
+        ∂xhat_c/∂x_j = ([c = j] - 1/C) rstd - (x_c - mean) rstd^2 xhat_j / C
+                     = rstd ([c = j] - 1/C - xhat_c xhat_j / C)
 
 4.  Sum over everything that x_j touches:
 
-        dx_j = sum_c dxhat_c (the line above)
-             = rstd (dxhat_j - mean_c(dxhat) - xhat_j mean_c(dxhat xhat))
+        dx_j = sum_c dxhat_c ∂xhat_c/∂x_j
+             = rstd (dxhat_j - sum_c dxhat_c / C - xhat_j sum_c dxhat_c xhat_c / C)
+             = rstd (dxhat_j - mean(dxhat) - xhat_j mean(dxhat xhat)),    means over the channels
 
-    The second term removes the part of dxhat along (1, ..., 1), the third the part along xhat:
-    moving x in these directions does not change xhat (but for eps), so no gradient points there.
+    Moving x along (1, ..., 1) does not change xhat, nor (but for eps) does moving x along xhat: the
+    second and third term remove the parts of dxhat in these two directions.
 
 Only mean and rstd are kept for backward; xhat is recomputed from x.
 
@@ -88,13 +88,13 @@ def layernorm_backward(
 ) -> None:
     """Write the gradients of `x`, `weight` and `bias`."""
     rows = tuple(range(x.ndim - 1))
-    # forward: xhat = (x - mean) * rstd
     xhat = (x - mean[..., None]) * rstd[..., None]
     # forward: out = xhat * weight + bias
     dweight[...] = (dout * xhat).sum(axis=rows)
     if dbias is not None:
         dbias[...] = dout.sum(axis=rows)
     dxhat = dout * weight
+    # forward: xhat = (x - mean) * rstd
     along_ones = dxhat.mean(axis=-1, keepdims=True)
     along_xhat = (dxhat * xhat).mean(axis=-1, keepdims=True)
     dx[...] = (dxhat - along_ones - xhat * along_xhat) * rstd[..., None]

@@ -8,16 +8,16 @@ Forward, with r the row (one position of one sequence), i the channel in, o the 
 
 Backward. Given dout = dL/dout, each quantity collects from every out_ro that it enters:
 
-    dx_ri     = sum_o dout_ro dout_ro/dx_ri
-              = sum_o dout_ro weight_io                  dx = dout @ weight.T
+    dx_ri      = sum_o dout_ro ∂out_ro/∂x_ri
+               = sum_o dout_ro weight_io                dx = dout @ weight.T
 
-    dweight_io = sum_r dout_ro dout_ro/dweight_io
-               = sum_r x_ri dout_ro                      dweight = x.T @ dout
+    dweight_io = sum_r dout_ro ∂out_ro/∂weight_io
+               = sum_r x_ri dout_ro                     dweight = x.T @ dout
 
-    dbias_o   = sum_r dout_ro                            dbias = dout summed over rows
+    dbias_o    = sum_r dout_ro                          dbias = dout summed over rows
 
-The shapes leave no other choice: dx must be (rows, in), and dout (rows, out) with weight (in, out)
-can only be multiplied so. (With in = out they would leave one: there only the derivation decides.)
+A check: for dx, (rows, in), the shapes (rows, out) and (in, out) allow only dout @ weight.T. Where
+in = out they allow dout @ weight as well; there only the derivation decides.
 
 Shapes: x (..., I); weight (I, O); bias (O,) or None; out (..., O).
 """

@@ -8,7 +8,7 @@ before the head. With x the residual stream, each sublayer adds to it what it ha
     head:       logits = norm(x) @ weight.T
 
 Backward of a sum: out = x + branch(x), so dx = dout + (what comes back through the branch). The
-first term is why deep stacks train: the gradient of the loss reaches every block unweakened.
+first term hands the gradient down from block to block unchanged: this is why deep stacks train.
 
 Backward of a composition runs through the same functions in reverse, each taking the gradient that
 the next one wrote. The layer norm's output and the activation's are not kept for backward but
@@ -52,7 +52,7 @@ def attention_sublayer_forward(
     lse: Array,
     attn: Array,
 ) -> None:
-    """Write the residual stream after attention to `out`; `site` is the attention weights'."""
+    """Write the residual stream after attention to `out`; the branch's site follows `site`."""
     branch = np.empty_like(x)
     layernorm_forward(x, ln_weight, ln_bias, out=norm, mean=mean, rstd=rstd)
     linear_forward(norm, qkv_weight, qkv_bias, out=qkv)
@@ -93,7 +93,7 @@ def attention_sublayer_backward(
     dattn: Array,
 ) -> None:
     """Write the gradients of `x`, the parameters and those between; `dx` may be `dout`."""
-    dbranch, dnormed = np.empty_like(x), np.empty_like(x)
+    dbranch, dx_branch = np.empty_like(x), np.empty_like(x)
     # forward: out = x + dropout(linear(attn))
     dropout_backward(dout, rate, key, site + 1, dx=dbranch)
     linear_backward(
@@ -107,8 +107,8 @@ def attention_sublayer_backward(
     )
     # forward: attn = attention(qkv)
     attention_backward(dattn, qkv, n_head, rate, key, site, out=attn, lse=lse, dqkv=dqkv)
+    normalise(x, ln_weight, ln_bias, mean, rstd, out=norm)  # recomputed
     # forward: qkv = linear(norm)
-    normalise(x, ln_weight, ln_bias, mean, rstd, out=norm)
     linear_backward(
         dqkv, norm, qkv_weight, qkv_bias, dx=dnorm, dweight=dqkv_weight, dbias=dqkv_bias
     )
@@ -120,11 +120,12 @@ def attention_sublayer_backward(
         ln_bias,
         mean,
         rstd,
-        dx=dnormed,
+        dx=dx_branch,
         dweight=dln_weight,
         dbias=dln_bias,
     )
-    dx[...] = dout + dnormed
+    # forward: out = x + branch(x)
+    dx[...] = dout + dx_branch
 
 
 def mlp_sublayer_forward(
@@ -146,7 +147,7 @@ def mlp_sublayer_forward(
     fc: Array,
     act: Array,
 ) -> None:
-    """Write the residual stream after the MLP to `out`; `site` is the branch's."""
+    """Write the residual stream after the MLP to `out`; `site` is for the branch."""
     branch = np.empty_like(x)
     layernorm_forward(x, ln_weight, ln_bias, out=norm, mean=mean, rstd=rstd)
     linear_forward(norm, fc_weight, fc_bias, out=fc)
@@ -186,10 +187,10 @@ def mlp_sublayer_backward(
     dact: Array,
 ) -> None:
     """Write the gradients of `x`, the parameters and those between; `dx` may be `dout`."""
-    dbranch, dnormed = np.empty_like(x), np.empty_like(x)
+    dbranch, dx_branch = np.empty_like(x), np.empty_like(x)
+    activations.FORWARD[activation](fc, out=act)  # recomputed
     # forward: out = x + dropout(linear(act))
     dropout_backward(dout, rate, key, site, dx=dbranch)
-    activations.FORWARD[activation](fc, out=act)
     linear_backward(
         dbranch,
         act,
@@ -201,8 +202,8 @@ def mlp_sublayer_backward(
     )
     # forward: act = activation(fc)
     activations.BACKWARD[activation](dact, fc, dx=dfc)
+    normalise(x, ln_weight, ln_bias, mean, rstd, out=norm)  # recomputed
     # forward: fc = linear(norm)
-    normalise(x, ln_weight, ln_bias, mean, rstd, out=norm)
     linear_backward(dfc, norm, fc_weight, fc_bias, dx=dnorm, dweight=dfc_weight, dbias=dfc_bias)
     # forward: norm = layernorm(x)
     layernorm_backward(
@@ -212,11 +213,12 @@ def mlp_sublayer_backward(
         ln_bias,
         mean,
         rstd,
-        dx=dnormed,
+        dx=dx_branch,
         dweight=dln_weight,
         dbias=dln_bias,
     )
-    dx[...] = dout + dnormed
+    # forward: out = x + branch(x)
+    dx[...] = dout + dx_branch
 
 
 def head_forward(
@@ -250,8 +252,8 @@ def head_backward(
     dnorm: Array,
 ) -> None:
     """Write the gradients of `x` and of the parameters."""
+    normalise(x, ln_weight, ln_bias, mean, rstd, out=norm)  # recomputed
     # forward: logits = norm @ weight.T
-    normalise(x, ln_weight, ln_bias, mean, rstd, out=norm)
     linear_backward(dout, norm, weight.T, None, dx=dnorm, dweight=dweight.T, dbias=None)
     # forward: norm = layernorm(x)
     layernorm_backward(

@@ -116,7 +116,7 @@ def save(
     except OSError as error:
         raise InputError(
             f"cannot save {path}: {error.strerror or error}; "
-            "free or choose another folder (--out_dir)"
+            "make room, or choose another folder with --out_dir"
         ) from error
 
 
@@ -133,16 +133,17 @@ def load(path: str | os.PathLike[str], *, ops: str | None = None) -> Run:
             _verify(path, file)
             with zipfile.ZipFile(file) as archive:
                 return _read(path, archive, ops)
-    except InputError:
-        raise
+    except InputError as error:
+        if str(path) in str(error):
+            raise
+        raise InputError(f"{path} cannot be used: {error}") from None
     except OSError as error:
         raise InputError(f"cannot read checkpoint {path}: {error.strerror or error}") from error
     except MemoryError:
         raise
     except Exception as error:  # zipfile, json and NumPy raise a dozen kinds on a file made to harm
-        raise InputError(
-            f"{path} is not a checkpoint that this version reads: {type(error).__name__}: {error}"
-        ) from error
+        what = f"{type(error).__name__}: {error}".partition("\n")[0]
+        raise InputError(f"{path} is not a checkpoint that this version reads: {what}") from error
 
 
 @contextlib.contextmanager

@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     _prepare_output()
     try:
-        with _terminated_as_interrupted():
+        with _interruptible(restore=arguments is not None):
             status = _run(words)
             sys.stdout.flush()  # here, and not at the end of Python, where its error is a traceback
             return status
@@ -59,8 +59,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MemoryError:
         return _fail("out of memory: make batch_size, block_size or the model smaller", BAD_INPUT)
     except KeyboardInterrupt:
-        if arguments is None:  # a second one must not tear the message
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
         if sys.stderr.isatty():
             print(file=sys.stderr)  # after the ^C that the terminal shows
         return _fail("interrupted", INTERRUPTED)
@@ -96,20 +94,28 @@ def _drop_output() -> None:
 
 
 @contextlib.contextmanager
-def _terminated_as_interrupted() -> Iterator[None]:
-    """SIGTERM is treated as Ctrl-C meanwhile, where this thread may say so."""
+def _interruptible(*, restore: bool) -> Iterator[None]:
+    """Ctrl-C and SIGTERM raise KeyboardInterrupt, once: a second one tears no message.
+
+    `restore` what they did before at the end; a program that is about to end ignores them.
+    """
+    kinds = [signal.SIGINT, signal.SIGTERM]
+    kinds = [kind for kind in kinds if signal.getsignal(kind) != signal.SIG_IGN]  # as under nohup
 
     def interrupt(*_: object) -> None:
+        for kind in kinds:
+            signal.signal(kind, signal.SIG_IGN)
         raise KeyboardInterrupt
 
-    if threading.current_thread() is not threading.main_thread():
+    if threading.current_thread() is not threading.main_thread():  # it may not say so
         yield
         return
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = [signal.signal(kind, interrupt) for kind in kinds]
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for kind, handler in zip(kinds, before, strict=True):
+            signal.signal(kind, handler if restore else signal.SIG_IGN)
 
 
 def _run(words: list[str]) -> int:

@@ -76,7 +76,11 @@ def _check_training_memory(model: GPTConfig, config: TrainConfig) -> None:
     # The parameters, their gradients, AdamW's two averages; the micro-batches of one update.
     batches = 16 * config.gradient_accumulation_steps * config.batch_size * model.block_size
     itemsize = np.dtype(config.dtype).itemsize
-    check_memory(model, config.batch_size, itemsize=itemsize, copies=4, more=batches)
+    names = ("batch_size", "gradient_accumulation_steps")
+    settings = ", ".join(f"{name}={getattr(config, name)}" for name in names)
+    check_memory(
+        model, config.batch_size, itemsize=itemsize, copies=4, more=batches, settings=settings
+    )
 
 
 def _open(config: TrainConfig) -> Dataset:
@@ -162,8 +166,14 @@ def sample(words: list[str], types: Types) -> int:
     run = load(find_checkpoint(config.out_dir, config.checkpoint), ops=config.ops or None)
     start = _start_tokens(run, config)
     room = 8 * config.num_samples * (len(start) + config.max_new_tokens)
-    itemsize = run.model.dtype.itemsize
-    check_memory(run.config, config.num_samples, itemsize=itemsize, copies=2, more=room)
+    check_memory(
+        run.config,
+        config.num_samples,
+        itemsize=run.model.dtype.itemsize,
+        copies=2,
+        more=room,
+        settings=f"num_samples={config.num_samples}, max_new_tokens={config.max_new_tokens}",
+    )
     with np.errstate(all="ignore"):
         out = generate(
             run.model,
@@ -285,7 +295,8 @@ def _random_model(
 
 def _check_gradcheck_memory(model: GPTConfig, config: GradcheckConfig) -> None:
     # Parameters and gradients: of the model itself, of its twin, and twice as large of the oracle.
-    check_memory(model, config.batch_size, itemsize=8, copies=8)
+    settings = f"batch_size={config.batch_size}"
+    check_memory(model, config.batch_size, itemsize=8, copies=8, settings=settings)
 
 
 def _random_tokens(model: GPT, config: GradcheckConfig) -> tuple[GPT, Array, Array]:

@@ -7,6 +7,7 @@ parameter and token (2 forward, 4 backward) and 12 L H D T for attention.
 import time
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from gpt_numpy.model import GPT
 
@@ -20,9 +21,9 @@ def flops_per_token(model: GPT) -> float:
     return 6.0 * counted + attention
 
 
-def machine_peak(size: int = 768, seconds: float = 0.1) -> float:
-    """Floating-point operations a second of this machine's best: a square product in float32."""
-    a = np.ones((size, size), dtype=np.float32)
+def machine_peak(size: int = 768, seconds: float = 0.1, dtype: DTypeLike = "float32") -> float:
+    """Floating-point operations a second of NumPy's best on this machine: a square product."""
+    a = np.ones((size, size), dtype)
     out = np.empty_like(a)
     best, end = np.inf, time.perf_counter() + seconds
     while time.perf_counter() < end:

@@ -14,7 +14,13 @@ CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")  # of a container
 
 
 def check_memory(
-    config: GPTConfig, batch_size: int, *, itemsize: int, copies: int, more: int = 0
+    config: GPTConfig,
+    batch_size: int,
+    *,
+    itemsize: int,
+    copies: int,
+    more: int = 0,
+    settings: str = "",
 ) -> None:
     """Raise `InputError` where a model cannot fit into this machine's memory.
 
@@ -24,6 +30,7 @@ def check_memory(
     itemsize : bytes of one parameter.
     copies : how many arrays as large as the parameters there are, such as their gradients.
     more : bytes beside those of the model.
+    settings : what else decides how much it is, for the message.
     """
     parameters = _of_blocks(config, parameter_shapes)
     activations = _of_blocks(config, lambda c: activation_shapes(c, batch_size, c.block_size))
@@ -34,8 +41,8 @@ def check_memory(
     if needed > available:
         raise InputError(
             f"n_layer={config.n_layer}, n_embd={config.n_embd}, block_size={config.block_size}, "
-            f"vocab_size={config.vocab_size}, with {batch_size} sequences at once, take at least "
-            f"{_size(needed)} of memory; this machine has {_size(available)}: make some smaller"
+            f"vocab_size={config.vocab_size}{settings and ', '}{settings} take {_size(needed)} "
+            f"of memory or more; this machine has {_size(available)}: make some of them smaller"
         )
 
 
@@ -61,5 +68,5 @@ def _memory() -> float:
 def _size(count: float) -> str:
     for unit, size in (("TB", 1e12), ("GB", 1e9)):
         if count >= size:
-            return f"{count / size:,.0f} {unit}" if count < 1e6 * size else f"over {10**6:,} {unit}"
-    return f"{count / 1e6:,.0f} MB"
+            return f"{min(count // size, 10**6):,.0f} {unit}"
+    return f"{count // 1e6:,.0f} MB"

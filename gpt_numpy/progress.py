@@ -56,16 +56,19 @@ class Progress:
             self._bar.write(line, file=sys.stdout)
         else:
             print(("\r\033[K" if self.terminal else "") + line, flush=True)
+            self._drawn = 0.0  # draw the bar again
 
 
 def duration(seconds: float) -> str:
-    """A time for people to read: "12 s", "2 min 05 s", "3 h 20 min"."""
+    """A time for people to read: "12 s", "2 min 05 s", "3 h 20 min", "5 days"."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    if whole < 3 * 86400:
+        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    return f"{whole // 86400} days"
 
 
 def _tqdm_bar(total: int, done: int, unit: str):  # type: ignore[no-untyped-def]
@@ -73,4 +76,5 @@ def _tqdm_bar(total: int, done: int, unit: str):  # type: ignore[no-untyped-def]
         from tqdm import tqdm
     except ImportError:
         return None
-    return tqdm(total=total, initial=done, unit=unit, file=sys.stdout, dynamic_ncols=True)
+    options = {"unit": unit, "file": sys.stdout, "dynamic_ncols": True, "leave": False}
+    return tqdm(total=total, initial=done, **options)

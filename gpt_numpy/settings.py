@@ -179,7 +179,7 @@ def _from_python(name: str, text: str, types: Types, say: Say) -> dict[str, Any]
             warnings.simplefilter("ignore")  # 'C:\data' is a text, if not a well-written one
             statements = ast.parse(text).body
     except SyntaxError as error:
-        raise InputError(f"{name}, line {error.lineno}: {_short(error.msg)}") from error
+        raise InputError(f"{name}, line {error.lineno or 1}: {_short(error.msg)}") from error
     except (ValueError, RecursionError, MemoryError) as error:
         raise InputError(f"{name} is not a Python configuration file: {error}") from error
     values: dict[str, Any] = {}

@@ -48,6 +48,7 @@ def cross_entropy_backward(
     kept = targets != IGNORED
     # forward: out = lse - logits[target]
     probabilities = np.exp(logits - lse[..., None])
+    probabilities /= probabilities.sum(axis=-1, keepdims=True)  # lse of large logits was rounded
     dlogits[...] = np.where(kept[..., None], dout[..., None] * probabilities, 0)
     rows = np.nonzero(kept)
     dlogits[(*rows, targets[rows])] -= dout[rows]

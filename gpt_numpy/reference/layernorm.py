@@ -45,6 +45,8 @@ Backward. Given dout = dL/dout, with L the loss:
 
 Only mean and rstd are kept for backward; xhat is recomputed from x.
 
+Range: in float32 the square of a deviation above 1e19 overflows, and rstd becomes 0.
+
 Shapes: x, out (..., C); weight, bias (C,) or None for bias; mean, rstd (...).
 """
 
@@ -59,7 +61,8 @@ def layernorm_forward(
     x: Array, weight: Array, bias: Array | None, out: Array, mean: Array, rstd: Array
 ) -> None:
     """Write the normalised rows to `out`, and each row's `mean` and `rstd`."""
-    mean[...] = x.mean(axis=-1)
+    # In float64 at least: a constant row then has exactly its value as mean, and xhat exactly 0.
+    mean[...] = x.mean(axis=-1, dtype=np.result_type(x.dtype, np.float64))
     centred = x - mean[..., None]
     # Two passes: the mean of squares less the squared mean would cancel for a large mean.
     rstd[...] = 1 / np.sqrt((centred * centred).mean(axis=-1) + EPS)

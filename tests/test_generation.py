@@ -1,0 +1,135 @@
+"""Sampling: which tokens may be drawn, how often, and that the same seed draws the same."""
+
+import numpy as np
+import pytest
+
+import gpt_numpy as gn
+from gpt_numpy.errors import InputError, NotFiniteError
+from gpt_numpy.generation import generate, next_distribution
+
+
+@pytest.fixture
+def model():
+    config = gn.GPTConfig(vocab_size=11, block_size=8, n_layer=1, n_head=2, n_embd=8)
+    model = gn.GPT(config, seed=1)
+    model.params.flat[...] *= 20  # far from uniform
+    return model
+
+
+@pytest.fixture
+def logits():
+    return np.random.default_rng(0).standard_normal((50, 30)).astype(np.float32)
+
+
+@pytest.mark.parametrize("k", [1, 2, 7, 29, 30, 31, 200])
+def test_top_k_keeps_the_k_likeliest(logits, k):
+    p = next_distribution(logits, 0.7, k, None)
+    assert ((p > 0).sum(axis=-1) == min(k, 30)).all()
+    kept = np.where(p > 0, logits, np.inf).min(axis=-1)
+    dropped = np.where(p > 0, -np.inf, logits).max(axis=-1)
+    assert (dropped < kept).all()
+    assert np.allclose(p.sum(axis=-1), 1, rtol=1e-14)
+
+
+def test_top_k_keeps_no_more_among_equals():
+    logits = np.array([[1.0, 3.0, 3.0, 3.0, 0.0]])
+    assert next_distribution(logits, 1.0, 2, None).tolist() == [[0, 0.5, 0.5, 0, 0]]
+
+
+@pytest.mark.parametrize("p", [1e-9, 0.3, 0.5, 0.9, 0.999])
+def test_top_p_keeps_the_fewest_likeliest_that_reach_p(logits, p):
+    whole = next_distribution(logits, 1.0, None, None)
+    kept = next_distribution(logits, 1.0, None, p)
+    for before, after in zip(whole, kept, strict=True):
+        ordered = np.sort(before)[::-1].cumsum()
+        assert (after > 0).sum() == np.searchsorted(ordered, p) + 1
+        assert before[after > 0].min() > before[after == 0].max(initial=0)
+        assert np.allclose(after[after > 0], before[after > 0] / before[after > 0].sum())
+
+
+def test_none_and_zero_and_one_leave_the_softmax_alone(logits):
+    z = logits.astype(np.float64)
+    expected = np.exp(z / 0.5) / np.exp(z / 0.5).sum(axis=-1, keepdims=True)
+    for top_k, top_p in ((None, None), (0, None), (0, 1.0), (30, 1.0)):
+        assert np.allclose(next_distribution(logits, 0.5, top_k, top_p), expected, rtol=1e-13)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 5e-324, 1e-300])
+def test_without_temperature_the_likeliest_token_is_certain(logits, temperature):
+    p = next_distribution(logits, temperature, None, None)
+    assert (p == np.eye(30)[logits.argmax(axis=-1)]).all()
+
+
+def test_temperature_zero_is_greedy_decoding(model):
+    out = generate(model, np.array([[1, 2, 3]]), 12, temperature=0, seed=0)
+    for end in range(3, 15):
+        seen = out[:, max(0, end - 8) : end]
+        assert out[0, end] == model.logits(seen)[0, -1].argmax()
+
+
+def test_the_seed_decides_everything(model):
+    start = np.ones((4, 2), dtype=np.int64)
+    first = generate(model, start, 20, seed=5)
+    assert (generate(model, start, 20, seed=5) == first).all()
+    assert (generate(model, start, 20, seed=6) != first).any()
+    assert len({tuple(row) for row in first.tolist()}) == 4
+
+
+def test_draws_follow_the_distribution(model):
+    draws = 40_000
+    start = np.full((draws, 1), 3)
+    p = next_distribution(model.logits(start[:1])[:, -1], 0.8, 9, None)[0]
+    drawn = generate(model, start, 1, temperature=0.8, top_k=9, seed=2)[:, 1]
+    counts = np.bincount(drawn, minlength=11)
+    assert counts[p == 0].sum() == 0
+    chi_square = ((counts - draws * p) ** 2)[p > 0] / (draws * p[p > 0])
+    assert chi_square.sum() < 26.1  # 8 degrees of freedom: exceeded once in a thousand seeds
+
+
+def test_a_long_prompt_is_seen_through_its_last_tokens_and_given_back_whole(model):
+    rng = np.random.default_rng(3)
+    long = rng.integers(0, 11, (2, 30))
+    out = generate(model, long, 10, seed=1)
+    assert out.shape == (2, 40)
+    assert (out[:, :30] == long).all()
+    assert (generate(model, long[:, -8:], 10, seed=1)[:, 8:] == out[:, 30:]).all()
+
+
+def test_a_single_row_comes_back_as_one(model):
+    row = generate(model, np.array([1, 2], dtype=np.uint16), 3, seed=1)
+    assert row.shape == (5,)
+    assert (generate(model, [[1, 2]], 3, seed=1)[0] == row).all()
+    assert generate(model, [1, 2], 0).tolist() == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"max_new_tokens": -1}, "max_new_tokens=-1"),
+        ({"max_new_tokens": 1.5}, "max_new_tokens=1.5"),
+        ({"temperature": -1}, "temperature=-1"),
+        ({"temperature": float("nan")}, "temperature=nan"),
+        ({"top_k": -1}, "top_k=-1"),
+        ({"top_k": 2.0}, "top_k=2.0"),
+        ({"top_p": 0.0}, "top_p=0.0"),
+        ({"top_p": 1.5}, "top_p=1.5"),
+        ({"seed": -1}, "seed=-1"),
+        ({"seed": 2**64}, "seed="),
+        ({"tokens": [[11]]}, "contains 11"),
+        ({"tokens": [[-1] + [0] * 30]}, "contains -1"),
+        ({"tokens": [[0.5]]}, "float64"),
+        ({"tokens": [[]]}, "shape"),
+        ({"tokens": 3}, "shape"),
+        ({"tokens": [[[1]]]}, "shape"),
+    ],
+)
+def test_what_cannot_be_sampled_is_refused(model, changed, said):
+    given = {"tokens": [[1]], "max_new_tokens": 1} | changed
+    with pytest.raises(InputError, match=said):
+        generate(model, given.pop("tokens"), given.pop("max_new_tokens"), **given)
+
+
+def test_a_model_that_is_not_finite_does_not_write(model):
+    model.params["ln_f.weight"][0] = np.nan
+    with pytest.raises(NotFiniteError, match="not finite"):
+        generate(model, [[1]], 1)

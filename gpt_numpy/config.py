@@ -15,7 +15,7 @@ from gpt_numpy.errors import InputError, did_you_mean
 ACTIVATIONS = ("gelu", "gelu_tanh", "relu")
 POSITIONS = ("learned", "sinusoidal")
 DTYPES = ("float32", "float64", "complex128")
-IMPLEMENTATIONS = ("reference",)
+IMPLEMENTATIONS = ("kernels", "reference")
 
 
 def _setting(default: Any, text: str) -> Any:

@@ -28,6 +28,7 @@ from gpt_numpy.kernels.rows import add_in_place, dot, exp_in_place, fill, larges
 from gpt_numpy.kernels.simd import TILE_ROWS, panel_width, take, tile_by_rows
 
 STRIP = 48 // TILE_ROWS * TILE_ROWS  # queries of a strip in backward
+WIDEST = 64  # elements of a panel's row, at most
 FEW = 8  # sequences times heads below which a task is a part of one
 
 
@@ -35,14 +36,6 @@ FEW = 8  # sequences times heads below which a task is a part of one
 def whole_panels(count, width):
     """`count` rounded up to whole panels."""
     return -(-count // width) * width
-
-
-@routine
-def strip_space(T, D, width):
-    """Elements: transposed keys and values, keys, two strips of weights, a strip's two operands."""
-    wide_T, wide_D = whole_panels(T, width), whole_panels(D, width)
-    weights = (STRIP + TILE_ROWS) * (wide_T + width)
-    return EDGE + 2 * wide_T * D + T * wide_D + 2 * weights + 2 * STRIP * wide_D
 
 
 @routine
@@ -229,8 +222,11 @@ def _sizes(qkv: Array, n_head: int) -> tuple[int, int, int, int, int]:
 
 
 def _space(T: int, D: int, dtype: np.dtype) -> tuple[Array, int]:
-    # A cache line more, so that no worker writes to a line of another's.
-    each = strip_space(T, D, 64) + 64
+    """Room for each worker: keys and values packed, two strips of weights, a strip's operands."""
+    wide_T, wide_D = T + WIDEST, D + WIDEST
+    weights = (STRIP + TILE_ROWS) * (wide_T + WIDEST)
+    each = EDGE + 2 * wide_T * D + T * wide_D + 2 * weights + 2 * STRIP * wide_D
+    each = -(-each // WIDEST) * WIDEST  # no worker writes to a cache line of another's
     return room("attention", threads() * each, dtype), each
 
 

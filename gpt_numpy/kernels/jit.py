@@ -31,6 +31,9 @@ __all__ = [
 
 # Never True: that would let the compiler assume that no NaN and no infinity occurs.
 FASTMATH = {"reassoc", "contract", "arcp", "nsz", "afn"}
+INSIDE = {  # of what only kernels call: no entrance from Python is generated
+    "error_model": "numpy", "nogil": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True,
+}  # fmt: skip
 PARALLEL = os.environ.get("GPT_NUMPY_PARALLEL", "1") != "0"
 
 # What the parameters of a kernel are; arrays are flat and contiguous.
@@ -40,14 +43,12 @@ Int, Real, Word = "int64", "float64", "uint64"
 
 def routine(function: Callable[..., Any]) -> Any:
     """A function for kernels to call; sums may be reordered into vectors."""
-    return numba.njit(error_model="numpy", nogil=True, fastmath=FASTMATH)(function)
+    return numba.njit(fastmath=FASTMATH, **INSIDE)(function)
 
 
 def exact(function: Callable[..., Any]) -> Any:
     """A small function for kernels to call, inlined, whose operations stay in order."""
-    return numba.njit(error_model="numpy", nogil=True, fastmath={"contract"}, forceinline=True)(
-        function
-    )
+    return numba.njit(fastmath={"contract"}, forceinline=True, **INSIDE)(function)
 
 
 def by_type(single: Any, double: Any) -> Any:
@@ -56,7 +57,7 @@ def by_type(single: Any, double: Any) -> Any:
     def either(x):  # type: ignore[no-untyped-def]
         raise NotImplementedError
 
-    @overload(either, jit_options={"error_model": "numpy", "forceinline": True})
+    @overload(either, jit_options={"forceinline": True, **INSIDE})
     def _choose(x):  # type: ignore[no-untyped-def]
         chosen = single if x == types.float32 else double
         return lambda x: chosen(x)
@@ -78,8 +79,8 @@ def vector_bits() -> int:
 class kernel:  # noqa: N801 - a decorator
     """An entry point, compiled for the dtype of its first array when first called with it.
 
-    The annotations of the parameters (`In`, `Out`, ...) are its signature. It is stated rather than
-    inferred, so that read-only and writable inputs share one compilation.
+    The annotations of the parameters (`In`, `Out`, ...) are its signature: one compilation for each
+    dtype, whatever is passed.
     """
 
     every: "list[kernel]" = []
@@ -112,9 +113,9 @@ class kernel:  # noqa: N801 - a decorator
     def _load(self, dtype: np.dtype[Any]) -> Any:
         element = numba.from_dtype(dtype)
         arrays = {
-            In: types.Array(element, 1, "C", readonly=True),
+            In: types.Array(element, 1, "C"),
             Out: types.Array(element, 1, "C"),
-            Ints: types.Array(types.int64, 1, "C", readonly=True),
+            Ints: types.Array(types.int64, 1, "C"),
             Counter: types.Array(types.int64, 1, "C"),
             Wide: types.Array(types.float64, 1, "C"),
         }
@@ -134,7 +135,7 @@ class kernel:  # noqa: N801 - a decorator
         numba.config.CACHE_DIR = str(place)
         try:
             return numba.njit(
-                [signature], error_model="numpy", nogil=True, cache=True,
+                [signature], error_model="numpy", nogil=True, no_cfunc_wrapper=True, cache=True,
                 fastmath=FASTMATH, parallel=PARALLEL,
             )(self.function)
         finally:
@@ -279,4 +280,18 @@ def flat(array: Array | None, like: Array | None = None) -> Array:
             f"an array of shape {array.shape} and strides {array.strides} is not contiguous: "
             "kernels take arrays whose elements follow one another; use np.ascontiguousarray"
         )
+    if not array.flags.writeable:
+        array = np.asarray(_Unlocked(array))
     return array.reshape(-1)
+
+
+class _Unlocked:
+    """A read-only array in disguise: Numba compiles everything again for read-only arrays.
+
+    What a kernel calls `In` it does not write, which the tests hold.
+    """
+
+    def __init__(self, array: Array) -> None:
+        address, _ = array.__array_interface__["data"]
+        self.__array_interface__ = {**array.__array_interface__, "data": (address, False)}
+        self.array = array  # lives as long as the view

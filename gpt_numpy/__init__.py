@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from gpt_numpy.config import TrainConfig as TrainConfig
     from gpt_numpy.errors import InputError as InputError
     from gpt_numpy.generation import generate as generate
-    from gpt_numpy.gradcheck import gradcheck as gradcheck
+    from gpt_numpy.gradient_check import gradcheck as gradcheck
     from gpt_numpy.model import GPT as GPT
     from gpt_numpy.optimizer import AdamW as AdamW
 
@@ -24,7 +24,7 @@ _HOME = {
     "AdamW": "optimizer",
     "InputError": "errors",
     "generate": "generation",
-    "gradcheck": "gradcheck",
+    "gradcheck": "gradient_check",  # a module of the same name would hide the function
     "load": "checkpoint",
     "save": "checkpoint",
 }

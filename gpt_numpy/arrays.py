@@ -58,6 +58,10 @@ class NamedArrays(Mapping[str, Array]):
         except KeyError:
             raise KeyError(f"no array {name!r}: {did_you_mean(name, self._views)}") from None
 
+    def get(self, name: str, default: Any = None) -> Any:
+        """The array of this name, or `default` where there is none (without a search for it)."""
+        return self._views.get(name, default)
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._views)
 

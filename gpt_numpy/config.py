@@ -1,4 +1,4 @@
-"""What a model is and how it is trained: two frozen dataclasses, checked once, and the presets.
+"""What a model is, how it is trained and what a command does: frozen dataclasses, checked once.
 
 Every name of a training setting is nanoGPT's own, so that its command lines and its configuration
 files mean here what they mean there. The text beside a setting is what `--help` prints.
@@ -10,12 +10,12 @@ import numbers
 from dataclasses import dataclass, field
 from typing import Any
 
-from gpt_numpy.errors import InputError, did_you_mean
+from gpt_numpy.errors import InputError
 
 ACTIVATIONS = ("gelu", "gelu_tanh", "relu")
 POSITIONS = ("learned", "sinusoidal")
 DTYPES = ("float32", "float64", "complex128")
-IMPLEMENTATIONS = ("kernels", "reference")
+IMPLEMENTATIONS = ("kernels", "reference")  # of the layers; the first is the default
 
 
 def _setting(default: Any, text: str) -> Any:
@@ -29,7 +29,7 @@ class GPTConfig:
     Raises `InputError` when a value is of the wrong type or out of range.
     """
 
-    vocab_size: int = field(metadata={"help": "number of different tokens"})
+    vocab_size: int = field(metadata={"help": "number of different tokens, V"})
     block_size: int = _setting(1024, "context: the most positions the model sees at once, tokens")
     n_layer: int = _setting(12, "number of blocks")
     n_head: int = _setting(12, "attention heads in a block; divides n_embd")
@@ -104,7 +104,9 @@ class TrainConfig:
     patience: int = _setting(0, "evaluations without a better loss before the end; 0: never")
     seed: int = _setting(1337, "of weights, batches and dropout")
     dtype: str = _setting("float32", "float32 or float64")
-    ops: str = _setting("reference", "implementation of the layers: " + ", ".join(IMPLEMENTATIONS))
+    ops: str = _setting(
+        IMPLEMENTATIONS[0], f"implementation of the layers: {' or '.join(IMPLEMENTATIONS)}"
+    )
     device: str = _setting("cpu", "cpu, the only one")
     compile: bool = _setting(False, "accepted for nanoGPT, without effect; see --ops")
     backend: str = _setting("nccl", "accepted for nanoGPT, without effect")
@@ -136,96 +138,76 @@ class TrainConfig:
             )
 
 
-# nanoGPT's train.py starts from these where they differ from GPTConfig's own defaults, so a
-# configuration file written for it says only what it changes.
-NANOGPT_DEFAULTS: dict[str, Any] = {"bias": False, "activation": "gelu"}
+@dataclass(frozen=True)
+class SampleConfig:
+    """What a trained model is asked to write; nanoGPT's names.
 
-_SHAKESPEARE: dict[str, Any] = {
-    "bias": False,
-    "activation": "gelu",
-    "dropout": 0.0,
-    "eval_interval": 250,
-    "log_interval": 10,
-    "always_save_checkpoint": False,
-    "learning_rate": 1e-3,
-    "min_lr": 1e-4,
-    "beta2": 0.99,
-    "warmup_iters": 100,
-}
+    Raises `InputError` when a value is of the wrong type or out of range.
+    """
 
-PRESETS: dict[str, dict[str, Any]] = {
-    # nanoGPT's README, "I only have a macbook": about 0.8 M parameters.
-    "tiny": _SHAKESPEARE
-    | {
-        "out_dir": "out-tiny",
-        "n_layer": 4,
-        "n_head": 4,
-        "n_embd": 128,
-        "block_size": 64,
-        "batch_size": 12,
-        "eval_iters": 20,
-        "max_iters": 2000,
-        "lr_decay_iters": 2000,
-    },
-    # Between the two: about 3.2 M parameters.
-    "small": _SHAKESPEARE
-    | {
-        "out_dir": "out-small",
-        "n_layer": 4,
-        "n_head": 4,
-        "n_embd": 256,
-        "block_size": 128,
-        "batch_size": 16,
-        "eval_iters": 50,
-        "max_iters": 5000,
-        "lr_decay_iters": 5000,
-    },
-    # nanoGPT's config/train_shakespeare_char.py: about 10.6 M parameters, written for a GPU.
-    "baby": _SHAKESPEARE
-    | {
-        "out_dir": "out-baby",
-        "n_layer": 6,
-        "n_head": 6,
-        "n_embd": 384,
-        "block_size": 256,
-        "batch_size": 64,
-        "dropout": 0.2,
-        "eval_iters": 200,
-        "max_iters": 5000,
-        "lr_decay_iters": 5000,
-    },
-    # The smallest GPT-2, 124 M parameters, with nanoGPT's optimizer settings for it.
-    "gpt2": {
-        "out_dir": "out-gpt2",
-        "n_layer": 12,
-        "n_head": 12,
-        "n_embd": 768,
-        "block_size": 1024,
-        "batch_size": 1,
-        "bias": True,
-        "activation": "gelu_tanh",
-    },
-}
+    out_dir: str = _setting("out", "folder of the run")
+    checkpoint: str = _setting("best", "best or last; the last where there is no best")
+    init_from: str = _setting("resume", "accepted for nanoGPT: resume, the only one")
+    start: str = _setting("\n", "text to go on from, or FILE:path of one")
+    num_samples: int = _setting(10, "how many texts to write")
+    max_new_tokens: int = _setting(500, "tokens to write in each")
+    temperature: float = _setting(0.8, "below 1 more cautious, above 1 bolder; 0 the likeliest")
+    top_k: int = _setting(200, "draw from this many likeliest tokens; 0: from all")
+    top_p: float = _setting(1.0, "draw from the likeliest that reach this probability")
+    seed: int = _setting(1337, "of the draws")
+    device: str = _setting("cpu", "cpu, the only one")
+    dtype: str = _setting("float32", "accepted for nanoGPT; the checkpoint's is used")
+    compile: bool = _setting(False, "accepted for nanoGPT, without effect")
+    ops: str = _setting("", "implementation of the layers; empty: the run's own")
+
+    def __post_init__(self) -> None:
+        _check_types(self)
+        _check_range(self, "num_samples", 1, None)
+        for name in ("max_new_tokens", "temperature", "top_k", "seed"):
+            _check_range(self, name, 0, None)
+        if not 0 < self.top_p <= 1:
+            raise InputError(f"top_p={self.top_p}: must be greater than 0 and at most 1")
+        if self.device != "cpu":
+            raise InputError(f"device={self.device!r}: gpt_numpy computes on the CPU only")
+        if self.init_from != "resume":
+            raise InputError(f"init_from={self.init_from!r}: must be resume, with --out_dir=RUN")
+        if self.ops:
+            _check_choice("ops", self.ops, IMPLEMENTATIONS)
 
 
-def replace(config: Any, **changes: Any) -> Any:
-    """A copy of a configuration with some values changed, checked like a new one."""
-    known = [f.name for f in dataclasses.fields(config)]
-    for name in changes:
-        if name not in known:
-            raise InputError(f"no setting {name!r}: {did_you_mean(name, known)}")
-    return dataclasses.replace(config, **changes)
+@dataclass(frozen=True)
+class GradcheckConfig:
+    """What the gradient check looks at.
+
+    Raises `InputError` when a value is of the wrong type or out of range.
+    """
+
+    out_dir: str = _setting("", "folder of a run to check; empty: a random model")
+    checkpoint: str = _setting("best", "best or last; the last where there is no best")
+    batch_size: int = _setting(2, "sequences")
+    seed: int = _setting(0, "of parameters, tokens and random directions")
+    tolerance: float = _setting(1e-10, "largest error of a right gradient")
+    ops: str = _setting("", "implementation to check; empty: the run's own, or the default")
+
+    def __post_init__(self) -> None:
+        _check_types(self)
+        _check_range(self, "batch_size", 1, None)
+        _check_range(self, "seed", 0, None)
+        if not self.tolerance > 0:
+            raise InputError(f"tolerance={self.tolerance}: must be greater than 0")
+        if self.ops:
+            _check_choice("ops", self.ops, IMPLEMENTATIONS)
 
 
 def _check_types(config: Any) -> None:
     for item in dataclasses.fields(config):
         value = getattr(config, item.name)
-        expected = item.type if isinstance(item.type, type) else str
-        if not isinstance(value, bool) and isinstance(value, numbers.Real):
-            # NumPy's numbers and whole numbers given for real ones are what they stand for.
-            if expected is float or (expected is int and isinstance(value, numbers.Integral)):
-                value = expected(value)
-                object.__setattr__(config, item.name, value)
+        expected: Any = item.type
+        # NumPy's numbers, and whole numbers given for real ones, are what they stand for.
+        kind = {int: numbers.Integral, float: numbers.Real}.get(expected)
+        if kind is not None and isinstance(value, kind) and not isinstance(value, bool):
+            value = expected(value)
+            object.__setattr__(config, item.name, value)
         if type(value) is not expected:
             raise InputError(
                 f"{item.name}={value!r} is of type {type(value).__name__}: "

@@ -31,8 +31,7 @@ class Pass(NamedTuple):
     tokens: Array
     targets: Array
     divisor: int
-    rate: float
-    key: int
+    dropout: tuple[float, int]  # rate and key
 
 
 class GPT:
@@ -41,7 +40,7 @@ class GPT:
     Parameters
     ----------
     config : the shape of the model.
-    seed : of the initial parameters.
+    seed : of the initial parameters; None leaves them unset, for somebody who is about to set them.
     dtype : "float32", "float64", or with ops="reference" also "complex128".
     ops : the implementation of the layers; "reference" is the readable one.
     keep : patterns (`"h.*.attn.out"`) of activations to hold on to after the passes, with their
@@ -61,9 +60,9 @@ class GPT:
         self,
         config: GPTConfig,
         *,
-        seed: int = 1337,
+        seed: int | None = 1337,
         dtype: str = "float32",
-        ops: str = "reference",
+        ops: str = IMPLEMENTATIONS[0],
         keep: tuple[str, ...] = (),
     ) -> None:
         self.config = config
@@ -76,10 +75,14 @@ class GPT:
         self.grads = NamedArrays(shapes, self.dtype)
         self.grads.flat[...] = 0
         self._micro_grads: NamedArrays | None = None  # of one micro-batch, while they accumulate
-        self._sinusoids = sinusoidal_positions(config.block_size, config.n_embd).astype(self.dtype)
+        self._sinusoids: Array | None = None
+        if config.positions == "sinusoidal":
+            table = sinusoidal_positions(config.block_size, config.n_embd)
+            self._sinusoids = table.astype(self.dtype)
         self._buffers = Buffers(config, self.dtype, self._keep)
         self._last: Pass | None = None
-        self.initialise(seed)
+        if seed is not None:
+            self.initialise(seed)
 
     def initialise(self, seed: int) -> None:
         """Draw new parameters: weights N(0, 0.02^2), layer norms 1, biases 0.
@@ -146,10 +149,10 @@ class GPT:
             divisor = max(int((targets != IGNORED).sum()), 1)
         elif divisor < 1:
             raise InputError(f"divisor={divisor}: must be the number of targets that count, >= 1")
-        self._last = Pass(tokens, targets, divisor, *self._dropout(dropout_key))
+        self._last = Pass(tokens, targets, divisor, self._dropout(dropout_key))
 
         self._blocks_forward(self._last)
-        self.ops.head_loss_forward(**self._reads_writes(HEAD), targets=targets)
+        self.ops.head_loss_forward(**self._arguments(HEAD, self._last))
         losses = self._buffers.acts["losses"]
         return losses.sum(dtype=np.result_type(self.dtype, np.float64)).item() / divisor
 
@@ -161,48 +164,45 @@ class GPT:
         InputError : there was no `forward` since the last `backward`.
         """
         if self._last is None:
-            raise InputError("backward() has no forward(tokens, targets) before it: call that first")
+            raise InputError(
+                "backward() has no forward(tokens, targets) before it: call that first"
+            )
         last, self._last = self._last, None
         grads = self._room_for_grads(accumulate)
 
         self._buffers.dacts["losses"][...] = 1 / last.divisor
-        self.ops.head_loss_backward(**self._reads_writes(HEAD, grads), targets=last.targets)
+        self.ops.head_loss_backward(**self._arguments(HEAD, last, grads=grads))
         self._blocks_backward(last, grads)
 
         if accumulate:
             self.grads.flat += grads.flat
 
     def _blocks_forward(self, now: Pass) -> None:
-        wpe = self.params.get("wpe.weight", self._sinusoids)
-        out = self._buffers.prepare(*now.tokens.shape).acts["embedding.out"]
         self.ops.embedding_forward(
-            now.tokens, self.params["wte.weight"], wpe, now.rate, now.key, site=0, out=out
+            now.tokens,
+            self.params["wte.weight"],
+            self.params.get("wpe.weight", self._sinusoids),
+            *now.dropout,
+            site=0,
+            out=self._buffers.prepare(*now.tokens.shape).acts["embedding.out"],
         )
         for i in range(self.config.n_layer):
-            self.ops.attention_sublayer_forward(
-                **self._reads_writes(ATTENTION, i=i),
-                n_head=self.config.n_head, rate=now.rate, key=now.key, site=3 * i + 1,
-            )
-            self.ops.mlp_sublayer_forward(
-                **self._reads_writes(MLP, i=i),
-                activation=self.config.activation, rate=now.rate, key=now.key, site=3 * i + 3,
-            )
+            self.ops.attention_sublayer_forward(**self._arguments(ATTENTION, now, i))
+            self.ops.mlp_sublayer_forward(**self._arguments(MLP, now, i))
 
     def _blocks_backward(self, last: Pass, grads: NamedArrays) -> None:
         for i in reversed(range(self.config.n_layer)):
-            self.ops.mlp_sublayer_backward(
-                **self._reads_writes(MLP, grads, i=i),
-                activation=self.config.activation, rate=last.rate, key=last.key, site=3 * i + 3,
-            )
-            self.ops.attention_sublayer_backward(
-                **self._reads_writes(ATTENTION, grads, i=i),
-                n_head=self.config.n_head, rate=last.rate, key=last.key, site=3 * i + 1,
-            )
-        dout, dwte = self._buffers.dacts["embedding.out"], grads["wte.weight"]
+            self.ops.mlp_sublayer_backward(**self._arguments(MLP, last, i, grads))
+            self.ops.attention_sublayer_backward(**self._arguments(ATTENTION, last, i, grads))
+        dwte = grads["wte.weight"]
         self.ops.embedding_backward(
-            dout, last.tokens, last.rate, last.key, site=0,
+            self._buffers.dacts["embedding.out"],
+            last.tokens,
+            *last.dropout,
+            site=0,
             dwte_head=dwte if self.config.tied else None,  # already there: the head's half
-            dwte=dwte, dwpe=grads.get("wpe.weight"),
+            dwte=dwte,
+            dwpe=grads.get("wpe.weight"),
         )
 
     def logits(self, tokens: Array) -> Array:
@@ -214,20 +214,26 @@ class GPT:
         """
         self._last = None
         tokens = self._check_tokens("tokens", tokens, lowest=0)
-        self._blocks_forward(Pass(tokens, tokens, 1, 0.0, 0))
-        arrays = self._reads_writes(HEAD)
+        self._blocks_forward(Pass(tokens, tokens, 1, (0.0, 0)))
+        arrays = self._buffers.forward_arguments(HEAD, self.params)
         arrays["out"] = arrays.pop("logits")
         del arrays["lse"]
         self.ops.head_forward(**arrays)
         return arrays["out"].copy()
 
-    def _reads_writes(
-        self, sublayer: Sublayer, grads: NamedArrays | None = None, i: int = 0
+    def _arguments(
+        self, sublayer: Sublayer, now: Pass, i: int = 0, grads: NamedArrays | None = None
     ) -> dict[str, Any]:
-        """The arrays of a sublayer's forward call, or with `grads` of its backward call."""
+        """All arguments of a sublayer's forward call, or with `grads` of its backward call."""
         if grads is None:
-            return self._buffers.forward_arguments(sublayer, self.params, i)
-        return self._buffers.backward_arguments(sublayer, self.params, grads, i)
+            arguments = self._buffers.forward_arguments(sublayer, self.params, i)
+        else:
+            arguments = self._buffers.backward_arguments(sublayer, self.params, grads, i)
+        if sublayer is HEAD:
+            return arguments | {"targets": now.targets}
+        arguments[sublayer.setting] = getattr(self.config, sublayer.setting)
+        rate, key = now.dropout
+        return arguments | {"rate": rate, "key": key, "site": 3 * i + sublayer.site}
 
     def _room_for_grads(self, accumulate: bool) -> NamedArrays:
         if not accumulate:

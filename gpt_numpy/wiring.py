@@ -32,6 +32,8 @@ class Sublayer:
     kept: dict[str, str] = field(default_factory=dict)  # written by forward, read by backward
     scratch: dict[str, str] = field(default_factory=dict)  # written by both
     gradients: tuple[str, ...] = ()  # the arguments among these whose gradient backward writes
+    setting: str = ""  # the one of the configuration that it takes
+    site: int = 0  # of its first dropout in block 0 (reference/dropout.py)
 
 
 ATTENTION = Sublayer(
@@ -54,6 +56,8 @@ ATTENTION = Sublayer(
     },
     scratch={"norm": "h.{i}.ln_1.out"},
     gradients=("norm", "qkv", "attn"),
+    setting="n_head",
+    site=1,
 )
 
 MLP = Sublayer(
@@ -70,6 +74,8 @@ MLP = Sublayer(
     kept={"mean": "h.{i}.ln_2.mean", "rstd": "h.{i}.ln_2.rstd", "fc": "h.{i}.mlp.fc"},
     scratch={"norm": "h.{i}.ln_2.out", "act": "h.{i}.mlp.act"},
     gradients=("norm", "fc", "act"),
+    setting="activation",
+    site=3,
 )
 
 HEAD = Sublayer(
@@ -223,6 +229,8 @@ def match_patterns(config: GPTConfig, patterns: tuple[str, ...]) -> frozenset[st
     for pattern in patterns:
         found = fnmatch.filter(names, pattern)
         if not found:
-            raise InputError(f"keep={pattern!r} matches no activation: {did_you_mean(pattern, names)}")
+            raise InputError(
+                f"keep={pattern!r} matches no activation: {did_you_mean(pattern, names)}"
+            )
         matched.update(found)
     return frozenset(matched)

@@ -5,7 +5,7 @@ backward is dx = dout * f'(x). Only x is kept; everything else is recomputed.
 
 GELU. With Phi the distribution function of a standard normal variable and phi its density:
 
-    f(x) = x Phi(x)         Phi(x) = (1 + erf(x / sqrt(2))) / 2     phi(x) = exp(-x^2/2) / sqrt(2 pi)
+    f(x) = x Phi(x)       Phi(x) = (1 + erf(x / sqrt(2))) / 2     phi(x) = exp(-x^2/2) / sqrt(2 pi)
 
     Phi' = phi, so by the product rule         f'(x) = Phi(x) + x phi(x)
 

@@ -92,13 +92,18 @@ def attention_sublayer_backward(
     dqkv: Array,
     dattn: Array,
 ) -> None:
-    """Write the gradients of `x` and of the parameters, and those on the way; `dx` may be `dout`."""
+    """Write the gradients of `x`, the parameters and those between; `dx` may be `dout`."""
     dbranch, dnormed = np.empty_like(x), np.empty_like(x)
     # forward: out = x + dropout(linear(attn))
     dropout_backward(dout, rate, key, site + 1, dx=dbranch)
     linear_backward(
-        dbranch, attn, proj_weight, proj_bias,
-        dx=dattn, dweight=dproj_weight, dbias=dproj_bias,
+        dbranch,
+        attn,
+        proj_weight,
+        proj_bias,
+        dx=dattn,
+        dweight=dproj_weight,
+        dbias=dproj_bias,
     )
     # forward: attn = attention(qkv)
     attention_backward(dattn, qkv, n_head, rate, key, site, out=attn, lse=lse, dqkv=dqkv)
@@ -109,8 +114,15 @@ def attention_sublayer_backward(
     )
     # forward: norm = layernorm(x)
     layernorm_backward(
-        dnorm, x, ln_weight, ln_bias, mean, rstd,
-        dx=dnormed, dweight=dln_weight, dbias=dln_bias,
+        dnorm,
+        x,
+        ln_weight,
+        ln_bias,
+        mean,
+        rstd,
+        dx=dnormed,
+        dweight=dln_weight,
+        dbias=dln_bias,
     )
     dx[...] = dout + dnormed
 
@@ -173,14 +185,19 @@ def mlp_sublayer_backward(
     dfc: Array,
     dact: Array,
 ) -> None:
-    """Write the gradients of `x` and of the parameters, and those on the way; `dx` may be `dout`."""
+    """Write the gradients of `x`, the parameters and those between; `dx` may be `dout`."""
     dbranch, dnormed = np.empty_like(x), np.empty_like(x)
     # forward: out = x + dropout(linear(act))
     dropout_backward(dout, rate, key, site, dx=dbranch)
     activations.FORWARD[activation](fc, out=act)
     linear_backward(
-        dbranch, act, proj_weight, proj_bias,
-        dx=dact, dweight=dproj_weight, dbias=dproj_bias,
+        dbranch,
+        act,
+        proj_weight,
+        proj_bias,
+        dx=dact,
+        dweight=dproj_weight,
+        dbias=dproj_bias,
     )
     # forward: act = activation(fc)
     activations.BACKWARD[activation](dact, fc, dx=dfc)
@@ -189,8 +206,15 @@ def mlp_sublayer_backward(
     linear_backward(dfc, norm, fc_weight, fc_bias, dx=dnorm, dweight=dfc_weight, dbias=dfc_bias)
     # forward: norm = layernorm(x)
     layernorm_backward(
-        dnorm, x, ln_weight, ln_bias, mean, rstd,
-        dx=dnormed, dweight=dln_weight, dbias=dln_bias,
+        dnorm,
+        x,
+        ln_weight,
+        ln_bias,
+        mean,
+        rstd,
+        dx=dnormed,
+        dweight=dln_weight,
+        dbias=dln_bias,
     )
     dx[...] = dout + dnormed
 
@@ -275,7 +299,17 @@ def head_loss_backward(
     """Write the gradients of `x` and of the parameters; `dlogits` may be `logits`."""
     cross_entropy_backward(dout, logits, targets, lse, dlogits=dlogits)
     head_backward(
-        dlogits, x, ln_weight, ln_bias, weight, mean, rstd,
-        dx=dx, dln_weight=dln_weight, dln_bias=dln_bias, dweight=dweight,
-        norm=norm, dnorm=dnorm,
+        dlogits,
+        x,
+        ln_weight,
+        ln_bias,
+        weight,
+        mean,
+        rstd,
+        dx=dx,
+        dln_weight=dln_weight,
+        dln_bias=dln_bias,
+        dweight=dweight,
+        norm=norm,
+        dnorm=dnorm,
     )

@@ -1,0 +1,107 @@
+"""Read a folder that nanoGPT prepared: `train.bin`, `val.bin` and perhaps `meta.pkl`.
+
+The two are rows of tokens, unsigned 16-bit little-endian numbers without a header. The third
+holds the vocabulary as a pickle, `{"vocab_size": V, "itos": {token: character}, "stoi": ...}`,
+which is read as data (see `pickles`): nothing in it can run.
+"""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from gpt_numpy import pickles
+from gpt_numpy.arrays import Array
+from gpt_numpy.errors import InputError
+from gpt_numpy.tokenizers import CharTokenizer
+
+# What nanoGPT's train.py assumes without a meta.pkl: GPT-2's 50257, rounded up to a multiple of 64.
+NANOGPT_VOCAB_SIZE = 50304
+
+
+def read_bins(
+    folder: Path, say: Callable[[str], None]
+) -> tuple[Array, Array, int, CharTokenizer | None]:
+    """The two splits, the vocabulary size, and the tokenizer if the vocabulary is characters.
+
+    Without a `meta.pkl` the vocabulary ends at the largest token, and there is no tokenizer.
+    `say` is told what is missing.
+
+    Shapes: each split is (n,), uint16, mapped from its file and not writable. Raises `InputError`
+    when a file is missing, damaged, or at odds with the others.
+    """
+    train, val = _tokens(folder / "train.bin"), _tokens(folder / "val.bin")
+    largest = {"train.bin": int(train.max()), "val.bin": int(val.max())}
+    meta = folder / "meta.pkl"
+    if not os.path.lexists(meta):
+        vocab_size = max(largest.values()) + 1
+        say(
+            f"no {meta.as_posix()}: vocab_size = {vocab_size}, the largest token + 1 "
+            f"(nanoGPT would take {NANOGPT_VOCAB_SIZE}); text cannot be encoded or decoded"
+        )
+        return train, val, vocab_size, None
+    vocab_size, tokenizer = _vocabulary(meta, say)
+    for name, token in largest.items():
+        if token >= vocab_size:
+            raise InputError(
+                f"{folder / name} has the token {token}, but {meta} says vocab_size={vocab_size}: "
+                "they do not belong together; prepare the folder again"
+            )
+    return train, val, vocab_size, tokenizer
+
+
+def _tokens(path: Path) -> Array:
+    try:
+        size = path.stat().st_size
+        if size == 0:
+            raise InputError(f"{path} is empty: prepare the folder again")
+        if size % 2:
+            raise InputError(
+                f"{path} has {size} bytes, an odd number, but a token takes two: "
+                "it was cut off, or is not nanoGPT's; prepare the folder again"
+            )
+        return np.memmap(path, dtype="<u2", mode="r")
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be read: {error.strerror or error}: "
+            "a prepared folder has both train.bin and val.bin"
+        ) from None
+
+
+def _vocabulary(path: Path, say: Callable[[str], None]) -> tuple[int, CharTokenizer | None]:
+    try:
+        with path.open("rb") as file:
+            meta = pickles.read(file.read(pickles.MAX_BYTES + 1))
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
+    except InputError as error:
+        raise InputError(
+            f"{path}: {error}; without that file, vocab_size is the largest token + 1"
+        ) from None
+    vocab_size = meta.get("vocab_size") if isinstance(meta, dict) else None
+    if type(vocab_size) is not int or vocab_size < 1:
+        raise InputError(
+            f"{path} has no vocab_size of 1 or more: it must be a dict with that key, as "
+            "nanoGPT's data/shakespeare_char/prepare.py writes it"
+        )
+    assert isinstance(meta, dict)
+    tokenizer = _tokenizer(meta.get("itos"), vocab_size)
+    if tokenizer is None:
+        say(
+            f"itos in {path.as_posix()} does not give each token a character of its own: "
+            "text cannot be encoded or decoded"
+        )
+    return vocab_size, tokenizer
+
+
+def _tokenizer(itos: object, vocab_size: int) -> CharTokenizer | None:
+    """The tokenizer of nanoGPT's token -> character table, None if it is not one of characters."""
+    if isinstance(itos, list):
+        itos = dict(enumerate(itos))
+    if not isinstance(itos, dict) or len(itos) != vocab_size:
+        return None
+    try:
+        return CharTokenizer([itos[token] for token in range(vocab_size)])
+    except (KeyError, InputError):
+        return None

@@ -1,0 +1,154 @@
+"""The `gpt-numpy` command: it reads the words of the command line and calls `commands.py`.
+
+Nothing heavy is imported before it is needed, so `--help` answers at once and the number of threads
+is known to the libraries before they are loaded.
+"""
+
+import dataclasses
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import gpt_numpy
+from gpt_numpy.config import GPTConfig, GradcheckConfig, SampleConfig, TrainConfig
+from gpt_numpy.errors import InputError, NotFiniteError, did_you_mean
+from gpt_numpy.presets import GRADCHECK_MODEL, NANOGPT_DEFAULTS, PRESETS
+from gpt_numpy.settings import field_types
+
+OK, CHECK_FAILED, BAD_INPUT, NOT_FINITE, INTERRUPTED = 0, 1, 2, 3, 130
+
+COMMANDS: dict[str, tuple[str, tuple[type, ...]]] = {
+    "train": ("train a model", (GPTConfig, TrainConfig)),
+    "sample": ("let a trained model write", (SampleConfig,)),
+    "gradcheck": (
+        "check every hand-derived gradient against the exact derivative",
+        (GradcheckConfig, GPTConfig),
+    ),
+}
+SOURCES = {"train": "[PRESET | FILE.toml | FILE.py]...", "gradcheck": "[PRESET | FILE.toml]..."}
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMBA_NUM_THREADS",
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; its exit status.
+
+    0: done; 1: a check failed; 2: bad input; 3: a loss that is not finite; 130: interrupted.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return _run(words)
+    except InputError as error:
+        print(f"gpt-numpy: {error}", file=sys.stderr)
+        return BAD_INPUT
+    except NotFiniteError as error:
+        print(f"gpt-numpy: {error}", file=sys.stderr)
+        return NOT_FINITE
+    except KeyboardInterrupt:
+        print("\ngpt-numpy: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:  # as in `gpt-numpy sample | head`
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")
+        return OK
+
+
+def _run(words: list[str]) -> int:
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(overview())
+        return OK
+    if words[0] in ("--version", "-V"):
+        print(f"gpt-numpy {gpt_numpy.__version__}")
+        return OK
+    command, *rest = words
+    if command not in COMMANDS:
+        raise InputError(f"no command {command!r}: {did_you_mean(command, COMMANDS)}")
+    if "-h" in rest or "--help" in rest:
+        print(help_of(command))
+        return OK
+    rest = _set_threads(rest)
+    from gpt_numpy import commands
+
+    return int(getattr(commands, command)(rest, types_of(command)))
+
+
+def types_of(command: str) -> dict[str, type]:
+    """The type of every setting that a command takes."""
+    # In training the tokenizer decides how many tokens there are.
+    return field_types(*COMMANDS[command][1], without=("vocab_size",) if command == "train" else ())
+
+
+def _set_threads(words: list[str]) -> list[str]:
+    """Take `--threads=N` out of the words and tell it to libraries that are not loaded yet."""
+    rest, threads = [], 0
+    for word in words:
+        key, _, text = word.partition("=")
+        if key != "--threads":
+            rest.append(word)
+        elif text.isdecimal() and 1 <= int(text) <= 1024:
+            threads = int(text)
+        else:
+            raise InputError(f"--threads={text!r}: must be a whole number from 1 to 1024")
+    if threads:
+        for name in THREAD_VARIABLES:
+            os.environ[name] = str(threads)
+    return rest
+
+
+def overview() -> str:
+    """What the commands are."""
+    width = max(map(len, COMMANDS))
+    lines = [
+        "gpt-numpy: a GPT from scratch in NumPy, every backward pass derived by hand",
+        "",
+        "usage: gpt-numpy COMMAND [...]; gpt-numpy COMMAND --help explains one",
+        "",
+        *(f"  {name:<{width}}  {text}" for name, (text, _) in COMMANDS.items()),
+        "",
+        "start with:",
+        "  gpt-numpy train tiny                   a small GPT on Shakespeare, some minutes",
+        "  gpt-numpy sample --out_dir=out-tiny    what it writes",
+        "  gpt-numpy gradcheck                    its gradients, checked",
+        "",
+        "exit status: 0 done, 1 a check failed, 2 bad input, 3 a loss that is not finite,",
+        "130 interrupted",
+    ]
+    return "\n".join(lines)
+
+
+def help_of(command: str) -> str:
+    """A command's usage and its settings, with their defaults."""
+    text, configs = COMMANDS[command]
+    sources = SOURCES.get(command, "")
+    usage = " ".join(filter(None, ["usage: gpt-numpy", command, sources, "[--key=value]..."]))
+    lines = [f"{text}", "", usage]
+    if sources:
+        lines.append("read from left to right, the later over the earlier")
+        lines.append(f"presets: {', '.join(PRESETS)}")
+    for config in configs:
+        lines += ["", *_settings_help(config, command)]
+    lines += ["", "  --threads=N  threads to compute with (default: all cores of this process)"]
+    return "\n".join(lines)
+
+
+def _settings_help(config: type, command: str) -> list[str]:
+    rows: list[tuple[str, str]] = []
+    for field in dataclasses.fields(config):
+        if field.name == "vocab_size" and command == "train":
+            continue
+        defaults = NANOGPT_DEFAULTS if command == "train" else GRADCHECK_MODEL
+        default: Any = defaults.get(field.name, field.default)
+        shown = repr(default) if isinstance(default, str) else str(default)
+        rows.append((f"--{field.name}={_placeholder(field.type)}", field.metadata["help"]))
+        rows[-1] = (rows[-1][0], f"{rows[-1][1]} [{shown}]")
+    width = max(len(flag) for flag, _ in rows)
+    return [f"  {flag:<{width}}  {text}" for flag, text in rows]
+
+
+def _placeholder(kind: Any) -> str:
+    return {int: "N", float: "X", bool: "True|False"}.get(kind, "TEXT")

@@ -1,0 +1,183 @@
+"""What a model is trained on: two rows of tokens, and the batches drawn from them.
+
+B sequences, T = block_size positions, n tokens of a split. In every batch the target of a position
+is the token that follows it.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from gpt_numpy import texts
+from gpt_numpy.arrays import Array
+from gpt_numpy.bins import read_bins
+from gpt_numpy.errors import InputError, did_you_mean
+from gpt_numpy.tokenizers import CharTokenizer
+
+# What random numbers are for. Each purpose has a stream of its own, so that none disturbs another.
+TRAIN, EVALUATE_TRAIN, EVALUATE_VAL, DROPOUT = 1, 2, 3, 4
+
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A text as tokens, split in two.
+
+    train, val : (n,) each, uint16 or uint32, not writable.
+    tokenizer : how text becomes tokens; None when it is not known.
+    vocab_size : number of different tokens, V; each token is less.
+    fingerprint : sha256 of the tokens and lengths of both splits, whatever their dtype.
+    """
+
+    name: str
+    train: Array
+    val: Array
+    tokenizer: CharTokenizer | None
+    vocab_size: int
+    fingerprint: str
+
+
+def open_dataset(dataset: str, data: str = "", *, say: Callable[[str], None] = print) -> Dataset:
+    """The data set of a name, or of a text file.
+
+    Parameters
+    ----------
+    dataset : a folder NAME with data/NAME/train.bin in it, as nanoGPT prepares it; else one of
+        `texts.NAMES`. nanoGPT's `shakespeare_char` is the same text as `tinyshakespeare`.
+    data : a text file; when given, `dataset` plays no part.
+    say : is told what is fetched or assumed, a line at a time.
+
+    Raises `InputError` when there is no such thing, it cannot be used, or is too short.
+    """
+    if data:
+        return _from_text(data, texts.file_text(data))
+    folder = Path("data") / dataset
+    if dataset and os.path.isfile(folder / "train.bin"):
+        return _checked(dataset, *read_bins(folder, say))
+    if dataset == "shakespeare_char":
+        say("no data/shakespeare_char/train.bin: taking tinyshakespeare, which is the same text")
+        dataset = "tinyshakespeare"
+    if dataset not in texts.NAMES:
+        prepared = sorted(path.parent.name for path in Path().glob("data/*/train.bin"))
+        like = did_you_mean(dataset, [*texts.NAMES, *prepared])
+        raise InputError(
+            f"dataset={dataset!r}: no data set has this name, and there is no file "
+            f"{(folder / 'train.bin').as_posix()!r}; {like}"
+        )
+    return _from_text(dataset, texts.named_text(dataset, say))
+
+
+def check_length(dataset: Dataset, block_size: int) -> None:
+    """Raise `InputError` unless each split has room for a context and the token after it."""
+    longest = min(len(dataset.train), len(dataset.val)) - 1
+    for split, tokens in (("training", dataset.train), ("validation", dataset.val)):
+        if len(tokens) < block_size + 1:
+            raise InputError(
+                f"block_size={block_size}: the {split} split of {dataset.name} has {len(tokens)} "
+                f"tokens, and needs block_size + 1 = {block_size + 1}; "
+                f"use --block_size={longest} or less, or a longer text"
+            )
+
+
+def draw_batch(
+    tokens: Array,
+    batch_size: int,
+    block_size: int,
+    *,
+    seed: int,
+    stream: int,
+    step: int,
+    micro_step: int = 0,
+) -> tuple[Array, Array]:
+    """Sequences from random places of a split, and their targets.
+
+    The places are a pure function of (seed, stream, step, micro_step): resuming needs no saved
+    state, and evaluating does not change what is trained on. They are raw 64-bit draws modulo the
+    number of places (its bias, at most n / 2^64, is nothing), because NumPy promises the same raw
+    draws in every version, and promises no such thing of its distributions.
+
+    Shapes: tokens (n,); x and y (B, T), int64. Raises `InputError` when n < T + 1.
+    """
+    places = len(tokens) - block_size
+    if places < 1:
+        raise InputError(
+            f"block_size={block_size}: there are {len(tokens)} tokens, and a sequence with its "
+            f"targets takes {block_size + 1}"
+        )
+    draws = _philox(seed, stream, step, micro_step).random_raw(batch_size)
+    starts = (draws % np.uint64(places)).astype(np.int64)
+    windows = tokens[starts[:, None] + np.arange(block_size + 1)].astype(np.int64)
+    return windows[:, :-1].copy(), windows[:, 1:].copy()
+
+
+def random_key(seed: int, stream: int, step: int, micro_step: int) -> int:
+    """A random 64-bit number, a pure function of the arguments as the places of a batch are."""
+    return int(_philox(seed, stream, step, micro_step).random_raw())
+
+
+def whole_split(tokens: Array, batch_size: int, block_size: int) -> Iterator[tuple[Array, Array]]:
+    """All of a split, in order, as batches of one shape: every target exactly once.
+
+    Sequences follow one another without overlap. What is missing to a whole last batch has token 0
+    and target -1, which the loss leaves out.
+
+    Shapes: tokens (n,) with the n - 1 targets tokens[1:]; x and y (B, T), int64.
+    """
+    n_targets = len(tokens) - 1
+    size = batch_size * block_size
+    for start in range(0, n_targets, size):
+        count = min(size, n_targets - start)
+        x, y = np.zeros(size, np.int64), np.full(size, -1, np.int64)
+        x[:count] = tokens[start : start + count]
+        y[:count] = tokens[start + 1 : start + 1 + count]
+        yield x.reshape(batch_size, block_size), y.reshape(batch_size, block_size)
+
+
+def _philox(seed: int, stream: int, step: int, micro_step: int) -> np.random.Philox:
+    """The counter-based generator of one purpose at one moment.
+
+    Source: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3" (2011). The lowest word of
+    the counter is left to the draws themselves.
+    """
+    words = {"seed": seed, "stream": stream, "step": step, "micro_step": micro_step}
+    for name, word in words.items():
+        if not 0 <= word < 2**64:
+            raise InputError(f"{name}={word}: must be at least 0 and less than 2^64")
+    key = np.array([seed, stream], np.uint64)
+    return np.random.Philox(key=key, counter=np.array([0, micro_step, step, 0], np.uint64))
+
+
+def _from_text(name: str, text: str) -> Dataset:
+    tokenizer = CharTokenizer.from_text(text)
+    tokens = np.empty(len(text), np.uint16 if tokenizer.vocab_size <= 1 << 16 else np.uint32)
+    for start in range(0, len(text), _CHUNK):
+        tokens[start : start + _CHUNK] = tokenizer.encode(text[start : start + _CHUNK])
+    tokens.setflags(write=False)
+    cut = int(len(text) * 0.9)  # as nanoGPT computes it
+    return _checked(name, tokens[:cut], tokens[cut:], tokenizer.vocab_size, tokenizer)
+
+
+def _checked(
+    name: str, train: Array, val: Array, vocab_size: int, tokenizer: CharTokenizer | None
+) -> Dataset:
+    for split, tokens in (("training", train), ("validation", val)):
+        if len(tokens) < 2:
+            raise InputError(
+                f"{name} is too short: its {split} split has {len(tokens)} of at least 2 tokens; "
+                "the first 90 % of a text are for training, the rest for validation"
+            )
+    return Dataset(name, train, val, tokenizer, vocab_size, _fingerprint(train, val))
+
+
+def _fingerprint(*splits: Array) -> str:
+    digest = hashlib.sha256(b"gpt_numpy tokens")
+    for tokens in splits:
+        digest.update(len(tokens).to_bytes(8, "little"))
+        for start in range(0, len(tokens), _CHUNK):
+            digest.update(tokens[start : start + _CHUNK].astype("<u4").tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,267 @@
+"""The training loop: draw batches, forward, backward, update; evaluate, save and report.
+
+It follows nanoGPT's train.py, with its names, its console lines and its order of events: at an
+iteration first the evaluation, if one is due, then the update, and max_iters + 1 updates in all.
+Different from it: evaluation draws from streams of its own, best and last checkpoint are kept
+apart, and a run that is stopped, by Ctrl-C or at its end, is saved and can be taken up again.
+"""
+
+import dataclasses
+import math
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from gpt_numpy.arrays import Array
+from gpt_numpy.checkpoint import Run, save
+from gpt_numpy.config import GPTConfig, TrainConfig
+from gpt_numpy.datasets import DROPOUT, TRAIN, Dataset, draw_batch, random_key
+from gpt_numpy.errors import NotFiniteError
+from gpt_numpy.evaluation import evaluate
+from gpt_numpy.flops import flops_per_token, machine_peak
+from gpt_numpy.model import GPT
+from gpt_numpy.optimizer import AdamW, learning_rate_at
+from gpt_numpy.progress import Progress
+from gpt_numpy.runs import BEST, LAST, Log
+
+
+@dataclasses.dataclass
+class State:
+    """Where a run stands; all that a checkpoint needs beside the arrays."""
+
+    iteration: int = 0  # the next one
+    best_val_loss: float = math.inf
+    best_iteration: int = -1
+    evaluated: int = -1  # the last iteration at which there was an evaluation
+    evaluations_without_gain: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """The values as JSON can hold them."""
+        values = dataclasses.asdict(self)
+        return values | {"best_val_loss": None} if self.best_iteration < 0 else values
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "State":
+        """The inverse of `to_json`."""
+        best = values["best_val_loss"]
+        return cls(**values | {"best_val_loss": math.inf if best is None else best})
+
+
+class Training:
+    """One run: a model, its optimizer, its data and where it stands.
+
+    `run` goes on to the end and returns "finished", "out of patience" or "interrupted".
+    """
+
+    def __init__(self, run: Run, config: TrainConfig, dataset: Dataset) -> None:
+        assert run.optimizer is not None
+        self.model: GPT = run.model
+        self.optimizer: AdamW = run.optimizer
+        self.config = config
+        self.dataset = dataset
+        self.state = State.from_json(run.progress) if run.progress else State()
+        self.log: Log | None = None
+        self._stopped = False
+        self._milliseconds = 0.0
+        self._peak = machine_peak()
+
+    def run(self, log: Log, progress: Progress) -> str:
+        """Train until the last iteration, the end of patience, or an interrupt."""
+        config, state = self.config, self.state
+        self.log = log
+        with _signals_set(self._stop):
+            while state.iteration <= config.max_iters:
+                if self._evaluation_due() and not self._evaluate(progress):
+                    return self._interrupted()
+                if config.eval_only:
+                    return "finished"
+                if config.patience and state.evaluations_without_gain >= config.patience:
+                    self._save(LAST)
+                    return "out of patience"
+                if not self._iterate(progress):
+                    return self._interrupted()
+                progress.advance()
+            self._save(LAST)
+        return "finished"
+
+    def _stop(self, *_: object) -> None:
+        self._stopped = True
+
+    def _interrupted(self) -> str:
+        self._save(LAST)
+        return "interrupted"
+
+    def _evaluation_due(self) -> bool:
+        iteration, config = self.state.iteration, self.config
+        if iteration == self.state.evaluated:  # before the run was interrupted
+            return config.eval_only
+        due = iteration % config.eval_interval == 0 or iteration == config.max_iters
+        return due or config.eval_only
+
+    def _evaluate(self, progress: Progress) -> bool:
+        """Evaluate, report and save; False if interrupted."""
+        state = self.state
+        losses = evaluate(
+            self.model, self.dataset, self.config, state.iteration, lambda: self._stopped
+        )
+        if losses is None:
+            return False
+        better = losses["val"] < state.best_val_loss
+        progress.say(
+            f"step {state.iteration}: train loss {losses['train']:.4f}, "
+            f"val loss {losses['val']:.4f}"
+        )
+        if not all(map(math.isfinite, losses.values())):
+            raise NotFiniteError(
+                f"iteration {state.iteration}: the evaluation loss is not finite; "
+                + first_not_finite(self.model)
+            )
+        assert self.log is not None
+        self.log.write(
+            iter=state.iteration, train_loss=losses["train"], val_loss=losses["val"], best=better
+        )
+        if self.config.eval_only:
+            return True
+        state.evaluated = state.iteration
+        if better:
+            state.best_val_loss, state.best_iteration = losses["val"], state.iteration
+        state.evaluations_without_gain = 0 if better else state.evaluations_without_gain + 1
+        if state.iteration > 0:
+            if better:
+                self._save(BEST)
+            if self.config.always_save_checkpoint:
+                self._save(LAST)
+            if better or self.config.always_save_checkpoint:
+                progress.say(f"saving checkpoint to {self.config.out_dir}")
+            if not progress.terminal:
+                progress.say(f"{progress.left()} left")
+        return True
+
+    def _iterate(self, progress: Progress) -> bool:
+        """One update of the parameters; False, with nothing changed, if interrupted."""
+        config, iteration = self.config, self.state.iteration
+        start = time.perf_counter()
+        self.optimizer.learning_rate = learning_rate_at(iteration, config)
+        batches = [self._batch(k) for k in range(config.gradient_accumulation_steps)]
+        divisor = max(sum(int((y >= 0).sum()) for _, y in batches), 1)
+        loss = 0.0
+        for k, (x, y) in enumerate(batches):
+            if self._stopped:
+                return False
+            key = random_key(config.seed, DROPOUT, iteration, k)
+            loss += self.model.forward(x, y, dropout_key=key, divisor=divisor)
+            if not math.isfinite(loss):
+                raise NotFiniteError(
+                    f"iteration {iteration}: the loss is {loss}; "
+                    + first_not_finite(self.model, x, y, key)
+                )
+            self.model.backward(accumulate=k > 0)
+        try:
+            norm = self.optimizer.step()
+        except NotFiniteError as error:
+            raise NotFiniteError(f"iteration {iteration}: {error}") from None
+        self.state.iteration += 1
+        self._milliseconds = (time.perf_counter() - start) * 1e3
+        if iteration % config.log_interval == 0:
+            self._report(progress, iteration, loss, norm)
+        return True
+
+    def _batch(self, micro_step: int) -> tuple[Array, Array]:
+        return draw_batch(
+            self.dataset.train,
+            self.config.batch_size,
+            self.model.config.block_size,
+            seed=self.config.seed,
+            stream=TRAIN,
+            step=self.state.iteration,
+            micro_step=micro_step,
+        )
+
+    def _report(self, progress: Progress, iteration: int, loss: float, norm: float) -> None:
+        flops = flops_per_token(self.model) * self.tokens_per_iteration
+        share = flops / (self._milliseconds / 1e3) / self._peak
+        progress.say(
+            f"iter {iteration}: loss {loss:.4f}, time {self._milliseconds:.2f}ms, mfu {share:.2%}"
+        )
+        assert self.log is not None
+        self.log.write(
+            iter=iteration,
+            loss=loss,
+            lr=self.optimizer.learning_rate,
+            grad_norm=norm,
+            ms=round(self._milliseconds, 3),
+        )
+
+    @property
+    def tokens_per_iteration(self) -> int:
+        """How many tokens one update sees."""
+        config = self.config
+        sequences = config.gradient_accumulation_steps * config.batch_size
+        return sequences * self.model.config.block_size
+
+    def _save(self, name: str) -> None:
+        if self.config.eval_only:
+            return
+        save(
+            f"{self.config.out_dir}/{name}",
+            self.model,
+            tokenizer=self.dataset.tokenizer,
+            optimizer=self.optimizer,
+            settings=self.config,
+            progress=self.state.to_json(),
+            dataset=self.dataset.fingerprint,
+        )
+
+
+def new_run(model_config: GPTConfig, config: TrainConfig) -> Run:
+    """A run at its beginning: a model with fresh parameters, and its optimizer."""
+    model = GPT(model_config, seed=config.seed, dtype=config.dtype, ops=config.ops)
+    return Run(model, model_config, optimizer=optimizer_for(model, config), settings=config)
+
+
+def optimizer_for(model: GPT, config: TrainConfig) -> AdamW:
+    """The optimizer that the settings ask for."""
+    return AdamW(
+        model,
+        learning_rate=config.learning_rate,
+        betas=(config.beta1, config.beta2),
+        weight_decay=config.weight_decay,
+        grad_clip=config.grad_clip,
+    )
+
+
+def first_not_finite(
+    model: GPT, tokens: Array | None = None, targets: Array | None = None, key: int | None = None
+) -> str:
+    """Which parameter or, in a pass over `tokens`, which activation is the first not finite."""
+    for name, param in model.params.items():
+        if not np.isfinite(param).all():
+            return f"the parameter {name} is not finite: lower learning_rate or use grad_clip"
+    if tokens is not None and targets is not None:
+        twin = GPT(model.config, seed=None, dtype=model.dtype.name, ops=model.ops_name, keep=("*",))
+        twin.params.flat[...] = model.params.flat
+        twin.forward(tokens, targets, dropout_key=key)
+        for name, activation in twin.activations.items():
+            if not np.isfinite(activation).all():
+                return f"the first activation that is not finite is {name}: lower learning_rate"
+    return "all parameters are finite: lower learning_rate"
+
+
+@contextmanager
+def _signals_set(handler: Any) -> Iterator[None]:
+    """SIGINT and SIGTERM call `handler` meanwhile, where this thread may say so."""
+    kinds = [signal.SIGINT, signal.SIGTERM]
+    try:
+        before = [signal.signal(kind, handler) for kind in kinds]
+    except ValueError:  # not the main thread
+        yield
+        return
+    try:
+        yield
+    finally:
+        for kind, old in zip(kinds, before, strict=True):
+            signal.signal(kind, old)

@@ -1,0 +1,210 @@
+"""Example arguments for every pair of layer functions: all that the generic tests need of a pair.
+
+An entry makes the inputs of `<name>_forward` and says the shapes of what it writes. Names of the
+arguments must be those of the function. Sizes are small, all different, and include what hides
+mistakes if left out: repeated tokens, targets that are left out, T > 1, H > 1, dropout.
+"""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+B, T, C, H, F, V = 2, 5, 6, 2, 7, 11
+DROPOUT = {"rate": 0.4, "key": 0xDEADBEEF12345678, "site": 3}
+
+
+@dataclass
+class Example:
+    """Arguments of a forward function, the shapes of what it writes, and extra for backward."""
+
+    inputs: dict[str, Any]
+    outputs: dict[str, tuple[int, ...]]
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+def _norm_params(rng, width=C):
+    return 1 + 0.5 * rng.standard_normal(width), 0.5 * rng.standard_normal(width)
+
+
+def _layernorm(rng):
+    weight, bias = _norm_params(rng)
+    x = 2 + rng.standard_normal((B, T, C))
+    inputs = {"x": x, "weight": weight, "bias": bias}
+    return Example(inputs, {"out": (B, T, C), "mean": (B, T), "rstd": (B, T)})
+
+
+def _linear(rng):
+    inputs = {
+        "x": rng.standard_normal((B, T, C)),
+        "weight": rng.standard_normal((C, F)),
+        "bias": rng.standard_normal(F),
+    }
+    return Example(inputs, {"out": (B, T, F)})
+
+
+def _attention(rng):
+    inputs = {"qkv": rng.standard_normal((B, T, 3 * C)), "n_head": H} | DROPOUT
+    return Example(inputs, {"out": (B, T, C), "lse": (B, H, T)})
+
+
+def _elementwise(rng):
+    # Away from 0, where ReLU has no derivative, and on both sides of erf's boundaries.
+    x = np.concatenate([np.linspace(-7.03, 7.03, 69), [0.3, -0.3, 0.46, 0.47, -3.9, 4.1, 6.5]])
+    return Example({"x": x.reshape(4, 19)}, {"out": (4, 19)})
+
+
+def _dropout(rng):
+    return Example({"x": rng.standard_normal((B, T, C))} | DROPOUT, {"out": (B, T, C)})
+
+
+def _tokens(rng):
+    tokens = rng.integers(0, V, (B, T))
+    tokens[:, -1] = tokens[:, 0]
+    return tokens
+
+
+def _targets(rng):
+    targets = rng.integers(0, V, (B, T))
+    targets[:, 2] = -1
+    return targets
+
+
+def _cross_entropy(rng):
+    inputs = {"logits": 3 * rng.standard_normal((B, T, V)), "targets": _targets(rng)}
+    return Example(inputs, {"out": (B, T), "lse": (B, T)})
+
+
+def _embedding(rng):
+    inputs = {
+        "tokens": _tokens(rng),
+        "wte": rng.standard_normal((V, C)),
+        "wpe": rng.standard_normal((T + 3, C)),
+    }
+    return Example(inputs | DROPOUT, {"out": (B, T, C)}, {"dwte_head": None})
+
+
+def _sublayer_params(rng, first, first_width, second, second_rows):
+    ln_weight, ln_bias = _norm_params(rng)
+    return {
+        "x": rng.standard_normal((B, T, C)),
+        "ln_weight": ln_weight,
+        "ln_bias": ln_bias,
+        f"{first}_weight": 0.5 * rng.standard_normal((C, first_width)),
+        f"{first}_bias": 0.5 * rng.standard_normal(first_width),
+        f"{second}_weight": 0.5 * rng.standard_normal((second_rows, C)),
+        f"{second}_bias": 0.5 * rng.standard_normal(C),
+    }
+
+
+_NORM_OUT = {"out": (B, T, C), "mean": (B, T), "rstd": (B, T), "norm": (B, T, C)}
+
+
+def _attention_sublayer(rng):
+    inputs = _sublayer_params(rng, "qkv", 3 * C, "proj", C) | {"n_head": H} | DROPOUT
+    outputs = _NORM_OUT | {"qkv": (B, T, 3 * C), "lse": (B, H, T), "attn": (B, T, C)}
+    return Example(inputs, outputs)
+
+
+def _mlp_sublayer(rng):
+    inputs = _sublayer_params(rng, "fc", 4 * C, "proj", 4 * C) | {"activation": "gelu"} | DROPOUT
+    return Example(inputs, _NORM_OUT | {"fc": (B, T, 4 * C), "act": (B, T, 4 * C)})
+
+
+def _head(rng):
+    ln_weight, ln_bias = _norm_params(rng)
+    inputs = {
+        "x": rng.standard_normal((B, T, C)),
+        "ln_weight": ln_weight,
+        "ln_bias": ln_bias,
+        "weight": rng.standard_normal((V, C)),
+    }
+    return Example(inputs, _NORM_OUT | {"out": (B, T, V)})
+
+
+def _head_loss(rng):
+    example = _head(rng)
+    inputs = example.inputs | {"targets": _targets(rng)}
+    shapes = {"out": (B, T), "logits": (B, T, V), "lse": (B, T)}
+    return Example(inputs, _NORM_OUT | shapes)
+
+
+EXAMPLES: dict[str, Callable[[np.random.Generator], Example]] = {
+    "layernorm": _layernorm,
+    "linear": _linear,
+    "attention": _attention,
+    "gelu": _elementwise,
+    "gelu_tanh": _elementwise,
+    "relu": _elementwise,
+    "dropout": _dropout,
+    "cross_entropy": _cross_entropy,
+    "embedding": _embedding,
+    "attention_sublayer": _attention_sublayer,
+    "mlp_sublayer": _mlp_sublayer,
+    "head": _head,
+    "head_loss": _head_loss,
+}
+
+
+def pairs(modules: list[ModuleType]) -> dict[str, tuple[Callable[..., None], Callable[..., None]]]:
+    """Every `x_forward` of these modules with its `x_backward`, by `x`."""
+    functions = {
+        name: function
+        for module in modules
+        for name, function in vars(module).items()
+        if callable(function) and name.endswith(("_forward", "_backward"))
+    }
+    names = {name.rsplit("_", 1)[0] for name in functions}
+    return {name: (functions[name + "_forward"], functions[name + "_backward"]) for name in names}
+
+
+def is_float(value: Any) -> bool:
+    """Whether an argument is an array that has a gradient."""
+    return isinstance(value, np.ndarray) and value.dtype.kind in "fc"
+
+
+def cast(inputs: dict[str, Any], dtype: Any) -> dict[str, Any]:
+    """The arguments with their float arrays in another type."""
+    return {n: v.astype(dtype) if is_float(v) else v for n, v in inputs.items()}
+
+
+def run_forward(function: Callable[..., None], example: Example, dtype: Any) -> dict[str, Any]:
+    """What a forward function writes; it gets read-only inputs and outputs full of NaN."""
+    inputs = cast(example.inputs, dtype)
+    for value in inputs.values():
+        if isinstance(value, np.ndarray):
+            value.setflags(write=False)
+    outputs = {name: np.full(shape, np.nan, dtype) for name, shape in example.outputs.items()}
+    function(**inputs, **outputs)
+    return outputs
+
+
+def run_backward(
+    function: Callable[..., None],
+    example: Example,
+    outputs: dict[str, Any],
+    dout: np.ndarray,
+    dtype: Any,
+) -> dict[str, Any]:
+    """What a backward function writes, by argument; the signature says what that is.
+
+    It reads `dout`, arguments of forward, and what forward wrote. From the first `d<input>` on it
+    writes: gradients, and buffers of forward's that it uses again.
+    """
+    available = cast(example.inputs, dtype) | outputs | cast(example.extra, dtype)
+    available["dout"] = dout.astype(dtype)
+    names = list(inspect.signature(function).parameters)
+    first = next(k for k, name in enumerate(names) if name not in available and name[0] == "d")
+    read = {name: available[name] for name in names[:first]}
+    for value in read.values():
+        if isinstance(value, np.ndarray):
+            value.setflags(write=False)
+    written = {}
+    for name in names[first:]:
+        like = available[name] if name in available else available[name[1:]]
+        written[name] = np.full(np.shape(like), np.nan, dtype)
+    function(**read, **written)
+    return written

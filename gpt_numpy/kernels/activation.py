@@ -11,6 +11,7 @@ from gpt_numpy.kernels.elementary import erf, exp, like, sigmoid
 from gpt_numpy.kernels.jit import (
     Counter, In, Int, Out, exact, flat, kernel, prange, room, routine, tasks, threads,
 )  # fmt: skip
+from gpt_numpy.kernels.rows import copy
 from gpt_numpy.kernels.simd import take
 
 NUMBERS = {"gelu": 0, "gelu_tanh": 1, "relu": 2}
@@ -95,7 +96,7 @@ def activate_backward(
         while start < x.size:
             part = x[start : start + CHUNK]
             dpart = dx[start : start + CHUNK]
-            dpart[:] = dout[start : start + CHUNK]
+            copy(dout[start : start + CHUNK], dpart)
             out = space[worker * CHUNK : worker * CHUNK + part.size]
             activate_backward_row(kind, part, dpart, out)
             start = take(counter) * CHUNK

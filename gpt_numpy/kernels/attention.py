@@ -63,6 +63,7 @@ def forward(
     for worker in prange(workers):
         mine = space[worker * space_each : (worker + 1) * space_each]
         edge, mine = mine[:EDGE], mine[EDGE:]
+        totals, mine = mine[:WIDEST], mine[WIDEST:]
         keys, mine = mine[: wide_T * D], mine[wide_T * D :]
         values, weights = mine[: T * whole_panels(D, width)], mine[T * whole_panels(D, width) :]
         task = take(counter)
@@ -77,26 +78,29 @@ def forward(
                 strip_scores(
                     qkv, start + q0 * stride, stride, rows, keys, D, weights, 0, wide_T, q0 + rows
                 )
+                wide = whole_panels(q0 + rows, width)
                 for r in range(rows):
                     seen = q0 + r + 1
-                    row = weights[r * wide_T : r * wide_T + seen]
+                    row = weights[r * wide_T : r * wide_T + wide]
+                    fill(row[seen:], -np.inf)  # the future; whole vectors from here on
                     top = largest(row)
-                    total = exp_in_place(row, top, factor)
-                    lse[head * T + q0 + r] = top * factor + math.log(total)
-                    scale_in_place(row, like(1.0 / total, row))
+                    totals[r] = exp_in_place(row, top, factor)
+                    lse[head * T + q0 + r] = top * factor + math.log(totals[r])
                     if scale != 0.0:
-                        drop_row(row, (head * T + q0 + r) * T, base, threshold, scale)
-                    fill(weights[r * wide_T + seen : r * wide_T + q0 + rows], 0.0)
+                        drop_row(row[:seen], (head * T + q0 + r) * T, base, threshold, scale)
                 strip_by_rows(
                     weights, 0, wide_T, rows, values, T, q0 + rows,
                     out, out_start + q0 * C, C, D, False, edge,
                 )  # fmt: skip
+                for r in range(rows):
+                    goal = out_start + (q0 + r) * C
+                    scale_in_place(out[goal : goal + D], like(1.0, totals) / totals[r])
             task = take(counter)
 
 
 @routine
 def score_gradients(p, dp, lse, delta, factor, index, base, threshold, scale):
-    """Turn a row of scores and of dw into one of w and of ds."""
+    """Turn a row of scores and of dw into one of w and of ds; a score of -inf into zeros."""
     shift, back = lse, like(delta, p)
     if scale == 0.0:
         for i in range(p.size):
@@ -110,6 +114,19 @@ def score_gradients(p, dp, lse, delta, factor, index, base, threshold, scale):
             p[i] = weight
             dp[i] = weight * (dp[i] - back) * factor
         drop_row(p, index, base, threshold, scale)
+
+
+@routine
+def collect(sums, parts, T, D, dqkv, at, stride):
+    """Bring dK and dV of one head to their places, added up over the parts in order."""
+    for half in range(2):
+        for k in range(T):
+            goal = at + half * (stride // 3) + k * stride
+            row = dqkv[goal : goal + D]
+            fill(row, 0.0)
+            for part in range(parts):
+                start = ((2 * part + half) * T + k) * D
+                add_in_place(row, sums[start : start + D])
 
 
 @kernel
@@ -144,6 +161,8 @@ def backward(
             pack_transposed(qkv, start + C, stride, D, T, keys_across)
             pack_transposed(qkv, start + 2 * C, stride, D, T, values_across)
             pack(qkv, start + C, stride, T, D, keys)
+            slot = worker if parts == 1 else task
+            sums = partial[slot * 2 * T * D : (slot + 1) * 2 * T * D]  # dK, then dV
             done = 0  # keys that have got something from the strips before
             for q0 in range(part * STRIP, T, parts * STRIP):
                 q1 = min(q0 + STRIP, T)
@@ -156,17 +175,15 @@ def backward(
                     strip_scores(
                         dout, out_at, C, rows, values_across, D, ds, at, across, q + rows
                     )
+                    wide = whole_panels(q + rows, width)
                     for r in range(rows):
-                        row, seen = head * T + q + r, q + r + 1
-                        o = out_at + r * C
+                        row, first, o = head * T + q + r, at + r * across, out_at + r * C
+                        fill(w[first + q + r + 1 : first + wide], -np.inf)
                         delta = dot(dout[o : o + D], out[o : o + D])
-                        first, last = at + r * across, at + r * across + seen
                         score_gradients(
-                            w[first:last], ds[first:last], lse[row], delta, factor,
-                            row * T, base, threshold, scale,
+                            w[first : first + wide], ds[first : first + wide], lse[row], delta,
+                            factor, row * T, base, threshold, scale,
                         )  # fmt: skip
-                        fill(w[last : first + q + TILE_ROWS], 0.0)
-                        fill(ds[last : first + q + TILE_ROWS], 0.0)
                     strip_by_rows(
                         ds, at, across, rows, keys, T, q + rows,
                         dqkv, q_at, stride, D, False, edge,
@@ -176,41 +193,25 @@ def backward(
                 for k in range(0, q1, TILE_ROWS):
                     rows, first = min(TILE_ROWS, T - k), max(0, k - q0)
                     depth, add, at = q1 - q0, k < done, first * across + k
-                    if parts == 1:
-                        goal = start + C + k * stride
-                        strip_by_columns(
-                            ds, at, across, rows, queries, first, depth, depth - first,
-                            dqkv, goal, stride, D, add, edge,
-                        )  # fmt: skip
-                        strip_by_columns(
-                            w, at, across, rows, douts, first, depth, depth - first,
-                            dqkv, goal + C, stride, D, add, edge,
-                        )  # fmt: skip
-                    else:
-                        goal = (task * T + k) * 2 * D
-                        strip_by_columns(
-                            ds, at, across, rows, queries, first, depth, depth - first,
-                            partial, goal, 2 * D, D, add, edge,
-                        )  # fmt: skip
-                        strip_by_columns(
-                            w, at, across, rows, douts, first, depth, depth - first,
-                            partial, goal + D, 2 * D, D, add, edge,
-                        )  # fmt: skip
+                    strip_by_columns(
+                        ds, at, across, rows, queries, first, depth, depth - first,
+                        sums, k * D, D, D, add, edge,
+                    )  # fmt: skip
+                    strip_by_columns(
+                        w, at, across, rows, douts, first, depth, depth - first,
+                        sums, (T + k) * D, D, D, add, edge,
+                    )  # fmt: skip
                 done = q1
-            if parts > 1:
-                fill(partial[(task * T + done) * 2 * D : (task + 1) * T * 2 * D], 0.0)
+            fill(sums[done * D : T * D], 0.0)
+            fill(sums[(T + done) * D : 2 * T * D], 0.0)
+            if parts == 1:
+                collect(sums, 1, T, D, dqkv, start + C, stride)
             task = take(counter)
     if parts > 1:
-        for row in prange(B * H * T):
-            head, k = row // T, row % T
-            goal = (head // H * T + k) * stride + C + head % H * D
-            dkey, dvalue = dqkv[goal : goal + D], dqkv[goal + C : goal + C + D]
-            fill(dkey, 0.0)
-            fill(dvalue, 0.0)
-            for part in range(parts):
-                at = ((head * parts + part) * T + k) * 2 * D
-                add_in_place(dkey, partial[at : at + D])
-                add_in_place(dvalue, partial[at + D : at + 2 * D])
+        for head in prange(B * H):
+            start = head // H * T * stride + head % H * D
+            sums = partial[head * parts * 2 * T * D : (head + 1) * parts * 2 * T * D]
+            collect(sums, parts, T, D, dqkv, start + C, stride)
 
 
 def _sizes(qkv: Array, n_head: int) -> tuple[int, int, int, int, int]:
@@ -225,7 +226,7 @@ def _space(T: int, D: int, dtype: np.dtype) -> tuple[Array, int]:
     """Room for each worker: keys and values packed, two strips of weights, a strip's operands."""
     wide_T, wide_D = T + WIDEST, D + WIDEST
     weights = (STRIP + TILE_ROWS) * (wide_T + WIDEST)
-    each = EDGE + 2 * wide_T * D + T * wide_D + 2 * weights + 2 * STRIP * wide_D
+    each = EDGE + WIDEST + 2 * wide_T * D + T * wide_D + 2 * weights + 2 * STRIP * wide_D
     each = -(-each // WIDEST) * WIDEST  # no worker writes to a cache line of another's
     return room("attention", threads() * each, dtype), each
 
@@ -257,7 +258,8 @@ def attention_backward(
 ) -> None:
     """Write the gradient of `qkv`."""
     B, T, H, D, parts = _sizes(qkv, n_head)
-    partial = room("attention parts", B * H * parts * T * 2 * D if parts > 1 else 0, qkv.dtype)
+    slots = threads() if parts == 1 else B * H * parts
+    partial = room("attention parts", slots * 2 * T * D, qkv.dtype)
     backward(
         flat(dout), flat(qkv), flat(out), flat(lse), flat(dqkv), partial,
         B, T, H, D, parts, *mask_state(rate, key, site),

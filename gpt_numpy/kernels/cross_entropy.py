@@ -7,7 +7,7 @@ from gpt_numpy.kernels.elementary import exp
 from gpt_numpy.kernels.jit import (
     Counter, In, Int, Ints, Out, flat, kernel, prange, routine, tasks, threads,
 )  # fmt: skip
-from gpt_numpy.kernels.rows import fill, largest, sum_of_exp
+from gpt_numpy.kernels.rows import copy, fill, largest, sum_of_exp
 from gpt_numpy.kernels.simd import take
 
 IGNORED = -1
@@ -54,7 +54,7 @@ def backward(
                 fill(row, 0.0)
             else:
                 if not in_place:
-                    row[:] = logits[r * V : (r + 1) * V]
+                    copy(logits[r * V : (r + 1) * V], row)
                 gradient_row(row, lse[r], dout[r])
                 row[targets[r]] -= dout[r]
             r = take(counter)

@@ -11,6 +11,7 @@ from gpt_numpy.kernels.elementary import like
 from gpt_numpy.kernels.jit import (
     Counter, In, Int, Out, Real, Word, exact, flat, kernel, prange, routine, tasks, threads,
 )  # fmt: skip
+from gpt_numpy.kernels.rows import copy
 from gpt_numpy.kernels.simd import take
 
 CHUNK = 16384  # elements of a task
@@ -78,7 +79,7 @@ def drop(
         start = take(counter) * CHUNK
         while start < x.size:
             part = out[start : start + CHUNK]
-            part[:] = x[start : start + CHUNK]
+            copy(x[start : start + CHUNK], part)
             if scale != 0.0:
                 drop_row(part, start, base, threshold, scale)
             start = take(counter) * CHUNK

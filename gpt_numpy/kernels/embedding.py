@@ -5,7 +5,7 @@ from gpt_numpy.kernels.dropout import drop_row, mask_state
 from gpt_numpy.kernels.jit import (
     Counter, In, Int, Ints, Out, Real, Word, flat, kernel, prange, room, routine, tasks, threads,
 )  # fmt: skip
-from gpt_numpy.kernels.rows import add_in_place, fill
+from gpt_numpy.kernels.rows import add_in_place, copy, fill
 from gpt_numpy.kernels.simd import take
 
 CHUNK = 32  # positions of a task, forward
@@ -24,7 +24,7 @@ def forward(
         while start < tokens.size:
             for r in range(start, min(start + CHUNK, tokens.size)):
                 row, v, t = out[r * C : (r + 1) * C], tokens[r], r % T
-                row[:] = wte[v * C : (v + 1) * C]
+                copy(wte[v * C : (v + 1) * C], row)
                 add_in_place(row, wpe[t * C : (t + 1) * C])
                 if scale != 0.0:
                     drop_row(row, r * C, base, threshold, scale)
@@ -55,7 +55,7 @@ def backward(
             zero_columns(dwpe, C, j0, breadth)
             for r in range(tokens.size):
                 at = r * C + j0
-                drow[:] = dout[at : at + breadth]
+                copy(dout[at : at + breadth], drow)
                 if scale != 0.0:
                     drop_row(drow, at, base, threshold, scale)
                 v = tokens[r] * C + j0

@@ -11,7 +11,7 @@ A bias is added first, if there is one. Then, with y the row of the product:
 from gpt_numpy.kernels.activation import activate_backward_row, activate_row
 from gpt_numpy.kernels.dropout import drop_row
 from gpt_numpy.kernels.jit import routine
-from gpt_numpy.kernels.rows import add_in_place
+from gpt_numpy.kernels.rows import add_in_place, copy
 
 PLAIN, ACTIVATE, RESIDUAL, GRADIENT, GRADIENT_IN_PLACE = range(5)
 
@@ -32,7 +32,7 @@ def finish_row(
         add_in_place(y, other[at : at + breadth])
     elif finish == GRADIENT:
         d = second[at : at + breadth]
-        d[:] = y
+        copy(y, d)
         activate_backward_row(kind, other[at : at + breadth], d, third[at : at + breadth])
     elif finish == GRADIENT_IN_PLACE:
         activate_backward_row(kind, other[at : at + breadth], y, third[at : at + breadth])

@@ -24,7 +24,7 @@ from gpt_numpy.kernels.jit import (
 from gpt_numpy.kernels.packing import pack, pack_left, pack_transposed
 from gpt_numpy.kernels.simd import TILE_ROWS, panel_width, take, tile_by_columns, tile_by_rows
 
-MANY = 16  # tasks that a product is cut into at least, if it is large enough
+MANY = 8  # tasks that a product is cut into at least, if it is large enough
 SMALL = 4  # tiles that a block keeps at least in each direction
 
 # Blocks of x @ weight and dout @ weight.T: INNER x COLUMNS is what a task packs at a time.

@@ -79,3 +79,10 @@ def add_in_place(row, other):
     """Add another row."""
     for i in range(row.size):
         row[i] += other[i]
+
+
+@exact
+def copy(source, target):
+    """Copy every element; plain assignment of slices would compile checks of their lengths."""
+    for i in range(target.size):
+        target[i] = source[i]

@@ -26,8 +26,8 @@ class Example:
     extra: dict[str, Any] = field(default_factory=dict)
 
 
-def _norm_params(rng, width=C):
-    return 1 + 0.5 * rng.standard_normal(width), 0.5 * rng.standard_normal(width)
+def _norm_params(rng):
+    return 1 + 0.5 * rng.standard_normal(C), 0.5 * rng.standard_normal(C)
 
 
 def _layernorm(rng):

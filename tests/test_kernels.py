@@ -88,7 +88,7 @@ def assert_close(ours, exact, dtype, scale=0.0):
     largest = max([scale, *(np.abs(value).max() for value in exact.values())])
     for name, value in exact.items():
         bound = max(np.abs(value).max(), 1e-3 * largest)
-        error = np.abs(ours[name] - value).max() / bound
+        error = np.abs(ours[name] - value).max() / (bound or 1.0)
         assert error <= TOLERANCE[dtype], f"{name}: error {error:.2e}"
 
 
@@ -113,9 +113,10 @@ def compare(name, dtype, seed, sizes=None):
 @st.composite
 def all_sizes(draw):
     B, T = draw(st.integers(1, 3)), draw(st.sampled_from([1, 2, 5, 7, 16, 33, 50, 64, 97]))
-    H, D = draw(st.integers(1, 3)), draw(st.integers(1, 65))
+    H = draw(st.integers(1, 3))
+    D = draw(st.integers(4 - H, 65))  # with 1 or 2 channels the layer norm's gradient is rounding
     C = H * D
-    norm = {"out": (B, T, C), "mean": (B, T), "rstd": (B, T), "norm": (B, T, C)}
+    norm = {"out": (B, T, C), "mean": (B, T), "rstd": (B, T), "norm": (B, T, C)}  # of layers.py
     return {
         "B": B, "T": T, "H": H, "C": C, "F": draw(st.integers(1, 100)),
         "V": draw(st.sampled_from([2, 3, 17, 65, 130])), "_NORM_OUT": norm,
@@ -290,7 +291,7 @@ def test_large_logits(size):
     targets = np.array([0, 1])
     out, lse = np.empty((2, 2), np.float32)
     function_of(gpt_numpy.kernels, "cross_entropy_forward")(logits, targets, out=out, lse=lse)
-    assert out == pytest.approx([0, np.log(3) if size < 1e8 else 0])
+    assert out == pytest.approx([0, np.log(3)])
     dlogits = np.empty_like(logits)
     function_of(gpt_numpy.kernels, "cross_entropy_backward")(
         np.ones(2, np.float32), logits, targets, lse, dlogits=dlogits

@@ -35,7 +35,7 @@ def forward(
             lse[r] = top + log_sum
             out[r] = 0.0
             if targets[r] != IGNORED:
-                out[r] = lse[r] - row[targets[r]]
+                out[r] = log_sum + (top - row[targets[r]])  # not rounded to the size of lse
             r = take(counter)
 
 

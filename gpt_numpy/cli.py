@@ -61,7 +61,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         if sys.stderr.isatty():
             print(file=sys.stderr)  # after the ^C that the terminal shows
-        return _fail("interrupted", INTERRUPTED)
+        status = _fail("interrupted", INTERRUPTED)
+        if arguments is None:
+            # Python would end with another status if the interrupt came up through an `exec`.
+            os._exit(status)
+        return status
     except BrokenPipeError:  # as in `gpt-numpy sample | head`
         _drop_output()
         return OK

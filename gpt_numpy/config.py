@@ -16,7 +16,7 @@ ACTIVATIONS = ("gelu", "gelu_tanh", "relu")
 POSITIONS = ("learned", "sinusoidal")
 DTYPES = ("float32", "float64", "complex128")
 LIMIT = 2**64  # of every whole number: seeds and steps become words of 64 bits
-IMPLEMENTATIONS = ("reference",)  # of the layers; the first is the default
+IMPLEMENTATIONS = ("kernels", "reference")  # of the layers; the first is the default
 
 
 def _setting(default: Any, text: str) -> Any:

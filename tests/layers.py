@@ -26,8 +26,8 @@ class Example:
     extra: dict[str, Any] = field(default_factory=dict)
 
 
-def _norm_params(rng, width=C):
-    return 1 + 0.5 * rng.standard_normal(width), 0.5 * rng.standard_normal(width)
+def _norm_params(rng):
+    return 1 + 0.5 * rng.standard_normal(C), 0.5 * rng.standard_normal(C)
 
 
 def _layernorm(rng):
@@ -69,7 +69,7 @@ def _tokens(rng):
 
 def _targets(rng):
     targets = rng.integers(0, V, (B, T))
-    targets[:, 2] = -1
+    targets[:, T // 2] = -1
     return targets
 
 

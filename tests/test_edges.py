@@ -44,7 +44,7 @@ def test_large_logits_give_finite_losses_and_gradients(ops, size, dtype):
     assert np.isfinite(dlogits).all()
     assert losses[:2] == pytest.approx(0, abs=1e-6)
     assert losses[2] == pytest.approx(np.log(3) if size < 1e6 else 0, abs=1e-3 * max(1, size / 1e7))
-    assert np.abs(dlogits.sum(axis=-1)).max() < 1e-6
+    assert np.abs(dlogits.sum(axis=-1)).max() < 5e-6
 
 
 def test_rows_of_very_negative_logits_are_a_softmax_like_any_other(ops):

@@ -1,0 +1,94 @@
+"""The opponent: the same GPT in PyTorch, written as fast as PyTorch allows.
+
+scaled_dot_product_attention, tied head, tanh GELU, no dropout, fused AdamW, gradients set to none.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from gpt_numpy import GPTConfig
+
+
+class Block(nn.Module):
+    """Attention and MLP, each added to the residual stream."""
+
+    def __init__(self, config: GPTConfig) -> None:
+        super().__init__()
+        C, bias = config.n_embd, config.bias
+        self.n_head = config.n_head
+        self.ln_1, self.ln_2 = nn.LayerNorm(C, bias=bias), nn.LayerNorm(C, bias=bias)
+        self.qkv, self.proj = nn.Linear(C, 3 * C, bias=bias), nn.Linear(C, C, bias=bias)
+        self.fc = nn.Linear(C, config.n_hidden, bias=bias)
+        self.fc_proj = nn.Linear(config.n_hidden, C, bias=bias)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """The residual stream after the block, (B, T, C)."""
+        B, T, C = x.shape
+        heads = self.qkv(self.ln_1(x)).view(B, T, 3, self.n_head, C // self.n_head)
+        q, k, v = heads.permute(2, 0, 3, 1, 4)
+        attn = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        x = x + self.proj(attn.transpose(1, 2).reshape(B, T, C))
+        return x + self.fc_proj(F.gelu(self.fc(self.ln_2(x)), approximate="tanh"))
+
+
+class TorchGPT(nn.Module):
+    """GPT-2's architecture with the sizes of a `GPTConfig`."""
+
+    def __init__(self, config: GPTConfig) -> None:
+        super().__init__()
+        self.wte = nn.Embedding(config.vocab_size, config.n_embd)
+        self.wpe = nn.Embedding(config.block_size, config.n_embd)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layer))
+        self.ln_f = nn.LayerNorm(config.n_embd, bias=config.bias)
+
+    def forward(self, tokens: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """The mean loss of the batch."""
+        x = self.wte(tokens) + self.wpe.weight[: tokens.shape[1]]
+        for block in self.blocks:
+            x = block(x)
+        logits = self.ln_f(x) @ self.wte.weight.T
+        return F.cross_entropy(logits.view(-1, logits.shape[-1]), targets.view(-1))
+
+
+class TorchTrainer:
+    """One training step of it: forward, backward, clip, AdamW."""
+
+    def __init__(self, config: GPTConfig, weights: dict, compiled: bool) -> None:
+        self.model = TorchGPT(config)
+        load(self.model, weights)
+        decayed = [p for p in self.model.parameters() if p.ndim >= 2]
+        others = [p for p in self.model.parameters() if p.ndim < 2]
+        groups = [
+            {"params": decayed, "weight_decay": 0.1},
+            {"params": others, "weight_decay": 0.0},
+        ]
+        self.optimizer = torch.optim.AdamW(groups, lr=1e-4, betas=(0.9, 0.95), fused=True)
+        self.loss = torch.compile(self.model) if compiled else self.model
+
+    def step(self, tokens: torch.Tensor, targets: torch.Tensor) -> float:
+        """The loss before the update."""
+        loss = self.loss(tokens, targets)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return loss.item()
+
+
+def load(model: TorchGPT, weights: dict) -> None:
+    """Copy our parameters, (in, out), to PyTorch's, (out, in)."""
+    ours = {"c_attn": "qkv", "attn.c_proj": "proj", "c_fc": "fc", "mlp.c_proj": "fc_proj"}
+    state = {}
+    for name, array in weights.items():
+        tensor = torch.tensor(array)
+        if name.startswith("h."):
+            _, i, rest = name.split(".", 2)
+            for old, new in ours.items():
+                if old in rest:
+                    rest = new + "." + rest.rsplit(".", 1)[1]
+                    tensor = tensor.T.contiguous()
+                    break
+            name = f"blocks.{i}.{rest}"
+        state[name] = tensor
+    model.load_state_dict(state)

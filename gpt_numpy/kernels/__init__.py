@@ -1,0 +1,34 @@
+"""Every layer in Numba, fused and threaded: the twins of `reference/`, under the same names.
+
+The derivations stand in the reference. Here a layer is a kernel, a function of one row, strip or
+tile under a thin loop over tasks, and a function around it that passes arrays flat. Tasks depend on
+the shape alone, so that the results are the same bits for any number of threads.
+"""
+
+from gpt_numpy.kernels.adamw import adamw_update, sum_of_squares
+from gpt_numpy.kernels.embedding import embedding_backward, embedding_forward
+from gpt_numpy.kernels.sublayers import (
+    attention_sublayer_backward,
+    attention_sublayer_forward,
+    head_backward,
+    head_forward,
+    head_loss_backward,
+    head_loss_forward,
+    mlp_sublayer_backward,
+    mlp_sublayer_forward,
+)
+
+__all__ = [
+    "adamw_update",
+    "attention_sublayer_backward",
+    "attention_sublayer_forward",
+    "embedding_backward",
+    "embedding_forward",
+    "head_backward",
+    "head_forward",
+    "head_loss_backward",
+    "head_loss_forward",
+    "mlp_sublayer_backward",
+    "mlp_sublayer_forward",
+    "sum_of_squares",
+]

@@ -1,0 +1,109 @@
+"""AdamW in one pass over parameter, gradient and moments, with clipping's scale; and the norm."""
+
+import math
+
+import numpy as np
+
+from gpt_numpy.arrays import Array
+from gpt_numpy.kernels.elementary import like
+from gpt_numpy.kernels.jit import (
+    Counter,
+    In,
+    Int,
+    Out,
+    Real,
+    Wide,
+    flat,
+    kernel,
+    prange,
+    room,
+    routine,
+    tasks,
+    threads,
+)  # fmt: skip
+from gpt_numpy.kernels.rows import dot
+from gpt_numpy.kernels.simd import take
+
+CHUNK = 16384  # elements of a task
+
+
+@routine
+def update(
+    param, grad, m, v, grad_scale, learning_rate, beta1, beta2, eps, decay, m_correction,
+    v_correction,
+):  # fmt: skip
+    """One step; everything is in the type of the parameters."""
+    rest1, rest2 = like(1.0 - beta1, param), like(1.0 - beta2, param)
+    b1, b2, g_scale = like(beta1, param), like(beta2, param), like(grad_scale, param)
+    rate, shrink, small = like(learning_rate, param), like(decay, param), like(eps, param)
+    m_unbias, v_unbias = like(m_correction, param), like(v_correction, param)
+    for i in range(param.size):
+        g = grad[i] * g_scale
+        mean = b1 * m[i] + rest1 * g
+        square = b2 * v[i] + rest2 * g * g
+        m[i], v[i] = mean, square
+        step = mean * m_unbias / (math.sqrt(square * v_unbias) + small)
+        param[i] -= rate * (shrink * param[i] + step)
+
+
+@kernel
+def adamw(
+    param: Out, grad: In, m: Out, v: Out, grad_scale: Real, learning_rate: Real, beta1: Real,
+    beta2: Real, eps: Real, decay: Real, m_correction: Real, v_correction: Real,
+    workers: Int, counter: Counter,
+):  # fmt: skip
+    """Chunk by chunk."""
+    counter[0] = 0
+    for _worker in prange(workers):
+        start = take(counter) * CHUNK
+        while start < param.size:
+            part = slice(start, start + CHUNK)
+            update(
+                param[part], grad[part], m[part], v[part], grad_scale, learning_rate,
+                beta1, beta2, eps, decay, m_correction, v_correction,
+            )  # fmt: skip
+            start = take(counter) * CHUNK
+
+
+@kernel
+def squares(x: In, total: Wide, sums: Wide, workers: Int, counter: Counter):
+    """A sum for each chunk, and all of them added up in order."""
+    chunks = -(-x.size // CHUNK)
+    counter[0] = 0
+    for _worker in prange(workers):
+        chunk = take(counter)
+        while chunk < chunks:
+            part = x[chunk * CHUNK : (chunk + 1) * CHUNK]
+            sums[chunk] = dot(part, part)
+            chunk = take(counter)
+    total[0] = 0.0
+    for chunk in range(chunks):
+        total[0] += sums[chunk]
+
+
+def adamw_update(
+    param: Array,
+    grad: Array,
+    m: Array,
+    v: Array,
+    step: int,
+    grad_scale: float,
+    learning_rate: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    weight_decay: float,
+) -> None:
+    """Update `param`, `m` and `v` in place; `step` counts from 1, `grad_scale` is clipping's."""
+    adamw(
+        flat(param), flat(grad), flat(m), flat(v), grad_scale, learning_rate, beta1, beta2, eps,
+        weight_decay, 1 / (1 - beta1**step), 1 / (1 - beta2**step), threads(), tasks(),
+    )  # fmt: skip
+
+
+def sum_of_squares(x: Array) -> float:
+    """The sum of the squares of all elements, in float64."""
+    total = np.empty(1)
+    sums = room("squares", -(-x.size // CHUNK), np.float64)
+    squares(flat(x), total, sums, threads(), tasks())
+    return float(total[0])

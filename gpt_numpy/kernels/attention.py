@@ -1,0 +1,273 @@
+"""Causal attention in strips of queries: the weights of a strip are all that exists of them.
+
+Forward. The keys of a head are packed, transposed, as the right operand of the scores; the values,
+as that of the output. A strip of queries as high as a register tile then gets its scores, only up
+to its own positions, its exponentials and its output while the strip stays in the cache.
+
+Backward. The weights are computed again from `lse`. A strip is higher here, so that the products
+that sum over queries (dK, dV) have something to sum: they add to what earlier strips left. The
+factor 1 / sqrt(D) is put into ds, where it serves dQ and dK both.
+
+Every sequence and head is a task of its own. Where there are few of them, a task is one of several
+parts, each of which takes every so many-th strip; their dK and dV are added up in order.
+"""
+
+import math
+
+import numpy as np
+
+from gpt_numpy.arrays import Array
+from gpt_numpy.kernels.dropout import drop_row, mask_state
+from gpt_numpy.kernels.elementary import exp, like
+from gpt_numpy.kernels.jit import (
+    Counter,
+    In,
+    Int,
+    Out,
+    Real,
+    Word,
+    flat,
+    kernel,
+    prange,
+    room,
+    routine,
+    tasks,
+    threads,
+)  # fmt: skip
+from gpt_numpy.kernels.matmul import EDGE, strip_by_columns, strip_by_rows
+from gpt_numpy.kernels.packing import pack, pack_transposed
+from gpt_numpy.kernels.rows import add_in_place, dot, exp_in_place, fill, largest, scale_in_place
+from gpt_numpy.kernels.simd import TILE_ROWS, panel_width, take, tile_by_rows
+
+STRIP = 48 // TILE_ROWS * TILE_ROWS  # queries of a strip in backward
+WIDEST = 64  # elements of a panel's row, at most
+FEW = 8  # sequences times heads below which a task is a part of one
+
+
+@routine
+def whole_panels(count, width):
+    """`count` rounded up to whole panels."""
+    return -(-count // width) * width
+
+
+@routine
+def strip_scores(a, a_at, a_stride, rows, panels, D, out, out_at, out_stride, seen):
+    """A strip, as high as a tile, of a @ panels, up to the panel that has position `seen` - 1."""
+    width = panel_width(out)
+    for j in range(0, seen, width):
+        tile_by_rows(a, a_at, a_stride, rows, panels, j * D, out, out_at + j, out_stride, D, False)
+
+
+@kernel
+def forward(
+    qkv: In, out: Out, lse: Out, B: Int, T: Int, H: Int, D: Int, parts: Int,
+    base: Word, threshold: Word, scale: Real,
+    workers: Int, counter: Counter, space: Out, space_each: Int,
+):  # fmt: skip
+    """One strip after the other: scores, softmax, output."""
+    width, C = panel_width(out), H * D
+    stride = 3 * C
+    factor = like(1.0 / math.sqrt(D), qkv)
+    wide_T = whole_panels(T, width)
+    counter[0] = 0
+    for worker in prange(workers):
+        mine = space[worker * space_each : (worker + 1) * space_each]
+        edge, mine = mine[:EDGE], mine[EDGE:]
+        totals, mine = mine[:WIDEST], mine[WIDEST:]
+        keys, mine = mine[: wide_T * D], mine[wide_T * D :]
+        values, weights = mine[: T * whole_panels(D, width)], mine[T * whole_panels(D, width) :]
+        task = take(counter)
+        while task < B * H * parts:
+            head, part = task // parts, task % parts
+            start = head // H * T * stride + head % H * D
+            out_start = head // H * T * C + head % H * D
+            pack_transposed(qkv, start + C, stride, D, T, keys)
+            pack(qkv, start + 2 * C, stride, T, D, values)
+            for q0 in range(part * TILE_ROWS, T, parts * TILE_ROWS):
+                rows = min(TILE_ROWS, T - q0)
+                strip_scores(
+                    qkv, start + q0 * stride, stride, rows, keys, D, weights, 0, wide_T, q0 + rows
+                )
+                wide = whole_panels(q0 + rows, width)
+                for r in range(rows):
+                    seen = q0 + r + 1
+                    row = weights[r * wide_T : r * wide_T + wide]
+                    fill(row[seen:], -np.inf)  # the future; whole vectors from here on
+                    top = largest(row)
+                    totals[r] = exp_in_place(row, top, factor)
+                    lse[head * T + q0 + r] = top * factor + math.log(totals[r])
+                    if scale != 0.0:
+                        drop_row(row[:seen], (head * T + q0 + r) * T, base, threshold, scale)
+                strip_by_rows(
+                    weights, 0, wide_T, rows, values, T, q0 + rows,
+                    out, out_start + q0 * C, C, D, False, edge,
+                )  # fmt: skip
+                for r in range(rows):
+                    goal = out_start + (q0 + r) * C
+                    scale_in_place(out[goal : goal + D], like(1.0, totals) / totals[r])
+            task = take(counter)
+
+
+@routine
+def score_gradients(p, dp, lse, delta, factor, index, base, threshold, scale):
+    """Turn a row of scores and of dw into one of w and of ds; a score of -inf into zeros."""
+    shift, back, zero = lse, like(delta, p), like(0.0, p)
+    if scale == 0.0:
+        for i in range(p.size):
+            weight = exp(min(p[i] * factor - shift, zero))  # above 0 by rounding of a huge lse
+            p[i] = weight
+            dp[i] = weight * (dp[i] - back) * factor
+    else:
+        drop_row(dp, index, base, threshold, scale)
+        for i in range(p.size):
+            weight = exp(min(p[i] * factor - shift, zero))  # above 0 by rounding of a huge lse
+            p[i] = weight
+            dp[i] = weight * (dp[i] - back) * factor
+        drop_row(p, index, base, threshold, scale)
+
+
+@routine
+def collect(sums, parts, T, D, dqkv, at, stride):
+    """Bring dK and dV of one head to their places, added up over the parts in order."""
+    for half in range(2):
+        for k in range(T):
+            goal = at + half * (stride // 3) + k * stride
+            row = dqkv[goal : goal + D]
+            fill(row, 0.0)
+            for part in range(parts):
+                start = ((2 * part + half) * T + k) * D
+                add_in_place(row, sums[start : start + D])
+
+
+@kernel
+def backward(
+    dout: In, qkv: In, out: In, lse: In, dqkv: Out, partial: Out,
+    B: Int, T: Int, H: Int, D: Int, parts: Int,
+    base: Word, threshold: Word, scale: Real,
+    workers: Int, counter: Counter, space: Out, space_each: Int,
+):  # fmt: skip
+    """One strip after the other: weights, their gradient, dQ, and its share of dK and dV."""
+    width, C = panel_width(qkv), H * D
+    stride = 3 * C
+    factor = like(1.0 / math.sqrt(D), qkv)
+    wide_T, wide_D = whole_panels(T, width), whole_panels(D, width)
+    across = wide_T + width  # of a strip; never a power of two, whose columns share few cache sets
+    counter[0] = 0
+    for worker in prange(workers):
+        mine = space[worker * space_each : (worker + 1) * space_each]
+        edge, mine = mine[:EDGE], mine[EDGE:]
+        keys_across, mine = mine[: wide_T * D], mine[wide_T * D :]
+        values_across, mine = mine[: wide_T * D], mine[wide_T * D :]
+        keys, mine = mine[: T * wide_D], mine[T * wide_D :]
+        queries, mine = mine[: STRIP * wide_D], mine[STRIP * wide_D :]
+        douts, mine = mine[: STRIP * wide_D], mine[STRIP * wide_D :]
+        half = (STRIP + TILE_ROWS) * across
+        w, ds = mine[:half], mine[half : 2 * half]
+        task = take(counter)
+        while task < B * H * parts:
+            head, part = task // parts, task % parts
+            start = head // H * T * stride + head % H * D
+            out_start = head // H * T * C + head % H * D
+            pack_transposed(qkv, start + C, stride, D, T, keys_across)
+            pack_transposed(qkv, start + 2 * C, stride, D, T, values_across)
+            pack(qkv, start + C, stride, T, D, keys)
+            slot = worker if parts == 1 else task
+            sums = partial[slot * 2 * T * D : (slot + 1) * 2 * T * D]  # dK, then dV
+            done = 0  # keys that have got something from the strips before
+            for q0 in range(part * STRIP, T, parts * STRIP):
+                q1 = min(q0 + STRIP, T)
+                for q in range(q0, q1, TILE_ROWS):
+                    rows, at = min(TILE_ROWS, T - q), (q - q0) * across
+                    q_at, out_at = start + q * stride, out_start + q * C
+                    strip_scores(qkv, q_at, stride, rows, keys_across, D, w, at, across, q + rows)
+                    strip_scores(dout, out_at, C, rows, values_across, D, ds, at, across, q + rows)
+                    wide = whole_panels(q + rows, width)
+                    for r in range(rows):
+                        row, first, o = head * T + q + r, at + r * across, out_at + r * C
+                        fill(w[first + q + r + 1 : first + wide], -np.inf)
+                        delta = dot(dout[o : o + D], out[o : o + D])
+                        score_gradients(
+                            w[first : first + wide], ds[first : first + wide], lse[row], delta,
+                            factor, row * T, base, threshold, scale,
+                        )  # fmt: skip
+                    strip_by_rows(
+                        ds, at, across, rows, keys, T, q + rows,
+                        dqkv, q_at, stride, D, False, edge,
+                    )  # fmt: skip
+                pack(qkv, start + q0 * stride, stride, q1 - q0, D, queries)
+                pack(dout, out_start + q0 * C, C, q1 - q0, D, douts)
+                for k in range(0, q1, TILE_ROWS):
+                    rows, first = min(TILE_ROWS, T - k), max(0, k - q0)
+                    depth, add, at = q1 - q0, k < done, first * across + k
+                    strip_by_columns(
+                        ds, at, across, rows, queries, first, depth, depth - first,
+                        sums, k * D, D, D, add, edge,
+                    )  # fmt: skip
+                    strip_by_columns(
+                        w, at, across, rows, douts, first, depth, depth - first,
+                        sums, (T + k) * D, D, D, add, edge,
+                    )  # fmt: skip
+                done = q1
+            fill(sums[done * D : T * D], 0.0)
+            fill(sums[(T + done) * D : 2 * T * D], 0.0)
+            if parts == 1:
+                collect(sums, 1, T, D, dqkv, start + C, stride)
+            task = take(counter)
+    if parts > 1:
+        for head in prange(B * H):
+            start = head // H * T * stride + head % H * D
+            sums = partial[head * parts * 2 * T * D : (head + 1) * parts * 2 * T * D]
+            collect(sums, parts, T, D, dqkv, start + C, stride)
+
+
+def _sizes(qkv: Array, n_head: int) -> tuple[int, int, int, int, int]:
+    """B, T, H, D, and how many parts each sequence and head is cut into."""
+    B, T, channels = qkv.shape
+    heads = B * n_head
+    parts = 1 if heads >= FEW else max(1, min(-(-FEW // heads), T // (2 * STRIP)))
+    return B, T, n_head, channels // (3 * n_head), parts
+
+
+def _space(T: int, D: int, dtype: np.dtype) -> tuple[Array, int]:
+    """Room for each worker: keys and values packed, two strips of weights, a strip's operands."""
+    wide_T, wide_D = T + WIDEST, D + WIDEST
+    weights = (STRIP + TILE_ROWS) * (wide_T + WIDEST)
+    each = EDGE + WIDEST + 2 * wide_T * D + T * wide_D + 2 * weights + 2 * STRIP * wide_D
+    each = -(-each // WIDEST) * WIDEST  # no worker writes to a cache line of another's
+    return room("attention", threads() * each, dtype), each
+
+
+def attention_forward(
+    qkv: Array, n_head: int, rate: float, key: int, site: int, out: Array, lse: Array
+) -> None:
+    """Write each position's average of values to `out`, and its log-sum-exp to `lse`.
+
+    qkv (B, T, 3C); out (B, T, C); lse (B, H, T).
+    """
+    B, T, H, D, parts = _sizes(qkv, n_head)
+    forward(
+        flat(qkv), flat(out), flat(lse), B, T, H, D, parts, *mask_state(rate, key, site),
+        threads(), tasks(), *_space(T, D, qkv.dtype),
+    )  # fmt: skip
+
+
+def attention_backward(
+    dout: Array,
+    qkv: Array,
+    n_head: int,
+    rate: float,
+    key: int,
+    site: int,
+    out: Array,
+    lse: Array,
+    dqkv: Array,
+) -> None:
+    """Write the gradient of `qkv`."""
+    B, T, H, D, parts = _sizes(qkv, n_head)
+    slots = threads() if parts == 1 else B * H * parts
+    partial = room("attention parts", slots * 2 * T * D, qkv.dtype)
+    backward(
+        flat(dout), flat(qkv), flat(out), flat(lse), flat(dqkv), partial,
+        B, T, H, D, parts, *mask_state(rate, key, site),
+        threads(), tasks(), *_space(T, D, qkv.dtype),
+    )  # fmt: skip

@@ -1,0 +1,107 @@
+"""Dropout by the hash that `reference/dropout.py` specifies; a mask is never stored.
+
+The state of a mask is three numbers: `base`, mixed from key and site; `threshold`, which a value's
+hash must reach; and `scale`. With scale 0 nothing is dropped.
+"""
+
+import numpy as np
+
+from gpt_numpy.arrays import Array
+from gpt_numpy.kernels.elementary import like
+from gpt_numpy.kernels.jit import (
+    Counter,
+    In,
+    Int,
+    Out,
+    Real,
+    Word,
+    exact,
+    flat,
+    kernel,
+    prange,
+    routine,
+    tasks,
+    threads,
+)  # fmt: skip
+from gpt_numpy.kernels.rows import copy
+from gpt_numpy.kernels.simd import take
+
+CHUNK = 16384  # elements of a task
+
+_u32, _u64 = np.uint32, np.uint64
+_MASK64 = 0xFFFFFFFFFFFFFFFF
+
+
+def _mix64(z: int) -> int:
+    z = (z + 0x9E3779B97F4A7C15) & _MASK64
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _MASK64
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _MASK64
+    return z ^ (z >> 31)
+
+
+def mask_state(rate: float, key: int, site: int) -> tuple[int, int, float]:
+    """`base`, `threshold` and `scale` of the mask of one place in one pass."""
+    if rate == 0:
+        return 0, 0, 0.0
+    base = (_mix64(key) + _mix64(site + 1)) & _MASK64
+    return base, min(round(rate * 2**32), 2**32 - 1), 1 / (1 - rate)
+
+
+@exact
+def mix64(z):
+    """The same in machine arithmetic."""
+    z = _u64(z + _u64(0x9E3779B97F4A7C15))
+    z = _u64((z ^ (z >> _u64(30))) * _u64(0xBF58476D1CE4E5B9))
+    z = _u64((z ^ (z >> _u64(27))) * _u64(0x94D049BB133111EB))
+    return _u64(z ^ (z >> _u64(31)))
+
+
+@exact
+def mix32(z):
+    """A 32-bit integer with its bits mixed thoroughly."""
+    z = _u32((z ^ (z >> _u32(16))) * _u32(0x7FEB352D))
+    z = _u32((z ^ (z >> _u32(15))) * _u32(0x846CA68B))
+    return _u32(z ^ (z >> _u32(16)))
+
+
+@routine
+def drop_row(row, index, base, threshold, scale):
+    """Drop elements of `row`, whose first has the row-major index `index`, and scale the others."""
+    factor, zero, least = like(scale, row), like(0.0, row), _u32(threshold)
+    done = 0
+    while done < row.size:  # more than one round only where the index passes a multiple of 2^32
+        words = mix64(base + _u64((index + done) >> 32))
+        a, b = _u32(words & _u64(0xFFFFFFFF)), _u32(words >> _u64(32))
+        low = (index + done) & 0xFFFFFFFF
+        part = row[done : min(row.size, done + (1 << 32) - low)]
+        start = _u32(low)
+        for i in range(part.size):
+            hashed = mix32(_u32(mix32(_u32(_u32(start + _u32(i)) ^ a)) + b))
+            part[i] = part[i] * factor if hashed >= least else zero
+        done += part.size
+
+
+@kernel
+def drop(
+    x: In, out: Out, base: Word, threshold: Word, scale: Real, workers: Int, counter: Counter
+):  # fmt: skip
+    """Copy each chunk and thin out the copy."""
+    counter[0] = 0
+    for _worker in prange(workers):
+        start = take(counter) * CHUNK
+        while start < x.size:
+            part = out[start : start + CHUNK]
+            copy(x[start : start + CHUNK], part)
+            if scale != 0.0:
+                drop_row(part, start, base, threshold, scale)
+            start = take(counter) * CHUNK
+
+
+def dropout_forward(x: Array, rate: float, key: int, site: int, out: Array) -> None:
+    """Write `x`, thinned out and scaled up, to `out`; both (...)."""
+    drop(flat(x), flat(out), *mask_state(rate, key, site), threads(), tasks())
+
+
+def dropout_backward(dout: Array, rate: float, key: int, site: int, dx: Array) -> None:
+    """Write the gradient of `x`: the same mask, the same scale."""
+    dropout_forward(dout, rate, key, site, out=dx)

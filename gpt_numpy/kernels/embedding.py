@@ -1,0 +1,112 @@
+"""Embedding; backward gives each worker channels of its own, so that no two add to one element."""
+
+from gpt_numpy.arrays import Array
+from gpt_numpy.kernels.dropout import drop_row, mask_state
+from gpt_numpy.kernels.jit import (
+    Counter,
+    In,
+    Int,
+    Ints,
+    Out,
+    Real,
+    Word,
+    flat,
+    kernel,
+    prange,
+    room,
+    routine,
+    tasks,
+    threads,
+)  # fmt: skip
+from gpt_numpy.kernels.rows import add_in_place, copy, fill
+from gpt_numpy.kernels.simd import take
+
+CHUNK = 32  # positions of a task, forward
+BREADTH = 64  # channels of a task, backward
+
+
+@kernel
+def forward(
+    wte: In, wpe: In, tokens: Ints, out: Out, C: Int, T: Int,
+    base: Word, threshold: Word, scale: Real, workers: Int, counter: Counter,
+):  # fmt: skip
+    """out = dropout(wte[token] + wpe[position]), row by row."""
+    counter[0] = 0
+    for _worker in prange(workers):
+        start = take(counter) * CHUNK
+        while start < tokens.size:
+            for r in range(start, min(start + CHUNK, tokens.size)):
+                row, v, t = out[r * C : (r + 1) * C], tokens[r], r % T
+                copy(wte[v * C : (v + 1) * C], row)
+                add_in_place(row, wpe[t * C : (t + 1) * C])
+                if scale != 0.0:
+                    drop_row(row, r * C, base, threshold, scale)
+            start = take(counter) * CHUNK
+
+
+@routine
+def zero_columns(x, C, j0, breadth):
+    """Set columns of a table to zero."""
+    for r in range(x.size // C):
+        fill(x[r * C + j0 : r * C + j0 + breadth], 0.0)
+
+
+@kernel
+def backward(
+    dout: In, tokens: Ints, keep_dwte: Int, dwte: Out, dwpe: Out, C: Int, T: Int,
+    base: Word, threshold: Word, scale: Real, workers: Int, counter: Counter, space: Out,
+):  # fmt: skip
+    """Every position's row is added to the rows of its token and of its place, in order."""
+    counter[0] = 0
+    for worker in prange(workers):
+        j0 = take(counter) * BREADTH
+        while j0 < C:
+            breadth = min(BREADTH, C - j0)
+            drow = space[worker * BREADTH : worker * BREADTH + breadth]
+            if not keep_dwte:
+                zero_columns(dwte, C, j0, breadth)
+            zero_columns(dwpe, C, j0, breadth)
+            for r in range(tokens.size):
+                at = r * C + j0
+                copy(dout[at : at + breadth], drow)
+                if scale != 0.0:
+                    drop_row(drow, at, base, threshold, scale)
+                v = tokens[r] * C + j0
+                add_in_place(dwte[v : v + breadth], drow)
+                if dwpe.size > 0:
+                    t = r % T * C + j0
+                    add_in_place(dwpe[t : t + breadth], drow)
+            j0 = take(counter) * BREADTH
+
+
+def embedding_forward(
+    tokens: Array, wte: Array, wpe: Array, rate: float, key: int, site: int, out: Array
+) -> None:
+    """Write the embedded tokens, after dropout, to `out`.
+
+    tokens (B, T); wte (V, C); wpe (T or more, C); out (B, T, C).
+    """
+    forward(
+        flat(wte), flat(wpe), flat(tokens), flat(out), wte.shape[1], tokens.shape[1],
+        *mask_state(rate, key, site), threads(), tasks(),
+    )  # fmt: skip
+
+
+def embedding_backward(
+    dout: Array,
+    tokens: Array,
+    rate: float,
+    key: int,
+    site: int,
+    dwte_head: Array | None,
+    dwte: Array,
+    dwpe: Array | None,
+) -> None:
+    """Write the gradients of both tables; `dwte_head`, which may be `dwte` itself, is added."""
+    if dwte_head is not None and dwte_head is not dwte:
+        dwte[...] = dwte_head
+    backward(
+        flat(dout), flat(tokens), int(dwte_head is not None), flat(dwte), flat(dwpe, dout),
+        dout.shape[-1], tokens.shape[1], *mask_state(rate, key, site),
+        threads(), tasks(), room("embedding", threads() * BREADTH, dout.dtype),
+    )  # fmt: skip

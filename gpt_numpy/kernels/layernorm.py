@@ -1,0 +1,198 @@
+"""Layer norm in two passes over a row that stays in the cache; sums in float64."""
+
+import math
+
+import numpy as np
+
+from gpt_numpy.arrays import Array
+from gpt_numpy.kernels.elementary import like
+from gpt_numpy.kernels.jit import (
+    Counter,
+    In,
+    Int,
+    Out,
+    flat,
+    kernel,
+    prange,
+    room,
+    routine,
+    tasks,
+    threads,
+)  # fmt: skip
+from gpt_numpy.kernels.rows import add_in_place, fill
+from gpt_numpy.kernels.simd import take
+
+EPS = 1e-5
+CHUNK = 32  # rows of a task
+
+
+@routine
+def row_statistics(x):
+    """Mean and 1 / sqrt(variance + eps), in float64."""
+    total = 0.0
+    for i in range(x.size):
+        total += np.float64(x[i])
+    mean = total / x.size
+    square = 0.0
+    for i in range(x.size):
+        square += (np.float64(x[i]) - mean) ** 2
+    return mean, 1.0 / math.sqrt(square / x.size + EPS)
+
+
+@routine
+def normalise_row(x, weight, bias, mean, rstd, out):
+    """(x - mean) rstd weight + bias."""
+    if bias.size > 0:
+        for i in range(x.size):
+            out[i] = (x[i] - mean) * rstd * weight[i] + bias[i]
+    else:
+        for i in range(x.size):
+            out[i] = (x[i] - mean) * rstd * weight[i]
+
+
+@routine
+def backward_row(dout, x, weight, mean, rstd, dweight, dbias, add, dx):
+    """Add to the sums of `dweight` and `dbias`, and write the row of dx or add it."""
+    along_ones, along_xhat = 0.0, 0.0
+    for i in range(x.size):
+        xhat = (x[i] - mean) * rstd
+        dxhat = dout[i] * weight[i]
+        along_ones += np.float64(dxhat)
+        along_xhat += np.float64(dxhat * xhat)
+    for i in range(x.size):
+        dweight[i] += dout[i] * ((x[i] - mean) * rstd)
+        dbias[i] += dout[i]
+    ones, slope = like(along_ones / x.size, x), like(along_xhat / x.size, x)
+    if add:
+        for i in range(x.size):
+            dx[i] += (dout[i] * weight[i] - ones - (x[i] - mean) * rstd * slope) * rstd
+    else:
+        for i in range(x.size):
+            dx[i] = (dout[i] * weight[i] - ones - (x[i] - mean) * rstd * slope) * rstd
+
+
+@kernel
+def forward(
+    x: In, weight: In, bias: In, out: Out, mean: Out, rstd: Out, workers: Int, counter: Counter
+):  # fmt: skip
+    """Statistics, then the row itself."""
+    C, rows = weight.size, mean.size
+    counter[0] = 0
+    for _worker in prange(workers):
+        start = take(counter) * CHUNK
+        while start < rows:
+            for r in range(start, min(start + CHUNK, rows)):
+                row = x[r * C : (r + 1) * C]
+                m, s = row_statistics(row)
+                mean[r], rstd[r] = m, s
+                normalise_row(row, weight, bias, mean[r], rstd[r], out[r * C : (r + 1) * C])
+            start = take(counter) * CHUNK
+
+
+@kernel
+def again(
+    x: In, weight: In, bias: In, mean: In, rstd: In, out: Out, workers: Int, counter: Counter
+):  # fmt: skip
+    """The row from the statistics that forward kept."""
+    C, rows = weight.size, mean.size
+    counter[0] = 0
+    for _worker in prange(workers):
+        start = take(counter) * CHUNK
+        while start < rows:
+            for r in range(start, min(start + CHUNK, rows)):
+                row = x[r * C : (r + 1) * C]
+                normalise_row(row, weight, bias, mean[r], rstd[r], out[r * C : (r + 1) * C])
+            start = take(counter) * CHUNK
+
+
+@kernel
+def backward(
+    dout: In, x: In, weight: In, mean: In, rstd: In, add: Int, dx: Out, dweight: Out, dbias: Out,
+    partial: Out, workers: Int, counter: Counter,
+):  # fmt: skip
+    """Each chunk of rows has its own sums for weight and bias; they are added up in order."""
+    C, rows = weight.size, mean.size
+    chunks = -(-rows // CHUNK)
+    counter[0] = 0
+    for _worker in prange(workers):
+        chunk = take(counter)
+        while chunk < chunks:
+            dw = partial[2 * chunk * C : (2 * chunk + 1) * C]
+            db = partial[(2 * chunk + 1) * C : (2 * chunk + 2) * C]
+            fill(dw, 0.0)
+            fill(db, 0.0)
+            for r in range(chunk * CHUNK, min((chunk + 1) * CHUNK, rows)):
+                part = slice(r * C, (r + 1) * C)
+                backward_row(dout[part], x[part], weight, mean[r], rstd[r], dw, db, add, dx[part])
+            chunk = take(counter)
+    fill(dweight, 0.0)
+    fill(dbias, 0.0)
+    for chunk in range(chunks):
+        add_in_place(dweight, partial[2 * chunk * C : (2 * chunk + 1) * C])
+        if dbias.size > 0:
+            add_in_place(dbias, partial[(2 * chunk + 1) * C : (2 * chunk + 2) * C])
+
+
+def layernorm_forward(
+    x: Array, weight: Array, bias: Array | None, out: Array, mean: Array, rstd: Array
+) -> None:
+    """Write the normalised rows to `out`, and each row's `mean` and `rstd`.
+
+    x, out (..., C); weight, bias (C,); mean, rstd (...).
+    """
+    forward(
+        flat(x), flat(weight), flat(bias, x), flat(out), flat(mean), flat(rstd), threads(), tasks()
+    )
+
+
+def normalise(
+    x: Array, weight: Array, bias: Array | None, mean: Array, rstd: Array, out: Array
+) -> None:
+    """Write the normalised rows to `out`, from the `mean` and `rstd` that forward kept."""
+    again(
+        flat(x), flat(weight), flat(bias, x), flat(mean), flat(rstd), flat(out), threads(), tasks()
+    )
+
+
+def layernorm_backward(
+    dout: Array,
+    x: Array,
+    weight: Array,
+    bias: Array | None,
+    mean: Array,
+    rstd: Array,
+    dx: Array,
+    dweight: Array,
+    dbias: Array | None,
+) -> None:
+    """Write the gradients of `x`, `weight` and `bias`; `dx` may be `dout`."""
+    _backward(dout, x, weight, mean, rstd, False, dx, dweight, dbias)
+
+
+def layernorm_backward_and_add(
+    residual: Array,
+    dout: Array,
+    x: Array,
+    weight: Array,
+    mean: Array,
+    rstd: Array,
+    dx: Array,
+    dweight: Array,
+    dbias: Array | None,
+) -> None:
+    """The same with `residual` added to the gradient of `x`; `dx` may be `residual`."""
+    if flat(dx).ctypes.data != flat(residual).ctypes.data:
+        dx[...] = residual
+    _backward(dout, x, weight, mean, rstd, True, dx, dweight, dbias)
+
+
+def _backward(
+    dout: Array, x: Array, weight: Array, mean: Array, rstd: Array, add: bool,
+    dx: Array, dweight: Array, dbias: Array | None,
+) -> None:  # fmt: skip
+    C = weight.size
+    partial = room("layernorm", 2 * C * -(-mean.size // CHUNK), x.dtype)
+    backward(
+        flat(dout), flat(x), flat(weight), flat(mean), flat(rstd), int(add),
+        flat(dx), flat(dweight), flat(dbias, x), partial, threads(), tasks(),
+    )  # fmt: skip

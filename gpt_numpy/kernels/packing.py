@@ -1,0 +1,72 @@
+"""Packing: operands copied into the order in which a register tile reads them.
+
+A panel holds, step by step of the inner dimension, as many elements of the right operand as a tile
+is wide, or of the left operand as a tile is high; panels follow one another.
+"""
+
+from gpt_numpy.kernels.jit import routine
+from gpt_numpy.kernels.simd import (
+    TILE_ROWS,
+    copy_panel_row,
+    copy_tile_column,
+    panel_width,
+    transpose_block,
+    vector_lanes,
+)
+
+GROUP = 4  # panels filled at a time: some cache lines of each row are read in one go
+
+
+@routine
+def pack(b, b_at, b_stride, inner, columns, panels):
+    """Lay rows of `b` (inner, columns) in panels, the last one filled up with zeros."""
+    width = panel_width(panels)
+    whole = columns // width * width
+    for j0 in range(0, whole, GROUP * width):
+        for k in range(inner):
+            for j in range(j0, min(j0 + GROUP * width, whole), width):
+                copy_panel_row(b, b_at + k * b_stride + j, panels, j * inner + k * width)
+    if whole < columns:
+        for k in range(inner):
+            for c in range(width):
+                inside = whole + c < columns
+                value = b[b_at + k * b_stride + whole + c] if inside else 0
+                panels[whole * inner + k * width + c] = value
+
+
+@routine
+def pack_transposed(b, b_at, b_stride, inner, columns, panels):
+    """The same for `b` (columns, inner): squares are transposed in registers."""
+    width, lanes = panel_width(panels), vector_lanes(panels)
+    for j in range(0, columns, width):
+        at = j * inner
+        filled = 0
+        if j + width <= columns:
+            filled = inner // lanes * lanes
+            for c in range(0, width, lanes):
+                row = b_at + (j + c) * b_stride
+                for k in range(0, filled, lanes):
+                    transpose_block(b, row + k, b_stride, panels, at + k * width + c, width)
+        for k in range(filled, inner):
+            for c in range(width):
+                inside = j + c < columns
+                panels[at + k * width + c] = b[b_at + (j + c) * b_stride + k] if inside else 0
+
+
+@routine
+def pack_left(a, a_at, a_stride, inner, rows, panels):
+    """Lay columns of `a` (inner, rows) in panels as narrow as a tile is high.
+
+    Whole vectors are copied, which are wider: what is too much is overwritten by the next copy.
+    """
+    lanes = vector_lanes(panels)
+    wide = -(-TILE_ROWS // lanes) * lanes
+    whole = max(rows - wide + TILE_ROWS, 0) // TILE_ROWS * TILE_ROWS
+    for i0 in range(0, whole, GROUP * TILE_ROWS):
+        for k in range(inner - 1):
+            for i in range(i0, min(i0 + GROUP * TILE_ROWS, whole), TILE_ROWS):
+                copy_tile_column(a, a_at + k * a_stride + i, panels, i * inner + k * TILE_ROWS)
+    for i in range(0, rows, TILE_ROWS):
+        for k in range(inner - 1 if i < whole else 0, inner):
+            for r in range(min(TILE_ROWS, rows - i)):
+                panels[i * inner + k * TILE_ROWS + r] = a[a_at + k * a_stride + i + r]

@@ -1,0 +1,281 @@
+"""What the model calls: attention sublayer, MLP sublayer, head, fused where a step gets faster.
+
+Bias, activation, dropout and the sum with the residual stream are epilogues of the products
+(epilogue.py), done strip by strip while the product is in the cache. The layer norm's backward adds
+to the residual stream's gradient directly.
+"""
+
+from gpt_numpy.arrays import Array
+from gpt_numpy.kernels.activation import NUMBERS
+from gpt_numpy.kernels.attention import attention_backward, attention_forward
+from gpt_numpy.kernels.cross_entropy import cross_entropy_backward, cross_entropy_forward
+from gpt_numpy.kernels.dropout import dropout_backward
+from gpt_numpy.kernels.epilogue import ACTIVATE, GRADIENT, GRADIENT_IN_PLACE
+from gpt_numpy.kernels.layernorm import (
+    layernorm_backward,
+    layernorm_backward_and_add,
+    layernorm_forward,
+    normalise,
+)
+from gpt_numpy.kernels.linear import linear_backward, linear_forward, parameter_gradients
+from gpt_numpy.kernels.matmul import multiply, multiply_and_add, multiply_columns
+
+
+def attention_sublayer_forward(
+    x: Array,
+    ln_weight: Array,
+    ln_bias: Array | None,
+    qkv_weight: Array,
+    qkv_bias: Array | None,
+    proj_weight: Array,
+    proj_bias: Array | None,
+    n_head: int,
+    rate: float,
+    key: int,
+    site: int,
+    out: Array,
+    mean: Array,
+    rstd: Array,
+    norm: Array,
+    qkv: Array,
+    lse: Array,
+    attn: Array,
+) -> None:
+    """Write the residual stream after attention to `out`; `site` is the attention weights'."""
+    layernorm_forward(x, ln_weight, ln_bias, out=norm, mean=mean, rstd=rstd)
+    linear_forward(norm, qkv_weight, qkv_bias, out=qkv)
+    attention_forward(qkv, n_head, rate, key, site, out=attn, lse=lse)
+    multiply_and_add(attn, proj_weight, proj_bias, x, (rate, key, site + 1), out=out)
+
+
+def attention_sublayer_backward(
+    dout: Array,
+    x: Array,
+    ln_weight: Array,
+    ln_bias: Array | None,
+    qkv_weight: Array,
+    qkv_bias: Array | None,
+    proj_weight: Array,
+    proj_bias: Array | None,
+    n_head: int,
+    rate: float,
+    key: int,
+    site: int,
+    mean: Array,
+    rstd: Array,
+    qkv: Array,
+    lse: Array,
+    attn: Array,
+    dx: Array,
+    dln_weight: Array,
+    dln_bias: Array | None,
+    dqkv_weight: Array,
+    dqkv_bias: Array | None,
+    dproj_weight: Array,
+    dproj_bias: Array | None,
+    norm: Array,
+    dnorm: Array,
+    dqkv: Array,
+    dattn: Array,
+) -> None:
+    """Write the gradients of `x`, the parameters and those between; `dx` may be `dout`."""
+    # forward: out = x + dropout(linear(attn))
+    dbranch = _through_dropout(dout, rate, key, site + 1, space=dnorm)
+    linear_backward(
+        dbranch,
+        attn,
+        proj_weight,
+        proj_bias,
+        dx=dattn,
+        dweight=dproj_weight,
+        dbias=dproj_bias,
+    )
+    # forward: attn = attention(qkv)
+    attention_backward(dattn, qkv, n_head, rate, key, site, out=attn, lse=lse, dqkv=dqkv)
+    # forward: qkv = linear(norm)
+    normalise(x, ln_weight, ln_bias, mean, rstd, out=norm)
+    linear_backward(
+        dqkv, norm, qkv_weight, qkv_bias, dx=dnorm, dweight=dqkv_weight, dbias=dqkv_bias
+    )
+    # forward: norm = layernorm(x)
+    layernorm_backward_and_add(
+        dout, dnorm, x, ln_weight, mean, rstd, dx=dx, dweight=dln_weight, dbias=dln_bias
+    )
+
+
+def mlp_sublayer_forward(
+    x: Array,
+    ln_weight: Array,
+    ln_bias: Array | None,
+    fc_weight: Array,
+    fc_bias: Array | None,
+    proj_weight: Array,
+    proj_bias: Array | None,
+    activation: str,
+    rate: float,
+    key: int,
+    site: int,
+    out: Array,
+    mean: Array,
+    rstd: Array,
+    norm: Array,
+    fc: Array,
+    act: Array,
+) -> None:
+    """Write the residual stream after the MLP to `out`; `site` is the branch's."""
+    kind = NUMBERS[activation]
+    layernorm_forward(x, ln_weight, ln_bias, out=norm, mean=mean, rstd=rstd)
+    multiply(norm, fc_weight, fc, bias=fc_bias, finish=ACTIVATE, kind=kind, second=act)
+    multiply_and_add(act, proj_weight, proj_bias, x, (rate, key, site), out=out)
+
+
+def mlp_sublayer_backward(
+    dout: Array,
+    x: Array,
+    ln_weight: Array,
+    ln_bias: Array | None,
+    fc_weight: Array,
+    fc_bias: Array | None,
+    proj_weight: Array,
+    proj_bias: Array | None,
+    activation: str,
+    rate: float,
+    key: int,
+    site: int,
+    mean: Array,
+    rstd: Array,
+    fc: Array,
+    dx: Array,
+    dln_weight: Array,
+    dln_bias: Array | None,
+    dfc_weight: Array,
+    dfc_bias: Array | None,
+    dproj_weight: Array,
+    dproj_bias: Array | None,
+    norm: Array,
+    act: Array,
+    dnorm: Array,
+    dfc: Array,
+    dact: Array,
+) -> None:
+    """Write the gradients of `x`, the parameters and those between; `dx` may be `dout`."""
+    # forward: act = activation(fc); out = x + dropout(linear(act))
+    dbranch = _through_dropout(dout, rate, key, site, space=dnorm)
+    in_place = dfc.ctypes.data == dact.ctypes.data
+    multiply(
+        dbranch, proj_weight, dact, transposed=True, kind=NUMBERS[activation], other=fc,
+        finish=GRADIENT_IN_PLACE if in_place else GRADIENT, second=dfc, third=act,
+    )  # fmt: skip
+    parameter_gradients(dbranch, act, dproj_weight, dproj_bias)
+    # forward: fc = linear(norm)
+    normalise(x, ln_weight, ln_bias, mean, rstd, out=norm)
+    linear_backward(dfc, norm, fc_weight, fc_bias, dx=dnorm, dweight=dfc_weight, dbias=dfc_bias)
+    # forward: norm = layernorm(x)
+    layernorm_backward_and_add(
+        dout, dnorm, x, ln_weight, mean, rstd, dx=dx, dweight=dln_weight, dbias=dln_bias
+    )
+
+
+def head_forward(
+    x: Array,
+    ln_weight: Array,
+    ln_bias: Array | None,
+    weight: Array,
+    out: Array,
+    mean: Array,
+    rstd: Array,
+    norm: Array,
+) -> None:
+    """Write the logits of the next token to `out`."""
+    layernorm_forward(x, ln_weight, ln_bias, out=norm, mean=mean, rstd=rstd)
+    multiply(norm, weight, out, transposed=True)
+
+
+def head_backward(
+    dout: Array,
+    x: Array,
+    ln_weight: Array,
+    ln_bias: Array | None,
+    weight: Array,
+    mean: Array,
+    rstd: Array,
+    dx: Array,
+    dln_weight: Array,
+    dln_bias: Array | None,
+    dweight: Array,
+    norm: Array,
+    dnorm: Array,
+) -> None:
+    """Write the gradients of `x` and of the parameters."""
+    # forward: logits = norm @ weight.T
+    normalise(x, ln_weight, ln_bias, mean, rstd, out=norm)
+    multiply(dout, weight, dnorm)
+    multiply_columns(dout, norm, dweight)
+    # forward: norm = layernorm(x)
+    layernorm_backward(
+        dnorm, x, ln_weight, ln_bias, mean, rstd, dx=dx, dweight=dln_weight, dbias=dln_bias
+    )
+
+
+def head_loss_forward(
+    x: Array,
+    ln_weight: Array,
+    ln_bias: Array | None,
+    weight: Array,
+    targets: Array,
+    out: Array,
+    mean: Array,
+    rstd: Array,
+    norm: Array,
+    logits: Array,
+    lse: Array,
+) -> None:
+    """Write each position's loss to `out`, and the logits that it comes from."""
+    head_forward(x, ln_weight, ln_bias, weight, out=logits, mean=mean, rstd=rstd, norm=norm)
+    cross_entropy_forward(logits, targets, out=out, lse=lse)
+
+
+def head_loss_backward(
+    dout: Array,
+    x: Array,
+    ln_weight: Array,
+    ln_bias: Array | None,
+    weight: Array,
+    targets: Array,
+    mean: Array,
+    rstd: Array,
+    logits: Array,
+    lse: Array,
+    dx: Array,
+    dln_weight: Array,
+    dln_bias: Array | None,
+    dweight: Array,
+    norm: Array,
+    dnorm: Array,
+    dlogits: Array,
+) -> None:
+    """Write the gradients of `x` and of the parameters; `dlogits` may be `logits`."""
+    cross_entropy_backward(dout, logits, targets, lse, dlogits=dlogits)
+    head_backward(
+        dlogits,
+        x,
+        ln_weight,
+        ln_bias,
+        weight,
+        mean,
+        rstd,
+        dx=dx,
+        dln_weight=dln_weight,
+        dln_bias=dln_bias,
+        dweight=dweight,
+        norm=norm,
+        dnorm=dnorm,
+    )
+
+
+def _through_dropout(dout: Array, rate: float, key: int, site: int, space: Array) -> Array:
+    """The gradient of what was dropped out: `dout` itself, or written to `space`."""
+    if rate == 0:
+        return dout
+    dropout_backward(dout, rate, key, site, dx=space)
+    return space

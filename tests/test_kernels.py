@@ -1,0 +1,367 @@
+"""Every kernel against its twin in `reference/`: values, edges of buffers, threads, aliases."""
+
+import inspect
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from unittest import mock
+
+import layers
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from layers import EXAMPLES, cast, run_backward, run_forward
+
+import gpt_numpy.kernels
+import gpt_numpy.reference
+from gpt_numpy import GPT, AdamW, GPTConfig, InputError
+from gpt_numpy.kernels import jit
+from gpt_numpy.kernels.attention import attention_backward, attention_forward
+
+TOLERANCE = {"float64": 1e-12, "float32": 5e-6}
+GUARD = 67  # elements on both sides of every array; odd, so that nothing is aligned by luck
+CANARY = 12345.0
+POOL = min(2, jit.numba.config.NUMBA_NUM_THREADS)
+
+
+def function_of(package, name):
+    """A layer function, wherever in the package it is."""
+    for module in (package, *vars(package).values()):
+        if inspect.ismodule(module) and name in vars(module):
+            return vars(module)[name]
+    raise AssertionError(f"{package.__name__} has no {name}")
+
+
+class Guards:
+    """Arrays with a region on both sides that must stay as it is."""
+
+    def __init__(self):
+        self.buffers = []
+
+    def array(self, value, dtype, writeable):
+        buffer = np.full(np.size(value) + 2 * GUARD, CANARY, dtype)
+        self.buffers.append(buffer)
+        view = buffer[GUARD:-GUARD].reshape(np.shape(value))
+        view[...] = value
+        view.setflags(write=writeable)
+        return view
+
+    def check(self):
+        for buffer in self.buffers:
+            assert (buffer[:GUARD] == CANARY).all() and (buffer[-GUARD:] == CANARY).all()
+
+
+def run_guarded(function, read, written, dtype):
+    """Call a kernel with read-only inputs and outputs full of NaN; what it writes, by argument."""
+    guards = Guards()
+
+    def guarded(value):
+        if not isinstance(value, np.ndarray):
+            return value
+        return guards.array(value, dtype if value.dtype.kind == "f" else value.dtype, False)
+
+    outputs = {n: guards.array(np.full(s, np.nan), dtype, True) for n, s in written.items()}
+    function(**{name: guarded(value) for name, value in read.items()}, **outputs)
+    guards.check()
+    return outputs
+
+
+def kernel_forward(name, example, dtype):
+    function = function_of(gpt_numpy.kernels, name + "_forward")
+    return run_guarded(function, example.inputs, example.outputs, dtype)
+
+
+def kernel_backward(name, example, outputs, dout, dtype):
+    function = function_of(gpt_numpy.kernels, name + "_backward")
+    available = example.inputs | outputs | example.extra | {"dout": dout}
+    names = list(inspect.signature(function).parameters)
+    first = next(k for k, n in enumerate(names) if n not in available and n[0] == "d")
+    read = {n: available[n] for n in names[:first]}
+    written = {n: np.shape(available[n if n in available else n[1:]]) for n in names[first:]}
+    return run_guarded(function, read, written, dtype)
+
+
+def assert_close(ours, exact, dtype, scale=0.0):
+    largest = max([scale, *(np.abs(value).max() for value in exact.values())])
+    for name, value in exact.items():
+        bound = max(np.abs(value).max(), 1e-3 * largest)
+        error = np.abs(ours[name] - value).max() / (bound or 1.0)
+        assert error <= TOLERANCE[dtype], f"{name}: error {error:.2e}"
+
+
+def compare(name, dtype, seed, sizes=None):
+    """Forward and backward of a pair against the reference in float64 on the same inputs."""
+    rng = np.random.default_rng(seed)
+    with mock.patch.multiple(layers, **(sizes or {"B": layers.B})):
+        example = EXAMPLES[name](rng)
+    example.inputs = cast(cast(example.inputs, dtype), np.float64)
+    outputs = run_forward(function_of(gpt_numpy.reference, name + "_forward"), example, np.float64)
+    dout = rng.standard_normal(outputs["out"].shape).astype(dtype).astype(np.float64)
+    exact = run_backward(
+        function_of(gpt_numpy.reference, name + "_backward"), example, outputs, dout, np.float64
+    )
+    ours = kernel_forward(name, example, dtype)
+    assert_close(ours, outputs, dtype)
+    assert_close(kernel_backward(name, example, ours, dout, dtype), exact, dtype)
+
+
+@st.composite
+def all_sizes(draw):
+    B, T = draw(st.integers(1, 3)), draw(st.sampled_from([1, 2, 5, 7, 16, 33, 50, 64, 97]))
+    H = draw(st.integers(1, 3))
+    D = draw(st.integers(4 - H, 65))  # with 1 or 2 channels the layer norm's gradient is rounding
+    C = H * D
+    norm = {"out": (B, T, C), "mean": (B, T), "rstd": (B, T), "norm": (B, T, C)}  # of layers.py
+    return {
+        "B": B, "T": T, "H": H, "C": C, "F": draw(st.integers(1, 100)),
+        "V": draw(st.sampled_from([2, 3, 17, 65, 130])), "_NORM_OUT": norm,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("name", sorted(EXAMPLES))
+def test_kernels_agree_with_the_reference(name, dtype):
+    compare(name, dtype, seed=0)
+
+
+@pytest.mark.parametrize("name", sorted(set(EXAMPLES) - {"gelu", "gelu_tanh", "relu"}))
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@given(sizes=all_sizes(), seed=st.integers(0, 99))
+def test_kernels_agree_for_any_shape(name, sizes, seed):
+    compare(name, "float64", seed, sizes)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("rate", [0.0, 0.3])
+def test_few_long_heads_are_cut_into_parts(rate, dtype):
+    B, T, H, D = 1, 230, 2, 10
+    rng = np.random.default_rng(1)
+    qkv = rng.standard_normal((B, T, 3 * H * D)).astype(dtype)
+    dout = rng.standard_normal((B, T, H * D)).astype(dtype)
+    arguments = {"n_head": H, "rate": rate, "key": 9, "site": 4}
+    results = []
+    for package, kind in ((gpt_numpy.reference, "float64"), (gpt_numpy.kernels, dtype)):
+        out, lse = np.full((B, T, H * D), np.nan, kind), np.full((B, H, T), np.nan, kind)
+        dqkv = np.full(qkv.shape, np.nan, kind)
+        inputs = {"qkv": qkv.astype(kind)} | arguments
+        function_of(package, "attention_forward")(**inputs, out=out, lse=lse)
+        function_of(package, "attention_backward")(
+            dout.astype(kind), **inputs, out=out, lse=lse, dqkv=dqkv
+        )
+        results.append({"out": out, "lse": lse, "dqkv": dqkv})
+    assert_close(results[1], results[0], dtype)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+def test_products_larger_than_one_block(dtype):
+    rng = np.random.default_rng(2)
+    for rows, inner, columns in [(401, 777, 195), (13, 1030, 401), (1, 64, 3)]:
+        x, w = rng.standard_normal((rows, inner)), rng.standard_normal((inner, columns))
+        dout = rng.standard_normal((rows, columns))
+        linear = function_of(gpt_numpy.kernels, "linear_backward")
+        x, w, dout = (a.astype(dtype) for a in (x, w, dout))
+        exact = [a.astype(np.float64) for a in (x, w, dout)]
+        got = run_guarded(
+            linear, {"dout": dout, "x": x, "weight": w, "bias": None},
+            {"dx": x.shape, "dweight": w.shape, "dbias": columns}, dtype,
+        )  # fmt: skip
+        wanted = {
+            "dx": exact[2] @ exact[1].T, "dweight": exact[0].T @ exact[2],
+            "dbias": exact[2].sum(axis=0),
+        }  # fmt: skip
+        assert_close(got, wanted, dtype)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+def test_optimizer_kernels(dtype):
+    rng = np.random.default_rng(3)
+    arrays = rng.standard_normal((4, 40_001)).astype(dtype)
+    arrays[3] = np.abs(arrays[3])
+    ours, exact = arrays.copy(), arrays.astype(np.float64)
+    settings_ = {
+        "step": 3, "grad_scale": 0.7, "learning_rate": 0.01, "beta1": 0.9, "beta2": 0.95,
+        "eps": 1e-8, "weight_decay": 0.1,
+    }  # fmt: skip
+    gpt_numpy.kernels.adamw_update(*ours, **settings_)
+    gpt_numpy.reference.adamw_update(*exact, **settings_)
+    assert_close(dict(enumerate(ours)), dict(enumerate(exact)), dtype)
+    total = gpt_numpy.kernels.sum_of_squares(arrays)
+    assert total == pytest.approx(gpt_numpy.reference.sum_of_squares(arrays), rel=1e-14)
+
+
+def model_config(**changes):
+    sizes = {"vocab_size": 11, "block_size": 8, "n_layer": 2, "n_head": 2, "n_embd": 6}
+    return GPTConfig(**(sizes | {"dropout": 0.2} | changes))
+
+
+def passes(model, seed=0):
+    """Two micro-batches of unequal weight, with repeated tokens and targets left out."""
+    rng = np.random.default_rng(seed)
+    model.params.flat[...] = 0.5 * rng.standard_normal(model.params.flat.size)
+    T, V = model.config.block_size - 1, model.config.vocab_size
+    tokens, targets = rng.integers(0, V, (2, 2, 2, T))
+    tokens[:, :, -1], targets[0, :, 0], targets[1, 0] = tokens[:, :, 0], -1, -1
+    model.grads.flat[...] = 0
+    losses = []
+    for i in range(2):
+        losses.append(model.forward(tokens[i], targets[i], dropout_key=i, divisor=10))
+        model.backward(accumulate=True)
+    return np.array(losses)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"activation": "gelu", "bias": False},
+        {"activation": "relu", "tied": False, "positions": "sinusoidal"},
+        {"n_head": 3, "n_embd": 9, "block_size": 4},
+        {"block_size": 2},
+        {"n_head": 4, "n_embd": 16, "block_size": 5},
+    ],
+)
+def test_whole_model_agrees_with_the_reference(changes):
+    config = model_config(**changes)
+    ours, exact = (GPT(config, ops=ops, dtype="float64") for ops in ("kernels", "reference"))
+    np.testing.assert_allclose(passes(ours), passes(exact), rtol=1e-12)
+    assert_close(ours.grads, dict(exact.grads), "float64")
+
+
+def test_kept_activations_and_gradients_agree():
+    config = model_config(activation="gelu_tanh")
+    ours, exact = (
+        GPT(config, ops=ops, dtype="float64", keep=("*",)) for ops in ("kernels", "reference")
+    )
+    passes(ours), passes(exact)
+    assert_close(ours.activations, dict(exact.activations), "float64")
+    assert_close(ours.activation_grads, dict(exact.activation_grads), "float64")
+
+
+def bits_of_a_run(threads, config):
+    jit.set_threads(threads)
+    try:
+        model = GPT(config, ops="kernels")
+        optimizer = AdamW(model)
+        losses = passes(model)
+        optimizer.step()
+        return losses.tobytes() + model.params.flat.tobytes() + model.grads.flat.tobytes()
+    finally:
+        jit.set_threads(POOL)
+
+
+@pytest.mark.skipif(POOL < 2, reason="one thread")
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"n_embd": 130, "block_size": 300, "vocab_size": 300}, {"bias": False, "n_head": 1}],
+)
+def test_any_number_of_threads_gives_the_same_bits(changes):
+    config = model_config(**changes)
+    assert bits_of_a_run(1, config) == bits_of_a_run(2, config)
+
+
+def test_two_python_threads_get_what_one_gets():
+    config = model_config()
+    expected = bits_of_a_run(POOL, config)
+    results = []
+    workers = [
+        threading.Thread(target=lambda: results.append(bits_of_a_run(POOL, config)))
+        for _ in range(3)
+    ]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert results == [expected] * 3
+
+
+def test_arrays_that_are_not_contiguous_are_refused():
+    x = np.zeros((4, 6), np.float32)[:, ::2]
+    with pytest.raises(InputError, match="contiguous"):
+        function_of(gpt_numpy.kernels, "gelu_forward")(x, out=np.zeros((4, 3), np.float32))
+
+
+@pytest.mark.parametrize("size", [1e2, 1e4, 1e30, 3e38])
+def test_large_logits(size):
+    logits = np.array([[size, 0, -size], [-size, -size, -size]], np.float32)
+    targets = np.array([0, 1])
+    out, lse = np.empty((2, 2), np.float32)
+    function_of(gpt_numpy.kernels, "cross_entropy_forward")(logits, targets, out=out, lse=lse)
+    assert out == pytest.approx([0, np.log(3)])
+    dlogits = np.empty_like(logits)
+    function_of(gpt_numpy.kernels, "cross_entropy_backward")(
+        np.ones(2, np.float32), logits, targets, lse, dlogits=dlogits
+    )
+    assert np.isfinite(dlogits).all()
+
+
+@pytest.mark.parametrize("value", [0, 1, 1234, 1e-30, 1e30])
+def test_layernorm_of_equal_channels_is_its_bias(value):
+    x = np.full((3, 7), value, np.float32)
+    weight, bias = np.ones(7, np.float32), np.arange(7, dtype=np.float32)
+    out, dx = np.empty((2, 3, 7), np.float32)
+    mean, rstd = np.empty((2, 3), np.float32)
+    forward = function_of(gpt_numpy.kernels, "layernorm_forward")
+    forward(x, weight, bias, out=out, mean=mean, rstd=rstd)
+    assert (out == bias).all()
+    function_of(gpt_numpy.kernels, "layernorm_backward")(
+        x, x, weight, bias, mean, rstd, dx=dx, dweight=np.empty(7, np.float32), dbias=None
+    )
+    assert np.isfinite(dx).all()
+
+
+def test_not_a_number_is_seen():
+    for width in (1, 3, 8, 40):
+        qkv = np.ones((1, 9, 3 * width), np.float32)
+        qkv[0, 4, 0] = np.nan
+        out, lse = np.empty((1, 9, width), np.float32), np.empty((1, 1, 9), np.float32)
+        attention_forward(qkv, 1, 0.0, 0, 0, out=out, lse=lse)
+        assert np.isfinite(out[0, :4]).all() and np.isnan(out[0, 4]).all()
+        dqkv = np.empty_like(qkv)
+        attention_backward(np.ones_like(out), qkv, 1, 0.0, 0, 0, out=out, lse=lse, dqkv=dqkv)
+        assert np.isnan(dqkv).any()
+
+
+def run_python(code, **environment):
+    root = Path(__file__).resolve().parents[1]
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=root, timeout=300,
+        env={**os.environ, **environment},
+    )  # fmt: skip
+
+
+TINY_KERNEL = """
+import numpy as np
+from gpt_numpy.kernels.adamw import sum_of_squares
+print(sum_of_squares(np.ones(10)))
+"""
+
+
+def test_a_damaged_cache_is_replaced(tmp_path):
+    environment = {"NUMBA_CACHE_DIR": str(tmp_path)}
+    assert run_python(TINY_KERNEL, **environment).stdout == "10.0\n"
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert files and all(d.stat().st_mode & 0o077 == 0 for d in tmp_path.iterdir())
+    for path in files:
+        path.write_bytes(path.read_bytes()[:100])
+    result = run_python(TINY_KERNEL, **environment)
+    assert result.stdout == "10.0\n", result.stderr
+
+
+def test_a_forked_child_says_why_it_cannot_go_on():
+    code = (
+        TINY_KERNEL
+        + """
+import os
+if os.fork() == 0:
+    try:
+        sum_of_squares(np.ones(10))
+    except RuntimeError as error:
+        print("child:", error, flush=True)
+    os._exit(0)
+os.wait()
+"""
+    )
+    assert "child: this process was forked" in run_python(code).stdout

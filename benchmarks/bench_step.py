@@ -39,7 +39,9 @@ def main() -> None:
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
         os.environ[name] = str(options.threads)
     results = {}
-    print(f"{'workload':12} {'ours ms':>9} {'eager ms':>9} {'compiled':>9} {'ratio (quartiles)':>22}")
+    print(
+        f"{'workload':12} {'ours ms':>9} {'eager ms':>9} {'compiled':>9} {'ratio (quartiles)':>22}"
+    )
     for name in options.workloads:
         results[name] = result = measure(name, options)
         low, middle, high = result["ratio"]

@@ -1,4 +1,4 @@
-"""What Numba does not check and a stress test does not find, read from the sources of the kernels."""
+"""Rules that Numba does not check and stress does not test, held in the sources of kernels."""
 
 import ast
 from pathlib import Path

@@ -98,9 +98,7 @@ def compare(name, dtype, seed, sizes=None):
     with mock.patch.multiple(layers, **(sizes or {"B": layers.B})):
         example = EXAMPLES[name](rng)
     example.inputs = cast(cast(example.inputs, dtype), np.float64)
-    outputs = run_forward(
-        function_of(gpt_numpy.reference, name + "_forward"), example, np.float64
-    )
+    outputs = run_forward(function_of(gpt_numpy.reference, name + "_forward"), example, np.float64)
     dout = rng.standard_normal(outputs["out"].shape).astype(dtype).astype(np.float64)
     exact = run_backward(
         function_of(gpt_numpy.reference, name + "_backward"), example, outputs, dout, np.float64

@@ -5,11 +5,21 @@ The tanh form is computed as x sigmoid(2u), since (1 + tanh u) / 2 = sigmoid(2u)
 
 import math
 
-
 from gpt_numpy.arrays import Array
 from gpt_numpy.kernels.elementary import erf, exp, like, sigmoid
 from gpt_numpy.kernels.jit import (
-    Counter, In, Int, Out, exact, flat, kernel, prange, room, routine, tasks, threads,
+    Counter,
+    In,
+    Int,
+    Out,
+    exact,
+    flat,
+    kernel,
+    prange,
+    room,
+    routine,
+    tasks,
+    threads,
 )  # fmt: skip
 from gpt_numpy.kernels.rows import copy
 from gpt_numpy.kernels.simd import take
@@ -108,9 +118,7 @@ def _forward(name: str, x: Array, out: Array) -> None:
 
 def _backward(name: str, dout: Array, x: Array, dx: Array) -> None:
     space = room("activation", threads() * CHUNK, x.dtype)
-    activate_backward(
-        flat(dout), flat(x), NUMBERS[name], flat(dx), space, threads(), tasks()
-    )
+    activate_backward(flat(dout), flat(x), NUMBERS[name], flat(dx), space, threads(), tasks())
 
 
 def gelu_forward(x: Array, out: Array) -> None:

@@ -7,7 +7,19 @@ import numpy as np
 from gpt_numpy.arrays import Array
 from gpt_numpy.kernels.elementary import like
 from gpt_numpy.kernels.jit import (
-    Counter, In, Int, Out, Real, Wide, flat, kernel, prange, room, routine, tasks, threads,
+    Counter,
+    In,
+    Int,
+    Out,
+    Real,
+    Wide,
+    flat,
+    kernel,
+    prange,
+    room,
+    routine,
+    tasks,
+    threads,
 )  # fmt: skip
 from gpt_numpy.kernels.rows import dot
 from gpt_numpy.kernels.simd import take

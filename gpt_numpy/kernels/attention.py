@@ -20,7 +20,19 @@ from gpt_numpy.arrays import Array
 from gpt_numpy.kernels.dropout import drop_row, mask_state
 from gpt_numpy.kernels.elementary import exp, like
 from gpt_numpy.kernels.jit import (
-    Counter, In, Int, Out, Real, Word, flat, kernel, prange, room, routine, tasks, threads,
+    Counter,
+    In,
+    Int,
+    Out,
+    Real,
+    Word,
+    flat,
+    kernel,
+    prange,
+    room,
+    routine,
+    tasks,
+    threads,
 )  # fmt: skip
 from gpt_numpy.kernels.matmul import EDGE, strip_by_columns, strip_by_rows
 from gpt_numpy.kernels.packing import pack, pack_transposed
@@ -43,9 +55,7 @@ def strip_scores(a, a_at, a_stride, rows, panels, D, out, out_at, out_stride, se
     """A strip, as high as a tile, of a @ panels, up to the panel that has position `seen` - 1."""
     width = panel_width(out)
     for j in range(0, seen, width):
-        tile_by_rows(
-            a, a_at, a_stride, rows, panels, j * D, out, out_at + j, out_stride, D, False
-        )
+        tile_by_rows(a, a_at, a_stride, rows, panels, j * D, out, out_at + j, out_stride, D, False)
 
 
 @kernel
@@ -136,7 +146,7 @@ def backward(
     base: Word, threshold: Word, scale: Real,
     workers: Int, counter: Counter, space: Out, space_each: Int,
 ):  # fmt: skip
-    """One strip after the other: weights, their gradient, dQ, and the strip's share of dK and dV."""
+    """One strip after the other: weights, their gradient, dQ, and its share of dK and dV."""
     width, C = panel_width(qkv), H * D
     stride = 3 * C
     factor = like(1.0 / math.sqrt(D), qkv)
@@ -169,12 +179,8 @@ def backward(
                 for q in range(q0, q1, TILE_ROWS):
                     rows, at = min(TILE_ROWS, T - q), (q - q0) * across
                     q_at, out_at = start + q * stride, out_start + q * C
-                    strip_scores(
-                        qkv, q_at, stride, rows, keys_across, D, w, at, across, q + rows
-                    )
-                    strip_scores(
-                        dout, out_at, C, rows, values_across, D, ds, at, across, q + rows
-                    )
+                    strip_scores(qkv, q_at, stride, rows, keys_across, D, w, at, across, q + rows)
+                    strip_scores(dout, out_at, C, rows, values_across, D, ds, at, across, q + rows)
                     wide = whole_panels(q + rows, width)
                     for r in range(rows):
                         row, first, o = head * T + q + r, at + r * across, out_at + r * C

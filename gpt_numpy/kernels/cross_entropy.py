@@ -5,7 +5,17 @@ import math
 from gpt_numpy.arrays import Array
 from gpt_numpy.kernels.elementary import exp
 from gpt_numpy.kernels.jit import (
-    Counter, In, Int, Ints, Out, flat, kernel, prange, routine, tasks, threads,
+    Counter,
+    In,
+    Int,
+    Ints,
+    Out,
+    flat,
+    kernel,
+    prange,
+    routine,
+    tasks,
+    threads,
 )  # fmt: skip
 from gpt_numpy.kernels.rows import copy, fill, largest, sum_of_exp
 from gpt_numpy.kernels.simd import take
@@ -24,7 +34,7 @@ def gradient_row(row, lse, weight):
 def forward(
     logits: In, targets: Ints, out: Out, lse: Out, V: Int, workers: Int, counter: Counter
 ):  # fmt: skip
-    """loss = log sum exp(logits) - logit of the target."""
+    """Loss = log sum exp(logits) - logit of the target."""
     counter[0] = 0
     for _worker in prange(workers):
         r = take(counter)
@@ -44,7 +54,7 @@ def backward(
     dout: In, logits: In, targets: Ints, lse: In, dlogits: Out, in_place: Int, V: Int,
     workers: Int, counter: Counter,
 ):  # fmt: skip
-    """dlogits = dout (softmax - 1 at the target), made in place from a copy of the logits."""
+    """Dlogits = dout (softmax - 1 at the target), made in place from a copy of the logits."""
     counter[0] = 0
     for _worker in prange(workers):
         r = take(counter)

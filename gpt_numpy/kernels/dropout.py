@@ -9,7 +9,19 @@ import numpy as np
 from gpt_numpy.arrays import Array
 from gpt_numpy.kernels.elementary import like
 from gpt_numpy.kernels.jit import (
-    Counter, In, Int, Out, Real, Word, exact, flat, kernel, prange, routine, tasks, threads,
+    Counter,
+    In,
+    Int,
+    Out,
+    Real,
+    Word,
+    exact,
+    flat,
+    kernel,
+    prange,
+    routine,
+    tasks,
+    threads,
 )  # fmt: skip
 from gpt_numpy.kernels.rows import copy
 from gpt_numpy.kernels.simd import take

@@ -23,7 +23,10 @@ _f = np.float32
 
 LOWEST, HIGHEST = _f(-87.33), _f(88.37)  # beyond: exp is 0, or as at the bound
 LOG2_E = _f(1.44269504088896341)
-LN2_HIGH, LN2_LOW = _f(0.693359375), _f(-2.12194440e-4)  # the high part has few bits: n * it is exact
+LN2_HIGH, LN2_LOW = (
+    _f(0.693359375),
+    _f(-2.12194440e-4),
+)  # the high part has few bits: n * it is exact
 EXP = tuple(
     _f(c)
     for c in (1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1)
@@ -32,8 +35,7 @@ ERF = tuple(
     _f(c) for c in (-5.96761703e-4, 4.99119423e-3, -2.67681349e-2, 1.12819925e-1, -3.76125336e-1)
 )
 ERFC = tuple(
-    _f(c)
-    for c in (3.83197126e-4, -3.88396438e-3, 2.42546219e-2, -1.06777877e-1, -6.34846687e-1)
+    _f(c) for c in (3.83197126e-4, -3.88396438e-3, 2.42546219e-2, -1.06777877e-1, -6.34846687e-1)
 )
 HALF, ONE = _f(0.5), _f(1)
 

@@ -3,7 +3,20 @@
 from gpt_numpy.arrays import Array
 from gpt_numpy.kernels.dropout import drop_row, mask_state
 from gpt_numpy.kernels.jit import (
-    Counter, In, Int, Ints, Out, Real, Word, flat, kernel, prange, room, routine, tasks, threads,
+    Counter,
+    In,
+    Int,
+    Ints,
+    Out,
+    Real,
+    Word,
+    flat,
+    kernel,
+    prange,
+    room,
+    routine,
+    tasks,
+    threads,
 )  # fmt: skip
 from gpt_numpy.kernels.rows import add_in_place, copy, fill
 from gpt_numpy.kernels.simd import take
@@ -17,7 +30,7 @@ def forward(
     wte: In, wpe: In, tokens: Ints, out: Out, C: Int, T: Int,
     base: Word, threshold: Word, scale: Real, workers: Int, counter: Counter,
 ):  # fmt: skip
-    """out = dropout(wte[token] + wpe[position]), row by row."""
+    """Out = dropout(wte[token] + wpe[position]), row by row."""
     counter[0] = 0
     for _worker in prange(workers):
         start = take(counter) * CHUNK

@@ -29,6 +29,11 @@ __all__ = [
     "by_type", "exact", "flat", "kernel", "prange", "room", "routine",
 ]  # fmt: skip
 
+# How long an idle thread of libgomp spins before it sleeps, in rounds: some 40 us, longer than from
+# one kernel to the next. By default it is some ms, in which it takes the core from others who have
+# work, be it another process: a step of a small model then takes ten times as long.
+os.environ.setdefault("GOMP_SPINCOUNT", "2000")
+
 # Never True: that would let the compiler assume that no NaN and no infinity occurs.
 FASTMATH = {"reassoc", "contract", "arcp", "nsz", "afn"}
 INSIDE = {  # of what only kernels call: no entrance from Python is generated
@@ -76,7 +81,7 @@ def vector_bits() -> int:
     return 512 if features.get("avx512f") else 256 if features.get("avx2") else 128
 
 
-class kernel:  # noqa: N801 - a decorator
+class kernel:
     """An entry point, compiled for the dtype of its first array when first called with it.
 
     The annotations of the parameters (`In`, `Out`, ...) are its signature: one compilation for each
@@ -135,8 +140,13 @@ class kernel:  # noqa: N801 - a decorator
         numba.config.CACHE_DIR = str(place)
         try:
             return numba.njit(
-                [signature], error_model="numpy", nogil=True, no_cfunc_wrapper=True, cache=True,
-                fastmath=FASTMATH, parallel=PARALLEL,
+                [signature],
+                error_model="numpy",
+                nogil=True,
+                no_cfunc_wrapper=True,
+                cache=True,
+                fastmath=FASTMATH,
+                parallel=PARALLEL,
             )(self.function)
         finally:
             numba.config.CACHE_DIR = users

@@ -7,7 +7,17 @@ import numpy as np
 from gpt_numpy.arrays import Array
 from gpt_numpy.kernels.elementary import like
 from gpt_numpy.kernels.jit import (
-    Counter, In, Int, Out, flat, kernel, prange, room, routine, tasks, threads,
+    Counter,
+    In,
+    Int,
+    Out,
+    flat,
+    kernel,
+    prange,
+    room,
+    routine,
+    tasks,
+    threads,
 )  # fmt: skip
 from gpt_numpy.kernels.rows import add_in_place, fill
 from gpt_numpy.kernels.simd import take
@@ -113,9 +123,7 @@ def backward(
             fill(db, 0.0)
             for r in range(chunk * CHUNK, min((chunk + 1) * CHUNK, rows)):
                 part = slice(r * C, (r + 1) * C)
-                backward_row(
-                    dout[part], x[part], weight, mean[r], rstd[r], dw, db, add, dx[part]
-                )
+                backward_row(dout[part], x[part], weight, mean[r], rstd[r], dw, db, add, dx[part])
             chunk = take(counter)
     fill(dweight, 0.0)
     fill(dbias, 0.0)

@@ -2,7 +2,16 @@
 
 from gpt_numpy.arrays import Array
 from gpt_numpy.kernels.jit import (
-    Counter, In, Int, Out, flat, kernel, prange, room, tasks, threads,
+    Counter,
+    In,
+    Int,
+    Out,
+    flat,
+    kernel,
+    prange,
+    room,
+    tasks,
+    threads,
 )  # fmt: skip
 from gpt_numpy.kernels.matmul import multiply, multiply_columns
 from gpt_numpy.kernels.rows import add_in_place, fill

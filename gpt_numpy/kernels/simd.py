@@ -1,9 +1,9 @@
 """Vector building blocks, written as LLVM code: the register tile, copies and transposes.
 
-A tile of a product `out = a @ b` is held in registers while the inner dimension runs: one step loads
-one row of the panel of `b`, broadcasts one element of `a` for each row, and multiplies and adds.
-How many rows and vectors a tile has follows from the number of registers: 32 with AVX-512 and NEON,
-16 with AVX2. Every function takes flat arrays and offsets into them, in elements, and checks none.
+A tile of a product `out = a @ b` is held in registers while the inner dimension runs: one step
+loads one row of the panel of `b`, broadcasts one element of `a` for each row, and multiplies and
+adds. How many rows and vectors a tile has follows from the number of registers: 32 with AVX-512 and
+NEON, 16 with AVX2. Every function takes flat arrays and offsets, in elements, and checks none.
 """
 
 from typing import Any
@@ -205,7 +205,7 @@ def transpose_block(
     typing: Any, source: Any, source_at: Any, source_stride: Any,
     target: Any, target_at: Any, target_stride: Any,
 ) -> Any:  # fmt: skip
-    """Transpose a square of as many rows as a vector has lanes: quarters are swapped, log2 times."""
+    """Transpose a square as wide as a vector: quarters change places, log2 times."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         source, source_at, source_stride, target, target_at, target_stride = arguments

@@ -78,12 +78,17 @@ def attention_sublayer_backward(
     dqkv: Array,
     dattn: Array,
 ) -> None:
-    """Write the gradients of `x` and of the parameters, and those on the way; `dx` may be `dout`."""
+    """Write the gradients of all inputs, and those on the way; `dx` may be `dout`."""
     # forward: out = x + dropout(linear(attn))
     dbranch = _through_dropout(dout, rate, key, site + 1, space=dnorm)
     linear_backward(
-        dbranch, attn, proj_weight, proj_bias,
-        dx=dattn, dweight=dproj_weight, dbias=dproj_bias,
+        dbranch,
+        attn,
+        proj_weight,
+        proj_bias,
+        dx=dattn,
+        dweight=dproj_weight,
+        dbias=dproj_bias,
     )
     # forward: attn = attention(qkv)
     attention_backward(dattn, qkv, n_head, rate, key, site, out=attn, lse=lse, dqkv=dqkv)
@@ -153,7 +158,7 @@ def mlp_sublayer_backward(
     dfc: Array,
     dact: Array,
 ) -> None:
-    """Write the gradients of `x` and of the parameters, and those on the way; `dx` may be `dout`."""
+    """Write the gradients of all inputs, and those on the way; `dx` may be `dout`."""
     # forward: act = activation(fc); out = x + dropout(linear(act))
     dbranch = _through_dropout(dout, rate, key, site, space=dnorm)
     in_place = dfc.ctypes.data == dact.ctypes.data
@@ -252,9 +257,19 @@ def head_loss_backward(
     """Write the gradients of `x` and of the parameters; `dlogits` may be `logits`."""
     cross_entropy_backward(dout, logits, targets, lse, dlogits=dlogits)
     head_backward(
-        dlogits, x, ln_weight, ln_bias, weight, mean, rstd,
-        dx=dx, dln_weight=dln_weight, dln_bias=dln_bias, dweight=dweight,
-        norm=norm, dnorm=dnorm,
+        dlogits,
+        x,
+        ln_weight,
+        ln_bias,
+        weight,
+        mean,
+        rstd,
+        dx=dx,
+        dln_weight=dln_weight,
+        dln_bias=dln_bias,
+        dweight=dweight,
+        norm=norm,
+        dnorm=dnorm,
     )
 
 

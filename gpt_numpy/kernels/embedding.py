@@ -30,7 +30,7 @@ def forward(
     wte: In, wpe: In, tokens: Ints, out: Out, C: Int, T: Int,
     base: Word, threshold: Word, scale: Real, workers: Int, counter: Counter,
 ):  # fmt: skip
-    """out = dropout(wte[token] + wpe[position]), row by row."""
+    """Out = dropout(wte[token] + wpe[position]), row by row."""
     counter[0] = 0
     for _worker in prange(workers):
         start = take(counter) * CHUNK

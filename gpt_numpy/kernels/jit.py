@@ -29,6 +29,11 @@ __all__ = [
     "by_type", "exact", "flat", "kernel", "prange", "room", "routine",
 ]  # fmt: skip
 
+# How long an idle thread of libgomp spins before it sleeps, in rounds: some 40 us, longer than from
+# one kernel to the next. By default it is some ms, in which it takes the core from others who have
+# work, be it another process: a step of a small model then takes ten times as long.
+os.environ.setdefault("GOMP_SPINCOUNT", "2000")
+
 # Never True: that would let the compiler assume that no NaN and no infinity occurs.
 FASTMATH = {"reassoc", "contract", "arcp", "nsz", "afn"}
 INSIDE = {  # of what only kernels call: no entrance from Python is generated

@@ -88,7 +88,7 @@ def store_edge(edge, rows, columns, out, out_at, out_stride, add):
 def strip_by_rows(
     a, a_at, a_stride, rows, panels, depth, inner, out, out_at, out_stride, columns, add, edge
 ):  # fmt: skip
-    """out (+)= a @ panels for as many rows as a tile has; `depth` is the length of a panel."""
+    """Write or add to `out` a @ panels, each `depth` long, for as many rows as a tile has."""
     width = panel_width(out)
     for j in range(0, columns, width):
         if rows >= TILE_ROWS and j + width <= columns:
@@ -107,7 +107,7 @@ def strip_by_columns(
     a, a_at, a_stride, rows, panels, start, depth, inner,
     out, out_at, out_stride, columns, add, edge,
 ):  # fmt: skip
-    """out (+)= a.T @ panels from step `start` of the panels on, with `a` read down its columns."""
+    """The same for a.T @ panels, from step `start` of the panels on."""
     width = panel_width(out)
     for j in range(0, columns, width):
         panel = j * depth + start * width
@@ -128,7 +128,7 @@ def product(
     base: Word, threshold: Word, scale: Real,
     workers: Int, counter: Counter, space: Out,
 ):  # fmt: skip
-    """out = a @ b, or a @ b.T where b is `transposed`; then the epilogue, strip by strip."""
+    """Write a @ b, or with `transposed` a @ b.T, to `out`; then the epilogue, strip by strip."""
     width = panel_width(out)
     row_block, column_block = cut(rows, columns, ROWS, COLUMNS, width)
     across = -(-columns // column_block)
@@ -167,7 +167,7 @@ def product_of_columns(
     a: In, b: In, out: Out, rows: Int, inner: Int, columns: Int,
     workers: Int, counter: Counter, space: Out,
 ):  # fmt: skip
-    """out = a.T @ b, with a (inner, rows) and b (inner, columns): both are packed."""
+    """Write a.T @ b to `out`, with a (inner, rows) and b (inner, columns): both are packed."""
     width = panel_width(out)
     row_block, column_block = cut(rows, columns, BOTH_ROWS, BOTH_COLUMNS, width)
     across = -(-columns // column_block)

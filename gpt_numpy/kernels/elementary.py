@@ -23,10 +23,7 @@ _f = np.float32
 
 LOWEST, HIGHEST = _f(-87.33), _f(88.37)  # beyond: exp is 0, or as at the bound
 LOG2_E = _f(1.44269504088896341)
-LN2_HIGH, LN2_LOW = (
-    _f(0.693359375),
-    _f(-2.12194440e-4),
-)  # the high part has few bits: n * it is exact
+LN2_HIGH, LN2_LOW = _f(0.693359375), _f(-2.12194440e-4)  # n * the first is exact: few bits
 EXP = tuple(
     _f(c)
     for c in (1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1)

@@ -98,6 +98,7 @@ class kernel:
         kernel.every.append(self)
 
     def __call__(self, *arguments: Any) -> None:
+        """Run it, one Python thread at a time."""
         _refuse_in_fork()
         compiled = self._compiled.get(arguments[0].dtype)
         if compiled is None:

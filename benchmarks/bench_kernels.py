@@ -1,4 +1,4 @@
-"""Every kernel against its reference: checked first, then timed, as a share of the machine's ceiling.
+"""Every kernel against its reference: checked, then timed, as a share of the machine's ceiling.
 
     python benchmarks/bench_kernels.py [--threads N]
 

@@ -1,6 +1,7 @@
 """The house stands as it was drawn: who imports whom, and what nobody may do."""
 
 import ast
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -156,7 +157,10 @@ def test_everything_public_says_what_it_is():
 
 def test_importing_the_package_imports_nothing_heavy():
     code = "import sys, gpt_numpy; print([m for m in ('numpy', 'numba') if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    environment = os.environ | {"PYTHONPATH": str(PACKAGE.parent)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment
+    )
     assert (done.stdout.strip(), done.stderr) == ("[]", "")
 
 

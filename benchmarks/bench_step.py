@@ -56,10 +56,10 @@ def measure(name: str, options: argparse.Namespace) -> dict:
     """Median times in ms, and quartiles of PyTorch's better time by ours, pair by pair."""
     import numpy as np
     import torch
-    from torch_gpt import TorchTrainer
 
     from gpt_numpy import GPT, AdamW, GPTConfig
     from gpt_numpy.kernels.jit import set_threads
+    from gpt_numpy.torch_gpt import TorchTrainer
 
     set_threads(options.threads)
     torch.set_num_threads(options.threads)

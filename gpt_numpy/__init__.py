@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from gpt_numpy.gradient_check import gradcheck as gradcheck
     from gpt_numpy.model import GPT as GPT
     from gpt_numpy.optimizer import AdamW as AdamW
+    from gpt_numpy.threads import set_threads as set_threads
 
 # Imported when first used, so that `import gpt_numpy` and `gpt-numpy --help` cost nothing.
 _HOME = {
@@ -27,6 +28,7 @@ _HOME = {
     "gradcheck": "gradient_check",  # a module of the same name would hide the function
     "load": "checkpoint",
     "save": "checkpoint",
+    "set_threads": "threads",
 }
 __all__ = sorted([*_HOME, "__version__"])
 

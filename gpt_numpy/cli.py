@@ -6,6 +6,7 @@ is known to the libraries before they are loaded.
 
 import contextlib
 import dataclasses
+import importlib
 import io
 import os
 import signal
@@ -15,10 +16,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import gpt_numpy
-from gpt_numpy.config import GPTConfig, GradcheckConfig, SampleConfig, TrainConfig
+from gpt_numpy.config import BenchConfig, GPTConfig, GradcheckConfig, SampleConfig, TrainConfig
 from gpt_numpy.errors import InputError, NotFiniteError, did_you_mean
 from gpt_numpy.presets import GRADCHECK_MODEL, NANOGPT_DEFAULTS, PRESETS
 from gpt_numpy.settings import field_types
+from gpt_numpy.threads import set_variables
 
 OK, CHECK_FAILED, BAD_INPUT, NOT_FINITE, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -29,15 +31,13 @@ COMMANDS: dict[str, tuple[str, tuple[type, ...]]] = {
         "check every hand-derived gradient against the exact derivative",
         (GradcheckConfig, GPTConfig),
     ),
+    "bench": ("time training steps on this machine, layer by layer", (BenchConfig, GPTConfig)),
 }
-SOURCES = {"train": "[PRESET | FILE.toml | FILE.py]...", "gradcheck": "[PRESET | FILE.toml]..."}
-THREAD_VARIABLES = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-    "NUMBA_NUM_THREADS",
-)
+SOURCES = {
+    "train": "[PRESET | FILE.toml | FILE.py]...",
+    "gradcheck": "[PRESET | FILE.toml | FILE.py]...",
+    "bench": "[PRESET | FILE.toml | FILE.py]...",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -141,9 +141,8 @@ def _run(words: list[str]) -> int:
         print(help_of(command))
         return OK
     rest = _set_threads(rest)
-    from gpt_numpy import commands
-
-    return int(getattr(commands, command)(rest, types_of(command)))
+    module = importlib.import_module(f"gpt_numpy.commands.{command}")
+    return int(module.run(rest, types_of(command)))
 
 
 def types_of(command: str) -> dict[str, type]:
@@ -163,9 +162,7 @@ def _set_threads(words: list[str]) -> list[str]:
             threads = int(text)
         else:
             raise InputError(f"--threads={text!r}: must be a whole number from 1 to 1024")
-    if threads:
-        for name in THREAD_VARIABLES:
-            os.environ[name] = str(threads)
+    set_variables(threads or None)
     return rest
 
 

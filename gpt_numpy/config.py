@@ -195,6 +195,29 @@ class GradcheckConfig:
             _check_choice("ops", self.ops, IMPLEMENTATIONS)
 
 
+@dataclass(frozen=True)
+class BenchConfig:
+    """What is timed.
+
+    Raises `InputError` when a value is of the wrong type or out of range.
+    """
+
+    batch_size: int = _setting(0, "sequences; 0: the preset's")
+    dtype: str = _setting("float32", "float32 or float64")
+    ops: str = _setting(IMPLEMENTATIONS[0], f"implementation: {' or '.join(IMPLEMENTATIONS)}")
+    torch: bool = _setting(True, "time PyTorch in turn, where it is installed (tanh GELU)")
+    device: str = _setting("cpu", "cpu, the only one")
+    compile: bool = _setting(False, "accepted for nanoGPT, without effect")
+
+    def __post_init__(self) -> None:
+        _check_types(self)
+        _check_range(self, "batch_size", 0, None)
+        _check_choice("dtype", self.dtype, DTYPES[:2])
+        _check_choice("ops", self.ops, IMPLEMENTATIONS)
+        if self.device != "cpu":
+            raise InputError(f"device={self.device!r}: gpt_numpy computes on the CPU only")
+
+
 def _check_types(config: Any) -> None:
     for item in dataclasses.fields(config):
         value = getattr(config, item.name)

@@ -15,8 +15,9 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from gpt_numpy.config import GPTConfig, TrainConfig
 from gpt_numpy.errors import InputError, did_you_mean
-from gpt_numpy.presets import PRESETS
+from gpt_numpy.presets import NANOGPT_DEFAULTS, PRESETS
 
 Types = Mapping[str, type]
 Say = Callable[[str], None]
@@ -255,3 +256,23 @@ def _calculate(where: str, expression: ast.BinOp, left: Any, right: Any) -> Any:
     if too_long or type(value) is complex:
         raise InputError(f"{where}: {_code(expression)} has no usable value")
     return value
+
+
+def shape_of(sources: Iterable[str]) -> dict[str, Any]:
+    """The shape of a model as presets and files give it; how they would train does not count."""
+    given = gather(sources, field_types(GPTConfig, TrainConfig), mute)
+    names = {field.name for field in dataclasses.fields(GPTConfig)}
+    base = NANOGPT_DEFAULTS | {"vocab_size": 65}
+    return base | {name: value for name, value in given.items() if name in names}
+
+
+def only_flags(command: str, words: list[str]) -> list[str]:
+    """The words of a command that takes settings only."""
+    for word in words:
+        if not is_flag(word):
+            raise InputError(f"{command} takes settings only, such as --out_dir=RUN: not {word!r}")
+    return words
+
+
+def mute(text: str) -> None:
+    """Say nothing: for settings that are read a second time."""

@@ -31,6 +31,14 @@ def physical_cores() -> int:
     return len(cores)
 
 
+_wanted: int | None = None
+
+
+def wanted_threads() -> int:
+    """What `set_threads` was told before the kernels were loaded; by default all cores."""
+    return _wanted or physical_cores()
+
+
 def set_variables(count: int | None) -> None:
     """Tell libraries that are not loaded yet; None: all physical cores, unless something is set."""
     for name in VARIABLES:
@@ -52,10 +60,10 @@ def set_threads(count: int) -> None:
     """
     if isinstance(count, bool) or not isinstance(count, int) or count < 1:
         raise InputError(f"threads={count!r}: must be a whole number of at least 1")
+    global _wanted
     if "gpt_numpy.kernels.jit" in sys.modules:
         sys.modules["gpt_numpy.kernels.jit"].set_threads(count)
-    elif "numba" not in sys.modules:
-        os.environ["NUMBA_NUM_THREADS"] = str(count)
+    _wanted = count
     try:
         import threadpoolctl
     except ImportError:

@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 
 import gpt_numpy as gn
-from gpt_numpy import checkpoint, cli, commands, runs
+from gpt_numpy import checkpoint, cli, runs
+from gpt_numpy.commands import sample as sample_command
+from gpt_numpy.commands import train as train_command
 from gpt_numpy.errors import NotFiniteError
 from gpt_numpy.progress import Progress, duration
 
@@ -389,7 +391,7 @@ def test_a_log_that_cannot_be_written_ends_the_run_with_one_line(call, monkeypat
         (folder / out_dir / runs.LOG).mkdir(parents=True)
         return folder / out_dir
 
-    monkeypatch.setattr(commands, "begin", begin)
+    monkeypatch.setattr(train_command, "begin", begin)
     status, _, err = call("train", *QUICK, "--out_dir=r")
     assert status == cli.BAD_INPUT
     assert err.count("\n") == 1 and "log.jsonl: Is a directory" in err
@@ -430,7 +432,7 @@ def test_every_end_has_its_status(call, monkeypatch, error, status, said):
     def fail(*arguments):
         raise error
 
-    monkeypatch.setattr(commands, "sample", fail)
+    monkeypatch.setattr(sample_command, "run", fail)
     code, _, err = call("sample")
     assert code == status and said in err and err.count("\n") == bool(said)
 

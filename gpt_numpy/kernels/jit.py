@@ -23,6 +23,7 @@ from numba.extending import overload
 
 from gpt_numpy.arrays import Array, aligned_empty
 from gpt_numpy.errors import InputError
+from gpt_numpy.threads import wanted_threads
 
 __all__ = [
     "Counter", "In", "Int", "Ints", "Out", "Real", "Wide", "Word",
@@ -93,6 +94,7 @@ class kernel:
     def __init__(self, function: Callable[..., None]) -> None:
         self.function = function
         self.__doc__, self.__name__ = function.__doc__, function.__name__
+        self.name = f"{function.__module__.rsplit('.', 1)[-1]}.{function.__name__}"
         self.kinds = [p.annotation for p in inspect.signature(function).parameters.values()]
         self._compiled: dict[Any, Any] = {}
         kernel.every.append(self)
@@ -127,14 +129,17 @@ class kernel:
         }
         signature = types.void(*[arrays.get(k) or getattr(types, k) for k in self.kinds])
         # A directory for each kernel: what is damaged is thrown away with nothing else.
-        place = cache_directory() / f"{self.__name__}-{dtype}"
+        place = cache_directory() / f"{self.name}-{dtype}"
         if place.exists():
             try:
                 return self._jit(signature, place)
             except Exception:  # a damaged file may raise anything
                 shutil.rmtree(place, ignore_errors=True)
-        _announce(f"{self.__name__} ({dtype})")
-        return self._jit(signature, place)
+        _announce(f"{self.name} for {dtype}")
+        try:
+            return self._jit(signature, place)
+        finally:
+            _announce_done()
 
     def _jit(self, signature: Any, place: Path) -> Any:
         users = numba.config.CACHE_DIR
@@ -183,12 +188,28 @@ def _user_cache() -> Path:
 
 
 def _announce(name: str) -> None:
-    """Say on a terminal, or where GPT_NUMPY_VERBOSE is set, that the user waits for a compiler."""
-    if sys.stderr.isatty() or os.environ.get("GPT_NUMPY_VERBOSE"):
-        known = len(kernel.every)
-        print(f"gpt_numpy: compiling {name}, one of {known} kernels, once", file=sys.stderr)
+    """Say that the user waits for a compiler, and how far it is."""
+    global _announced
+    _announced += 1
+    text = f"compiling kernels, once for this machine: {_announced} of at most {len(kernel.every)}"
+    if sys.stderr is None:
+        return
+    if sys.stderr.isatty():
+        print(f"\r\033[Kgpt_numpy: {text} ({name})", end="", file=sys.stderr, flush=True)
+    elif _announced == 1:
+        print(
+            "gpt_numpy: compiling kernels, once for this machine; some take seconds each",
+            file=sys.stderr,
+            flush=True,
+        )
 
 
+def _announce_done() -> None:
+    if sys.stderr is not None and sys.stderr.isatty():
+        print("\r\033[K", end="", file=sys.stderr, flush=True)
+
+
+_announced = 0
 _cache: Path | None = None
 _compile_lock = threading.RLock()
 
@@ -200,18 +221,7 @@ _thread = threading.local()
 _forked = False
 
 
-def physical_cores() -> int:
-    """How many cores this process may use, counting two hardware threads of a core once."""
-    if not hasattr(os, "sched_getaffinity"):
-        return os.cpu_count() or 1
-    cores = set()
-    for cpu in os.sched_getaffinity(0):
-        siblings = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
-        cores.add(siblings.read_text() if siblings.exists() else str(cpu))
-    return len(cores)
-
-
-_threads = min(physical_cores(), numba.config.NUMBA_NUM_THREADS)
+_threads = min(wanted_threads(), numba.config.NUMBA_NUM_THREADS)
 
 
 def threads() -> int:

@@ -1,6 +1,7 @@
-"""The opponent: the same GPT in PyTorch, written as fast as PyTorch allows.
+"""The opponent in benchmarks: the same GPT in PyTorch, written as fast as PyTorch allows.
 
 scaled_dot_product_attention, tied head, tanh GELU, no dropout, fused AdamW, gradients set to none.
+Nothing of this project needs it; it is imported where PyTorch is to be measured.
 """
 
 import torch

@@ -1,0 +1,152 @@
+"""`gpt-numpy train`: settings to a run, a run to its end."""
+
+import dataclasses
+import math
+import shlex
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gpt_numpy.checkpoint import Run
+from gpt_numpy.config import GPTConfig, TrainConfig
+from gpt_numpy.datasets import Dataset, check_length, open_dataset
+from gpt_numpy.errors import InputError, NotFiniteError
+from gpt_numpy.evaluation import evaluate
+from gpt_numpy.memory import check_memory
+from gpt_numpy.model import GPT
+from gpt_numpy.presets import NANOGPT_DEFAULTS, PRESETS
+from gpt_numpy.progress import Progress
+from gpt_numpy.runs import LAST, Log, begin, remove_leftovers, resume
+from gpt_numpy.settings import Types, gather, is_flag, mute
+from gpt_numpy.training import State, Training, new_run
+
+INTERRUPTED = 130
+DEFAULT_PRESET = "tiny"
+
+
+def run(words: list[str], types: Types) -> int:
+    """`gpt-numpy train`."""
+    values = gather(words, types)
+    flags = gather(filter(is_flag, words), types, mute)
+    if flags.get("data") and "dataset" in flags:
+        raise InputError("--data and --dataset exclude each other: give one of them")
+    if values.get("init_from") == "resume":
+        run, config = resume(values.get("out_dir", TrainConfig.out_dir), values)
+        dataset = _open(config)
+        _check_same_data(run, dataset, config)
+        _check_progress(run, config)
+        print(f"Resuming training from {config.out_dir}")
+    else:
+        run, config, dataset = _start(words, values)
+    # What is not finite is looked for and reported; NumPy's warnings would only come on top.
+    with np.errstate(all="ignore"):
+        return (_evaluate if config.eval_only else _train)(run, config, dataset)
+
+
+def _start(words: list[str], values: dict[str, Any]) -> tuple[Run, TrainConfig, Dataset]:
+    if values.get("init_from", "scratch") != "scratch":
+        raise InputError(f"init_from={values['init_from']!r}: must be scratch or resume")
+    if all(map(is_flag, words)):
+        print(f"no preset or file named: starting from the preset {DEFAULT_PRESET}")
+        values = PRESETS[DEFAULT_PRESET] | values
+    values = NANOGPT_DEFAULTS | values
+    model_names = {field.name for field in dataclasses.fields(GPTConfig)}
+    config = TrainConfig(**{k: v for k, v in values.items() if k not in model_names})
+    shape = {k: v for k, v in values.items() if k in model_names}
+    # Refuse a wrong shape before any data is fetched.
+    _check_training_memory(GPTConfig(vocab_size=1, **shape), config)
+    dataset = _open(config)
+    model_config = GPTConfig(vocab_size=dataset.vocab_size, **shape)
+    check_length(dataset, model_config.block_size)
+    _check_training_memory(model_config, config)
+    print("Initializing a new model from scratch")
+    return new_run(model_config, config), config, dataset
+
+
+def _check_training_memory(model: GPTConfig, config: TrainConfig) -> None:
+    # The parameters, their gradients, AdamW's two averages; the micro-batches of one update.
+    batches = 16 * config.gradient_accumulation_steps * config.batch_size * model.block_size
+    itemsize = np.dtype(config.dtype).itemsize
+    names = ("batch_size", "gradient_accumulation_steps")
+    settings = ", ".join(f"{name}={getattr(config, name)}" for name in names)
+    check_memory(
+        model, config.batch_size, itemsize=itemsize, copies=4, more=batches, settings=settings
+    )
+
+
+def _open(config: TrainConfig) -> Dataset:
+    dataset = open_dataset(config.dataset, config.data, say=print)
+    print(f"found vocab_size = {dataset.vocab_size} (inside {config.data or dataset.name})")
+    return dataset
+
+
+def _check_same_data(run: Run, dataset: Dataset, config: TrainConfig) -> None:
+    if run.dataset != dataset.fingerprint:
+        raise InputError(
+            f"the run in {config.out_dir} was trained on data with fingerprint "
+            f"{run.dataset[:16]}, {config.data or config.dataset} has {dataset.fingerprint[:16]}: "
+            "resume with the same data"
+        )
+
+
+def _check_progress(run: Run, config: TrainConfig) -> None:
+    """Refuse a checkpoint whose record of the progress is none, and one that has arrived."""
+    kinds = {field.name: field.type for field in dataclasses.fields(State)}
+    fitting = run.progress.keys() == kinds.keys() and all(
+        type(value) is int or type(value) is kinds[name] or (value is None and kinds[name] is float)
+        for name, value in run.progress.items()
+    )
+    if run.progress and not (fitting and run.progress["iteration"] >= 0):
+        raise InputError(f"{config.out_dir}/{LAST} has no usable record of its progress")
+    iteration = run.progress.get("iteration", 0)
+    if iteration > config.max_iters and not config.eval_only:
+        raise InputError(
+            f"max_iters={config.max_iters}: the run in {config.out_dir} has already made the "
+            f"updates 0 to {iteration - 1}; to go on, give a larger --max_iters"
+        )
+
+
+def _evaluate(run: Run, config: TrainConfig, dataset: Dataset) -> int:
+    """`--eval_only`: nothing is written."""
+    iteration = run.progress.get("iteration", 0)
+    losses = evaluate(run.model, dataset, config, iteration)
+    assert losses is not None
+    print(f"step {iteration}: train loss {losses['train']:.4f}, val loss {losses['val']:.4f}")
+    if not all(map(math.isfinite, losses.values())):
+        raise NotFiniteError(f"{config.out_dir}: the evaluation loss is not finite")
+    return 0
+
+
+def _train(run: Run, config: TrainConfig, dataset: Dataset) -> int:
+    training = Training(run, config, dataset)
+    _describe(run.model, training)
+    folder = Path(config.out_dir) if run.progress else begin(config.out_dir, print)
+    remove_leftovers(folder)
+    log = Log(folder, run.progress)
+    with Progress(config.max_iters + 1, done=training.state.iteration) as progress:
+        outcome = training.run(log, progress)
+    state, quoted = training.state, shlex.quote(config.out_dir)
+    if outcome == "interrupted":
+        print(f"interrupted: iteration {state.iteration} is the next; saved in {folder / LAST}")
+        print(f"go on with: gpt-numpy train --init_from=resume --out_dir={quoted}")
+        return INTERRUPTED
+    if outcome == "out of patience":
+        print(f"no better validation loss in {config.patience} evaluations: ending here")
+    if state.best_iteration >= 0:
+        print(f"best val loss {state.best_val_loss:.4f} at iteration {state.best_iteration}")
+    print(f"saved in {folder}; see what it writes with: gpt-numpy sample --out_dir={quoted}")
+    return 0
+
+
+def _describe(model: GPT, training: Training) -> None:
+    print(f"tokens per iteration will be: {training.tokens_per_iteration:,}")
+    positions = model.params.get("wpe.weight")
+    counted = model.n_params - (positions.size if positions is not None else 0)
+    print(f"number of parameters: {counted / 1e6:.2f}M")
+    for kind, chosen in (
+        ("decayed", [p for p in model.params.values() if p.ndim >= 2]),
+        ("non-decayed", [p for p in model.params.values() if p.ndim < 2]),
+    ):
+        size = sum(p.size for p in chosen)
+        print(f"num {kind} parameter tensors: {len(chosen)}, with {size:,} parameters")

@@ -183,7 +183,7 @@ class GradcheckConfig:
     batch_size: int = _setting(2, "sequences")
     seed: int = _setting(0, "of parameters, tokens and random directions")
     tolerance: float = _setting(1e-10, "largest error of a right gradient")
-    ops: str = _setting("", "implementation to check; empty: the run's own, or the default")
+    ops: str = _setting("", "implementation to check; empty: the run's own, or reference")
 
     def __post_init__(self) -> None:
         _check_types(self)

@@ -91,7 +91,9 @@ class AdamW:
             name = next(
                 (n for n, g in self.model.grads.items() if not np.isfinite(g).all()), "the norm"
             )
-            raise NotFiniteError(f"the gradient of {name} is not finite")
+            raise NotFiniteError(
+                f"the gradient of {name} is not finite: lower learning_rate or use grad_clip"
+            )
         self.steps += 1
         clip = min(1.0, self.grad_clip / (norm + CLIP_EPS)) if self.grad_clip else 1.0
         for name, param in self.model.params.items():

@@ -12,8 +12,9 @@ class Progress:
     """
 
     def __init__(self, total: int, done: int = 0, unit: str = "it") -> None:
-        self.total, self.done, self._first = total, done, done
-        self._start = time.perf_counter()
+        self.total, self.done = total, done
+        self._first: int | None = None  # where the clock started, and when
+        self._start = 0.0
         self._drawn = 0.0
         self.terminal = sys.stdout.isatty()
         self._bar = _tqdm_bar(total, done, unit) if self.terminal else None
@@ -35,6 +36,8 @@ class Progress:
     def advance(self, units: int = 1) -> None:
         """Note that `units` more are done."""
         self.done += units
+        if self._first is None:  # the first one compiled, or read the cache: no measure of the pace
+            self._first, self._start = self.done, time.perf_counter()
         if self._bar is not None:
             self._bar.update(units)
         elif self.terminal and time.perf_counter() - self._drawn > 0.2:
@@ -45,7 +48,7 @@ class Progress:
 
     def left(self) -> str:
         """The time left at the pace so far, such as "2 min 05 s"."""
-        done = self.done - self._first
+        done = 0 if self._first is None else self.done - self._first
         if done == 0:
             return "unknown time"
         return duration((time.perf_counter() - self._start) / done * (self.total - self.done))

@@ -160,7 +160,8 @@ def test_sinusoids_are_those_of_the_paper():
     table = embedding.sinusoidal_positions(50, 7)
     for t, c in [(0, 0), (3, 0), (49, 5), (17, 2), (49, 6)]:
         angle = t / 10000 ** (2 * (c // 2) / 7)
-        assert table[t, c] == pytest.approx(np.cos(angle) if c % 2 else np.sin(angle), abs=1e-15)
+        wave = np.cos(angle) if c % 2 else np.sin(angle)
+        assert table[t, c] == pytest.approx(wave / np.sqrt(7), abs=1e-15)
 
 
 def test_layernorm_of_a_constant_row_is_the_bias():

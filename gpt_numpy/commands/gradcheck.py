@@ -10,7 +10,7 @@ import numpy as np
 
 from gpt_numpy.arrays import Array
 from gpt_numpy.checkpoint import load
-from gpt_numpy.config import IMPLEMENTATIONS, GPTConfig, GradcheckConfig
+from gpt_numpy.config import GPTConfig, GradcheckConfig
 from gpt_numpy.datasets import EVALUATE_VAL, draw_batch, open_dataset
 from gpt_numpy.errors import InputError
 from gpt_numpy.gradient_check import gradcheck, randomise
@@ -74,7 +74,7 @@ def _random_model(
     config: GradcheckConfig, sources: list[str], shape: dict[str, Any]
 ) -> tuple[GPT, Array, Array]:
     base = shape_of(sources) if sources else GRADCHECK_MODEL
-    ops = config.ops or IMPLEMENTATIONS[0]
+    ops = config.ops or "reference"
     model_config = GPTConfig(**base | shape)
     if model_config.vocab_size == 1:
         raise InputError("vocab_size=1: with one token there is nothing to predict; give 2 or more")

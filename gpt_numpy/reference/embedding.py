@@ -25,12 +25,18 @@ Rows of positions beyond T get exactly zero.
 When the head is tied to wte (sublayers.py), the loss depends on wte through the lookup and through
 the logits; by the chain rule the two gradients add up. `dwte_head` is the head's half, or None.
 
-Sinusoids. With fixed positions wpe is this table, and has no gradient:
+Sinusoids. With fixed positions wpe is the paper's table over sqrt(C), and has no gradient:
 
-    wpe[t, 2i] = sin(t / 10000^(2i / C))       wpe[t, 2i + 1] = cos(t / 10000^(2i / C))
+    wpe[t, 2i] = sin(t / 10000^(2i / C)) / sqrt(C)
+    wpe[t, 2i + 1] = cos(t / 10000^(2i / C)) / sqrt(C)
+
+The paper multiplies the token embedding by sqrt(C) instead (section 3.4): the same sum but for a
+common factor. At GPT-2's initial scale, 0.02, the bare table would drown the tokens.
 
 Shapes: tokens (B, T) integers; wte (V, C); wpe (block_size >= T, C); out (B, T, C).
 """
+
+import math
 
 import numpy as np
 
@@ -39,12 +45,12 @@ from gpt_numpy.reference.dropout import dropout_backward, dropout_forward
 
 
 def sinusoidal_positions(n_positions: int, n_embd: int) -> Array:
-    """The fixed position table of "Attention Is All You Need", (n_positions, n_embd), float64."""
+    """The sinusoids of "Attention Is All You Need" over sqrt(n_embd), (n_positions, n_embd)."""
     angles = np.arange(n_positions)[:, None] / 10000.0 ** (np.arange(0, n_embd, 2) / n_embd)
     table = np.empty((n_positions, n_embd))
     table[:, 0::2] = np.sin(angles)
     table[:, 1::2] = np.cos(angles)[:, : n_embd // 2]
-    return table
+    return table / math.sqrt(n_embd)
 
 
 def embedding_forward(

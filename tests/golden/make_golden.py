@@ -160,13 +160,13 @@ def gpt(config, params, tokens, keep):
 
 
 def sinusoids(length, channels):
-    """Positions (length, channels) of "Attention Is All You Need", section 3.5."""
+    """Positions of "Attention Is All You Need", section 3.5, over the root of its section 3.4."""
     table = torch.empty(length, channels)
     for t in range(length):
         for c in range(channels):
             angle = t / 10000 ** (2 * (c // 2) / channels)
             table[t, c] = math.cos(angle) if c % 2 else math.sin(angle)
-    return table
+    return table / math.sqrt(channels)
 
 
 def layer_norm(x, params, name):

@@ -8,33 +8,29 @@ pickle. Its members are
     adamw.m.<name>.npy   AdamW's running mean, and
     adamw.v.<name>.npy   its running mean square, where the run was being trained
 
-and its archive comment ends in 64 hexadecimal digits, the checksum of every byte before them: the
-SHA-256 of the SHA-256 digests of the file's blocks of 4 MiB (of blocks, so that two cores can work
-on it). zip's own CRC does not cover its headers, and safetensors and .npy have none at all.
+and its archive comment ends in 64 hexadecimal digits, the checksum of every byte before them
+(durable.py): zip's own CRC does not cover its headers, and safetensors and .npy have none at all.
 
 No random state is stored: batches and dropout are functions of the seed and the iteration.
 """
 
-import contextlib
 import dataclasses
-import hashlib
 import json
 import math
 import os
 import platform
-import secrets
 import zipfile
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
 import gpt_numpy
 from gpt_numpy.arrays import Array, parameter_shapes
 from gpt_numpy.config import DTYPES, IMPLEMENTATIONS, GPTConfig, TrainConfig
+from gpt_numpy.durable import BLOCK, UNSEALED, replaced, seal, verify
 from gpt_numpy.errors import InputError
 from gpt_numpy.memory import check_memory
 from gpt_numpy.model import GPT
@@ -43,11 +39,7 @@ from gpt_numpy.tokenizers import CharTokenizer, tokenizer_from_json
 
 FORMAT = "gpt_numpy checkpoint"
 VERSION = 1
-BLOCK = 4 * 2**20
-DIGITS = 64
-COMMENT = b"sha256 of sha256 of 4 MiB blocks: "
 HEADER_LIMIT = 64 * 2**20
-TEMPORARY = ".partial-"
 
 
 @dataclass
@@ -105,14 +97,11 @@ def save(
         },
     }
     try:
-        with _renamed_into_place(path) as file:
+        with replaced(path) as file:
             with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
                 _write_members(archive, header, model, optimizer)
-                archive.comment = COMMENT + b"0" * DIGITS
-            end = file.seek(0, os.SEEK_END) - DIGITS
-            digest = _digest(file, end)
-            file.seek(end)
-            file.write(digest)
+                archive.comment = UNSEALED
+            seal(file)
     except OSError as error:
         raise InputError(
             f"cannot save {path}: {error.strerror or error}; "
@@ -130,7 +119,7 @@ def load(path: str | os.PathLike[str], *, ops: str | None = None) -> Run:
     path = Path(path)
     try:
         with open(path, "rb") as file:
-            _verify(path, file)
+            verify(path, file)
             with zipfile.ZipFile(file) as archive:
                 return _read(path, archive, ops)
     except InputError as error:
@@ -144,68 +133,6 @@ def load(path: str | os.PathLike[str], *, ops: str | None = None) -> Run:
     except Exception as error:  # zipfile, json and NumPy raise a dozen kinds on a file made to harm
         what = f"{type(error).__name__}: {error}".partition("\n")[0]
         raise InputError(f"{path} is not a checkpoint that this version reads: {what}") from error
-
-
-@contextlib.contextmanager
-def _renamed_into_place(path: Path) -> Iterator[IO[bytes]]:
-    """A new file that replaces `path`, flushed to disk, when the block ends without an error."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f"{TEMPORARY}{secrets.token_hex(8)}{path.suffix}"
-    try:
-        with open(temporary, "x+b") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
-    _flush_folder(path.parent)
-
-
-def _flush_folder(folder: Path) -> None:
-    # The new name is safe only once the folder is on disk; Windows cannot open a folder for that.
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-
-
-def _digest(file: IO[bytes], size: int) -> bytes:
-    """The checksum of the first `size` bytes, as hexadecimal digits."""
-
-    def blocks() -> Iterator[bytes]:
-        file.seek(0)
-        for start in range(0, size, BLOCK):
-            yield file.read(min(BLOCK, size - start))
-
-    whole = hashlib.sha256()
-    workers = 2
-    with ThreadPoolExecutor(workers) as pool:
-        waiting: list[Any] = []
-        for block in blocks():
-            waiting.append(pool.submit(lambda data: hashlib.sha256(data).digest(), block))
-            if len(waiting) > workers:
-                whole.update(waiting.pop(0).result())
-        for digest in waiting:
-            whole.update(digest.result())
-    return whole.hexdigest().encode()
-
-
-def _verify(path: Path, file: IO[bytes]) -> None:
-    size = file.seek(0, os.SEEK_END)
-    tail = len(COMMENT) + DIGITS
-    if size > tail:
-        file.seek(size - tail)
-        if file.read(len(COMMENT)) == COMMENT:
-            expected = file.read(DIGITS)
-            if _digest(file, size - DIGITS) == expected:
-                return
-            raise InputError(f"{path} is damaged: its checksum does not fit; use another copy")
-    raise InputError(f"{path} is not a gpt_numpy checkpoint, or its end is missing")
 
 
 def _write_members(

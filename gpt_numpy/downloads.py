@@ -8,7 +8,6 @@ cannot be had; every message says what to do then.
 import hashlib
 import http.client
 import os
-import secrets
 import subprocess
 import sys
 import tempfile
@@ -17,6 +16,7 @@ import urllib.request
 from pathlib import Path
 from typing import IO
 
+from gpt_numpy.durable import replaced
 from gpt_numpy.errors import InputError
 
 TIMEOUT = 30.0  # seconds without an answer
@@ -114,19 +114,11 @@ def check(data: bytes, size: int, sha256: str, origin: str) -> None:
 def write_whole(path: Path, data: bytes) -> None:
     """Write a file of the cache so that it appears whole or not at all.
 
-    It is not forced to the disk: every reader checks the sha256, and fetches again what is wrong.
-
     Raises `InputError`, and leaves no file behind, when it cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with open(temporary, "xb") as file:
-                file.write(data)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with replaced(path) as file:
+            file.write(data)
     except OSError as error:
         raise InputError(
             f"{path}: cannot be written ({error.strerror or error}): "

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from gpt_numpy.checkpoint import TEMPORARY, Run, load
+from gpt_numpy.checkpoint import Run, load
 from gpt_numpy.config import GPTConfig, TrainConfig
+from gpt_numpy.durable import TEMPORARY
 from gpt_numpy.errors import InputError, did_you_mean
 
 LAST = "ckpt.npz"

@@ -18,6 +18,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = [
     ["gpt_numpy"],
     ["errors"],
+    ["durable"],
     ["config", "presets", "progress", "threads"],
     ["settings"],
     ["arrays"],

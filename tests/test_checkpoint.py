@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import gpt_numpy as gn
-from gpt_numpy import checkpoint, runs
-from gpt_numpy.checkpoint import COMMENT, DIGITS, TEMPORARY
+from gpt_numpy import checkpoint, durable, runs
 from gpt_numpy.config import TrainConfig
+from gpt_numpy.durable import COMMENT, DIGITS, TEMPORARY
 from gpt_numpy.errors import InputError
 from gpt_numpy.tokenizers import CharTokenizer
 
@@ -162,7 +162,7 @@ def test_an_interrupt_while_saving_leaves_the_old_file_and_nothing_else(path, mo
     def interrupt(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(checkpoint, "_digest", interrupt)
+    monkeypatch.setattr(durable, "digest_of", interrupt)
     with pytest.raises(KeyboardInterrupt):
         write(path)
     assert path.read_bytes() == before
@@ -234,7 +234,7 @@ def forge(path, header=None, members=None, compress=False, drop=()):
 
 def sign(path, data):
     body = data[:-DIGITS]
-    path.write_bytes(body + checkpoint._digest(io.BytesIO(body), len(body)))
+    path.write_bytes(body + durable.digest_of(io.BytesIO(body), len(body)))
 
 
 def test_forging_nothing_changes_nothing(path):

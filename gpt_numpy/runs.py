@@ -10,7 +10,7 @@ from typing import Any
 
 from gpt_numpy.checkpoint import Run, load
 from gpt_numpy.config import GPTConfig, TrainConfig
-from gpt_numpy.durable import TEMPORARY
+from gpt_numpy.durable import TEMPORARY, replaced
 from gpt_numpy.errors import InputError, did_you_mean
 
 LAST = "ckpt.npz"
@@ -155,11 +155,8 @@ class Log:
                     kept.append(line + "\n")
             except (ValueError, KeyError, TypeError):
                 continue  # a line that a crash cut off
-        temporary = self.path.with_name(f"{TEMPORARY}{LOG}")
         try:
-            temporary.write_text("".join(kept), encoding="utf-8")
-            os.replace(temporary, self.path)
+            with replaced(self.path) as file:
+                file.write("".join(kept).encode())
         except OSError as error:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
             raise InputError(f"cannot write {self.path}: {error.strerror or error}") from error

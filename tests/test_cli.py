@@ -444,10 +444,29 @@ def test_signals_mean_afterwards_what_they_meant_before(call):
     assert [signal.getsignal(kind) for kind in (signal.SIGINT, signal.SIGTERM)] == before
 
 
+STARTED = []
+
+
+@pytest.fixture(autouse=True)
+def nothing_goes_on_running():
+    yield
+    while STARTED:
+        process = STARTED.pop()
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+
+
 def python(*words, **keywords):
     environment = ENVIRONMENT | {"PYTHONUNBUFFERED": "1"} | keywords.pop("env", {})
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | keywords
-    return subprocess.Popen([sys.executable, "-m", "gpt_numpy", *words], env=environment, **pipes)
+    if os.name == "posix":
+        # A shell starts what runs in the background with SIGINT ignored, and that is inherited.
+        pipes["preexec_fn"] = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
+    STARTED.append(
+        subprocess.Popen([sys.executable, "-m", "gpt_numpy", *words], env=environment, **pipes)
+    )
+    return STARTED[-1]
 
 
 def lines_until(process, wanted):

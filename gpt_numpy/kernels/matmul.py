@@ -33,7 +33,7 @@ from gpt_numpy.kernels.jit import (
     tasks,
     threads,
 )  # fmt: skip
-from gpt_numpy.kernels.packing import pack, pack_left, pack_transposed
+from gpt_numpy.kernels.packing import GROUP, pack, pack_left, pack_transposed
 from gpt_numpy.kernels.simd import TILE_ROWS, panel_width, take, tile_by_columns, tile_by_rows
 
 MANY = 8  # tasks that a product is cut into at least, if it is large enough
@@ -41,10 +41,13 @@ SMALL = 4  # tiles that a block keeps at least in each direction
 
 # Blocks of x @ weight and dout @ weight.T: INNER x COLUMNS is what a task packs at a time.
 INNER, ROWS, COLUMNS = 384, 384 // TILE_ROWS * TILE_ROWS, 192
+FEW = 48 // TILE_ROWS * TILE_ROWS  # rows of a task that finds the right operand packed
 # Blocks of x.T @ dout, where both operands are packed.
 BOTH_INNER, BOTH_ROWS, BOTH_COLUMNS = 256, 384 // TILE_ROWS * TILE_ROWS, 384
 
 EDGE = 1024  # elements of a register tile, at most: where one goes that hangs over the edge
+WIDEST = 64  # elements of a panel's row, at most
+SHARED = 3 << 18  # elements that are packed once for all workers, at most
 PACKED = BOTH_INNER * (BOTH_ROWS + BOTH_COLUMNS + 128)  # elements that a worker packs at most
 
 
@@ -131,23 +134,28 @@ def product(
     """Write a @ b, or with `transposed` a @ b.T, to `out`; then the epilogue, strip by strip."""
     width = panel_width(out)
     row_block, column_block = cut(rows, columns, ROWS, COLUMNS, width)
+    step = block_length(inner, INNER, 8)
+    whole = inner * (columns + WIDEST) <= PACKED // 2 and rows >= MANY * FEW
+    if whole:  # a worker packs all of `b` once, for all its tasks, which then are small
+        row_block, column_block, step = FEW, columns, inner
     across = -(-columns // column_block)
     count = -(-rows // row_block) * across
-    step = block_length(inner, INNER, 8)
     counter[0] = 0
     for worker in prange(workers):
         mine = space[worker * (EDGE + PACKED) : (worker + 1) * (EDGE + PACKED)]
         edge, panels = mine[:EDGE], mine[EDGE:]
+        packed = False
         task = take(counter)
         while task < count:
             i0, j0 = task // across * row_block, task % across * column_block
             i1, breadth = min(i0 + row_block, rows), min(column_block, columns - j0)
             for k0 in range(0, inner, step):
                 depth = min(step, inner - k0)
-                if transposed:
+                if not packed and transposed:
                     pack_transposed(b, j0 * inner + k0, inner, depth, breadth, panels)
-                else:
+                elif not packed:
                     pack(b, k0 * columns + j0, columns, depth, breadth, panels)
+                packed = whole
                 for i in range(i0, i1, TILE_ROWS):
                     strip_by_rows(
                         a, i * inner + k0, inner, i1 - i, panels, depth, depth,
@@ -165,14 +173,34 @@ def product(
 @kernel
 def product_of_columns(
     a: In, b: In, out: Out, rows: Int, inner: Int, columns: Int,
-    workers: Int, counter: Counter, space: Out,
+    workers: Int, counter: Counter, space: Out, shared: Out,
 ):  # fmt: skip
-    """Write a.T @ b to `out`, with a (inner, rows) and b (inner, columns): both are packed."""
+    """Write a.T @ b to `out`, with a (inner, rows) and b (inner, columns): both are packed.
+
+    With room in `shared` they are packed there once for all tasks, which then are small.
+    """
     width = panel_width(out)
     row_block, column_block = cut(rows, columns, BOTH_ROWS, BOTH_COLUMNS, width)
+    step = block_length(inner, BOTH_INNER, 8)
+    unit, unit_left = GROUP * width, 2 * GROUP * TILE_ROWS
+    if shared.size > 0:
+        row_block, column_block = cut(rows, columns, GROUP * TILE_ROWS, 2 * unit, width)
+        step = inner
+        left_units = -(-rows // unit_left)
+        counter[0] = 0
+        for _worker in prange(workers):
+            task = take(counter)
+            while task < left_units + -(-columns // unit):
+                if task < left_units:
+                    i = task * unit_left
+                    height = min(unit_left, rows - i)
+                    pack_left(a, i, rows, inner, height, shared[(columns + width + i) * inner :])
+                else:
+                    j = (task - left_units) * unit
+                    pack(b, j, columns, inner, min(unit, columns - j), shared[j * inner :])
+                task = take(counter)
     across = -(-columns // column_block)
     count = -(-rows // row_block) * across
-    step = block_length(inner, BOTH_INNER, 8)
     counter[0] = 0
     for worker in prange(workers):
         mine = space[worker * (EDGE + PACKED) : (worker + 1) * (EDGE + PACKED)]
@@ -184,8 +212,11 @@ def product_of_columns(
             i1, breadth = min(i0 + row_block, rows), min(column_block, columns - j0)
             for k0 in range(0, inner, step):
                 depth = min(step, inner - k0)
-                pack(b, k0 * columns + j0, columns, depth, breadth, panels)
-                pack_left(a, k0 * rows + i0, rows, depth, i1 - i0, left)
+                if shared.size > 0:
+                    panels, left = shared[j0 * inner :], shared[(columns + width + i0) * inner :]
+                else:
+                    pack(b, k0 * columns + j0, columns, depth, breadth, panels)
+                    pack_left(a, k0 * rows + i0, rows, depth, i1 - i0, left)
                 for i in range(i0, i1, TILE_ROWS):
                     strip_by_columns(
                         left, (i - i0) * depth, TILE_ROWS, i1 - i, panels, 0, depth, depth,
@@ -237,7 +268,10 @@ def multiply_and_add(
 def multiply_columns(x: Array, dout: Array, out: Array) -> None:
     """Write x.T @ dout to `out`: x (..., I), dout (..., O), out (I, O)."""
     rows, columns = out.shape
+    inner = x.size // rows
+    size = (rows + columns + 2 * WIDEST) * inner
+    shared = room("shared", size, out.dtype) if size <= SHARED else flat(None, out)
     product_of_columns(
-        flat(x), flat(dout), flat(out), rows, x.size // rows, columns,
-        threads(), tasks(), _space(out.dtype),
+        flat(x), flat(dout), flat(out), rows, inner, columns,
+        threads(), tasks(), _space(out.dtype), shared,
     )  # fmt: skip

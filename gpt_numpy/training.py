@@ -137,7 +137,7 @@ class Training:
                 self._save(LAST)
             if better or self.config.always_save_checkpoint:
                 progress.say(f"saving checkpoint to {self.config.out_dir}")
-            if not progress.terminal:
+            if not progress.terminal and state.iteration < self.config.max_iters:
                 progress.say(f"{progress.left()} left")
         return True
 

@@ -12,13 +12,17 @@ from numpy.typing import DTypeLike
 from gpt_numpy.model import GPT
 
 
+def counted_parameters(model: GPT) -> int:
+    """How many parameters nanoGPT would say: all but those of the positions, which only add."""
+    positions = model.params.get("wpe.weight")
+    return model.n_params - (positions.size if positions is not None else 0)
+
+
 def flops_per_token(model: GPT) -> float:
     """Floating-point operations of forward and backward for one token of a full context."""
     config = model.config
-    positions = model.params.get("wpe.weight")
-    counted = model.n_params - (positions.size if positions is not None else 0)
     attention = 12 * config.n_layer * config.n_embd * config.block_size
-    return 6.0 * counted + attention
+    return 6.0 * counted_parameters(model) + attention
 
 
 def machine_peak(size: int = 768, seconds: float = 0.1, dtype: DTypeLike = "float32") -> float:

@@ -77,8 +77,6 @@ class Training:
             while state.iteration <= config.max_iters:
                 if self._evaluation_due() and not self._evaluate(progress):
                     return self._interrupted()
-                if config.eval_only:
-                    return "finished"
                 if config.patience and state.evaluations_without_gain >= config.patience:
                     self._save(LAST)
                     return "out of patience"
@@ -98,9 +96,8 @@ class Training:
     def _evaluation_due(self) -> bool:
         iteration, config = self.state.iteration, self.config
         if iteration == self.state.evaluated:  # before the run was interrupted
-            return config.eval_only
-        due = iteration % config.eval_interval == 0 or iteration == config.max_iters
-        return due or config.eval_only
+            return False
+        return iteration % config.eval_interval == 0 or iteration == config.max_iters
 
     def _evaluate(self, progress: Progress) -> bool:
         """Evaluate, report and save; False if interrupted."""
@@ -124,8 +121,6 @@ class Training:
         self.log.write(
             iter=state.iteration, train_loss=losses["train"], val_loss=losses["val"], best=better
         )
-        if self.config.eval_only:
-            return True
         state.evaluated = state.iteration
         if better:
             state.best_val_loss, state.best_iteration = losses["val"], state.iteration
@@ -203,8 +198,6 @@ class Training:
         return sequences * self.model.config.block_size
 
     def _save(self, name: str) -> None:
-        if self.config.eval_only:
-            return
         save(
             f"{self.config.out_dir}/{name}",
             self.model,

@@ -13,6 +13,7 @@ from gpt_numpy.config import GPTConfig, TrainConfig
 from gpt_numpy.datasets import Dataset, check_length, open_dataset
 from gpt_numpy.errors import InputError, NotFiniteError
 from gpt_numpy.evaluation import evaluate
+from gpt_numpy.flops import counted_parameters
 from gpt_numpy.memory import check_memory
 from gpt_numpy.model import GPT
 from gpt_numpy.presets import NANOGPT_DEFAULTS, PRESETS
@@ -141,9 +142,7 @@ def _train(run: Run, config: TrainConfig, dataset: Dataset) -> int:
 
 def _describe(model: GPT, training: Training) -> None:
     print(f"tokens per iteration will be: {training.tokens_per_iteration:,}")
-    positions = model.params.get("wpe.weight")
-    counted = model.n_params - (positions.size if positions is not None else 0)
-    print(f"number of parameters: {counted / 1e6:.2f}M")
+    print(f"number of parameters: {counted_parameters(model) / 1e6:.2f}M")
     for kind, chosen in (
         ("decayed", [p for p in model.params.values() if p.ndim >= 2]),
         ("non-decayed", [p for p in model.params.values() if p.ndim < 2]),

@@ -171,8 +171,9 @@ def backward(
             pack_transposed(qkv, start + C, stride, D, T, keys_across)
             pack_transposed(qkv, start + 2 * C, stride, D, T, values_across)
             pack(qkv, start + C, stride, T, D, keys)
-            slot = worker if parts == 1 else task
-            sums = partial[slot * 2 * T * D : (slot + 1) * 2 * T * D]  # dK, then dV
+            dkv, dk, dv, dkv_stride = dqkv, start + C, start + 2 * C, stride
+            if parts > 1:
+                dkv, dk, dv, dkv_stride = partial, 2 * task * T * D, (2 * task + 1) * T * D, D
             done = 0  # keys that have got something from the strips before
             for q0 in range(part * STRIP, T, parts * STRIP):
                 q1 = min(q0 + STRIP, T)
@@ -201,17 +202,16 @@ def backward(
                     depth, add, at = q1 - q0, k < done, first * across + k
                     strip_by_columns(
                         ds, at, across, rows, queries, first, depth, depth - first,
-                        sums, k * D, D, D, add, edge,
+                        dkv, dk + k * dkv_stride, dkv_stride, D, add, edge,
                     )  # fmt: skip
                     strip_by_columns(
                         w, at, across, rows, douts, first, depth, depth - first,
-                        sums, (T + k) * D, D, D, add, edge,
+                        dkv, dv + k * dkv_stride, dkv_stride, D, add, edge,
                     )  # fmt: skip
                 done = q1
-            fill(sums[done * D : T * D], 0.0)
-            fill(sums[(T + done) * D : 2 * T * D], 0.0)
-            if parts == 1:
-                collect(sums, 1, T, D, dqkv, start + C, stride)
+            if parts > 1:  # the last keys may have got nothing from the strips of this part
+                fill(partial[dk + done * D : dv], 0.0)
+                fill(partial[dv + done * D : dv + T * D], 0.0)
             task = take(counter)
     if parts > 1:
         for head in prange(B * H):
@@ -264,8 +264,7 @@ def attention_backward(
 ) -> None:
     """Write the gradient of `qkv`."""
     B, T, H, D, parts = _sizes(qkv, n_head)
-    slots = threads() if parts == 1 else B * H * parts
-    partial = room("attention parts", slots * 2 * T * D, qkv.dtype)
+    partial = room("attention parts", 2 * B * H * parts * T * D if parts > 1 else 0, qkv.dtype)
     backward(
         flat(dout), flat(qkv), flat(out), flat(lse), flat(dqkv), partial,
         B, T, H, D, parts, *mask_state(rate, key, site),

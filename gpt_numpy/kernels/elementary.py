@@ -21,9 +21,11 @@ from gpt_numpy.kernels.jit import by_type, exact
 
 _f = np.float32
 
-LOWEST, HIGHEST = _f(-87.33), _f(88.37)  # beyond: exp is 0, or as at the bound
+LOWEST, HIGHEST = _f(-88), _f(88.37)  # at and below the one exp is 0; above the other as there
 LOG2_E = _f(1.44269504088896341)
 LN2_HIGH, LN2_LOW = _f(0.693359375), _f(-2.12194440e-4)  # n * the high part is exact
+# Added to a number, it pushes the fraction out: what stays in the lowest bits is n + 127.
+ROUNDER = _f(1.5 * 2**23 + 127)
 EXP = tuple(
     _f(c)
     for c in (1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1)
@@ -49,15 +51,15 @@ def like(typing: Any, value: Any, x: Any) -> Any:
 
 
 @intrinsic
-def power_of_two(typing: Any, n: Any) -> Any:
-    """2**n in float32, for an integer n from -126 to 127: n is put where the exponent lies."""
+def low_bits_as_exponent(typing: Any, x: Any) -> Any:
+    """2**n in float32, where the lowest bits of `x` are n + 127; 0 for n = -127."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         bits = ir.IntType(32)
-        exponent = builder.add(arguments[0], ir.Constant(bits, 127))
-        return builder.bitcast(builder.shl(exponent, ir.Constant(bits, 23)), ir.FloatType())
+        moved = builder.shl(builder.bitcast(arguments[0], bits), ir.Constant(bits, 23))
+        return builder.bitcast(moved, ir.FloatType())
 
-    return types.float32(types.int32), generate
+    return types.float32(types.float32), generate
 
 
 @exact
@@ -65,11 +67,11 @@ def _exp_single(x):
     """exp(n ln 2 + r) = 2^n exp(r), with r at most ln 2 / 2 in size and a polynomial for exp(r)."""
     bounded = LOWEST if x < LOWEST else x  # a NaN fails every comparison and so passes through
     bounded = HIGHEST if bounded > HIGHEST else bounded
-    n = np.floor(bounded * LOG2_E + HALF)
+    rounded = bounded * LOG2_E + ROUNDER
+    n = rounded - ROUNDER
     r = bounded - n * LN2_HIGH - n * LN2_LOW
     p = ((((EXP[0] * r + EXP[1]) * r + EXP[2]) * r + EXP[3]) * r + EXP[4]) * r + HALF
-    result = (p * r * r + r + ONE) * power_of_two(np.int32(n))
-    return _f(0) if x < LOWEST else result
+    return (p * r * r + r + ONE) * low_bits_as_exponent(rounded)
 
 
 @exact

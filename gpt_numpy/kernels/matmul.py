@@ -33,7 +33,7 @@ from gpt_numpy.kernels.jit import (
     tasks,
     threads,
 )  # fmt: skip
-from gpt_numpy.kernels.packing import GROUP, pack, pack_left, pack_transposed
+from gpt_numpy.kernels.packing import pack, pack_left, pack_transposed
 from gpt_numpy.kernels.simd import TILE_ROWS, panel_width, take, tile_by_columns, tile_by_rows
 
 MANY = 8  # tasks that a product is cut into at least, if it is large enough
@@ -47,7 +47,6 @@ BOTH_INNER, BOTH_ROWS, BOTH_COLUMNS = 256, 384 // TILE_ROWS * TILE_ROWS, 384
 
 EDGE = 1024  # elements of a register tile, at most: where one goes that hangs over the edge
 WIDEST = 64  # elements of a panel's row, at most
-SHARED = 3 << 18  # elements that are packed once for all workers, at most
 PACKED = BOTH_INNER * (BOTH_ROWS + BOTH_COLUMNS + 128)  # elements that a worker packs at most
 
 
@@ -73,6 +72,15 @@ def cut(rows, columns, most_rows, most_columns, width):
         else:
             break
     return row_block, column_block
+
+
+@routine
+def unit_of(length, most, least):
+    """How much of `length` a task has: `most`, halved until there are many tasks."""
+    unit = most
+    while -(-length // unit) < MANY and unit > least:
+        unit //= 2
+    return unit
 
 
 @routine
@@ -173,50 +181,40 @@ def product(
 @kernel
 def product_of_columns(
     a: In, b: In, out: Out, rows: Int, inner: Int, columns: Int,
-    workers: Int, counter: Counter, space: Out, shared: Out,
+    workers: Int, counter: Counter, space: Out,
 ):  # fmt: skip
     """Write a.T @ b to `out`, with a (inner, rows) and b (inner, columns): both are packed.
 
-    With room in `shared` they are packed there once for all tasks, which then are small.
+    Where there is room, a worker packs all of the smaller operand once, for all its tasks.
     """
     width = panel_width(out)
     row_block, column_block = cut(rows, columns, BOTH_ROWS, BOTH_COLUMNS, width)
     step = block_length(inner, BOTH_INNER, 8)
-    unit, unit_left = GROUP * width, 2 * GROUP * TILE_ROWS
-    if shared.size > 0:
-        row_block, column_block = cut(rows, columns, GROUP * TILE_ROWS, 2 * unit, width)
-        step = inner
-        left_units = -(-rows // unit_left)
-        counter[0] = 0
-        for _worker in prange(workers):
-            task = take(counter)
-            while task < left_units + -(-columns // unit):
-                if task < left_units:
-                    i = task * unit_left
-                    height = min(unit_left, rows - i)
-                    pack_left(a, i, rows, inner, height, shared[(columns + width + i) * inner :])
-                else:
-                    j = (task - left_units) * unit
-                    pack(b, j, columns, inner, min(unit, columns - j), shared[j * inner :])
-                task = take(counter)
+    keep_left = rows < columns
+    whole = inner * (min(rows, columns) + 2 * WIDEST) <= PACKED
+    if whole and keep_left:
+        row_block, column_block, step = rows, unit_of(columns, 2 * width, width), inner
+    elif whole:
+        row_block, column_block, step = unit_of(rows, 4 * TILE_ROWS, TILE_ROWS), columns, inner
     across = -(-columns // column_block)
     count = -(-rows // row_block) * across
     counter[0] = 0
     for worker in prange(workers):
         mine = space[worker * (EDGE + PACKED) : (worker + 1) * (EDGE + PACKED)]
         edge, panels = mine[:EDGE], mine[EDGE:]
-        left = panels[step * column_block :]
+        left = panels[step * block_length(column_block, column_block, width) :]
+        packed = False
         task = take(counter)
         while task < count:
             i0, j0 = task // across * row_block, task % across * column_block
             i1, breadth = min(i0 + row_block, rows), min(column_block, columns - j0)
             for k0 in range(0, inner, step):
                 depth = min(step, inner - k0)
-                if shared.size > 0:
-                    panels, left = shared[j0 * inner :], shared[(columns + width + i0) * inner :]
-                else:
+                if not packed or keep_left:
                     pack(b, k0 * columns + j0, columns, depth, breadth, panels)
+                if not packed or not keep_left:
                     pack_left(a, k0 * rows + i0, rows, depth, i1 - i0, left)
+                packed = whole
                 for i in range(i0, i1, TILE_ROWS):
                     strip_by_columns(
                         left, (i - i0) * depth, TILE_ROWS, i1 - i, panels, 0, depth, depth,
@@ -268,10 +266,7 @@ def multiply_and_add(
 def multiply_columns(x: Array, dout: Array, out: Array) -> None:
     """Write x.T @ dout to `out`: x (..., I), dout (..., O), out (I, O)."""
     rows, columns = out.shape
-    inner = x.size // rows
-    size = (rows + columns + 2 * WIDEST) * inner
-    shared = room("shared", size, out.dtype) if size <= SHARED else flat(None, out)
     product_of_columns(
-        flat(x), flat(dout), flat(out), rows, inner, columns,
-        threads(), tasks(), _space(out.dtype), shared,
+        flat(x), flat(dout), flat(out), rows, x.size // rows, columns,
+        threads(), tasks(), _space(out.dtype),
     )  # fmt: skip

@@ -1,0 +1,76 @@
+"""The four workloads, and both sides of the comparison: a training step of ours and of PyTorch's.
+
+A step is forward, backward, clipping and AdamW. NumPy, Numba and PyTorch are imported when a side
+is built, after the number of threads was set.
+"""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+# layers, heads, width, context, vocabulary, batch, positions of a batch, biases
+WORKLOADS = {
+    "tiny": (4, 4, 128, 64, 65, 12, 64, False),
+    "baby": (6, 6, 384, 256, 65, 16, 256, False),
+    "gpt2": (12, 12, 768, 1024, 50257, 1, 1024, True),
+    "gpt2-short": (12, 12, 768, 1024, 50257, 4, 64, True),
+}
+
+
+def set_thread_variables(threads: int) -> None:
+    """Hold every library to `threads`; call this before any of them is imported."""
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
+        os.environ[name] = str(threads)
+
+
+def build(sizes: tuple[int, int, int, int, int, int, int, bool]) -> tuple[Any, Any, Any]:
+    """The configuration of a workload, and random tokens and targets."""
+    import numpy as np
+
+    from gpt_numpy import GPTConfig
+
+    layers, heads, width, context, vocabulary, batch, length, bias = sizes
+    config = GPTConfig(
+        vocab_size=vocabulary, block_size=context, n_layer=layers, n_head=heads, n_embd=width,
+        bias=bias, activation="gelu_tanh",
+    )  # fmt: skip
+    tokens, targets = np.random.default_rng(0).integers(0, vocabulary, (2, batch, length))
+    return config, tokens, targets
+
+
+def our_step(
+    config: Any, tokens: Any, targets: Any, threads: int
+) -> tuple[Callable[[], float], Any]:
+    """A function that takes one step and returns the loss; and the model."""
+    from gpt_numpy import GPT, AdamW
+    from gpt_numpy.kernels.jit import set_threads
+
+    set_threads(threads)
+    model = GPT(config, ops="kernels")
+    optimizer = AdamW(model, learning_rate=1e-4, betas=(0.9, 0.95), weight_decay=0.1)
+
+    def step() -> float:
+        loss = model.forward(tokens, targets)
+        model.backward()
+        optimizer.step()
+        return loss
+
+    return step, model
+
+
+def torch_step(
+    config: Any, tokens: Any, targets: Any, threads: int, weights: dict[str, Any], compiled: bool
+) -> Callable[[], float]:
+    """The same of PyTorch's, from the same parameters."""
+    import torch
+
+    from gpt_numpy.torch_gpt import TorchTrainer
+
+    torch.set_num_threads(threads)
+    trainer = TorchTrainer(config, weights, compiled)
+    tokens, targets = torch.tensor(tokens), torch.tensor(targets)
+    return lambda: trainer.step(tokens, targets)

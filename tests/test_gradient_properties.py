@@ -13,7 +13,6 @@ import gpt_numpy as gn
 from gpt_numpy.config import IMPLEMENTATIONS
 from gpt_numpy.gradient_check import STEP, randomise
 from gpt_numpy.model import load_ops
-from gpt_numpy.reference.dropout import dropout_backward, dropout_forward
 
 CONFIG = gn.GPTConfig(
     vocab_size=11, block_size=7, n_layer=2, n_head=2, n_embd=6, activation="gelu_tanh"
@@ -65,13 +64,12 @@ def test_slopes_of_a_model_of_a_million_parameters(ops):
 def taylor_orders(model, tokens, targets, direction, grads):
     """How fast the remainder J(x + hv) - J(x) - h v.g falls as h halves: 2 if g is the gradient.
 
-    The differences of J are taken between h and -h, with the odd part left in: what remains of
-    even order is the curvature, and J(x + hv) - 2 J(x) + J(x - hv) has no g in it. So one side.
+    h is small enough for the third derivative, and large enough for rounding, not to show.
     """
     start, slope = model.params.flat.copy(), direction @ grads
     loss, remainders = model.forward(tokens, targets), []
     for k in range(4):
-        h = 1e-4 / 2**k
+        h = 4e-5 / 2**k
         model.params.flat[...] = start + h * direction
         remainders.append(abs(model.forward(tokens, targets) - loss - h * slope))
     model.params.flat[...] = start
@@ -289,13 +287,6 @@ def test_micro_batches_add_up_to_the_big_batch(ops):
         total += parts.forward(tokens[rows], targets[rows], divisor=kept)
         parts.backward(accumulate=k > 0)
     assert total == pytest.approx(loss, rel=1e-14)
-    assert np.abs(parts.grads.flat - whole.grads.flat).max() <= 1e-13 * np.abs(
-        whole.grads.flat
-    ).max()
-
-
-def test_the_dropout_of_backward_is_that_of_forward():
-    x, out, dx = np.ones((50, 50)), empty(50, 50), empty(50, 50)
-    dropout_forward(x, 0.3, 11, 2, out=out)
-    dropout_backward(x, 0.3, 11, 2, dx=dx)
-    assert np.array_equal(out, dx)
+    assert (
+        np.abs(parts.grads.flat - whole.grads.flat).max() <= 1e-13 * np.abs(whole.grads.flat).max()
+    )

@@ -412,20 +412,3 @@ def test_a_damaged_cache_is_replaced(tmp_path):
         path.write_bytes(path.read_bytes()[:100])
     result = run_python(TINY_KERNEL, **environment)
     assert result.stdout == "10.0\n", result.stderr
-
-
-def test_a_forked_child_says_why_it_cannot_go_on():
-    code = (
-        TINY_KERNEL
-        + """
-import os
-if os.fork() == 0:
-    try:
-        sum_of_squares(np.ones(10))
-    except RuntimeError as error:
-        print("child:", error, flush=True)
-    os._exit(0)
-os.wait()
-"""
-    )
-    assert "child: this process was forked" in run_python(code).stdout

@@ -4,38 +4,14 @@ import inspect
 
 import numpy as np
 import pytest
+from guards import Padded
 from layers import EXAMPLES, cast, run_backward, run_forward
 from test_kernels import function_of, kernel_forward
 
 import gpt_numpy as gn
 import gpt_numpy.kernels
 import gpt_numpy.reference
-from gpt_numpy import arrays, wiring
 from gpt_numpy.gradient_check import randomise
-from gpt_numpy.kernels import jit
-
-CANARY = 12345.0
-MARGIN = 64 * 17  # elements on both sides; keeps cache lines where they are
-
-
-class Padded:
-    """Stands in for `aligned_empty`: every buffer lies between two regions that must not change."""
-
-    def __init__(self):
-        self.buffers = []
-
-    def __call__(self, size, dtype):
-        buffer = arrays.aligned_empty(size + 2 * MARGIN, dtype)
-        buffer[...] = CANARY
-        self.buffers.append(buffer)
-        inside = buffer[MARGIN : MARGIN + size]
-        if inside.dtype.kind == "f":
-            inside[...] = np.nan  # nothing may be read before it is written
-        return inside
-
-    def check(self):
-        for buffer in self.buffers:
-            assert (buffer[:MARGIN] == CANARY).all() and (buffer[-MARGIN:] == CANARY).all()
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -51,18 +27,11 @@ class Padded:
 )
 def test_a_step_writes_nothing_outside_of_its_buffers(changes, shape, dtype, monkeypatch):
     # All of them: parameters, gradients, moments, activations, and the kernels' room to work in.
-    padded = Padded()
-    for module in (jit, wiring):
-        monkeypatch.setattr(module, "aligned_empty", padded)
-    monkeypatch.setattr(jit, "_rooms", {})
+    padded = Padded().install(monkeypatch.setattr)
     settings = {"vocab_size": 11, "block_size": 8, "n_layer": 2, "n_head": 2, "n_embd": 6}
     model = gn.GPT(gn.GPTConfig(**(settings | {"dropout": 0.2} | changes)), dtype=dtype, seed=None)
-    model.params = guarded(model.params, padded)
-    model.grads = guarded(model.grads, padded)
     randomise(model, 0)
     optimizer = gn.AdamW(model)
-    optimizer.m, optimizer.v = guarded(optimizer.m, padded), guarded(optimizer.v, padded)
-    optimizer.m.flat[...] = optimizer.v.flat[...] = 0
     tokens = np.random.default_rng(0).integers(0, model.config.vocab_size, shape)
     tokens[:, -1] = 0
     for accumulate in (False, True):
@@ -71,15 +40,8 @@ def test_a_step_writes_nothing_outside_of_its_buffers(changes, shape, dtype, mon
     optimizer.step()
     assert np.isfinite(model.logits(tokens)).all()
     assert np.isfinite(model.grads.flat).all() and np.isfinite(model.params.flat).all()
-    assert len(padded.buffers) > 5
-    padded.check()
-
-
-def guarded(named, padded):
-    shapes = {name: array.shape for name, array in named.items()}
-    return arrays.NamedArrays(
-        shapes, named.flat.dtype, buffer=padded(named.flat.size, named.flat.dtype)
-    )
+    assert len(padded.margins) > 2 * 5
+    assert padded.intact()
 
 
 LAYOUTS = {

@@ -1,5 +1,7 @@
 """Buffers that lie between two regions that must stay as they are."""
 
+import weakref
+
 import numpy as np
 
 from gpt_numpy import arrays
@@ -7,28 +9,36 @@ from gpt_numpy import arrays
 CANARY = 77
 MARGIN = 64 * 64  # bytes on both sides; whole cache lines, so that alignment stays
 
-_aligned_empty = arrays.aligned_empty
-
 
 class Padded:
-    """Stands in for `aligned_empty`; `check` says whether anybody wrote outside of a buffer."""
+    """Stands in for `aligned_empty`; `intact` says whether nobody wrote outside of a buffer."""
 
     def __init__(self):
-        self.margins = []
+        self._buffers = {}  # number: the allocation that a buffer is part of, and where it lies
 
     def __call__(self, size, dtype):
-        bytes_ = np.dtype(dtype).itemsize * size
-        buffer = _aligned_empty(bytes_ + 2 * MARGIN, np.uint8)
-        left, inside, right = np.split(buffer, [MARGIN, MARGIN + bytes_])
-        left[...] = right[...] = CANARY
-        self.margins += [left, right]
-        inside = inside.view(dtype)
+        length = np.dtype(dtype).itemsize * size
+        raw = np.empty(length + 2 * MARGIN + arrays.ALIGNMENT, np.uint8)
+        start = MARGIN + -raw.ctypes.data % arrays.ALIGNMENT
+        raw[:start] = raw[start + length :] = CANARY
+        number = id(raw)
+        reference = weakref.ref(raw, lambda _: self._buffers.pop(number))
+        self._buffers[number] = (reference, start, start + length)
+        inside = raw[start : start + length].view(dtype)
         if inside.dtype.kind == "f":
             inside[...] = np.nan  # nothing may be read before it is written
         return inside
 
+    def __len__(self):
+        return len(self._buffers)
+
     def intact(self):
-        return all((margin == CANARY).all() for margin in self.margins)
+        """Whether all margins of the buffers that still exist are as they were."""
+        alive = [(reference(), start, stop) for reference, start, stop in self._buffers.values()]
+        return all(
+            (raw[:start] == CANARY).all() and (raw[stop:] == CANARY).all()
+            for raw, start, stop in alive
+        )
 
     def install(self, setattr=setattr):
         """From now on every buffer of models, optimizers and kernels is one of these."""

@@ -40,7 +40,7 @@ def test_a_step_writes_nothing_outside_of_its_buffers(changes, shape, dtype, mon
     optimizer.step()
     assert np.isfinite(model.logits(tokens)).all()
     assert np.isfinite(model.grads.flat).all() and np.isfinite(model.params.flat).all()
-    assert len(padded.margins) > 2 * 5
+    assert len(padded) > 5
     assert padded.intact()
 
 

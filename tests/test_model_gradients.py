@@ -7,6 +7,7 @@ GPT-2 starts, and one untied, without biases, with sinusoids.
 """
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
@@ -235,6 +236,40 @@ def test_backward_needs_a_forward_before_it():
     model.backward()
     with pytest.raises(gn.InputError, match="no forward"):
         model.backward()
+
+
+@pytest.mark.parametrize("ops", ["kernels", "reference"])
+def test_the_callers_tokens_may_change_between_forward_and_backward(ops):
+    # As a loop does that fills one array with every batch; the last number is none of the model's.
+    rng = np.random.default_rng(0)
+    tokens, targets = rng.integers(0, 11, (2, 2, 7))
+    results = []
+    for changed in (None, 0, 10**9):
+        model = gn.GPT(RECIPE, dtype="float64", ops=ops)
+        batch = tokens.copy(), targets.copy()
+        model.forward(*batch)
+        for array in batch:
+            array[...] = array if changed is None else changed
+        model.backward()
+        results.append(model.grads.flat.copy())
+    assert np.array_equal(results[0], results[1])
+    assert np.array_equal(results[0], results[2])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"dropout_key": 1.5}, "dropout_key=1.5"),
+        ({"dropout_key": 2**64}, "less than 2^64"),
+        ({"divisor": float("nan")}, "divisor=nan"),
+        ({"divisor": 0}, "divisor=0: must be the number of targets"),
+        ({"divisor": True}, "divisor=True"),
+    ],
+)
+def test_options_of_a_pass_are_checked(options, message):
+    tokens = np.zeros((1, 3), int)
+    with pytest.raises(gn.InputError, match=re.escape(message)):
+        gn.GPT(RECIPE).forward(tokens, tokens, **options)
 
 
 def test_all_targets_left_out_give_loss_and_gradient_zero():

@@ -10,6 +10,7 @@ from gpt_numpy.errors import InputError
 
 WORD_LIMIT = 2**64  # of every whole number: seeds and steps become words of 64 bits
 _SHOWN = 100
+_LONGEST_PATH = 4096  # Linux's limit
 
 
 def shown(value: object) -> str:
@@ -64,11 +65,11 @@ def path(name: str, value: Any) -> Path:
 
     Raises
     ------
-    InputError : it is neither a text nor a path, or has a zero character, which no path has.
+    InputError : it is neither a text nor a path, or no system has such a path.
     """
     if not isinstance(value, str | os.PathLike):
         raise InputError(f"{name}={shown(value)}: must be the path of a file, such as 'run.npz'")
     found = Path(value)
-    if "\0" in str(found):
-        raise InputError(f"{name}={shown(str(found))}: a path has no zero character")
+    if "\0" in str(found) or len(str(found)) > _LONGEST_PATH:
+        raise InputError(f"{name}={shown(str(found))}: too long for a path, or with a zero in it")
     return found

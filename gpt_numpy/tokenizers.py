@@ -136,10 +136,10 @@ def tokenizer_from_json(saved: dict[str, Any]) -> CharTokenizer:
     """
     if not isinstance(saved, dict):
         raise InputError(f"tokenizer is of type {type(saved).__name__}: it must be an object")
-    if saved.get("kind") != CharTokenizer.kind:
+    kind = saved.get("kind")
+    if not isinstance(kind, str) or kind != CharTokenizer.kind:
         raise InputError(
-            f"tokenizer has kind={_short(saved.get('kind'))}: "
-            f"this version knows {CharTokenizer.kind!r} only"
+            f"tokenizer has kind={_short(kind)}: this version knows {CharTokenizer.kind!r} only"
         )
     if saved.keys() != {"kind", "characters"}:
         raise InputError(

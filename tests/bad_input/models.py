@@ -12,11 +12,8 @@ from tests.bad_input.values import BAD, Maybe, one_of, real, strange, token_arra
 
 
 def optional(meaning):
+    """The meaning of an argument that may be None."""
     return lambda value: None if value is None else meaning(value)
-
-
-def key_or_none(value):
-    return None if value is None else whole(value, 0, WORD)
 
 
 def pass_arguments(rng, model):
@@ -25,7 +22,10 @@ def pass_arguments(rng, model):
     passed, means = choose(
         rng,
         {
-            "dropout_key": (None if rng.random() < 0.5 else 7, key_or_none),
+            "dropout_key": (
+                None if rng.random() < 0.5 else 7,
+                optional(lambda v: whole(v, 0, WORD)),
+            ),
             "divisor": (None, optional(lambda v: whole(v, 1, WORD))),
         },
         chance=0.3,
@@ -100,8 +100,8 @@ def generate(world, rng):
     kinds = {
         "max_new_tokens": (int(rng.integers(0, 5)), lambda v: whole(v, 0, HUGE)),
         "temperature": (0.8, lambda v: real(v, lambda x: x >= 0)),
-        "top_k": (5, lambda v: None if v is None else whole(v, 0, WORD)),
-        "top_p": (None, lambda v: None if v is None else real(v, lambda x: 0 < x <= 1)),
+        "top_k": (5, optional(lambda v: whole(v, 0, WORD))),
+        "top_p": (None, optional(lambda v: real(v, lambda x: 0 < x <= 1))),
         "seed": (1, lambda v: whole(v, 0, WORD)),
     }
     passed, means = choose(rng, kinds, chance=0.7)
@@ -142,7 +142,7 @@ def gpt(world, rng):
     names = ("float32", "float64", "complex128")
     shape = SHAPE if rng.random() < 0.8 else strange(rng)
     kinds = {
-        "seed": (3, lambda v: None if v is None else whole(v, 0, WORD)),
+        "seed": (3, optional(lambda v: whole(v, 0, WORD))),
         "dtype": ("float32", lambda v: dtype_meaning(v, names)),
         "ops": ("reference", lambda v: one_of(v, config.IMPLEMENTATIONS)),
         "keep": ((), keep_meaning),

@@ -102,8 +102,13 @@ def decode(world, rng):
 def vocabulary(world, rng):
     value = strange(rng)
     right = isinstance(value, str) and len(value) > 0 and len(set(value)) == len(value)
+    keys = isinstance(value, dict) and len(value) > 0  # are a row, too
+    means = value if right else Maybe("".join(value)) if keys else BAD
     run = lambda: tokenizers.CharTokenizer(value)  # noqa: E731
-    return Call("CharTokenizer", {"characters": value}, run, ("characters",), not right, not right)
+    return Call(
+        "CharTokenizer", {"characters": value}, run, **verdict({"characters": means}),
+        right=lambda made: made.characters == plain({"characters": means})["characters"],
+    )  # fmt: skip
 
 
 def tokenizer_from_json(world, rng):
@@ -126,7 +131,7 @@ def batches(world, rng):
     }
     later = {"stream": (1, lambda v: whole(v, 0, WORD)), "step": (9, lambda v: whole(v, 0, WORD))}
     later |= {"micro_step": (0, lambda v: whole(v, 0, WORD))}
-    index = {"index": (4, lambda v: whole(v, 0, WORD // LONG))}  # of LONG sequences each
+    index = {"index": (4, index_meaning)}
     function = [datasets.draw_batch, datasets.training_batch][rng.integers(2)]
     kinds |= later if function is datasets.draw_batch else index
     passed, means = choose(rng, kinds)
@@ -148,6 +153,13 @@ def batches(world, rng):
     return Call(
         function.__name__, passed, lambda: function(text, **passed), **verdict(means), right=right
     )
+
+
+def index_meaning(value):
+    """Of a batch; the sequences of all batches up to it are counted in 64 bits, too."""
+    meant = whole(value, 0, WORD)
+    large = meant is not BAD and not isinstance(meant, Maybe) and meant > WORD // LONG
+    return Maybe(meant) if large else meant
 
 
 def open_dataset(world, rng):

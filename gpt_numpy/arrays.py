@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from gpt_numpy.config import GPTConfig
-from gpt_numpy.errors import did_you_mean
+from gpt_numpy.errors import InputError, did_you_mean
 
 Array: TypeAlias = NDArray[Any]
 Shape: TypeAlias = tuple[int, ...]
@@ -26,6 +26,19 @@ def aligned_empty(size: int, dtype: DTypeLike) -> Array:
     raw = np.empty(size * dtype.itemsize + ALIGNMENT, dtype=np.uint8)
     start = -raw.ctypes.data % ALIGNMENT
     return raw[start : start + size * dtype.itemsize].view(dtype)
+
+
+def as_array(name: str, values: Any) -> Array:
+    """What a user passed as `name`, as an array.
+
+    Raises
+    ------
+    InputError : it is none, such as rows of unequal lengths.
+    """
+    try:
+        return np.asarray(values)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise InputError(f"{name} cannot be an array of integers: {error}") from None
 
 
 class NamedArrays(Mapping[str, Array]):

@@ -29,11 +29,12 @@ import numpy as np
 
 import gpt_numpy
 from gpt_numpy.arrays import Array, parameter_shapes
+from gpt_numpy.checks import path as checked_path
 from gpt_numpy.config import DTYPES, IMPLEMENTATIONS, GPTConfig, TrainConfig
 from gpt_numpy.durable import BLOCK, UNSEALED, replaced, seal, verify
 from gpt_numpy.errors import InputError
 from gpt_numpy.memory import check_memory
-from gpt_numpy.model import GPT
+from gpt_numpy.model import GPT, load_ops
 from gpt_numpy.optimizer import AdamW
 from gpt_numpy.tokenizers import CharTokenizer, tokenizer_from_json
 
@@ -78,7 +79,7 @@ def save(
     ------
     InputError : the folder cannot be written.
     """
-    path = Path(path)
+    path = checked_path("path", path)
     header = {
         "format": FORMAT,
         "version": VERSION,
@@ -116,7 +117,9 @@ def load(path: str | os.PathLike[str], *, ops: str | None = None) -> Run:
     ------
     InputError : there is no such file, it is damaged, or it is no checkpoint of this project.
     """
-    path = Path(path)
+    path = checked_path("path", path)
+    if ops is not None:
+        load_ops(ops)
     try:
         with open(path, "rb") as file:
             verify(path, file)

@@ -10,12 +10,13 @@ import numbers
 from dataclasses import dataclass, field
 from typing import Any
 
+from gpt_numpy.checks import WORD_LIMIT, shown
 from gpt_numpy.errors import InputError
 
 ACTIVATIONS = ("gelu", "gelu_tanh", "relu")
 POSITIONS = ("learned", "sinusoidal")
 DTYPES = ("float32", "float64", "complex128")
-LIMIT = 2**64  # of every whole number: seeds and steps become words of 64 bits
+LIMIT = WORD_LIMIT
 IMPLEMENTATIONS = ("kernels", "reference")  # of the layers; the first is the default
 
 
@@ -130,7 +131,7 @@ class TrainConfig:
         _check_choice("ops", self.ops, IMPLEMENTATIONS)
         if self.device != "cpu":
             raise InputError(
-                f"device={self.device!r}: gpt_numpy computes on the CPU only; use --device=cpu"
+                f"device={shown(self.device)}: gpt_numpy computes on the CPU only; use --device=cpu"
             )
 
 
@@ -164,9 +165,11 @@ class SampleConfig:
         if not 0 < self.top_p <= 1:
             raise InputError(f"top_p={self.top_p}: must be greater than 0 and at most 1")
         if self.device != "cpu":
-            raise InputError(f"device={self.device!r}: gpt_numpy computes on the CPU only")
+            raise InputError(f"device={shown(self.device)}: gpt_numpy computes on the CPU only")
         if self.init_from != "resume":
-            raise InputError(f"init_from={self.init_from!r}: must be resume, with --out_dir=RUN")
+            raise InputError(
+                f"init_from={shown(self.init_from)}: must be resume, with --out_dir=RUN"
+            )
         if self.ops:
             _check_choice("ops", self.ops, IMPLEMENTATIONS)
 
@@ -215,7 +218,7 @@ class BenchConfig:
         _check_choice("dtype", self.dtype, DTYPES[:2])
         _check_choice("ops", self.ops, IMPLEMENTATIONS)
         if self.device != "cpu":
-            raise InputError(f"device={self.device!r}: gpt_numpy computes on the CPU only")
+            raise InputError(f"device={shown(self.device)}: gpt_numpy computes on the CPU only")
 
 
 def _check_types(config: Any) -> None:
@@ -233,7 +236,7 @@ def _check_types(config: Any) -> None:
             object.__setattr__(config, item.name, value)
         if type(value) is not expected:
             raise InputError(
-                f"{item.name}={value!r} is of type {type(value).__name__}: "
+                f"{item.name}={shown(value)} is of type {type(value).__name__}: "
                 f"it must be of type {expected.__name__}"
             )
         if expected is float and not math.isfinite(value):
@@ -249,7 +252,7 @@ def _check_range(config: Any, name: str, low: float, high: float | None) -> None
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
-        raise InputError(f"{name}={value!r}: must be one of {', '.join(choices)}")
+        raise InputError(f"{name}={shown(value)}: must be one of {', '.join(choices)}")
 
 
 def _round_up(config: GPTConfig) -> int:

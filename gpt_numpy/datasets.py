@@ -16,6 +16,7 @@ import numpy as np
 from gpt_numpy import texts
 from gpt_numpy.arrays import Array
 from gpt_numpy.bins import read_bins
+from gpt_numpy.checks import WORD_LIMIT, path, shown, whole
 from gpt_numpy.errors import InputError, did_you_mean
 from gpt_numpy.tokenizers import CharTokenizer
 
@@ -25,6 +26,7 @@ TRAIN, EVALUATE_TRAIN, EVALUATE_VAL, DROPOUT = 1, 2, 3, 4
 _CHUNK = 1 << 20
 _CHUNK_OF_WINDOWS = 4096
 _ROUNDS = 6
+_LARGEST_BATCH = 2**32  # sequences; more is a mistake, and no machine's memory holds it
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,8 +59,11 @@ def open_dataset(dataset: str, data: str = "", *, say: Callable[[str], None] = p
 
     Raises `InputError` when there is no such thing, it cannot be used, or is too short.
     """
-    if data:
-        return _from_text(data, texts.file_text(data))
+    if not isinstance(data, str) or data:
+        file = str(path("data", data))
+        return _from_text(file, texts.file_text(file))
+    if not isinstance(dataset, str):
+        raise InputError(f"dataset={shown(dataset)}: must be the name of a data set")
     folder = Path("data") / dataset
     if dataset and os.path.isfile(folder / "train.bin"):
         return _checked(dataset, *read_bins(folder, say))
@@ -106,6 +111,7 @@ def draw_batch(
 
     Shapes: tokens (n,); x and y (B, T), int64. Raises `InputError` when n < T + 1.
     """
+    batch_size, block_size = _checked_sizes(batch_size, block_size)
     places = len(tokens) - block_size
     if places < 1:
         raise InputError(
@@ -129,11 +135,15 @@ def training_batch(
 
     Shapes: tokens (n,); x and y (B, T), int64. Raises `InputError` when n < T + 1.
     """
+    batch_size, block_size = _checked_sizes(batch_size, block_size)
     if len(tokens) <= block_size:
         raise InputError(
             f"block_size={block_size}: there are {len(tokens)} tokens, and a sequence with its "
             f"targets takes {block_size + 1}"
         )
+    seed, index = whole("seed", seed), whole("index", index)
+    if index * batch_size >= WORD_LIMIT:
+        raise InputError(f"index={index}: there are no more than 2^64 sequences")
     windows = max(1, (len(tokens) - 1) // block_size - 1)
     starts = np.empty(batch_size, np.int64)
     for b in range(batch_size):
@@ -142,6 +152,13 @@ def training_batch(
         starts[b] = _window_starts(len(tokens), block_size, windows, seed, epoch, chunk)[place]
     sequences = tokens[starts[:, None] + np.arange(block_size + 1)].astype(np.int64)
     return sequences[:, :-1].copy(), sequences[:, 1:].copy()
+
+
+def _checked_sizes(batch_size: int, block_size: int) -> tuple[int, int]:
+    return (
+        whole("batch_size", batch_size, 1, below=_LARGEST_BATCH),
+        whole("block_size", block_size, 1),
+    )
 
 
 @functools.lru_cache(maxsize=4)
@@ -208,11 +225,10 @@ def _philox(seed: int, stream: int, step: int, micro_step: int) -> np.random.Phi
     the counter is left to the draws themselves.
     """
     words = {"seed": seed, "stream": stream, "step": step, "micro_step": micro_step}
-    for name, word in words.items():
-        if not 0 <= word < 2**64:
-            raise InputError(f"{name}={word}: must be at least 0 and less than 2^64")
-    key = np.array([seed, stream], np.uint64)
-    return np.random.Philox(key=key, counter=np.array([0, micro_step, step, 0], np.uint64))
+    words = {name: whole(name, word) for name, word in words.items()}
+    key = np.array([words["seed"], words["stream"]], np.uint64)
+    counter = np.array([0, words["micro_step"], words["step"], 0], np.uint64)
+    return np.random.Philox(key=key, counter=counter)
 
 
 def _from_text(name: str, text: str) -> Dataset:

@@ -4,14 +4,14 @@ Source: nanoGPT's generate (temperature, top_k); Holtzman et al., "The Curious C
 Degeneration" (2020) for top_p.
 """
 
-from typing import Any
-
 import numpy as np
 
-from gpt_numpy.arrays import Array
-from gpt_numpy.config import LIMIT
+from gpt_numpy.arrays import Array, as_array
+from gpt_numpy.checks import real, whole
 from gpt_numpy.errors import InputError, NotFiniteError
 from gpt_numpy.model import GPT
+
+_MOST_TOKENS = 2**32  # more is a mistake: it would take years, and more memory than there is
 
 
 def generate(
@@ -43,8 +43,16 @@ def generate(
     InputError : a value out of range, or tokens that the model does not have.
     NotFiniteError : the model's logits are not finite.
     """
-    _check_options(max_new_tokens, temperature, top_k, top_p, seed)
-    given = np.asarray(tokens)
+    max_new_tokens = whole("max_new_tokens", max_new_tokens, below=_MOST_TOKENS)
+    mend = "a finite number of at least 0 (0: the likeliest token)"
+    temperature = real("temperature", temperature, lambda x: x >= 0, mend)
+    if top_k is not None:
+        top_k = whole("top_k", top_k, 0, "at least 1, or 0 or None for all tokens")
+    if top_p is not None:
+        mend = "greater than 0 and at most 1, or None"
+        top_p = real("top_p", top_p, lambda x: 0 < x <= 1, mend)
+    seed = whole("seed", seed)
+    given = as_array("tokens", tokens)
     sequences = np.atleast_2d(given)
     if given.ndim not in (1, 2) or sequences.size == 0:
         raise InputError(f"tokens has shape {given.shape}: must be (T,) or (B, T), T at least 1")
@@ -103,24 +111,3 @@ def next_distribution(
         np.put_along_axis(p, order, ordered, axis=-1)
         p /= p.sum(axis=-1, keepdims=True)
     return p
-
-
-def _check_options(
-    max_new_tokens: int, temperature: float, top_k: int | None, top_p: float | None, seed: int
-) -> None:
-    def refuse(name: str, value: Any, mend: str) -> None:
-        raise InputError(f"{name}={value!r}: must be {mend}")
-
-    for name, value in (("max_new_tokens", max_new_tokens), ("top_k", top_k or 0), ("seed", seed)):
-        if not isinstance(value, int | np.integer) or isinstance(value, bool):
-            refuse(name, value, "a whole number")
-    if max_new_tokens < 0:
-        refuse("max_new_tokens", max_new_tokens, "at least 0")
-    if not (np.isfinite(temperature) and temperature >= 0):
-        refuse("temperature", temperature, "a finite number of at least 0 (0: the likeliest token)")
-    if top_k is not None and top_k < 0:
-        refuse("top_k", top_k, "at least 1, or 0 or None for all tokens")
-    if top_p is not None and not 0 < top_p <= 1:
-        refuse("top_p", top_p, "greater than 0 and at most 1, or None")
-    if not 0 <= seed < LIMIT:
-        refuse("seed", seed, "at least 0 and less than 2^64")

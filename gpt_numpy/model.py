@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gpt_numpy.arrays import Array, NamedArrays, parameter_shapes
+from gpt_numpy.arrays import Array, NamedArrays, as_array, parameter_shapes
+from gpt_numpy.checks import shown, whole
 from gpt_numpy.config import DTYPES, IMPLEMENTATIONS, GPTConfig
 from gpt_numpy.errors import InputError, did_you_mean
 from gpt_numpy.reference.cross_entropy import IGNORED
@@ -65,6 +66,8 @@ class GPT:
         ops: str = IMPLEMENTATIONS[0],
         keep: tuple[str, ...] = (),
     ) -> None:
+        if not isinstance(config, GPTConfig):
+            raise InputError(f"config={shown(config)}: must be a GPTConfig")
         self.config = config
         self.ops_name = ops
         self.ops = load_ops(ops)
@@ -80,6 +83,7 @@ class GPT:
             table = sinusoidal_positions(config.block_size, config.n_embd)
             self._sinusoids = table.astype(self.dtype)
         self._buffers = Buffers(config, self.dtype, self._keep)
+        self._room_for_tokens: dict[str, Array] = {}
         self._last: Pass | None = None
         if seed is not None:
             self.initialise(seed)
@@ -90,7 +94,7 @@ class GPT:
         The two projections that write to the residual stream are smaller by sqrt(2 n_layer), so
         that its variance does not grow with the number of sublayers that add to it (GPT-2).
         """
-        rng = np.random.Generator(np.random.PCG64(seed))
+        rng = np.random.Generator(np.random.PCG64(whole("seed", seed)))
         for name, param in self.params.items():
             if name.endswith(".bias"):
                 param[...] = 0
@@ -147,8 +151,7 @@ class GPT:
             )
         if divisor is None:
             divisor = max(int((targets != IGNORED).sum()), 1)
-        elif divisor < 1:
-            raise InputError(f"divisor={divisor}: must be the number of targets that count, >= 1")
+        divisor = whole("divisor", divisor, 1, "the number of targets that count, at least 1")
         self._last = Pass(tokens, targets, divisor, self._dropout(dropout_key))
 
         self._blocks_forward(self._last)
@@ -244,13 +247,15 @@ class GPT:
         """The rate and key of a pass; the rate is 0 where nothing is dropped."""
         if dropout_key is None:
             return 0.0, 0
-        if not 0 <= dropout_key < 2**64:
-            raise InputError(f"dropout_key={dropout_key}: must be an integer from 0 to 2**64 - 1")
-        return self.config.dropout, int(dropout_key)
+        return self.config.dropout, whole("dropout_key", dropout_key)
 
     def _check_tokens(self, name: str, tokens: Array, lowest: int) -> Array:
-        """`tokens` as a contiguous array of int64, once it is known that all kernels can use it."""
-        tokens = np.asarray(tokens)
+        """A copy of `tokens`, once it is known that all kernels can use it.
+
+        Backward reads it again, so it must be out of reach of who fills `tokens` with the next
+        batch before that; kernels do not look whether a token is in range.
+        """
+        tokens = as_array(name, tokens)
         if tokens.ndim != 2 or 0 in tokens.shape:
             raise InputError(
                 f"{name} has shape {tokens.shape}: must be (sequences, positions), none of them 0"
@@ -269,7 +274,12 @@ class GPT:
             raise InputError(
                 f"{name} contains {wrong}: must be from 0 to {self.config.vocab_size - 1}{also}"
             )
-        return np.ascontiguousarray(tokens, dtype=np.int64)
+        room = self._room_for_tokens.get(name)
+        if room is None or room.size < tokens.size:
+            room = self._room_for_tokens[name] = np.empty(tokens.size, np.int64)
+        copy = room[: tokens.size].reshape(tokens.shape)
+        copy[...] = tokens
+        return copy
 
 
 def load_ops(name: str) -> ModuleType:
@@ -279,14 +289,19 @@ def load_ops(name: str) -> ModuleType:
     ------
     InputError : there is no such implementation.
     """
-    if name not in IMPLEMENTATIONS:
-        raise InputError(f"ops={name!r}: {did_you_mean(name, IMPLEMENTATIONS)}")
+    if not isinstance(name, str) or name not in IMPLEMENTATIONS:
+        raise InputError(f"ops={shown(name)}: {did_you_mean(str(name), IMPLEMENTATIONS)}")
     return importlib.import_module(f"gpt_numpy.{name}")
 
 
 def _check_dtype(dtype: str, ops: str) -> np.dtype[Any]:
     allowed = DTYPES if ops == "reference" else DTYPES[:2]
-    name = dtype if isinstance(dtype, str) else np.dtype(dtype).name
+    try:
+        name = dtype if isinstance(dtype, str) else np.dtype(dtype).name
+    except TypeError:
+        name = ""
     if name not in allowed:
-        raise InputError(f"dtype={name!r} with ops={ops!r}: must be one of {', '.join(allowed)}")
+        raise InputError(
+            f"dtype={shown(dtype)} with ops={ops!r}: must be one of {', '.join(allowed)}"
+        )
     return np.dtype(name)

@@ -8,6 +8,7 @@ import math
 import numpy as np
 
 from gpt_numpy.arrays import NamedArrays
+from gpt_numpy.checks import real, shown
 from gpt_numpy.config import TrainConfig
 from gpt_numpy.errors import InputError, NotFiniteError
 from gpt_numpy.model import GPT
@@ -51,29 +52,34 @@ class AdamW:
             raise InputError(
                 f"a model of type {model.dtype} does not train: use float32 or float64"
             )
-        for name, value in (
-            ("learning_rate", learning_rate),
-            ("weight_decay", weight_decay),
-            ("grad_clip", grad_clip),
-        ):
-            if not (math.isfinite(value) and value >= 0):
-                raise InputError(f"{name}={value}: must be a finite number of at least 0")
-        if not all(0 <= beta < 1 for beta in betas):
-            raise InputError(f"betas={betas}: each must be at least 0 and less than 1")
-        if not eps > 0:
-            raise InputError(f"eps={eps}: must be greater than 0")
         self.model = model
         self.learning_rate = learning_rate
         self.betas = betas
         self.weight_decay = weight_decay
         self.grad_clip = grad_clip
         self.eps = eps
+        self._check_settings()
         self.steps = 0
         shapes = {name: param.shape for name, param in model.params.items()}
         self.m = NamedArrays(shapes, model.dtype)
         self.v = NamedArrays(shapes, model.dtype)
         self.m.flat[...] = 0
         self.v.flat[...] = 0
+
+    def _check_settings(self) -> None:
+        """Raise `InputError` unless all settings can be used; anyone may have set them."""
+        at_least_0 = "a finite number of at least 0"
+        self.learning_rate = real("learning_rate", self.learning_rate, _not_negative, at_least_0)
+        self.weight_decay = real("weight_decay", self.weight_decay, _not_negative, at_least_0)
+        self.grad_clip = real("grad_clip", self.grad_clip, _not_negative, at_least_0)
+        self.eps = real("eps", self.eps, lambda x: x > 0, "a finite number greater than 0")
+        if not isinstance(self.betas, tuple | list) or len(self.betas) != 2:
+            raise InputError(f"betas={shown(self.betas)}: must be two numbers, such as (0.9, 0.99)")
+        beta1, beta2 = (
+            real("each of betas", beta, lambda x: 0 <= x < 1, "at least 0 and less than 1")
+            for beta in self.betas
+        )
+        self.betas = (beta1, beta2)
 
     def grad_norm(self) -> float:
         """The norm of the whole gradient: the root of the sum of all squares."""
@@ -85,7 +91,9 @@ class AdamW:
         Raises
         ------
         NotFiniteError : the gradient is not finite; no parameter has changed.
+        InputError : a setting was changed to what cannot be used; no parameter has changed.
         """
+        self._check_settings()
         norm = self.grad_norm()
         if not math.isfinite(norm):
             name = next(
@@ -111,6 +119,10 @@ class AdamW:
                 weight_decay=self.weight_decay if param.ndim >= 2 else 0.0,
             )
         return norm
+
+
+def _not_negative(number: float) -> bool:
+    return number >= 0
 
 
 def learning_rate_at(iteration: int, config: TrainConfig) -> float:

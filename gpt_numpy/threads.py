@@ -9,7 +9,7 @@ import sys
 import warnings
 from pathlib import Path
 
-from gpt_numpy.errors import InputError
+from gpt_numpy.checks import whole
 
 VARIABLES = (
     "OMP_NUM_THREADS",
@@ -58,8 +58,7 @@ def set_threads(count: int) -> None:
     ------
     InputError : less than 1, or more than the kernels' pool has (NUMBA_NUM_THREADS).
     """
-    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-        raise InputError(f"threads={count!r}: must be a whole number of at least 1")
+    count = whole("threads", count, 1, "a whole number of at least 1")
     global _wanted
     if "gpt_numpy.kernels.jit" in sys.modules:
         sys.modules["gpt_numpy.kernels.jit"].set_threads(count)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from gpt_numpy.arrays import Array
+from gpt_numpy.arrays import Array, as_array
 from gpt_numpy.errors import InputError
 
 _CODE_POINTS = 0x110000
@@ -32,7 +32,12 @@ class CharTokenizer:
     kind = "char"
 
     def __init__(self, characters: Iterable[str]) -> None:
-        listed = list(characters)
+        try:
+            listed = list(characters)
+        except TypeError:
+            raise InputError(
+                f"characters={_short(characters)}: must be a row of single characters"
+            ) from None
         if not listed:
             raise InputError("characters is empty: a tokenizer needs at least one character")
         for index, character in enumerate(listed):
@@ -83,7 +88,7 @@ class CharTokenizer:
 
         Shapes: ids is (n,), integers. Raises `InputError` when one is not a token.
         """
-        row = np.asarray(ids)
+        row = as_array("ids", ids)
         if row.ndim != 1:
             raise InputError(f"ids has shape {row.shape}: decode takes one row of tokens")
         if row.size == 0:
@@ -131,10 +136,10 @@ def tokenizer_from_json(saved: dict[str, Any]) -> CharTokenizer:
     """
     if not isinstance(saved, dict):
         raise InputError(f"tokenizer is of type {type(saved).__name__}: it must be an object")
-    if saved.get("kind") != CharTokenizer.kind:
+    kind = saved.get("kind")
+    if not isinstance(kind, str) or kind != CharTokenizer.kind:
         raise InputError(
-            f"tokenizer has kind={_short(saved.get('kind'))}: "
-            f"this version knows {CharTokenizer.kind!r} only"
+            f"tokenizer has kind={_short(kind)}: this version knows {CharTokenizer.kind!r} only"
         )
     if saved.keys() != {"kind", "characters"}:
         raise InputError(

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from gpt_numpy.arrays import Array, NamedArrays, Shape, activation_shapes, aligned_empty
+from gpt_numpy.checks import shown
 from gpt_numpy.config import GPTConfig
 from gpt_numpy.errors import InputError, did_you_mean
 
@@ -240,11 +241,12 @@ def match_patterns(config: GPTConfig, patterns: tuple[str, ...]) -> frozenset[st
     """
     names = list(activation_shapes(config, 1, 1))
     matched: set[str] = set()
+    if not isinstance(patterns, tuple | list | set | frozenset):
+        raise InputError(f"keep={shown(patterns)}: must be a tuple of texts, ('h.*.attn.out',)")
     for pattern in patterns:
-        found = fnmatch.filter(names, pattern)
+        found = fnmatch.filter(names, pattern) if isinstance(pattern, str) else []
         if not found:
-            raise InputError(
-                f"keep={pattern!r} matches no activation: {did_you_mean(pattern, names)}"
-            )
+            hint = did_you_mean(str(pattern), names)
+            raise InputError(f"keep={shown(pattern)} matches no activation: {hint}")
         matched.update(found)
     return frozenset(matched)

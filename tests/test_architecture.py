@@ -18,7 +18,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = [
     ["gpt_numpy"],
     ["errors"],
-    ["durable"],
+    ["durable", "checks"],
     ["config", "presets", "progress", "threads"],
     ["settings"],
     ["arrays"],

@@ -42,10 +42,10 @@ def named(golden, values, shapes):
     return arrays
 
 
-def build(golden, case, ops, keep=()):
+def build(golden, case, ops, keep=(), dtype="float64"):
     """The model of a case, with the initial parameters of the file."""
     config = gn.GPTConfig(**json.loads(str(golden[f"{case}/config"])))
-    model = gn.GPT(config, dtype="float64", ops=ops, keep=keep)
+    model = gn.GPT(config, dtype=dtype, ops=ops, keep=keep)
     start = named(golden, f"{case}/params", f"{case}/param_shapes")
     assert {n: p.shape for n, p in model.params.items()} == {n: p.shape for n, p in start.items()}
     for name, value in start.items():
@@ -134,9 +134,8 @@ def test_the_file_has_every_activation_that_is_not_a_statistic(golden, ops):
     assert names == set(json.loads(str(golden["A/activation_shapes"])))
 
 
-@pytest.mark.parametrize("case", TRACED)
-def test_100_training_steps_equal_pytorch(golden, case, ops):
-    model = build(golden, case, ops)
+def train(golden, case, model):
+    """The losses and the norms of the gradients of the file's training steps."""
     settings = json.loads(str(golden[f"{case}/trace/settings"]))
     optimizer = gn.AdamW(
         model,
@@ -154,7 +153,13 @@ def test_100_training_steps_equal_pytorch(golden, case, ops):
             model.backward(accumulate=micro > 0)
         optimizer.learning_rate = golden[f"{case}/trace/learning_rates"][step]
         norms[step] = optimizer.step()
+    return losses, norms
 
+
+@pytest.mark.parametrize("case", TRACED)
+def test_100_training_steps_equal_pytorch(golden, case, ops):
+    model = build(golden, case, ops)
+    losses, norms = train(golden, case, model)
     assert np.abs(losses - golden[f"{case}/trace/losses"]).max() <= 1e-10
     assert np.abs(norms - golden[f"{case}/trace/norms"]).max() <= 1e-10
     start, end = (
@@ -167,6 +172,15 @@ def test_100_training_steps_equal_pytorch(golden, case, ops):
     _, initial_key_biases = split_key_biases(start, model.config)
     for name, value in actual_key_biases.items():
         assert np.abs(value - initial_key_biases[name]).max() <= 1e-7, name
+
+
+@pytest.mark.parametrize("case", TRACED)
+def test_100_training_steps_in_float32_stay_with_those_of_float64(golden, case, ops):
+    losses, norms = train(golden, case, build(golden, case, ops, dtype="float32"))
+    for ours, exact in ((losses, "losses"), (norms, "norms")):
+        error = np.abs(ours / golden[f"{case}/trace/{exact}"] - 1).max()
+        assert error <= 1e-4, f"{exact}: {error:.1e}"
+        assert error > 1e-9, "this was float64"
 
 
 @pytest.mark.parametrize("case", TRACED)

@@ -7,13 +7,16 @@ GPT-2 starts, and one untied, without biases, with sinusoids.
 """
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
 
 import gpt_numpy as gn
+import gpt_numpy.reference
 from gpt_numpy.arrays import activation_shapes
 from gpt_numpy.gradient_check import randomise
+from gpt_numpy.reference import activation, sublayers
 
 RECIPE = gn.GPTConfig(
     vocab_size=11, block_size=7, n_layer=2, n_head=2, n_embd=6, dropout=0.2, activation="gelu"
@@ -94,42 +97,61 @@ def test_every_parameter_gradient_is_exact(name, seed):
         assert error(hand, part, largest) <= 1e-13, tensor
 
 
-class Nudged:
-    """The reference's layers, but with one element of one activation moved as it is written."""
+class Nudge:
+    """Moves one element of one activation, in the complex direction, as soon as it is written.
 
-    def __init__(self, ops, array, index):
-        self._ops, self._array, self._index = ops, array, index
+    It wraps every function of `reference/` that the model or a sublayer calls with `out=`, so that
+    what the composed layers pass between them can be moved, too.
+    """
 
-    def __getattr__(self, name):
-        function = getattr(self._ops, name)
+    PRIMITIVES = ("layernorm", "linear", "attention", "cross_entropy")
+    LAYERS = ("embedding", "attention_sublayer", "mlp_sublayer")
 
+    def __init__(self, monkeypatch):
+        self.array, self.index = None, None
+        for module, names in ((sublayers, self.PRIMITIVES), (gpt_numpy.reference, self.LAYERS)):
+            for name in names:
+                name += "_forward"
+                monkeypatch.setattr(module, name, self.wrapped(getattr(module, name)))
+        for name, function in list(activation.FORWARD.items()):
+            monkeypatch.setitem(activation.FORWARD, name, self.wrapped(function))
+
+    def wrapped(self, function):
         def call(*args, **kwargs):
             function(*args, **kwargs)
-            if kwargs.get("out") is self._array:
-                self._array[self._index] += 1j * STEP
+            if kwargs["out"] is self.array:
+                self.array[self.index] += 1j * STEP
 
         return call
 
 
-def test_the_gradient_of_every_residual_activation_is_exact():
-    config, T = CONFIGS["recipe"]
-    model = gn.GPT(config, dtype="float64", ops="reference", keep=("*",))
+@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("name", CONFIGS)
+def test_the_gradient_of_every_input_of_every_layer_is_exact(name, seed, monkeypatch):
+    # The losses are the sum's terms. All sequences are moved at once: no sequence sees another.
+    config, T = CONFIGS[name]
+    model = gn.GPT(config, seed=seed, dtype="float64", ops="reference", keep=("*",))
+    if "starts" not in name:
+        randomise(model, seed)
     oracle = gn.GPT(config, seed=None, dtype="complex128", ops="reference", keep=("*",))
-    randomise(model, 0)
     oracle.params.flat[...] = model.params.flat
-    tokens, targets = batches(config, T, 0)[0]
+    tokens, targets = batches(config, T, seed)[0]
+    kept = int((targets != -1).sum())
     model.forward(tokens, targets, dropout_key=1)
     model.backward()
-    plain = oracle.ops
-    names = ["embedding.out"] + [f"h.{i}.resid_{part}" for i in (0, 1) for part in ("mid", "post")]
+    nudge = Nudge(monkeypatch)
     oracle.forward(tokens, targets, dropout_key=1)
-    for name in names:
-        hand = model.activation_grads[name]
-        exact = np.empty(hand.shape)
-        for index in np.ndindex(hand.shape):
-            oracle.ops = Nudged(plain, oracle.activations[name], index)
-            exact[index] = oracle.forward(tokens, targets, dropout_key=1).imag / STEP
-        assert error(hand, exact, np.abs(exact).max()) <= 1e-13, name
+    losses, exact = oracle.activations["losses"], {}
+    for tensor, hand in model.activation_grads.items():
+        nudge.array, exact[tensor] = oracle.activations[tensor], np.empty(hand.shape)
+        for place in np.ndindex(hand.shape[1:]):
+            nudge.index = (slice(None), *place)
+            oracle.forward(tokens, targets, dropout_key=1)
+            exact[tensor][nudge.index] = losses.imag.sum(axis=1) / (STEP * kept)
+    assert len(exact) == 4 + 8 * config.n_layer
+    largest = max(np.abs(value).max() for value in exact.values())
+    for tensor, value in exact.items():
+        assert error(model.activation_grads[tensor], value, largest) <= 1e-13, tensor
 
 
 def test_what_is_kept_does_not_change_what_is_computed():
@@ -214,6 +236,40 @@ def test_backward_needs_a_forward_before_it():
     model.backward()
     with pytest.raises(gn.InputError, match="no forward"):
         model.backward()
+
+
+@pytest.mark.parametrize("ops", ["kernels", "reference"])
+def test_the_callers_tokens_may_change_between_forward_and_backward(ops):
+    # As a loop does that fills one array with every batch; the last number is none of the model's.
+    rng = np.random.default_rng(0)
+    tokens, targets = rng.integers(0, 11, (2, 2, 7))
+    results = []
+    for changed in (None, 0, 10**9):
+        model = gn.GPT(RECIPE, dtype="float64", ops=ops)
+        batch = tokens.copy(), targets.copy()
+        model.forward(*batch)
+        for array in batch:
+            array[...] = array if changed is None else changed
+        model.backward()
+        results.append(model.grads.flat.copy())
+    assert np.array_equal(results[0], results[1])
+    assert np.array_equal(results[0], results[2])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"dropout_key": 1.5}, "dropout_key=1.5"),
+        ({"dropout_key": 2**64}, "less than 2^64"),
+        ({"divisor": float("nan")}, "divisor=nan"),
+        ({"divisor": 0}, "divisor=0: must be the number of targets"),
+        ({"divisor": True}, "divisor=True"),
+    ],
+)
+def test_options_of_a_pass_are_checked(options, message):
+    tokens = np.zeros((1, 3), int)
+    with pytest.raises(gn.InputError, match=re.escape(message)):
+        gn.GPT(RECIPE).forward(tokens, tokens, **options)
 
 
 def test_all_targets_left_out_give_loss_and_gradient_zero():

@@ -24,11 +24,11 @@ divided by |exact| or by the norm of the gradient.
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
-from gpt_numpy.arrays import Array, Shape
+from gpt_numpy.arrays import Array
+from gpt_numpy.gradient_report import Report, Row
 from gpt_numpy.model import GPT
 
 STEP = 1e-30
@@ -37,58 +37,6 @@ BUDGET_SECONDS = 60.0
 DIRECTION_TOKENS = 256
 
 Measured = dict[str, tuple[float, float]]  # name -> (largest difference, scale of the exact one)
-
-
-@dataclass(frozen=True)
-class Row:
-    """The check of one tensor; `norm` is that of its hand-derived gradient."""
-
-    name: str
-    shape: Shape
-    norm: float
-    error: float
-    ok: bool
-
-
-@dataclass(frozen=True)
-class Report:
-    """The check of a model; `print` it for a table."""
-
-    rows: tuple[Row, ...]
-    method: str
-    tolerance: float
-    seconds: float
-
-    @property
-    def ok(self) -> bool:
-        """Whether every tensor's gradient is right."""
-        return all(row.ok for row in self.rows)
-
-    @property
-    def worst(self) -> Row:
-        """The row with the largest error; one that is not a number counts as the largest."""
-        return max(self.rows, key=lambda row: math.inf if math.isnan(row.error) else row.error)
-
-    def __str__(self) -> str:
-        """The table, one row a tensor, and a line that sums it up."""
-        return "\n".join(self.lines())
-
-    def lines(self, paint: Callable[[str, bool], str] = lambda text, ok: text) -> list[str]:
-        """The lines of the table; `paint` may colour a row by whether it is right."""
-        width = max(len(row.name) for row in self.rows)
-        lines = [f"{'tensor':<{width}}  {'shape':>13}  {'norm':>9}  {'error':>8}  verdict"]
-        for row in self.rows:
-            shape = " x ".join(map(str, row.shape))
-            text = f"{row.name:<{width}}  {shape:>13}  {row.norm:9.3e}  {row.error:8.1e}  "
-            lines.append(paint(text + ("exact" if row.ok else "WRONG"), row.ok))
-        wrong = sum(not row.ok for row in self.rows)
-        summary = f"{wrong} of {len(self.rows)} gradients WRONG" if wrong else "all exact"
-        lines += [
-            f"{self.method}",
-            f"{summary}; largest error {self.worst.error:.1e} in {self.worst.name}, "
-            f"tolerance {self.tolerance:.0e}; {self.seconds:.1f} s",
-        ]
-        return lines
 
 
 def gradcheck(

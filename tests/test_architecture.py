@@ -23,6 +23,8 @@ FLOORS = [
     ["settings"],
     ["arrays"],
     ["reference", "kernels"],
+    ["diagnosis", "derivatives", "gradient_report", "layer_protocol"],
+    ["layer_check"],
     ["wiring", "memory", "pickles", "downloads", "tokenizers"],
     ["bins", "texts"],
     ["datasets"],

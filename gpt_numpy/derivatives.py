@@ -29,10 +29,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gpt_numpy.arrays import Array
-
 STEP = 1e-30
-SWEEP = tuple(0.25 / 4**k for k in range(7))  # of the step, as a share of what is moved
+SWEEP = tuple(2.0**-k for k in range(3, 14))  # of the step, as a share of what is moved
 
 
 class Slope(NamedTuple):
@@ -58,16 +56,13 @@ def best_slope(function: Callable[[float], Any], steps: Sequence[float] = SWEEP)
 
     Parameters
     ----------
-    function : of one number, to a number or an array.
-    steps : from the largest on; each is tried together with its half.
+    function : of one number, to a number or an array; two evaluations a step.
+    steps : at least three, each half of the one before.
     """
-    slopes = [np.asarray(richardson(function, step)) for step in steps]
-    gaps = [np.abs(b - a) for a, b in zip(slopes, slopes[1:], strict=False)]
+    differences = [np.asarray(central(function, step)) for step in steps]
+    slopes = np.array([(4 * b - a) / 3 for a, b in zip(differences, differences[1:], strict=False)])
+    gaps = np.abs(np.diff(slopes, axis=0))
     best = np.argmin(np.where(np.isnan(gaps), np.inf, gaps), axis=0)
-    value = np.choose(best, slopes[1:])
-    return Slope(value[()], np.choose(best, gaps)[()], np.asarray(steps)[1:][best])
-
-
-def random_direction(shape: tuple[int, ...], rng: np.random.Generator) -> Array:
-    """Independent normal numbers: the slope along it is the sum of it times the gradient."""
-    return rng.standard_normal(shape)
+    value = np.take_along_axis(slopes, best[None] + 1, axis=0)[0]
+    error = np.take_along_axis(gaps, best[None], axis=0)[0]
+    return Slope(value[()], error[()], np.asarray(steps)[1:][best])

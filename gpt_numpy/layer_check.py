@@ -165,7 +165,7 @@ def _why_not_complex(layer: Layer, seed: int) -> str:
         return f"forward does not take complex numbers ({_first_line(error)})"
     except Exception as error:  # a compiler's own errors, such as Numba's
         return f"forward does not take complex numbers ({type(error).__name__})"
-    steps = [0.01 * step for step in SWEEP]
+    steps = [0.05 * step for step in SWEEP]
     slope = best_slope(lambda step: layer.run_forward(moved(step))["out"], steps).value
     # A function such as ReLU may have a kink just here, where no difference is right.
     before, here, after = (layer.run_forward(moved(step))["out"] for step in (-1e-6, 0.0, 1e-6))

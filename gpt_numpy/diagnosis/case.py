@@ -27,6 +27,7 @@ class Clues:
     named: Mapping[str, Array] = field(default_factory=dict)
     contributions: Array | None = None
     n_head: int = 0
+    whole: str = "out"  # what the contributions are those of
     axes: tuple[str, ...] = ()  # what the axes are called, such as ("token", "channel")
 
 

@@ -69,4 +69,5 @@ def model_clues(config: GPTConfig, tokens: Array, targets: Array, name: str) -> 
     axes: tuple[str, ...] = ("channel",) if "ln_" in name else ()
     if table:
         axes = ("position" if name.startswith("wpe") else "token", "channel")
-    return Clues(arrays, numbers, n_head=config.n_head if "c_attn" in name else 0, axes=axes)
+    heads = config.n_head if "c_attn" in name else 0
+    return Clues(arrays, numbers, n_head=heads, whole="the losses", axes=axes)

@@ -137,7 +137,9 @@ def _one_weight(case: Case, parts: Array, shape: list[int]) -> Array | None:
 
 def _of_positions(case: Case, axes: tuple[int, ...], weights: Array, lost: Array) -> str:
     if not lost.any():
-        return f"what {_places(axes, weights > 1.5)} of out contributes is in it twice"
+        return (
+            f"what {_places(axes, weights > 1.5)} of {case.clues.whole} contributes is in it twice"
+        )
     for name, array in case.arrays("iu"):
         if array.shape == lost.shape:
             flat, gone = array.reshape(-1), lost.reshape(-1)
@@ -149,8 +151,9 @@ def _of_positions(case: Case, axes: tuple[int, ...], weights: Array, lost: Array
                 )
     left = np.count_nonzero(~lost)
     if left <= lost.size // 2 and lost.size > 2 or left == 1:
-        return f"only what {_places(axes, ~lost)} of out contributes is in it: the sum is lost"
-    return f"what {_places(axes, lost)} of out contributes is lost"
+        places = _places(axes, ~lost)
+        return f"only what {places} of {case.clues.whole} contributes is in it: the sum is lost"
+    return f"what {_places(axes, lost)} of {case.clues.whole} contributes is lost"
 
 
 def _places(axes: tuple[int, ...], mask: Array) -> str:

@@ -41,7 +41,7 @@ TOLERANCE = 1e-10
 TOLERANCE_OF_DIFFERENCES = 1e-6
 BUDGET_SECONDS = 60.0  # for a check of every element
 LARGE = 50_000_000  # parameters, from which on fewer positions are used
-NOTABLE = 1_000_000  # parameters, from which on even the first evaluation takes a while
+NOTABLE = 1_000_000  # parameters, from which on the first evaluation takes a while
 EXAMINED = 3  # wrong tensors that are looked into where each look is a pass
 
 
@@ -116,6 +116,7 @@ def gradcheck(
         measured = by_differences(pair, rng, tick)
         tolerance = max(tolerance, TOLERANCE_OF_DIFFERENCES)
     rows = _rows(pair, plan.method, measured, tolerance, rng)
+    notes += _nearest(rows)
     return Report((*rows, *kinds), plan.text, tolerance, time.perf_counter() - start, tuple(notes))
 
 
@@ -156,14 +157,13 @@ def _plan(
             what = f"complex step in each of {n:,} parameters"
             return Plan("elements", tokens, targets, _text(what, tokens, ops), each * n)
     tensors = len(hand.params)
+    each_tensor = f"in each of {tensors} tensors ({n:,} parameters)"
     real = _seconds_of_forward(hand, *few, key)
     if oracle is None:
-        what = f"central differences along one random direction in each of {tensors} tensors"
-        what = f"{what} ({n:,} parameters)"
+        what = f"central differences along one random direction {each_tensor}"
         seconds = real * passes_by_differences(hand)
         return Plan("differences", *few, _text(what, few[0], ops), seconds)
-    what = f"complex step along one random direction in each of {tensors} tensors"
-    what = f"{what} ({n:,} parameters)"
+    what = f"complex step along one random direction {each_tensor}"
     seconds = _seconds_of_forward(oracle, *few, key) * tensors
     if ops != "reference":
         kinds = len(kinds_of(hand))
@@ -223,10 +223,22 @@ def _of_kinds(found: dict[str, tuple[float, float, float]]) -> str:
     )
 
 
+def _nearest(rows: tuple[Row, ...]) -> list[str]:
+    """Where to look: backward runs from the loss down, so a mistake spoils what lies before it."""
+    wrong = [k for k, row in enumerate(rows) if not row.ok]
+    if not wrong:
+        return []
+    last = rows[wrong[-1]].name
+    if len(wrong) == 1:
+        return [f"nothing but {last} is wrong: the mistake is in its own gradient, not further on"]
+    right = [row.name for row in rows[wrong[-1] + 1 :]]
+    after = f" ({right[0]} is right)" if right else ""
+    return [f"in the order of forward the last wrong one is {last}{after}: look just after it"]
+
+
 def _rows_of_kinds(found: dict[str, tuple[float, float, float]]) -> list[Row]:
     """A row for each kind of tensor in which the differences do not agree."""
-    wrong = {kind: error for kind, (error, *_) in found.items()}
-    wrong = {kind: e for kind, e in wrong.items() if not e <= TOLERANCE_OF_DIFFERENCES}
+    wrong = {k: e for k, (e, *_) in found.items() if not e <= TOLERANCE_OF_DIFFERENCES}
     remark = "not the derivative of the model's own forward pass, by differences"
     return [Row(kind, (), math.nan, error, False, (remark,)) for kind, error in wrong.items()]
 

@@ -53,6 +53,15 @@ def test_a_right_model_is_exact(method, ops):
     )
 
 
+def test_it_says_where_to_look(monkeypatch):
+    def spoil(keywords):
+        keywords["dx"][...] *= 2
+
+    break_(monkeypatch, "mlp_sublayer_backward", spoil)
+    report = check("directions")
+    assert "the last wrong one is h.0.attn.c_proj.bias (h.0.ln_2.weight is right)" in str(report)
+
+
 def scale_by(name, factor):
     def spoil(keywords):
         keywords[name][...] *= factor
@@ -118,6 +127,7 @@ def test_a_wrong_tensor_is_named_and_explained(case, monkeypatch):
             assert report.ok  # smaller than differences can see, as the tolerance says
             continue
         assert [row.name for row in wrong] == [name]
+        assert f"nothing but {name} is wrong" in str(report)
         assert re.search(words, " ".join(wrong[0].diagnosis)), wrong[0].diagnosis
         with pytest.raises(AssertionError, match=name):
             report.assert_exact()
@@ -228,6 +238,18 @@ def test_no_hypothesis_holds_by_chance():
         sentences = diagnose(hand, exact, 1.0, 1e-10, clues)
         assert sentences[0] == "wrong in all 24 elements"
         assert len(sentences) == 2 and "no known mistake" in sentences[1]
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (3,), (1, 1), (2, 1), (4, 4), (2, 3, 4), (2, 2, 2, 6)])
+def test_every_shape_has_some_diagnosis(shape):
+    rng = np.random.default_rng(0)
+    hand, exact, x = rng.standard_normal((3, *shape))
+    around = {"x": x, "tokens": np.zeros(shape[:-1], int), "n": 3, "rows": np.ones(3)}
+    parts = rng.standard_normal((2, 3, exact.size))
+    for heads in (0, 2):
+        clues = Clues(around, {"n_head": 2}, contributions=parts, n_head=heads)
+        assert len(diagnose(np.asarray(hand), np.asarray(exact), 1.0, 1e-10, clues)) >= 2
+        assert diagnose(np.full(shape, np.nan), np.asarray(exact), 1.0, 1e-10, clues)
 
 
 def test_a_right_gradient_has_no_diagnosis():

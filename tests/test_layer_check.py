@@ -144,6 +144,16 @@ def test_a_layer_that_is_too_large_is_refused(monkeypatch):
         gn.check_layer(*written(GELU), *LAYERS[GELU])
 
 
+def test_arguments_that_only_bear_known_names_do_no_harm():
+    source = "def forward(x, weight, targets, qkv, n_head, out):\n    out[...] = x * weight.sum()\n"
+    source += "def backward(dout, x, weight, dx, dweight, dqkv):\n    dx[...] = dout\n"
+    source += "    dweight[...] = 1\n    dqkv[...] = 0\n"
+    inputs = {"x": np.array(2.0), "weight": np.ones((2, 3)), "qkv": np.ones(3)}
+    inputs |= {"targets": np.arange(3), "n_head": 7}
+    report = gn.check_layer(*written(source), inputs, {"out": ()})
+    assert [row.ok for row in report.rows] == [False, False, True]
+
+
 def test_constants_are_not_differentiated_and_none_is_passed_on():
     forward, backward = written(LAYERNORM)
     inputs, outputs = LAYERS[LAYERNORM]

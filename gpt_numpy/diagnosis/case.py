@@ -85,8 +85,9 @@ class Case:
 
     def thirds(self) -> Iterator[tuple[str, tuple[slice, ...]]]:
         """Query, key and value, if the last axis holds them."""
+        n_head, ndim = self.clues.n_head, self.exact.ndim
+        if not n_head or not ndim or self.exact.shape[-1] % (3 * n_head):
+            return
         C = self.exact.shape[-1] // 3
         for k, name in enumerate(("query", "key", "value")):
-            if self.clues.n_head:
-                lead = (slice(None),) * (self.exact.ndim - 1)
-                yield name, (*lead, slice(k * C, (k + 1) * C))
+            yield name, (*(slice(None),) * (ndim - 1), slice(k * C, (k + 1) * C))

@@ -5,6 +5,7 @@ A layer norm has `x` and a `weight` of one axis, a linear layer one of two axes,
 each array is compared with what was written, and is told only where they are equal.
 """
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 from gpt_numpy.arrays import Array
 from gpt_numpy.diagnosis.known_attention import attention_mistakes
 
+_UNFIT = (ValueError, TypeError, IndexError, KeyError, AttributeError)
 Mistakes = Iterator[tuple[str, Array]]
 
 
@@ -28,7 +30,8 @@ def known_mistakes(name: str, arrays: Mapping[str, Any]) -> dict[str, Array]:
         attention_mistakes,
     )
     for source in sources:
-        with np.errstate(all="ignore"):
+        # A layer of another kind may have arguments of the same names: then nothing fits.
+        with np.errstate(all="ignore"), contextlib.suppress(*_UNFIT):
             for text, array in source(name, arrays):
                 if array.shape == np.shape(arrays[name]) and np.isfinite(array).all():
                     found[text] = array

@@ -63,16 +63,16 @@ def missing_of_rows(case: Case) -> Iterator[str]:
 def at_targets(case: Case) -> Iterator[str]:
     """Wrong at one element a row, which an integer array points to."""
     for name, array in case.arrays("iu"):
-        if array.shape != case.exact.shape[:-1] or not array.size:
+        if not case.exact.ndim or array.shape != case.exact.shape[:-1] or not array.size:
             continue
         kept = np.asarray(array >= 0)
         zero = np.asarray((np.abs(case.exact) <= case.match).all(axis=-1))
         if (~kept).any() and zero[~kept].all() and case.wrong[~kept].any():
             only = " (the others are right)" * (not case.wrong[kept].any())
             yield f"rows whose {name} is negative are left out, so they must be zero: not so{only}"
-        rows = np.nonzero(kept)
+        named = np.clip(array, 0, case.exact.shape[-1] - 1)[..., None]
         at = np.zeros(case.exact.shape, bool)
-        at[(*rows, np.clip(array[rows], 0, case.exact.shape[-1] - 1))] = True
+        np.put_along_axis(at, named, kept[..., None], axis=-1)
         if case.exact.shape[-1] > 2 and np.array_equal(case.wrong & kept[..., None], at):
             yield f"wrong at the element of each row that {name} names, there alone: the -1 is lost"
         elif case.exact.shape[-1] > 3:

@@ -13,7 +13,6 @@ What an error is stands in gradient_report.py; what a wrong row is told, in `dia
 import math
 import time
 from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
 
@@ -28,10 +27,8 @@ from gpt_numpy.gradient_oracles import (
     by_direction,
     by_element,
     by_kind,
-    kinds_of,
-    passes_by_differences,
-    passes_by_kind,
 )
+from gpt_numpy.gradient_plan import plan_check
 from gpt_numpy.gradient_report import Report, Row
 from gpt_numpy.model import GPT
 from gpt_numpy.model_diagnosis import explain
@@ -39,20 +36,8 @@ from gpt_numpy.progress import duration
 
 TOLERANCE = 1e-10
 TOLERANCE_OF_DIFFERENCES = 1e-6
-BUDGET_SECONDS = 60.0  # for a check of every element
-LARGE = 50_000_000  # parameters, from which on fewer positions are used
 NOTABLE = 1_000_000  # parameters, from which on the first evaluation takes a while
 EXAMINED = 3  # wrong tensors that are looked into where each look is a pass
-
-
-class Plan(NamedTuple):
-    """How a model is checked, and how long that takes."""
-
-    method: str
-    tokens: Array
-    targets: Array
-    text: str
-    seconds: float
 
 
 def gradcheck(
@@ -95,7 +80,7 @@ def gradcheck(
         raise InputError(f"method={method!r}: {did_you_mean(method, GRADCHECK_METHODS)}")
     hand = _twin(model, "float64", model.ops_name)
     oracle = None if method == "differences" else _twin(model, "complex128", "reference")
-    plan = _plan(hand, oracle, tokens, targets, dropout_key, method)
+    plan = plan_check(hand, oracle, tokens, targets, dropout_key, method)
     say(f"{plan.text}: about {duration(max(plan.seconds, 1))}")
 
     hand.forward(plan.tokens, plan.targets, dropout_key=dropout_key)
@@ -133,54 +118,6 @@ def randomise(model: GPT, seed: int) -> None:
             param[...] = noise / math.sqrt(model.config.n_embd)
         else:
             param[...] = 0.5 * noise + (1 if name.endswith("weight") else 0)
-
-
-def positions_of(n_params: int) -> int:
-    """How many positions of the first sequence a check along directions uses at most."""
-    return 256 if n_params < LARGE else 128
-
-
-def _plan(
-    hand: GPT, oracle: GPT | None, tokens: Array, targets: Array, key: int | None, method: str
-) -> Plan:
-    """Choose the method by the time that a first evaluation takes."""
-    n, ops = hand.n_params, hand.ops_name
-    positions = positions_of(n)
-    few = np.asarray(tokens)[:1, :positions], np.asarray(targets)[:1, :positions]
-    if oracle is not None and method in ("auto", "elements"):
-        # Of the few first: if even they take long, all of them need not be tried.
-        each = _seconds_of_forward(oracle, *few, key)
-        small = each * n <= BUDGET_SECONDS
-        if small or method == "elements":
-            each = _seconds_of_forward(oracle, tokens, targets, key)
-        if method == "elements" or small and each * n <= BUDGET_SECONDS:
-            what = f"complex step in each of {n:,} parameters"
-            return Plan("elements", tokens, targets, _text(what, tokens, ops), each * n)
-    tensors = len(hand.params)
-    each_tensor = f"in each of {tensors} tensors ({n:,} parameters)"
-    real = _seconds_of_forward(hand, *few, key)
-    if oracle is None:
-        what = f"central differences along one random direction {each_tensor}"
-        seconds = real * passes_by_differences(hand)
-        return Plan("differences", *few, _text(what, few[0], ops), seconds)
-    what = f"complex step along one random direction {each_tensor}"
-    seconds = _seconds_of_forward(oracle, *few, key) * tensors
-    if ops != "reference":
-        kinds = len(kinds_of(hand))
-        what += f", and central differences in {kinds} kinds of tensor"
-        seconds += real * passes_by_kind(hand)
-    return Plan("directions", *few, _text(what, few[0], ops), seconds)
-
-
-def _text(what: str, tokens: Array, ops: str) -> str:
-    return f"{what}, tokens {' x '.join(map(str, np.shape(tokens)))}, float64, {ops}"
-
-
-def _seconds_of_forward(model: GPT, tokens: Array, targets: Array, key: int | None) -> float:
-    model.forward(tokens, targets, dropout_key=key)  # allocates its buffers, compiles
-    start = time.perf_counter()
-    model.forward(tokens, targets, dropout_key=key)
-    return time.perf_counter() - start
 
 
 def _rows(

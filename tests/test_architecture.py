@@ -30,7 +30,7 @@ FLOORS = [
     ["datasets"],
     ["model"],
     ["optimizer", "flops", "generation", "gradient_oracles", "evaluation", "torch_gpt"],
-    ["checkpoint", "model_diagnosis"],
+    ["checkpoint", "model_diagnosis", "gradient_plan"],
     ["gradient_check"],
     ["runs"],
     ["training"],

@@ -207,6 +207,20 @@ def test_the_sweep_finds_a_step_that_is_as_good_as_differences_get():
     assert coarse[0] / coarse[1] == pytest.approx(16, rel=0.05)  # fourth order
 
 
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    ("tokens", "targets", "said"),
+    [
+        (np.zeros(3, int), np.zeros(3, int), "tokens has shape"),
+        (np.zeros((2, 3), int), np.zeros((1, 3), int), "targets has shape"),
+        (np.full((2, 3), 99), np.zeros((2, 3), int), "tokens contains 99"),
+    ],
+)
+def test_tokens_that_cannot_be_used_are_refused(tokens, targets, said, method):
+    with pytest.raises(gn.InputError, match=said):
+        gn.gradcheck(example()[0], tokens, targets, method=method)
+
+
 def test_an_unknown_method_is_refused():
     with pytest.raises(gn.InputError, match="did you mean elements"):
         gn.gradcheck(*example(), method="element")

@@ -15,7 +15,8 @@ from gpt_numpy.checkpoint import load
 from gpt_numpy.config import IMPLEMENTATIONS, GPTConfig, GradcheckConfig
 from gpt_numpy.datasets import EVALUATE_VAL, draw_batch, open_dataset
 from gpt_numpy.errors import InputError
-from gpt_numpy.gradient_check import gradcheck, positions_of, randomise
+from gpt_numpy.gradient_check import gradcheck, randomise
+from gpt_numpy.gradient_plan import positions_of
 from gpt_numpy.memory import check_memory, parameter_count
 from gpt_numpy.model import GPT
 from gpt_numpy.presets import GRADCHECK_MODEL
@@ -125,6 +126,8 @@ def _random_model(
     config: GradcheckConfig, sources: list[str], shape: dict[str, Any]
 ) -> tuple[GPT, Array, Array]:
     base = shape_of(sources) if sources else GRADCHECK_MODEL
+    # Dropout is checked as well, unless somebody turned it off: a mistake in it must not hide.
+    base = base | {"dropout": base.get("dropout") or GRADCHECK_MODEL["dropout"]}
     model_config = GPTConfig(**base | shape)
     if model_config.vocab_size == 1:
         raise InputError("vocab_size=1: with one token there is nothing to predict; give 2 or more")

@@ -134,7 +134,8 @@ def _rows(
         errors[name] = found.difference / divisor if divisor else found.difference
     wrong = [name for name, error in errors.items() if not error <= tolerance]
     # Backward runs from the loss down: the last wrong tensors are the nearest to the mistake.
-    examined = wrong if method == "elements" else wrong[-EXAMINED:]
+    nearest = wrong[-EXAMINED:]
+    examined = wrong if method == "elements" else nearest
     rows = []
     for name, error in errors.items():
         grad = pair.hand.grads[name]
@@ -142,6 +143,8 @@ def _rows(
         if name in examined:
             scale = max(measured[name].scale, floor)
             remarks = explain(pair, name, measured[name], scale, tolerance, rng)
+            if name not in nearest and not any("looks like" in remark for remark in remarks):
+                remarks = []  # it is spoilt by what lies after it, and has nothing to say
         ok = bool(error <= tolerance)
         norm = float(np.linalg.norm(grad))
         rows.append(Row(name, grad.shape, norm, float(error), ok, tuple(remarks)))

@@ -59,6 +59,8 @@ def test_it_says_where_to_look(monkeypatch):
 
     break_(monkeypatch, "mlp_sublayer_backward", spoil)
     report = check("directions")
+    assert all(row.diagnosis for row in [row for row in report.rows if not row.ok][-3:])
+    assert sum("no known mistake" in str(row) for row in check("elements").rows) <= 3
     assert "the last wrong one is h.0.attn.c_proj.bias (h.0.ln_2.weight is right)" in str(report)
 
 

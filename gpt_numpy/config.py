@@ -17,6 +17,7 @@ ACTIVATIONS = ("gelu", "gelu_tanh", "relu")
 POSITIONS = ("learned", "sinusoidal")
 DTYPES = ("float32", "float64", "complex128")
 LIMIT = WORD_LIMIT
+GRADCHECK_METHODS = ("auto", "elements", "directions", "differences")
 IMPLEMENTATIONS = ("kernels", "reference")  # of the layers; the first is the default
 
 
@@ -186,10 +187,13 @@ class GradcheckConfig:
     batch_size: int = _setting(2, "sequences")
     seed: int = _setting(0, "of parameters, tokens and random directions")
     tolerance: float = _setting(1e-10, "largest error of a right gradient")
-    ops: str = _setting("", "implementation to check; empty: the run's own, or reference")
+    method: str = _setting("auto", "auto, elements, directions or differences")
+    json: bool = _setting(False, "print the result as JSON, and what is going on to stderr")
+    ops: str = _setting("", "implementation to check; empty: the run's own, or kernels if large")
 
     def __post_init__(self) -> None:
         _check_types(self)
+        _check_choice("method", self.method, GRADCHECK_METHODS)
         _check_range(self, "batch_size", 1, None)
         _check_range(self, "seed", 0, None)
         if not self.tolerance > 0:

@@ -1,94 +1,43 @@
-"""The user's gradient check: hand-derived gradients against the exact complex-step derivative.
+"""The user's gradient check: hand-derived gradients against derivatives that nobody derived.
 
-For a function f that is analytic, and a small real h,
+Small models are checked element by element, by the complex step through the reference's forward
+pass (derivatives.py). In large ones each tensor is moved along one random direction v, which gives
+the sum of v times the gradient: a wrong element would have to cancel out by chance to the tenth
+digit. And since the kernels take no complex numbers, the tensors of each kind are also moved
+together, by differences through the very passes that are checked. Where there is no memory for the
+complex numbers, differences check each tensor instead.
 
-    f(x + ih) = f(x) + ih f'(x) - h^2 f''(x) / 2 - ...        so  Im f(x + ih) / h = f'(x) + O(h^2)
-
-Nothing is subtracted, so nothing cancels, and h can be 1e-30: the second term is far below rounding
-and the derivative is exact to the last bits. (A difference quotient (f(x+h) - f(x-h)) / 2h loses a
-third of its digits at best.) It needs a forward pass that takes complex numbers; `reference/` does.
-Choices, such as the largest logit or the side of 0 in ReLU, go by the real part there, so near
-every point but ReLU's 0 the pass is analytic.
-Source: Squire, Trapp, "Using Complex Variables to Estimate Derivatives of Real Functions" (1998).
-
-Small models are checked element by element. For large ones each tensor is moved along one random
-direction v, which gives the sum of v times the gradient: a wrong element would have to cancel out
-by chance to the tenth digit.
-
-The error of a tensor is the largest |hand - exact|, divided by its largest |exact| or by a
-thousandth of the largest of all tensors, whichever is more: the gradient of a tensor may be zero,
-and rounding divided by rounding says nothing. Along a direction it is |hand - exact| of the slope,
-divided by |exact| or by the norm of the gradient.
+What an error is stands in gradient_report.py; what a wrong row is told, in `diagnosis/`.
 """
 
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
-from gpt_numpy.arrays import Array, Shape
+from gpt_numpy.arrays import Array
+from gpt_numpy.config import GRADCHECK_METHODS
+from gpt_numpy.errors import InputError, did_you_mean
+from gpt_numpy.gradient_oracles import (
+    Checked,
+    Measured,
+    Tick,
+    by_differences,
+    by_direction,
+    by_element,
+    by_kind,
+)
+from gpt_numpy.gradient_plan import plan_check
+from gpt_numpy.gradient_report import Report, Row
 from gpt_numpy.model import GPT
+from gpt_numpy.model_diagnosis import explain
+from gpt_numpy.progress import duration
 
-STEP = 1e-30
 TOLERANCE = 1e-10
-BUDGET_SECONDS = 60.0
-DIRECTION_TOKENS = 256
-
-Measured = dict[str, tuple[float, float]]  # name -> (largest difference, scale of the exact one)
-
-
-@dataclass(frozen=True)
-class Row:
-    """The check of one tensor; `norm` is that of its hand-derived gradient."""
-
-    name: str
-    shape: Shape
-    norm: float
-    error: float
-    ok: bool
-
-
-@dataclass(frozen=True)
-class Report:
-    """The check of a model; `print` it for a table."""
-
-    rows: tuple[Row, ...]
-    method: str
-    tolerance: float
-    seconds: float
-
-    @property
-    def ok(self) -> bool:
-        """Whether every tensor's gradient is right."""
-        return all(row.ok for row in self.rows)
-
-    @property
-    def worst(self) -> Row:
-        """The row with the largest error; one that is not a number counts as the largest."""
-        return max(self.rows, key=lambda row: math.inf if math.isnan(row.error) else row.error)
-
-    def __str__(self) -> str:
-        """The table, one row a tensor, and a line that sums it up."""
-        return "\n".join(self.lines())
-
-    def lines(self, paint: Callable[[str, bool], str] = lambda text, ok: text) -> list[str]:
-        """The lines of the table; `paint` may colour a row by whether it is right."""
-        width = max(len(row.name) for row in self.rows)
-        lines = [f"{'tensor':<{width}}  {'shape':>13}  {'norm':>9}  {'error':>8}  verdict"]
-        for row in self.rows:
-            shape = " x ".join(map(str, row.shape))
-            text = f"{row.name:<{width}}  {shape:>13}  {row.norm:9.3e}  {row.error:8.1e}  "
-            lines.append(paint(text + ("exact" if row.ok else "WRONG"), row.ok))
-        wrong = sum(not row.ok for row in self.rows)
-        summary = f"{wrong} of {len(self.rows)} gradients WRONG" if wrong else "all exact"
-        lines += [
-            f"{self.method}",
-            f"{summary}; largest error {self.worst.error:.1e} in {self.worst.name}, "
-            f"tolerance {self.tolerance:.0e}; {self.seconds:.1f} s",
-        ]
-        return lines
+TOLERANCE_OF_DIFFERENCES = 1e-6
+NOTABLE = 1_000_000  # parameters, from which on the first evaluation takes a while
+EXAMINED = 3  # wrong tensors that are looked into where each look is a pass
 
 
 def gradcheck(
@@ -97,59 +46,63 @@ def gradcheck(
     targets: Array,
     *,
     dropout_key: int | None = None,
+    method: str = "auto",
     tolerance: float = TOLERANCE,
     seed: int = 0,
     say: Callable[[str], None] = lambda text: None,
+    tick: Tick = lambda what, done, total: None,
 ) -> Report:
     """Check every parameter's gradient of the loss of `targets` given `tokens`, in float64.
 
-    The gradients come from the model's own layers, run in float64; the exact derivative always
-    from the reference's forward pass.
+    The gradients come from the model's own layers, run in float64.
 
     Parameters
     ----------
     tokens, targets : integers (B, T). In a model that is too large for a check of every element
-        (more than a minute), the first sequence is used, up to 256 positions.
+        (more than a minute), the first sequence is used, up to 256 positions, and up to 128 from
+        50 million parameters on.
     dropout_key : holds the masks of dropout fixed; None: no dropout.
+    method : "elements" and "directions" by the complex step, "differences" through the model's own
+        forward pass, with a tolerance of 1e-6 at least; "auto": elements or directions by size.
     tolerance : the largest error of a right gradient.
     seed : of the random directions.
     say : called with what is going to happen, before it does.
+    tick : called with what is measured, how much of it is done, and how much there is.
 
     Raises
     ------
-    InputError : the tokens or targets cannot be used.
+    InputError : the tokens or targets cannot be used; an unknown method.
     """
     start = time.perf_counter()
-    oracle = _twin(model, "complex128", "reference")
-    each = _seconds_of_forward(oracle, tokens, targets, dropout_key)
-    elementwise = each * model.n_params <= BUDGET_SECONDS
-    if not elementwise:
-        tokens, targets = tokens[:1, :DIRECTION_TOKENS], targets[:1, :DIRECTION_TOKENS]
-        each = _seconds_of_forward(oracle, tokens, targets, dropout_key)
-    passes = model.n_params if elementwise else len(model.params)
-    what = (
-        f"each of {model.n_params:,} parameters"
-        if elementwise
-        else f"one random direction in each of {passes} tensors ({model.n_params:,} parameters)"
-    )
-    shape = " x ".join(map(str, np.shape(tokens)))
-    method = f"complex step in {what}, tokens {shape}, float64, {model.ops_name}"
-    say(f"{method}: about {each * passes:.0f} s")
-
+    if model.n_params >= NOTABLE:
+        say(f"{model.n_params:,} parameters: a first evaluation is measured")
+    if method not in GRADCHECK_METHODS:
+        raise InputError(f"method={method!r}: {did_you_mean(method, GRADCHECK_METHODS)}")
     hand = _twin(model, "float64", model.ops_name)
-    hand.forward(tokens, targets, dropout_key=dropout_key)
+    oracle = None if method == "differences" else _twin(model, "complex128", "reference")
+    plan = plan_check(hand, oracle, tokens, targets, dropout_key, method)
+    say(f"{plan.text}: about {duration(max(plan.seconds, 1))}")
+
+    hand.forward(plan.tokens, plan.targets, dropout_key=dropout_key)
     hand.backward()
-
-    def loss_slope() -> float:
-        slope = oracle.forward(tokens, targets, dropout_key=dropout_key).imag / STEP
-        return float(slope)
-
-    if elementwise:
-        measured = _by_element(hand, oracle, loss_slope)
+    pair = Checked(hand, oracle, plan.tokens, plan.targets, dropout_key)
+    rng = np.random.default_rng(seed)
+    notes: list[str] = []
+    kinds: list[Row] = []
+    if plan.method == "elements":
+        measured = by_element(pair, tick)
+    elif plan.method == "directions":
+        measured = by_direction(pair, rng, tick)
+        if hand.ops_name != "reference":  # its own forward pass is the one that was moved
+            found = by_kind(pair, rng, tick)
+            notes.append(_of_kinds(found))
+            kinds = _rows_of_kinds(found)
     else:
-        measured = _by_direction(hand, oracle, loss_slope, np.random.default_rng(seed))
-    rows = _rows(hand, measured, tolerance)
-    return Report(rows, method, tolerance, time.perf_counter() - start)
+        measured = by_differences(pair, rng, tick)
+        tolerance = max(tolerance, TOLERANCE_OF_DIFFERENCES)
+    rows = _rows(pair, plan.method, measured, tolerance, rng)
+    notes += _nearest(rows)
+    return Report((*rows, *kinds), plan.text, tolerance, time.perf_counter() - start, tuple(notes))
 
 
 def randomise(model: GPT, seed: int) -> None:
@@ -167,44 +120,67 @@ def randomise(model: GPT, seed: int) -> None:
             param[...] = 0.5 * noise + (1 if name.endswith("weight") else 0)
 
 
-def _by_element(hand: GPT, oracle: GPT, loss_slope: Callable[[], float]) -> Measured:
-    measured = {}
-    for name, param in oracle.params.items():
-        flat, exact = param.reshape(-1), np.empty(param.size)
-        for j in range(flat.size):
-            flat[j] += 1j * STEP
-            exact[j] = loss_slope()
-            flat[j] = flat[j].real
-        difference = np.abs(hand.grads[name].reshape(-1) - exact).max()
-        measured[name] = (float(difference), float(np.abs(exact).max()))
-    return measured
-
-
-def _by_direction(
-    hand: GPT, oracle: GPT, loss_slope: Callable[[], float], rng: np.random.Generator
-) -> Measured:
-    measured = {}
-    for name, param in oracle.params.items():
-        direction = rng.standard_normal(param.shape)
-        param += 1j * STEP * direction
-        exact = loss_slope()
-        param[...] = param.real
-        grad = hand.grads[name]
-        difference = abs(float((direction * grad).sum()) - exact)
-        # On average the slope along v is as large as the norm, but it may be small by chance.
-        measured[name] = (difference, max(abs(exact), float(np.linalg.norm(grad))))
-    return measured
-
-
-def _rows(hand: GPT, measured: Measured, tolerance: float) -> tuple[Row, ...]:
-    largest = max(scale for _, scale in measured.values())
+def _rows(
+    pair: Checked,
+    method: str,
+    measured: dict[str, Measured],
+    tolerance: float,
+    rng: np.random.Generator,
+) -> tuple[Row, ...]:
+    largest = max(found.scale for found in measured.values())
+    errors, floor = {}, 1e-3 * largest
+    for name, found in measured.items():
+        divisor = max(found.scale, floor)
+        errors[name] = found.difference / divisor if divisor else found.difference
+    wrong = [name for name, error in errors.items() if not error <= tolerance]
+    # Backward runs from the loss down: the last wrong tensors are the nearest to the mistake.
+    nearest = wrong[-EXAMINED:]
+    examined = wrong if method == "elements" else nearest
     rows = []
-    for name, (difference, scale) in measured.items():
-        divisor = max(scale, 1e-3 * largest)
-        error = difference / divisor if divisor else difference
-        norm = float(np.linalg.norm(hand.grads[name]))
-        rows.append(Row(name, hand.grads[name].shape, norm, error, bool(error <= tolerance)))
+    for name, error in errors.items():
+        grad = pair.hand.grads[name]
+        remarks: list[str] = []
+        if name in examined:
+            scale = max(measured[name].scale, floor)
+            remarks = explain(pair, name, measured[name], scale, tolerance, rng)
+            if name not in nearest and not any("looks like" in remark for remark in remarks):
+                remarks = []  # it is spoilt by what lies after it, and has nothing to say
+        ok = bool(error <= tolerance)
+        norm = float(np.linalg.norm(grad))
+        rows.append(Row(name, grad.shape, norm, float(error), ok, tuple(remarks)))
     return tuple(rows)
+
+
+def _of_kinds(found: dict[str, tuple[float, float, float]]) -> str:
+    """A line on the differences through the model's own forward pass."""
+    worst = max(found, key=lambda kind: found[kind][0])
+    error, estimate, step = found[worst]
+    verdict = "agree" if error <= TOLERANCE_OF_DIFFERENCES else "DISAGREE"
+    return (
+        f"central differences through the model's own forward pass {verdict} in {len(found)} kinds "
+        f"of tensor: largest error {error:.1e} in {worst} (estimated {estimate:.0e} at the best "
+        f"step, {step:.1e} of the tensor)"
+    )
+
+
+def _nearest(rows: tuple[Row, ...]) -> list[str]:
+    """Where to look: backward runs from the loss down, so a mistake spoils what lies before it."""
+    wrong = [k for k, row in enumerate(rows) if not row.ok]
+    if not wrong:
+        return []
+    last = rows[wrong[-1]].name
+    if len(wrong) == 1:
+        return [f"nothing but {last} is wrong: the mistake is in its own gradient, not further on"]
+    right = [row.name for row in rows[wrong[-1] + 1 :]]
+    after = f" ({right[0]} is right)" if right else ""
+    return [f"in the order of forward the last wrong one is {last}{after}: look just after it"]
+
+
+def _rows_of_kinds(found: dict[str, tuple[float, float, float]]) -> list[Row]:
+    """A row for each kind of tensor in which the differences do not agree."""
+    wrong = {k: e for k, (e, *_) in found.items() if not e <= TOLERANCE_OF_DIFFERENCES}
+    remark = "not the derivative of the model's own forward pass, by differences"
+    return [Row(kind, (), math.nan, error, False, (remark,)) for kind, error in wrong.items()]
 
 
 def _twin(model: GPT, dtype: str, ops: str) -> GPT:
@@ -212,12 +188,3 @@ def _twin(model: GPT, dtype: str, ops: str) -> GPT:
     twin = GPT(model.config, seed=None, dtype=dtype, ops=ops)
     twin.params.flat[...] = model.params.flat
     return twin
-
-
-def _seconds_of_forward(
-    oracle: GPT, tokens: Array, targets: Array, dropout_key: int | None
-) -> float:
-    oracle.forward(tokens, targets, dropout_key=dropout_key)  # allocates its buffers
-    start = time.perf_counter()
-    oracle.forward(tokens, targets, dropout_key=dropout_key)
-    return time.perf_counter() - start

@@ -32,7 +32,7 @@ def check_memory(
     more : bytes beside those of the model.
     settings : what else decides how much it is, for the message.
     """
-    parameters = _of_blocks(config, parameter_shapes)
+    parameters = parameter_count(config)
     activations = _of_blocks(config, lambda c: activation_shapes(c, batch_size, c.block_size))
     # Some activations share a buffer; half of the sum is a bound from below.
     needed = itemsize * (copies * parameters + activations // 2) + more
@@ -44,6 +44,11 @@ def check_memory(
             f"vocab_size={config.vocab_size}{settings and ', '}{settings} take {_size(needed)} "
             f"of memory or more; this machine has {_size(available)}: make some of them smaller"
         )
+
+
+def parameter_count(config: GPTConfig) -> int:
+    """How many parameters a model of this shape has, counted without making it."""
+    return _of_blocks(config, parameter_shapes)
 
 
 def _of_blocks(config: GPTConfig, shapes: Callable[[GPTConfig], dict[str, Shape]]) -> int:

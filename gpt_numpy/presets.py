@@ -67,6 +67,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "n_head": 12,
         "n_embd": 768,
         "block_size": 1024,
+        "vocab_size": 50257,
         "batch_size": 1,
         "bias": True,
         "activation": "gelu_tanh",

@@ -1,6 +1,7 @@
 """The command as people use and misuse it: one clear line, the right status, nothing half done."""
 
 import errno
+import json
 import os
 import re
 import signal
@@ -188,6 +189,35 @@ def test_gradcheck_fails_when_a_gradient_is_wrong(call, monkeypatch):
     assert re.search(r"h.0.mlp.c_fc.weight .* WRONG", out)
     monkeypatch.undo()
     assert call("gradcheck", *words)[0] == 0
+
+
+def test_gradcheck_speaks_json_and_says_what_goes_on_elsewhere(call):
+    status, out, err = call("gradcheck", "--n_layer=1", "--block_size=2", "--json")
+    report = json.loads(out)
+    assert status == 0 and report["ok"] and len(report["rows"]) == 16
+    assert max(row["error"] for row in report["rows"]) <= 1e-13
+    assert "complex step in each of" in err
+
+
+@pytest.mark.parametrize("method", ["directions", "differences"])
+def test_gradcheck_of_a_configuration_along_directions(call, method):
+    words = ["--n_layer=1", "--block_size=8", f"--method={method}", "--ops=kernels"]
+    status, out, _ = call("gradcheck", *words)
+    assert status == 0 and "all exact" in out and "about" in out.splitlines()[0]
+    assert ("through the model's own forward pass agree" in out) == (method == "directions")
+
+
+def test_gradcheck_takes_differences_where_memory_is_short(call, monkeypatch):
+    from gpt_numpy import memory
+
+    monkeypatch.setattr(memory, "_memory", lambda: 200_000)
+    status, out, _ = call("gradcheck", "--n_layer=1", "--n_head=1", "--n_embd=16")
+    assert status == 0
+    assert out.startswith("not enough memory for the complex step") and "central diff" in out
+    status, _, err = call(
+        "gradcheck", "--n_layer=1", "--n_embd=16", "--n_head=1", "--method=elements"
+    )
+    assert status == cli.BAD_INPUT and "of memory" in err
 
 
 def test_gradcheck_of_one_position_has_something_to_check(call):

@@ -1,0 +1,73 @@
+"""The clues around a layer and around a model: arrays at hand, and numbers that a factor may be."""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from gpt_numpy.arrays import Array
+from gpt_numpy.config import GPTConfig
+from gpt_numpy.diagnosis.case import Clues
+from gpt_numpy.diagnosis.known import known_mistakes
+
+
+def layer_clues(arrays: Mapping[str, Any]) -> Clues:
+    """The clues to the gradients of a layer, from its arguments, `out` and `dout` by name."""
+    numbers: dict[str, float] = {}
+    dout = arrays["dout"]
+    if dout.ndim > 1:
+        rows = math.prod(dout.shape[:-1])
+        numbers |= {"number of rows": rows, "number of channels": dout.shape[-1]}
+    for k, size in enumerate(dout.shape[:-1]):
+        numbers[f"length of axis {k} of out"] = size
+    for name, value in arrays.items():
+        if isinstance(value, np.ndarray) and value.dtype.kind in "iu":
+            numbers[f"size of {name}"] = value.size
+            if value.size and value.min() < 0:
+                numbers[f"number of {name} that count"] = int((value >= 0).sum())
+    n_head = int(arrays.get("n_head", 0) or 0)
+    channels = (
+        arrays["qkv"].shape[-1] // 3 if "qkv" in arrays else dout.shape[-1] if dout.ndim else 0
+    )
+    if n_head:
+        numbers |= {"n_head": n_head, "head size": channels / n_head, "n_embd": channels}
+    rate = float(arrays.get("rate", 0) or 0)
+    if 0 < rate < 1:
+        numbers["1 - rate of dropout"] = 1 - rate
+    given = {name: value for name, value in arrays.items() if value is not None}
+    return Clues(arrays=given, numbers=numbers, n_head=n_head)
+
+
+def input_clues(
+    clues: Clues, name: str, named: Mapping[str, Array], contributions: Array | None
+) -> Clues:
+    """The clues to the gradient of the input `name`, from those of its layer."""
+    own = {**known_mistakes(name, clues.arrays), **named}
+    heads = clues.n_head if "qkv" in name else 0
+    return dataclasses.replace(clues, named=own, contributions=contributions, n_head=heads)
+
+
+def model_clues(config: GPTConfig, tokens: Array, targets: Array, name: str) -> Clues:
+    """The clues to the gradient of one parameter of a model."""
+    B, T = tokens.shape
+    kept = int((targets >= 0).sum())
+    numbers = {
+        "number of sequences": B,
+        "number of positions": T,
+        "number of targets that count": kept,
+        "number of tokens": B * T,
+        "n_head": config.n_head,
+        "head size": config.head_size,
+        "n_embd": config.n_embd,
+    }
+    if config.dropout:
+        numbers["1 - rate of dropout"] = 1 - config.dropout
+    arrays = {"tokens": tokens} if name == "wte.weight" else {}
+    table = name in ("wte.weight", "wpe.weight", "lm_head.weight")
+    axes: tuple[str, ...] = ("channel",) if "ln_" in name else ()
+    if table:
+        axes = ("position" if name.startswith("wpe") else "token", "channel")
+    heads = config.n_head if "c_attn" in name else 0
+    return Clues(arrays, numbers, n_head=heads, whole="the losses", axes=axes)

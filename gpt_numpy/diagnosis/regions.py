@@ -1,0 +1,71 @@
+"""Where a gradient is wrong: which rows, columns, heads, which of query, key and value."""
+
+import numpy as np
+
+from gpt_numpy.arrays import Array
+from gpt_numpy.diagnosis.case import Case
+
+SHOWN = 8  # ranges of indices in a sentence
+
+
+def where(case: Case) -> str:
+    """A sentence on which elements are wrong."""
+    wrong = case.wrong
+    if wrong.all():
+        return f"wrong in all {wrong.size:,} elements"
+    parts = _thirds(case) or _axes(case)
+    return f"wrong in {int(wrong.sum()):,} of {wrong.size:,} elements" + parts
+
+
+def ranges(indices: Array) -> str:
+    """Indices as "0-3, 7": neighbours together, the first few of many."""
+    runs = np.split(indices, np.flatnonzero(np.diff(indices) > 1) + 1)
+    texts = [str(run[0]) if run.size == 1 else f"{run[0]}-{run[-1]}" for run in runs]
+    more = f" and {len(texts) - SHOWN} more ranges" if len(texts) > SHOWN else ""
+    return ", ".join(texts[:SHOWN]) + more
+
+
+def axis_names(case: Case) -> tuple[str, ...]:
+    """What the indices along each axis are called."""
+    if case.clues.axes:
+        return case.clues.axes
+    names = {1: ("element",), 2: ("row", "column"), 3: ("sequence", "position", "channel")}
+    ndim = case.exact.ndim
+    return names.get(ndim, tuple(f"index {k}" for k in range(ndim)))
+
+
+def _thirds(case: Case) -> str:
+    """Query, key and value, if some are right and some wrong, and the heads of the wrong ones."""
+    texts, right = [], []
+    n_head = case.clues.n_head
+    for name, index in case.thirds():
+        wrong = case.wrong[index]
+        if not wrong.any():
+            right.append(name)
+            continue
+        D = wrong.shape[-1] // n_head
+        by_head = wrong.reshape(-1, n_head, D).any(axis=(0, 2))
+        heads = "" if by_head.all() else f" of head {ranges(np.flatnonzero(by_head))} only"
+        texts.append(f"the {name}{heads}")
+    if not texts or (not right and not any("head" in text for text in texts)):
+        return ""
+    ok = f"; the {' and the '.join(right)} right" if right else ""
+    return f": in {' and '.join(texts)}{ok}"
+
+
+def _axes(case: Case) -> str:
+    wrong, texts, box = case.wrong, [], np.ones_like(case.wrong)
+    for axis, name in enumerate(axis_names(case)):
+        others = tuple(k for k in range(wrong.ndim) if k != axis)
+        touched = wrong.any(axis=others)
+        if touched.all():
+            continue
+        indices = np.flatnonzero(touched)
+        texts.append(f"{name}{'s' if indices.size > 1 else ''} {ranges(indices)}")
+        shape = [1] * wrong.ndim
+        shape[axis] = -1
+        box &= touched.reshape(shape)
+    if not texts:
+        return ", scattered over all of it"
+    full = "all of " if wrong[box].all() and wrong.ndim > 1 else "in " if wrong.ndim > 1 else ""
+    return f": {full}{', '.join(texts)} (counted from 0)"

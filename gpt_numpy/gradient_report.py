@@ -1,0 +1,117 @@
+"""What a gradient check found: one row a tensor, a table for people, a dictionary for programs.
+
+The error of a tensor is the largest |hand - exact|, divided by its largest |exact| or by a
+thousandth of the largest of all tensors, whichever is more: the gradient of a tensor may be zero,
+and rounding divided by rounding says nothing. Along a direction it is |hand - exact| of the slope,
+divided by |exact| or by the norm of the gradient.
+"""
+
+import math
+import textwrap
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from gpt_numpy.arrays import Shape
+
+WIDTH = 100  # of a line of diagnosis
+
+
+@dataclass(frozen=True)
+class Row:
+    """The check of one tensor; `norm` is that of its hand-derived gradient.
+
+    `diagnosis` says of a wrong one where it is wrong and which mistake it looks like.
+    """
+
+    name: str
+    shape: Shape
+    norm: float
+    error: float
+    ok: bool
+    diagnosis: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Report:
+    """The check of a model or a layer; `print` it for a table.
+
+    `notes` are what else was measured, a line each, such as the differences through the kernels.
+    """
+
+    rows: tuple[Row, ...]
+    method: str
+    tolerance: float
+    seconds: float
+    notes: tuple[str, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether every tensor's gradient is right."""
+        return all(row.ok for row in self.rows)
+
+    @property
+    def worst(self) -> Row:
+        """The row with the largest error; one that is not a number counts as the largest."""
+        return max(self.rows, key=lambda row: math.inf if math.isnan(row.error) else row.error)
+
+    def assert_exact(self) -> "Report":
+        """Return the report itself if every gradient is right: for a test.
+
+        Raises
+        ------
+        AssertionError : one is wrong; the message is the table with the diagnosis.
+        """
+        if not self.ok:
+            raise AssertionError("\n" + str(self))
+        return self
+
+    def __str__(self) -> str:
+        """The table, one row a tensor, and a line that sums it up."""
+        return "\n".join(self.lines())
+
+    def lines(self, paint: Callable[[str, bool], str] = lambda text, ok: text) -> list[str]:
+        """The lines of the table; `paint` may colour a row by whether it is right."""
+        width = max(6, *(len(row.name) for row in self.rows))
+        lines = [f"{'tensor':<{width}}  {'shape':>13}  {'norm':>9}  {'error':>8}  verdict"]
+        for row in self.rows:
+            shape = " x ".join(map(str, row.shape))
+            text = f"{row.name:<{width}}  {shape:>13}  {row.norm:9.3e}  {row.error:8.1e}  "
+            lines.append(paint(text + ("exact" if row.ok else "WRONG"), row.ok))
+            for sentence in row.diagnosis:
+                lines += textwrap.wrap(
+                    sentence, WIDTH, initial_indent="    ", subsequent_indent="      "
+                )
+        wrong = sum(not row.ok for row in self.rows)
+        summary = f"{wrong} of {len(self.rows)} gradients WRONG" if wrong else "all exact"
+        lines += [self.method, *self.notes]
+        lines.append(
+            f"{summary}; largest error {self.worst.error:.1e} in {self.worst.name}, "
+            f"tolerance {self.tolerance:.0e}; {self.seconds:.1f} s"
+        )
+        return lines
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same for a program: numbers, texts and lists only; what is not finite is None."""
+        return {
+            "ok": self.ok,
+            "method": self.method,
+            "tolerance": self.tolerance,
+            "seconds": round(self.seconds, 3),
+            "notes": list(self.notes),
+            "rows": [
+                {
+                    "name": row.name,
+                    "shape": list(row.shape),
+                    "norm": _number(row.norm),
+                    "error": _number(row.error),
+                    "ok": row.ok,
+                    "diagnosis": list(row.diagnosis),
+                }
+                for row in self.rows
+            ],
+        }
+
+
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -1,0 +1,238 @@
+"""Check a layer that you wrote: its backward against the derivative of its forward.
+
+`check_layer` moves every element of every float input of forward a little, sees how `out` changes,
+and compares that with what backward wrote. The derivative is exact (complex step) where forward
+takes complex numbers, otherwise it is the best of a sweep of differences (derivatives.py); whether
+complex numbers really go through it is measured, since `abs` and comparisons drop the imaginary
+part without an error.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from gpt_numpy.arrays import Array, Shape
+from gpt_numpy.derivatives import STEP, SWEEP, best_slope
+from gpt_numpy.diagnosis import Clues, diagnose, input_clues, layer_clues
+from gpt_numpy.errors import InputError
+from gpt_numpy.gradient_report import Report, Row
+from gpt_numpy.layer_protocol import Function, Layer, unwritten
+
+TOLERANCE = 1e-10
+TOLERANCE_OF_DIFFERENCES = 1e-7
+LONGEST_SECONDS = 300.0
+LARGEST_JACOBIAN = 4_000_000  # elements; of a larger layer only the gradient is kept
+
+Jacobian = tuple[Array, Array | None]  # the gradient, and how each element of out contributes to it
+
+
+def check_layer(
+    forward: Function,
+    backward: Function,
+    inputs: Mapping[str, Any],
+    outputs: Mapping[str, Shape],
+    *,
+    extra: Mapping[str, Any] | None = None,
+    constants: Sequence[str] = (),
+    mistakes: Mapping[str, Function] | None = None,
+    tolerance: float | None = None,
+    seed: int = 0,
+) -> Report:
+    """Check that `backward` is the derivative of `forward`, for every float input, in float64.
+
+    Parameters
+    ----------
+    forward : writes its results to the arguments that `outputs` names; `out` is the one that
+        the rest of the network sees, the others are kept for backward.
+    backward : takes `dout`, what forward read or wrote under the same names, and writes `d<input>`
+        of each float input; from its first `d<input>` on, all arguments are written.
+    inputs : the arguments of forward, by name. Choose them so that nothing hides: sizes that
+        differ, repeated tokens, weights that are not 1.
+    outputs : the shapes of what forward writes, by name.
+    extra : arguments of backward alone.
+    constants : float inputs that have no gradient.
+    mistakes : wrong backward functions, called as backward is, by a sentence that says what is
+        wrong with each: a gradient that equals one of theirs is told by it.
+    tolerance : largest error of a right gradient; 1e-10, or 1e-7 where differences are needed.
+    seed : of `dout`.
+
+    Raises
+    ------
+    InputError : the functions or the arguments do not fit together, forward leaves an output
+        unwritten, or the example is so large that the check would take more than five minutes.
+    """
+    start = time.perf_counter()
+    layer = Layer(forward, backward, inputs, outputs, extra or {}, tuple(constants))
+    kept = layer.run_forward()
+    for name, value in kept.items():
+        if not np.isfinite(value).all():
+            raise InputError(f"forward's {name} is not finite everywhere: give other inputs")
+    # A stream of its own: inputs drawn from default_rng(seed) would be equal to dout.
+    dout = np.random.default_rng([seed, 2]).standard_normal(kept["out"].shape)
+    reason = _why_not_complex(layer, seed)
+    if tolerance is None:
+        tolerance = TOLERANCE_OF_DIFFERENCES if reason else TOLERANCE
+    written, returned = layer.run_backward(kept, dout)
+    exact = _derivatives(layer, dout, exactly=not reason)
+    clues = layer_clues({**layer.inputs, **kept, "dout": dout})
+    candidates = {
+        text: layer.run_backward(kept, dout, fill=0.0, function=function)[0]
+        for text, function in (mistakes or {}).items()
+    }
+    rows = []
+    for row in _gradients(layer, kept, dout, written, returned):
+        rows.append(_row(*row, exact, clues, candidates, tolerance))
+    count = sum(gradient.size for gradient, _ in exact.values())
+    how = f"central differences, for {reason}" if reason else "complex step"
+    method = f"{how}, in each of {count:,} elements, float64"
+    return Report(tuple(rows), method, tolerance, time.perf_counter() - start)
+
+
+def _row(
+    name: str,
+    hand: Array,
+    remarks: list[str],
+    exact: Mapping[str, Jacobian],
+    clues: Clues,
+    candidates: Mapping[str, Mapping[str, Array]],
+    tolerance: float,
+) -> Row:
+    gradient, contributions = exact[name]
+    largest = max(float(np.abs(g).max(initial=0)) for g, _ in exact.values())
+    scale = max(float(np.abs(gradient).max(initial=0)), 1e-3 * largest) or 1.0
+    error = float(np.abs(hand - gradient).max(initial=0)) / scale
+    ok = error <= tolerance and not remarks
+    if error > tolerance or not np.isfinite(hand).all() and not remarks:
+        named = {text: written["d" + name] for text, written in candidates.items()}
+        clue = input_clues(clues, name, named, contributions)
+        remarks = remarks + diagnose(hand, gradient, scale, tolerance, clue)
+    norm = float(np.linalg.norm(hand))
+    return Row("d" + name, gradient.shape, norm, error, ok, tuple(remarks))
+
+
+def _gradients(
+    layer: Layer, kept: Mapping[str, Any], dout: Array, written: Mapping[str, Any], returned: bool
+) -> list[tuple[str, Array, list[str]]]:
+    """Each gradient that backward wrote, and what is to be said of how it wrote it."""
+    rows = []
+    zeros: dict[str, Any] = {}
+    for name in layer.graded:
+        hand: Array = written["d" + name]
+        remarks: list[str] = []
+        left = unwritten(hand)
+        if left.any():
+            zeros = zeros or layer.run_backward(kept, dout, fill=0.0)[0]
+            ones = layer.run_backward(kept, dout, fill=1.0)[0]["d" + name]
+            hand, remarks = _unwritten(name, hand, left, zeros["d" + name], ones, returned)
+        rows.append((name, hand, remarks))
+    return rows
+
+
+def _unwritten(
+    name: str, hand: Array, left: Array, zeros: Array, ones: Array, returned: bool
+) -> tuple[Array, list[str]]:
+    """Whether elements were left alone, or were added to, which was seen by filling in 0 and 1."""
+    added = left & (np.abs(ones - zeros - 1) < 1e-6) & (zeros != 0)
+    if added.any():
+        text = (
+            f"d{name} += ... adds to what was in the array before, which is left to chance: "
+            f"layers assign, d{name}[...] = ..."
+        )
+        return zeros, [text]
+    if not left.all():
+        return hand, [f"{int(left.sum()):,} of {left.size:,} elements of d{name} were not written"]
+    text = (
+        f"nothing was written to d{name}: write into the array, d{name}[...] = ..., "
+        f"for d{name} = ... only gives the name to another array"
+    )
+    return hand, [text + "; backward returned something instead" * returned]
+
+
+def _why_not_complex(layer: Layer, seed: int) -> str:
+    """Why the complex step cannot be used, or nothing: measured along one random direction."""
+    rng = np.random.default_rng([seed, 1])
+    values = {name: np.asarray(layer.inputs[name], "float64") for name in layer.graded}
+    directions = {name: rng.standard_normal(value.shape) for name, value in values.items()}
+
+    def moved(step: Any) -> dict[str, Array]:
+        return {name: value + step * directions[name] for name, value in values.items()}
+
+    try:
+        out = layer.run_forward(moved(1j * STEP), "complex128")["out"]
+    except (InputError, np.exceptions.ComplexWarning, TypeError) as error:
+        return f"forward does not take complex numbers ({_first_line(error)})"
+    except Exception as error:  # a compiler's own errors, such as Numba's
+        return f"forward does not take complex numbers ({type(error).__name__})"
+    steps = [0.05 * step for step in SWEEP]
+    slope = best_slope(lambda step: layer.run_forward(moved(step))["out"], steps).value
+    # A function such as ReLU may have a kink just here, where no difference is right.
+    before, here, after = (layer.run_forward(moved(step))["out"] for step in (-1e-6, 0.0, 1e-6))
+    largest = np.abs(slope).max(initial=0)
+    smooth = np.abs(after - 2 * here + before) <= 1e-6 * 1e-3 * largest
+    if (smooth & ~(np.abs(out.imag / STEP - slope) <= 1e-4 * largest)).any():
+        return "forward drops the imaginary part of complex numbers on the way"
+    return ""
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error.__cause__ or error).partition("\n")[0][:80]
+
+
+def _derivatives(layer: Layer, dout: Array, *, exactly: bool) -> dict[str, Jacobian]:
+    """The gradient of sum(dout * out) of every input."""
+    sizes = {name: np.size(layer.inputs[name]) for name in layer.graded}
+    if not sizes:
+        raise InputError("inputs: there is no array of floats, so there is no gradient to check")
+    seconds = _seconds(layer, exactly) * sum(sizes.values())
+    if seconds > LONGEST_SECONDS:
+        raise InputError(
+            f"inputs: {sum(sizes.values()):,} elements take about {seconds / 60:.0f} minutes: "
+            "give a smaller example"
+        )
+    return {name: _derivative(layer, name, dout, exactly) for name in layer.graded}
+
+
+def _derivative(layer: Layer, name: str, dout: Array, exactly: bool) -> Jacobian:
+    value = np.asarray(layer.inputs[name], "float64")
+    whole = dout.size * value.size <= LARGEST_JACOBIAN
+    contributions = np.empty((*dout.shape, value.size)) if whole else None
+    gradient = np.empty(value.size)
+    change = _complex_change if exactly else _real_change
+    for j in range(value.size):
+        column = dout * change(layer, name, value, j)
+        gradient[j] = column.sum()
+        if contributions is not None:
+            contributions[..., j] = column
+    return gradient.reshape(value.shape), contributions
+
+
+def _complex_change(layer: Layer, name: str, value: Array, j: int) -> Array:
+    """How `out` changes with element j of an input."""
+    moved = value.astype("complex128")
+    moved.reshape(-1)[j] += 1j * STEP
+    return np.asarray(layer.run_forward({name: moved}, "complex128")["out"].imag / STEP)
+
+
+def _real_change(layer: Layer, name: str, value: Array, j: int) -> Array:
+    size = max(abs(float(value.reshape(-1)[j])), float(value.std())) or 1.0
+
+    def out(step: float) -> Any:
+        moved = value.copy()
+        moved.reshape(-1)[j] += step
+        return layer.run_forward({name: moved})["out"]
+
+    return np.asarray(best_slope(out, [size * step for step in SWEEP]).value)
+
+
+def _seconds(layer: Layer, exactly: bool) -> float:
+    """How long the derivative with respect to one element takes."""
+    change: Callable[..., Array] = _complex_change if exactly else _real_change
+    for name in layer.graded:
+        value = np.asarray(layer.inputs[name], "float64")
+        if value.size:
+            start = time.perf_counter()
+            change(layer, name, value, 0)
+            return time.perf_counter() - start
+    return 0.0

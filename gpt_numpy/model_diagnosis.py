@@ -1,0 +1,130 @@
+"""What is wrong with the gradient of one of a model's tensors, in words.
+
+Where the exact gradient is known element by element, `diagnosis/` compares the two. Where it is
+known along directions only, parts of the tensor are moved one after the other: query, key and
+value, heads, rows of tokens that repeat, blocks of rows; each answer costs one pass.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+
+import numpy as np
+
+from gpt_numpy.arrays import Array
+from gpt_numpy.derivatives import STEP
+from gpt_numpy.diagnosis import diagnose, model_clues, name_factor
+from gpt_numpy.gradient_oracles import Checked, Measured
+from gpt_numpy.model import GPT
+
+BLOCKS = 8  # of rows, that are moved one by one
+SAME = 1e-7  # slopes that differ by less than this share are the same
+
+
+def explain(
+    pair: Checked,
+    name: str,
+    found: Measured,
+    scale: float,
+    tolerance: float,
+    rng: np.random.Generator,
+) -> list[str]:
+    """Sentences on a wrong gradient: where it is wrong, and which mistakes give these numbers."""
+    hand = pair.hand.grads[name]
+    if not np.isfinite(hand).all():
+        return [f"{int((~np.isfinite(hand)).sum()):,} elements are not finite numbers"]
+    if found.exact is not None:
+        clues = model_clues(pair.hand.config, pair.tokens, pair.targets, name)
+        named = dict(_tied_halves(pair, found.exact)) if name == "wte.weight" else {}
+        clues = dataclasses.replace(clues, named=named, contributions=found.contributions)
+        return diagnose(hand, found.exact, scale, tolerance, clues)
+    if not hand.any():
+        return ["it is zero: this gradient, or the only path to it, is lost"]
+    if pair.oracle is None:
+        return []
+    return list(_along_directions(pair, name, hand, tolerance, rng))
+
+
+def _tied_halves(pair: Checked, exact: Array) -> Iterator[tuple[str, Array]]:
+    """What the gradient of the token embedding is if one of its two uses is forgotten."""
+    if not pair.hand.config.tied:
+        return
+    untied = _untied(pair.hand)
+    head = untied.params["lm_head.weight"]
+    half = np.empty(head.shape)
+    for index in np.ndindex(*head.shape):
+        head[index] += 1j * STEP
+        half[index] = untied.forward(pair.tokens, pair.targets, dropout_key=pair.key).imag / STEP
+        head[index] = head[index].real
+    yield "the half of the tied table that comes from the embedding is lost", half
+    yield "the half of the tied table that comes from the head is lost", exact - half
+
+
+def _untied(model: GPT) -> GPT:
+    """The same model with a head of its own, complex."""
+    config = dataclasses.replace(model.config, tied=False)
+    untied = GPT(config, seed=None, dtype="complex128", ops="reference")
+    for name, param in model.params.items():
+        untied.params[name][...] = param
+    untied.params["lm_head.weight"][...] = model.params["wte.weight"]
+    return untied
+
+
+def _along_directions(
+    pair: Checked, name: str, hand: Array, tolerance: float, rng: np.random.Generator
+) -> Iterator[str]:
+    """What a few more passes say of a tensor that is wrong along a direction."""
+    v, w = rng.standard_normal((2, *hand.shape))
+    exact = pair.slope(name, v), pair.slope(name, w)
+    slopes = float((v * hand).sum()), float((w * hand).sum())
+    if all(exact):
+        ratios = slopes[0] / exact[0], slopes[1] / exact[1]
+        if abs(ratios[0] - ratios[1]) <= SAME * abs(ratios[0]):
+            clues = model_clues(pair.hand.config, pair.tokens, pair.targets, name)
+            yield f"looks like, along 2 directions: {name_factor(ratios[0], clues.numbers)}"
+            return
+    if hand.ndim == 2 and hand.shape[0] == hand.shape[1]:
+        turned = float((v.T * hand).sum()), float((w.T * hand).sum())
+        if all(abs(t - e) <= SAME * abs(e) for t, e in zip(turned, exact, strict=True)):
+            yield "looks like, along 2 directions: it is transposed: its transpose is right"
+            return
+    wrong, right = [], []
+    for text, mask in _parts(pair, name, hand):
+        part = v * mask
+        mine, true = float((part * hand).sum()), pair.slope(name, part)
+        scale = max(abs(true), float(np.linalg.norm(hand * mask)))
+        if not abs(mine - true) <= tolerance * max(scale, 1e-3 * float(np.linalg.norm(hand))):
+            ratio = f" ({mine / true:.6g} times what it should be along one direction)"
+            wrong.append(text + ratio * bool(true))
+        else:
+            right.append(text)
+    if not wrong:
+        yield "no part of it alone is wrong by more than the tolerance"
+        return
+    ok = f"; right in {', '.join(right)}" if right else ""
+    yield f"moved part by part, wrong in {', '.join(wrong)}{ok}"
+
+
+def _parts(pair: Checked, name: str, hand: Array) -> Iterator[tuple[str, Array]]:
+    """Parts of a tensor with a meaning of their own: a name, and 1 where the part is."""
+    config = pair.hand.config
+    C = config.n_embd
+    if "c_attn" in name:
+        for k, what in enumerate(("query", "key", "value")):
+            mask = np.zeros(hand.shape[-1])
+            mask[k * C : (k + 1) * C] = 1
+            yield f"the {what}", mask
+    elif name == "wte.weight":
+        times = np.bincount(np.asarray(pair.tokens).reshape(-1), minlength=len(hand))
+        for text, rows in (
+            ("the rows of tokens that do not occur", times == 0),
+            ("the rows of tokens that occur once", times == 1),
+            ("the rows of tokens that occur several times", times > 1),
+        ):
+            if rows.any():
+                yield text, rows[:, None].astype(float)
+    else:
+        for rows in np.array_split(np.arange(len(hand)), min(BLOCKS, len(hand))):
+            mask = np.zeros((len(hand), *[1] * (hand.ndim - 1)))
+            mask[rows] = 1
+            what = f"rows {rows[0]}-{rows[-1]}" if rows.size > 1 else f"row {rows[0]}"
+            yield what, mask

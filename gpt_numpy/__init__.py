@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from gpt_numpy.errors import InputError as InputError
     from gpt_numpy.generation import generate as generate
     from gpt_numpy.gradient_check import gradcheck as gradcheck
+    from gpt_numpy.inspection.trace import trace as trace
     from gpt_numpy.model import GPT as GPT
     from gpt_numpy.optimizer import AdamW as AdamW
     from gpt_numpy.threads import set_threads as set_threads
@@ -29,6 +30,7 @@ _HOME = {
     "load": "checkpoint",
     "save": "checkpoint",
     "set_threads": "threads",
+    "trace": "inspection.trace",
 }
 __all__ = sorted([*_HOME, "__version__"])
 

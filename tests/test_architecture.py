@@ -30,7 +30,7 @@ FLOORS = [
     ["optimizer", "flops", "generation", "gradient_check", "evaluation", "torch_gpt"],
     ["checkpoint"],
     ["runs"],
-    ["training"],
+    ["training", "inspection"],
     ["bench"],
     ["commands"],
     ["cli"],

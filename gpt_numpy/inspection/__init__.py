@@ -1,0 +1,8 @@
+"""Looking inside a model: every activation, every gradient, where each comes from, what they do.
+
+operations.py   the equations of every layer, and the functions that compute them
+diagram.py      which operation reads and writes which arrays, in the order of the computation
+recomputed.py   what no layer stores, computed again with the reference
+trace.py        one forward and backward pass with everything kept: `gn.trace`
+norms.py        gradient norms of single tokens and single sequences, without another pass
+"""

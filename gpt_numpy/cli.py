@@ -16,8 +16,16 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import gpt_numpy
-from gpt_numpy.config import BenchConfig, GPTConfig, GradcheckConfig, SampleConfig, TrainConfig
+from gpt_numpy.config import (
+    BenchConfig,
+    GPTConfig,
+    GradcheckConfig,
+    InspectConfig,
+    SampleConfig,
+    TrainConfig,
+)
 from gpt_numpy.errors import InputError, NotFiniteError, did_you_mean
+from gpt_numpy.inspection.thresholds import EXPLANATION
 from gpt_numpy.presets import GRADCHECK_MODEL, NANOGPT_DEFAULTS, PRESETS
 from gpt_numpy.settings import field_types
 from gpt_numpy.threads import set_variables
@@ -30,6 +38,10 @@ COMMANDS: dict[str, tuple[str, tuple[type, ...]]] = {
     "gradcheck": (
         "check every hand-derived gradient against the exact derivative",
         (GradcheckConfig, GPTConfig),
+    ),
+    "inspect": (
+        "every activation and every gradient of a trained model, reading a text",
+        (InspectConfig,),
     ),
     "bench": ("time training steps on this machine, layer by layer", (BenchConfig, GPTConfig)),
 }
@@ -199,6 +211,8 @@ def help_of(command: str) -> str:
         lines.append(f"presets: {', '.join(PRESETS)}{unnamed}")
     for config in configs:
         lines += ["", *_settings_help(config, command)]
+    if command == "inspect":
+        lines += ["", EXPLANATION]
     lines += ["", "  --threads=N  threads to compute with (default: all cores of this process)"]
     return "\n".join(lines)
 

@@ -12,6 +12,7 @@ gradients stay as they are. There is no dropout, as in evaluation.
 """
 
 import fnmatch
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -96,6 +97,7 @@ class Trace(Mapping[str, Traced]):
         entries: Mapping[str, Traced],
         diagram: list[Node],
         sources: Sources,
+        parameter_grads: Mapping[str, Array],
     ) -> None:
         self.tokens, self.loss = np.array(tokens), loss
         self.targets = None if targets is None else np.array(targets)
@@ -105,6 +107,7 @@ class Trace(Mapping[str, Traced]):
             name for name in backward_order(diagram) if loss is not None and name in entries
         ]
         self._entries, self._sources = entries, sources
+        self._parameter_grads = list(parameter_grads.values())
 
     def __getitem__(self, name: str) -> Traced:
         try:
@@ -121,6 +124,14 @@ class Trace(Mapping[str, Traced]):
 
     def __len__(self) -> int:
         return len(self._entries)
+
+    @property
+    def grad_norm(self) -> float:
+        """The norm of the gradient of all parameters together, kept or not; NaN without loss."""
+        if self.loss is None:
+            return math.nan
+        squares = (float(np.square(g, dtype=np.float64).sum()) for g in self._parameter_grads)
+        return math.sqrt(sum(squares))
 
     def token_norms(self, name: str) -> Array:
         """The norm of each token's gradient, (B, T), float64.
@@ -232,9 +243,8 @@ def trace(
         for name in names
         if name in wanted
     }
-    return Trace(
-        model, tokens, targets, None if targets is None else loss, entries, diagram, sources
-    )
+    loss = None if targets is None else loss
+    return Trace(model, tokens, targets, loss, entries, diagram, sources, twin.grads)
 
 
 def matching(patterns: tuple[str, ...], names: list[str]) -> set[str]:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from gpt_numpy.errors import InputError as InputError
     from gpt_numpy.generation import generate as generate
     from gpt_numpy.gradient_check import gradcheck as gradcheck
+    from gpt_numpy.inspection.hooks import ablate as ablate
+    from gpt_numpy.inspection.hooks import replaced as replaced
     from gpt_numpy.inspection.trace import trace as trace
     from gpt_numpy.model import GPT as GPT
     from gpt_numpy.optimizer import AdamW as AdamW
@@ -25,9 +27,11 @@ _HOME = {
     "TrainConfig": "config",
     "AdamW": "optimizer",
     "InputError": "errors",
+    "ablate": "inspection.hooks",
     "generate": "generation",
     "gradcheck": "gradient_check",  # a module of the same name would hide the function
     "load": "checkpoint",
+    "replaced": "inspection.hooks",
     "save": "checkpoint",
     "set_threads": "threads",
     "trace": "inspection.trace",

@@ -7,5 +7,6 @@ trace.py        one forward and backward pass with everything kept: `gn.trace`
 sources.py      where the numbers of a name come from
 norms.py        gradient norms of single tokens and single sequences, without another pass
 statistics.py   each array in a few numbers, what is unusual in words (thresholds.py)
+hooks.py        activations replaced by name: `gn.replaced`, `gn.ablate`; through opened.py
 table.py        these for the terminal: `gpt-numpy inspect`
 """

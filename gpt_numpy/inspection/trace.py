@@ -219,8 +219,7 @@ def trace(
     wanted = matching((keep,) if isinstance(keep, str) else tuple(keep), names)
     kept = _stored(diagram, model.config, wanted)
 
-    twin = GPT(model.config, seed=None, dtype=model.dtype.name, ops=model.ops_name, keep=kept)
-    twin.params, twin.ops = model.params, model.ops
+    twin = twin_of(model, kept)
     unknown = np.full(np.shape(tokens), IGNORED) if targets is None else targets
     loss = twin.forward(tokens, unknown)
     grads: dict[str, Array] = {}
@@ -245,6 +244,13 @@ def trace(
     }
     loss = None if targets is None else loss
     return Trace(model, tokens, targets, loss, entries, diagram, sources, twin.grads)
+
+
+def twin_of(model: GPT, keep: tuple[str, ...]) -> GPT:
+    """A model with the same parameters, not copied, and with gradients and buffers of its own."""
+    twin = GPT(model.config, seed=None, dtype=model.dtype.name, ops=model.ops_name, keep=keep)
+    twin.params, twin.ops = model.params, model.ops
+    return twin
 
 
 def matching(patterns: tuple[str, ...], names: list[str]) -> set[str]:

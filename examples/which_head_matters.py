@@ -11,7 +11,7 @@ import numpy as np
 
 import gpt_numpy as gn
 
-LETTERS, HALF, SEQUENCES, STEPS = 8, 8, 32, 500
+LETTERS, HALF, SEQUENCES, STEPS = 8, 8, 32, 150
 
 
 def batch(rng):
@@ -24,7 +24,7 @@ def batch(rng):
 
 
 config = gn.GPTConfig(
-    vocab_size=LETTERS, block_size=2 * HALF - 1, n_layer=2, n_head=4, n_embd=32, bias=False
+    vocab_size=LETTERS, block_size=2 * HALF - 1, n_layer=2, n_head=4, n_embd=16, bias=False
 )
 model = gn.GPT(config, seed=1, ops="reference")
 optimizer = gn.AdamW(model, learning_rate=1e-2, weight_decay=0.0)
@@ -34,7 +34,7 @@ for step in range(STEPS + 1):
     model.backward()
     optimizer.learning_rate = 1e-2 * (1 - step / (STEPS + 1))
     optimizer.step()
-    if step % 100 == 0:
+    if step % 50 == 0:
         print(f"step {step}: loss {loss:.4f} nats a token")
 print(f"(without looking back: log {LETTERS} = {np.log(LETTERS):.4f})\n")
 

@@ -21,6 +21,7 @@ from gpt_numpy.config import (
     GPTConfig,
     GradcheckConfig,
     InspectConfig,
+    PlotConfig,
     SampleConfig,
     TrainConfig,
 )
@@ -43,12 +44,14 @@ COMMANDS: dict[str, tuple[str, tuple[type, ...]]] = {
         "every activation and every gradient of a trained model, reading a text",
         (InspectConfig,),
     ),
+    "plot": ("draw the loss curves of one or several runs", (PlotConfig,)),
     "bench": ("time training steps on this machine, layer by layer", (BenchConfig, GPTConfig)),
 }
 SOURCES = {
     "train": "[PRESET | FILE.toml | FILE.py]...",
     "gradcheck": "[PRESET | FILE.toml | FILE.py]...",
     "bench": "[PRESET | FILE.toml | FILE.py]...",
+    "plot": "RUN [RUN]...",
 }
 
 
@@ -205,7 +208,7 @@ def help_of(command: str) -> str:
     sources = SOURCES.get(command, "")
     usage = " ".join(filter(None, ["usage: gpt-numpy", command, sources, "[--key=value]..."]))
     lines = [f"{text}", "", usage]
-    if sources:
+    if "PRESET" in sources:
         lines.append("read from left to right, the later over the earlier")
         unnamed = "; tiny where nothing is named" if command == "train" else ""
         lines.append(f"presets: {', '.join(PRESETS)}{unnamed}")

@@ -215,6 +215,19 @@ class InspectConfig:
 
 
 @dataclass(frozen=True)
+class PlotConfig:
+    """Where loss curves are drawn.
+
+    Raises `InputError` when a value is of the wrong type.
+    """
+
+    out: str = _setting("loss.png", "file to write, .png or .svg")
+
+    def __post_init__(self) -> None:
+        _check_types(self)
+
+
+@dataclass(frozen=True)
 class BenchConfig:
     """What is timed.
 

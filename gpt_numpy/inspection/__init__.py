@@ -9,4 +9,5 @@ norms.py        gradient norms of single tokens and single sequences, without an
 statistics.py   each array in a few numbers, what is unusual in words (thresholds.py)
 hooks.py        activations replaced by name: `gn.replaced`, `gn.ablate`; through opened.py
 table.py        these for the terminal: `gpt-numpy inspect`
+curves.py       the loss curves of runs: `gpt-numpy plot`
 """

@@ -39,7 +39,7 @@ def trace_of_text(trained: Run, config: InspectConfig) -> Trace:
         )
     # Parameters, gradients and the optimizer's two moments.
     size = trained.model.dtype.itemsize
-    check_memory(trained.config, 1, itemsize=size, copies=4, settings="a trace")
+    check_memory(trained.config, 1, itemsize=size, copies=4)
     patterns = tuple(part.strip() for part in config.keep.split(","))
     with np.errstate(all="ignore"):
         return trace(trained.model, tokens[None, :-1], tokens[None, 1:], keep=patterns)

@@ -8,7 +8,8 @@
 
 A sublayer in which something is replaced runs in the reference, opened (opened.py); all others run
 as they always do. `model.activations` then holds what the model went on with, and
-`model.activation_grads` the gradient of what was there before.
+`model.activation_grads` the gradient of what was there before. A trace taken inside `with` has
+these numbers, too; it names the functions of a pass in which nothing is replaced.
 """
 
 import contextlib

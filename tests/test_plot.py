@@ -68,8 +68,7 @@ def test_an_svg_of_several_runs_names_everything(call, folder):
         "Loss of 4 runs",
         "四: training",
     ):
-        assert any(said in text for text in texts), said
-    assert any("$x_1$ <script>: validation split" in text for text in texts)
+        assert said in texts
     assert any("nats a token" in text for text in texts) and b"<script>" not in first
     call(*names, "--out=both.svg")
     assert (folder / "both.svg").read_bytes() == first

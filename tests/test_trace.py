@@ -336,5 +336,5 @@ def test_what_cannot_be_is_said_in_one_line(model):
         part["h.0.attn.qvk"]
     with pytest.raises(gn.InputError, match="need h.0.ln_1.out: name it"):
         part.example_norms("h.0.attn.c_attn.weight")
-    with pytest.raises(gn.InputError, match="h.0.ln_1.mean has no gradient: it is a statistic"):
+    with pytest.raises(gn.InputError, match="h.0.ln_1.mean has no gradient: no layer computes one"):
         gn.trace(model, tokens, targets).token_norms("h.0.ln_1.mean")

@@ -21,6 +21,12 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 MOST_RUNS = len(COLOURS)
 INCHES, DOTS_PER_INCH = (8.0, 5.0), 150
 
+STYLES: dict[str, dict[str, Any]] = {  # of a history's three curves
+    "single batches": {"linewidth": 0.7, "alpha": 0.35},
+    "training split": {"linewidth": 1.3, "linestyle": "--"},
+    "validation split": {"linewidth": 1.8, "marker": "o", "markersize": 3.5},
+}
+
 Curve = list[tuple[int, float]]  # iteration, nats a token
 
 
@@ -105,27 +111,39 @@ def draw(histories: list[History], out: str) -> None:
 
 
 def _draw_axes(axes: Any, histories: list[History]) -> None:
-    for history, colour in zip(histories, COLOURS, strict=False):
-        name = f"{_plain(history.name)}: " if len(histories) > 1 else ""
-        for curve, label, style in (
-            (history.batches, "single batches", {"linewidth": 0.7, "alpha": 0.35}),
-            (history.train, "training split", {"linewidth": 1.3, "linestyle": "--"}),
-            (history.val, "validation split", {"linewidth": 1.8, "marker": "o", "markersize": 3.5}),
-        ):
-            if curve:
-                x, y = zip(*curve, strict=True)
-                axes.plot(x, y, color=colour, label=f"{name}{label}", **style)
-        if history.val and len(histories) == 1:
-            _mark_lowest(axes, history.val, colour)
     one = len(histories) == 1
-    axes.set_title(
-        f"Loss of {_plain(histories[0].name)}" if one else f"Loss of {len(histories)} runs"
-    )
+    for history, colour in zip(histories, COLOURS, strict=False):
+        for curve, style in zip(_curves(history), STYLES.values(), strict=True):
+            if curve:
+                axes.plot(*zip(*curve, strict=True), color=colour, **style)
+    if one and histories[0].val:
+        _mark_lowest(axes, histories[0].val, COLOURS[0])
+    title = _plain(histories[0].name) if one else f"{len(histories)} runs"
+    axes.set_title(f"Loss of {title}")
     axes.set_xlabel("iteration (updates of the parameters)")
     axes.set_ylabel("cross-entropy loss (nats a token)")
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize="small")
+    _explain(axes, histories)
+
+
+def _curves(history: History) -> tuple[Curve, Curve, Curve]:
+    return history.batches, history.train, history.val
+
+
+def _explain(axes: Any, histories: list[History]) -> None:
+    """A legend of the colours, where there are several, and of the kinds of lines."""
+    from matplotlib.lines import Line2D
+
+    one = len(histories) == 1
+    lines = [] if one else [Line2D([], [], color=colour, linewidth=3) for colour in COLOURS]
+    lines = lines[: len(histories)]
+    labels = [] if one else [_plain(history.name) for history in histories]
+    for number, (label, style) in enumerate(STYLES.items()):
+        if any(_curves(history)[number] for history in histories):
+            lines.append(Line2D([], [], color=COLOURS[0] if one else "0.4", **style))
+            labels.append(label)
+    axes.legend(lines, labels, frameon=False, fontsize="small")
 
 
 def _mark_lowest(axes: Any, curve: Curve, colour: str) -> None:

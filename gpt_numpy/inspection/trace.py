@@ -165,7 +165,7 @@ class Trace(Mapping[str, Traced]):
     def _grad_of(self, name: str) -> Array:
         grad = self[name].grad
         if grad is None:
-            why = "the trace has no targets" if self.loss is None else "it is a statistic"
+            why = "the trace has no targets" if self.loss is None else "no layer computes one"
             raise InputError(f"{name} has no gradient: {why}")
         return grad
 

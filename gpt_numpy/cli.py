@@ -16,8 +16,17 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import gpt_numpy
-from gpt_numpy.config import BenchConfig, GPTConfig, GradcheckConfig, SampleConfig, TrainConfig
+from gpt_numpy.config import (
+    BenchConfig,
+    GPTConfig,
+    GradcheckConfig,
+    InspectConfig,
+    PlotConfig,
+    SampleConfig,
+    TrainConfig,
+)
 from gpt_numpy.errors import InputError, NotFiniteError, did_you_mean
+from gpt_numpy.inspection.thresholds import EXPLANATION
 from gpt_numpy.presets import GRADCHECK_MODEL, NANOGPT_DEFAULTS, PRESETS
 from gpt_numpy.settings import field_types
 from gpt_numpy.threads import set_variables
@@ -31,12 +40,18 @@ COMMANDS: dict[str, tuple[str, tuple[type, ...]]] = {
         "check every hand-derived gradient against the exact derivative",
         (GradcheckConfig, GPTConfig),
     ),
+    "inspect": (
+        "every activation and every gradient of a trained model, reading a text",
+        (InspectConfig,),
+    ),
+    "plot": ("draw the loss curves of one or several runs", (PlotConfig,)),
     "bench": ("time training steps on this machine, layer by layer", (BenchConfig, GPTConfig)),
 }
 SOURCES = {
     "train": "[PRESET | FILE.toml | FILE.py]...",
     "gradcheck": "[PRESET | FILE.toml | FILE.py]...",
     "bench": "[PRESET | FILE.toml | FILE.py]...",
+    "plot": "RUN [RUN]...",
 }
 
 
@@ -193,12 +208,14 @@ def help_of(command: str) -> str:
     sources = SOURCES.get(command, "")
     usage = " ".join(filter(None, ["usage: gpt-numpy", command, sources, "[--key=value]..."]))
     lines = [f"{text}", "", usage]
-    if sources:
+    if "PRESET" in sources:
         lines.append("read from left to right, the later over the earlier")
         unnamed = "; tiny where nothing is named" if command == "train" else ""
         lines.append(f"presets: {', '.join(PRESETS)}{unnamed}")
     for config in configs:
         lines += ["", *_settings_help(config, command)]
+    if command == "inspect":
+        lines += ["", EXPLANATION]
     lines += ["", "  --threads=N  threads to compute with (default: all cores of this process)"]
     return "\n".join(lines)
 

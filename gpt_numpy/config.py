@@ -203,6 +203,38 @@ class GradcheckConfig:
 
 
 @dataclass(frozen=True)
+class InspectConfig:
+    """What of a run is looked at, and with which text.
+
+    Raises `InputError` when a value is of the wrong type or out of range.
+    """
+
+    out_dir: str = _setting("out", "folder of the run")
+    checkpoint: str = _setting("best", "best or last; the last where there is no best")
+    text: str = _setting("", "what the model reads, each token the target of the one before it")
+    keep: str = _setting("*", "patterns of the arrays to show, such as 'h.0.attn.*,logits'")
+    ops: str = _setting("", "implementation of the layers; empty: the run's own")
+
+    def __post_init__(self) -> None:
+        _check_types(self)
+        if self.ops:
+            _check_choice("ops", self.ops, IMPLEMENTATIONS)
+
+
+@dataclass(frozen=True)
+class PlotConfig:
+    """Where loss curves are drawn.
+
+    Raises `InputError` when a value is of the wrong type.
+    """
+
+    out: str = _setting("loss.png", "file to write, .png or .svg")
+
+    def __post_init__(self) -> None:
+        _check_types(self)
+
+
+@dataclass(frozen=True)
 class BenchConfig:
     """What is timed.
 

@@ -33,7 +33,7 @@ FLOORS = [
     ["checkpoint", "model_diagnosis", "gradient_plan"],
     ["gradient_check"],
     ["runs"],
-    ["training"],
+    ["training", "inspection"],
     ["bench"],
     ["commands"],
     ["cli"],

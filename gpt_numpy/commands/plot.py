@@ -1,0 +1,17 @@
+"""`gpt-numpy plot`: the loss curves of one or several runs."""
+
+from gpt_numpy.config import PlotConfig
+from gpt_numpy.errors import InputError
+from gpt_numpy.inspection.curves import draw, read_history
+from gpt_numpy.settings import Types, gather, is_flag, mute
+
+
+def run(words: list[str], types: Types) -> int:
+    """`gpt-numpy plot`."""
+    config = PlotConfig(**gather(filter(is_flag, words), types, mute))
+    runs = [word for word in words if not is_flag(word)]
+    if not runs:
+        raise InputError("plot needs the folder of at least one run: gpt-numpy plot out-tiny")
+    draw([read_history(run) for run in dict.fromkeys(runs)], config.out)
+    print(f"loss curves in {config.out}")
+    return 0

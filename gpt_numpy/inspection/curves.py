@@ -1,0 +1,165 @@
+"""The loss curves of runs, drawn by matplotlib to a PNG or an SVG file.
+
+Of each run: the loss of every logged batch (thin), the loss over batches of the training split at
+each evaluation (dashed) and over the validation split (with marks). A run has one colour; the
+colours are Okabe and Ito's, which the colour-blind can tell apart.
+"""
+
+import json
+import math
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gpt_numpy.durable import replaced
+from gpt_numpy.errors import InputError
+from gpt_numpy.runs import LOG
+
+FORMATS = (".png", ".svg")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MOST_RUNS = len(COLOURS)
+INCHES, DOTS_PER_INCH = (8.0, 5.0), 150
+
+STYLES: dict[str, dict[str, Any]] = {  # of a history's three curves
+    "single batches": {"linewidth": 0.7, "alpha": 0.35},
+    "training split": {"linewidth": 1.3, "linestyle": "--"},
+    "validation split": {"linewidth": 1.8, "marker": "o", "markersize": 3.5},
+}
+
+Curve = list[tuple[int, float]]  # iteration, nats a token
+
+
+@dataclass
+class History:
+    """What the log of one run says of its losses."""
+
+    name: str
+    batches: Curve = field(default_factory=list)
+    train: Curve = field(default_factory=list)
+    val: Curve = field(default_factory=list)
+
+
+def read_history(run: str) -> History:
+    """The losses in the log of the run in the folder `run`; lines that a crash cut off are left.
+
+    Raises
+    ------
+    InputError : no such folder, no log in it, or no loss in the log.
+    """
+    folder = Path(run)
+    if not folder.is_dir():
+        raise InputError(f"{run}: no such folder; name the folder of a run, its --out_dir")
+    path = folder / LOG
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except FileNotFoundError:
+        raise InputError(f"{run} is not the folder of a run: it has no {LOG}") from None
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+    history = History(run)
+    curves = {"loss": history.batches, "train_loss": history.train, "val_loss": history.val}
+    for line in lines:
+        try:
+            values = json.loads(line)
+            iteration = int(values["iter"])
+            found = {key: float(values[key]) for key in curves.keys() & values.keys()}
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
+            continue
+        for key, loss in found.items():
+            if math.isfinite(loss):
+                curves[key].append((iteration, loss))
+    if not any(curves.values()):
+        raise InputError(f"{path} holds no loss yet: let the run get as far as its first report")
+    return history
+
+
+def draw(histories: list[History], out: str) -> None:
+    """Write the curves to the file `out`, a PNG or an SVG by its ending.
+
+    Raises
+    ------
+    InputError : another ending, too many runs, no matplotlib, a file that cannot be written.
+    """
+    path = Path(out)
+    kind = path.suffix.lower()
+    if kind not in FORMATS:
+        raise InputError(f"out={out!r}: must end in {' or '.join(FORMATS)}")
+    if len(histories) > MOST_RUNS:
+        raise InputError(
+            f"{len(histories)} runs: at most {MOST_RUNS} can be told apart in one figure"
+        )
+    try:
+        import matplotlib
+        from matplotlib.figure import Figure  # without pyplot: no window, no global state
+    except ImportError:
+        raise InputError(
+            "plot needs matplotlib, which is not installed: pip install 'gpt_numpy[plot]'"
+        ) from None
+    # Text as text, dollars as dollars, and fixed names: the same log gives the same SVG.
+    style: Any = {"svg.fonttype": "none", "svg.hashsalt": "gpt_numpy", "text.parse_math": False}
+    with warnings.catch_warnings(), matplotlib.rc_context(style):
+        warnings.simplefilter("ignore")  # a name in letters that the font does not have
+        figure = Figure(figsize=INCHES, dpi=DOTS_PER_INCH, layout="constrained")
+        _draw_axes(figure.add_subplot(), histories)
+        try:
+            with replaced(path) as file:
+                metadata = {"Date": None} if kind == ".svg" else {}
+                figure.savefig(file, format=kind[1:], metadata=metadata)
+        except OSError as error:
+            raise InputError(f"out={out!r}: cannot write it: {error.strerror or error}") from error
+
+
+def _draw_axes(axes: Any, histories: list[History]) -> None:
+    one = len(histories) == 1
+    for history, colour in zip(histories, COLOURS, strict=False):
+        for curve, style in zip(_curves(history), STYLES.values(), strict=True):
+            if curve:
+                axes.plot(*zip(*curve, strict=True), color=colour, **style)
+    if one and histories[0].val:
+        _mark_lowest(axes, histories[0].val, COLOURS[0])
+    title = _plain(histories[0].name) if one else f"{len(histories)} runs"
+    axes.set_title(f"Loss of {title}")
+    axes.set_xlabel("iteration (updates of the parameters)")
+    axes.set_ylabel("cross-entropy loss (nats a token)")
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    _explain(axes, histories)
+
+
+def _curves(history: History) -> tuple[Curve, Curve, Curve]:
+    return history.batches, history.train, history.val
+
+
+def _explain(axes: Any, histories: list[History]) -> None:
+    """A legend of the colours, where there are several, and of the kinds of lines."""
+    from matplotlib.lines import Line2D
+
+    one = len(histories) == 1
+    lines = [] if one else [Line2D([], [], color=colour, linewidth=3) for colour in COLOURS]
+    lines = lines[: len(histories)]
+    labels = [] if one else [_plain(history.name) for history in histories]
+    for number, (label, style) in enumerate(STYLES.items()):
+        if any(_curves(history)[number] for history in histories):
+            lines.append(Line2D([], [], color=COLOURS[0] if one else "0.4", **style))
+            labels.append(label)
+    axes.legend(lines, labels, frameon=False, fontsize="small")
+
+
+def _mark_lowest(axes: Any, curve: Curve, colour: str) -> None:
+    iteration, loss = min(curve, key=lambda point: point[1])
+    axes.annotate(
+        f"{loss:.4f} at {iteration}",
+        (iteration, loss),
+        xytext=(0, -14),
+        textcoords="offset points",
+        ha="right",
+        color=colour,
+        fontsize="small",
+    )
+
+
+def _plain(name: str) -> str:
+    """A name that can be printed; matplotlib would hide a label that begins with an underscore."""
+    shown = "".join(c if c.isprintable() else "?" for c in name)
+    return f"./{shown}" if shown.startswith("_") else shown

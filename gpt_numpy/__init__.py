@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from gpt_numpy.errors import InputError as InputError
     from gpt_numpy.generation import generate as generate
     from gpt_numpy.gradient_check import gradcheck as gradcheck
-    from gpt_numpy.layer_check import check_layer as check_layer
     from gpt_numpy.inspection.hooks import ablate as ablate
     from gpt_numpy.inspection.hooks import replaced as replaced
     from gpt_numpy.inspection.trace import trace as trace
+    from gpt_numpy.layer_check import check_layer as check_layer
     from gpt_numpy.model import GPT as GPT
     from gpt_numpy.optimizer import AdamW as AdamW
     from gpt_numpy.threads import set_threads as set_threads

@@ -9,30 +9,29 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-
 from gpt_numpy import pickles
-from gpt_numpy.arrays import Array
 from gpt_numpy.errors import InputError
+from gpt_numpy.token_files import TokenFile
 from gpt_numpy.tokenizers import CharTokenizer
 
 # What nanoGPT's train.py assumes without a meta.pkl: GPT-2's 50257, rounded up to a multiple of 64.
 NANOGPT_VOCAB_SIZE = 50304
+_CHUNK = 1 << 20
 
 
 def read_bins(
     folder: Path, say: Callable[[str], None]
-) -> tuple[Array, Array, int, CharTokenizer | None]:
+) -> tuple[TokenFile, TokenFile, int, CharTokenizer | None]:
     """The two splits, the vocabulary size, and the tokenizer if the vocabulary is characters.
 
     Without a `meta.pkl` the vocabulary ends at the largest token, and there is no tokenizer.
     `say` is told what is missing.
 
-    Shapes: each split is (n,), uint16, mapped from its file and not writable. Raises `InputError`
-    when a file is missing, damaged, or at odds with the others.
+    Shapes: each split is (n,), uint16, read from its file as needed. Raises `InputError` when a
+    file is missing, damaged, or at odds with the others.
     """
     train, val = _tokens(folder / "train.bin"), _tokens(folder / "val.bin")
-    largest = {"train.bin": int(train.max()), "val.bin": int(val.max())}
+    largest = {"train.bin": _largest(train), "val.bin": _largest(val)}
     meta = folder / "meta.pkl"
     if not os.path.lexists(meta):
         vocab_size = max(largest.values()) + 1
@@ -51,7 +50,7 @@ def read_bins(
     return train, val, vocab_size, tokenizer
 
 
-def _tokens(path: Path) -> Array:
+def _tokens(path: Path) -> TokenFile:
     try:
         size = path.stat().st_size
         if size == 0:
@@ -61,12 +60,17 @@ def _tokens(path: Path) -> Array:
                 f"{path} has {size} bytes, an odd number, but a token takes two: "
                 "it was cut off, or is not nanoGPT's; prepare the folder again"
             )
-        return np.memmap(path, dtype="<u2", mode="r")
+        return TokenFile(path, "<u2")
     except OSError as error:
         raise InputError(
             f"{path} cannot be read: {error.strerror or error}: "
             "a prepared folder has both train.bin and val.bin"
         ) from None
+
+
+def _largest(tokens: TokenFile) -> int:
+    starts = range(0, len(tokens), _CHUNK)
+    return max(int(tokens[start : start + _CHUNK].max()) for start in starts)
 
 
 def _vocabulary(path: Path, say: Callable[[str], None]) -> tuple[int, CharTokenizer | None]:

@@ -3,7 +3,8 @@
 A checkpoint is a zip archive of NumPy arrays, as `np.savez` writes it, uncompressed and without
 pickle. Its members are
 
-    header.json          what it is, its version, configuration, tokenizer, progress, versions
+    header.json          what it is, its version, configuration, tokenizer, progress,
+                         software and processor
     <name>.npy           every parameter, under GPT-2's names
     adamw.m.<name>.npy   AdamW's running mean, and
     adamw.v.<name>.npy   its running mean square, where the run was being trained
@@ -18,7 +19,6 @@ import dataclasses
 import json
 import math
 import os
-import platform
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -32,6 +32,7 @@ from gpt_numpy.arrays import Array, parameter_shapes
 from gpt_numpy.checks import path as checked_path
 from gpt_numpy.config import DTYPES, IMPLEMENTATIONS, GPTConfig, TrainConfig
 from gpt_numpy.durable import BLOCK, UNSEALED, replaced, seal, verify
+from gpt_numpy.environment import describe
 from gpt_numpy.errors import InputError
 from gpt_numpy.memory import check_memory
 from gpt_numpy.model import GPT, load_ops
@@ -48,7 +49,8 @@ class Run:
     """What a checkpoint holds.
 
     `settings` are those of training (None for a model alone), `progress` is the training loop's
-    own book-keeping, `dataset` the fingerprint of the data.
+    own book-keeping, `dataset` the fingerprint of the data, `environment` the software and the
+    processor that it was saved with (environment.py).
     """
 
     model: GPT
@@ -58,6 +60,7 @@ class Run:
     settings: TrainConfig | None = None
     progress: dict[str, Any] = field(default_factory=dict)
     dataset: str = ""
+    environment: dict[str, str] = field(default_factory=dict)
 
 
 def save(
@@ -90,12 +93,7 @@ def save(
         "optimizer": None if optimizer is None else _optimizer_header(optimizer),
         "progress": dict(progress or {}),
         "dataset": dataset,
-        "versions": {
-            "gpt_numpy": gpt_numpy.__version__,
-            "numpy": np.__version__,
-            "python": platform.python_version(),
-            "machine": platform.machine(),
-        },
+        "environment": describe(model.ops_name),
     }
     try:
         with replaced(path) as file:
@@ -195,9 +193,16 @@ def _read(path: Path, archive: zipfile.ZipFile, ops: str | None) -> Run:
         )
     settings = header["settings"] and TrainConfig(**header["settings"])
     progress, dataset = header["progress"], header["dataset"]
+    environment = header.get("environment", {})  # absent from the first files of this version
     if not (isinstance(progress, dict) and isinstance(dataset, str)):
         raise InputError(f"{path}: its progress or its dataset is of the wrong type")
-    return Run(model, config, tokenizer, optimizer, settings, progress, dataset)
+    if not (isinstance(environment, dict) and all(map(_is_text, environment.values()))):
+        raise InputError(f"{path}: its environment is not a table of texts")
+    return Run(model, config, tokenizer, optimizer, settings, progress, dataset, environment)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
 
 
 def _check_members(

@@ -66,6 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with _interruptible(restore=arguments is not None):
             status = _run(words)
             sys.stdout.flush()  # here, and not at the end of Python, where its error is a traceback
+            if status == INTERRUPTED and arguments is None:
+                os._exit(status)  # a compiler may still be at work in another thread
             return status
     except InputError as error:
         return _fail(str(error), BAD_INPUT)

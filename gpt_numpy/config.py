@@ -84,6 +84,9 @@ class TrainConfig:
     eval_only: bool = _setting(False, "evaluate once and stop")
     eval_full: bool = _setting(False, "evaluate the whole validation split, exactly")
     always_save_checkpoint: bool = _setting(True, "save at every evaluation, not only a better one")
+    keep_last: int = _setting(
+        1, "checkpoints to keep beside the best, 12 bytes a parameter each; 1: ckpt.npz alone"
+    )
     init_from: str = _setting("scratch", "scratch, or resume to go on with the run in out_dir")
     wandb_log: bool = _setting(False, "accepted for nanoGPT; the log is out_dir/log.jsonl")
     wandb_project: str = _setting("owt", "accepted for nanoGPT, without effect")
@@ -116,7 +119,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         _check_types(self)
-        for name in ("eval_interval", "log_interval", "eval_iters", "batch_size"):
+        for name in ("eval_interval", "log_interval", "eval_iters", "batch_size", "keep_last"):
             _check_range(self, name, 1, None)
         _check_range(self, "gradient_accumulation_steps", 1, None)
         for name in ("max_iters", "warmup_iters", "lr_decay_iters", "patience", "seed"):
@@ -144,7 +147,7 @@ class SampleConfig:
     """
 
     out_dir: str = _setting("out", "folder of the run")
-    checkpoint: str = _setting("best", "best or last; the last where there is no best")
+    checkpoint: str = _setting("best", "best, last, or the iteration of one that was kept")
     init_from: str = _setting("resume", "accepted for nanoGPT: resume, the only one")
     start: str = _setting("\n", "text to go on from, or FILE:path of one")
     num_samples: int = _setting(10, "how many texts to write")

@@ -18,10 +18,13 @@ from gpt_numpy.arrays import Array
 from gpt_numpy.bins import read_bins
 from gpt_numpy.checks import WORD_LIMIT, path, shown, whole
 from gpt_numpy.errors import InputError, did_you_mean
+from gpt_numpy.token_files import TokenFile
 from gpt_numpy.tokenizers import CharTokenizer
 
 # What random numbers are for. Each purpose has a stream of its own, so that none disturbs another.
 TRAIN, EVALUATE_TRAIN, EVALUATE_VAL, DROPOUT = 1, 2, 3, 4
+
+Tokens = Array | TokenFile
 
 _CHUNK = 1 << 20
 _CHUNK_OF_WINDOWS = 4096
@@ -33,15 +36,15 @@ _LARGEST_BATCH = 2**32  # sequences; more is a mistake, and no machine's memory 
 class Dataset:
     """A text as tokens, split in two.
 
-    train, val : (n,) each, uint16 or uint32, not writable.
+    train, val : (n,) each, uint16 or uint32, not writable; in memory or in a file.
     tokenizer : how text becomes tokens; None when it is not known.
     vocab_size : number of different tokens, V; each token is less.
     fingerprint : sha256 of the tokens and lengths of both splits, whatever their dtype.
     """
 
     name: str
-    train: Array
-    val: Array
+    train: Tokens
+    val: Tokens
     tokenizer: CharTokenizer | None
     vocab_size: int
     fingerprint: str
@@ -93,7 +96,7 @@ def check_length(dataset: Dataset, block_size: int) -> None:
 
 
 def draw_batch(
-    tokens: Array,
+    tokens: Tokens,
     batch_size: int,
     block_size: int,
     *,
@@ -120,12 +123,11 @@ def draw_batch(
         )
     draws = _philox(seed, stream, step, micro_step).random_raw(batch_size)
     starts = (draws % np.uint64(places)).astype(np.int64)
-    windows = tokens[starts[:, None] + np.arange(block_size + 1)].astype(np.int64)
-    return windows[:, :-1].copy(), windows[:, 1:].copy()
+    return _sequences(tokens, starts, block_size)
 
 
 def training_batch(
-    tokens: Array, batch_size: int, block_size: int, *, seed: int, index: int
+    tokens: Tokens, batch_size: int, block_size: int, *, seed: int, index: int
 ) -> tuple[Array, Array]:
     """Micro-batch number `index` of a run: epoch after epoch, all of the split in random order.
 
@@ -150,8 +152,17 @@ def training_batch(
         epoch, window = divmod(index * batch_size + b, windows)
         chunk, place = divmod(window, _CHUNK_OF_WINDOWS)
         starts[b] = _window_starts(len(tokens), block_size, windows, seed, epoch, chunk)[place]
-    sequences = tokens[starts[:, None] + np.arange(block_size + 1)].astype(np.int64)
-    return sequences[:, :-1].copy(), sequences[:, 1:].copy()
+    return _sequences(tokens, starts, block_size)
+
+
+def _sequences(tokens: Tokens, starts: Array, block_size: int) -> tuple[Array, Array]:
+    """The sequences that begin at `starts`, and their targets."""
+    if isinstance(tokens, TokenFile):
+        windows = tokens.windows(starts, block_size + 1)
+    else:
+        windows = tokens[starts[:, None] + np.arange(block_size + 1)]
+    windows = windows.astype(np.int64)
+    return windows[:, :-1].copy(), windows[:, 1:].copy()
 
 
 def _checked_sizes(batch_size: int, block_size: int) -> tuple[int, int]:
@@ -200,7 +211,7 @@ def random_key(seed: int, stream: int, step: int, micro_step: int) -> int:
     return int(_philox(seed, stream, step, micro_step).random_raw())
 
 
-def whole_split(tokens: Array, batch_size: int, block_size: int) -> Iterator[tuple[Array, Array]]:
+def whole_split(tokens: Tokens, batch_size: int, block_size: int) -> Iterator[tuple[Array, Array]]:
     """All of a split, in order, as batches of one shape: every target exactly once.
 
     Sequences follow one another without overlap. What is missing to a whole last batch has token 0
@@ -242,7 +253,7 @@ def _from_text(name: str, text: str) -> Dataset:
 
 
 def _checked(
-    name: str, train: Array, val: Array, vocab_size: int, tokenizer: CharTokenizer | None
+    name: str, train: Tokens, val: Tokens, vocab_size: int, tokenizer: CharTokenizer | None
 ) -> Dataset:
     for split, tokens in (("training", train), ("validation", val)):
         if len(tokens) < 2:
@@ -253,7 +264,7 @@ def _checked(
     return Dataset(name, train, val, tokenizer, vocab_size, _fingerprint(train, val))
 
 
-def _fingerprint(*splits: Array) -> str:
+def _fingerprint(*splits: Tokens) -> str:
     digest = hashlib.sha256(b"gpt_numpy tokens")
     for tokens in splits:
         digest.update(len(tokens).to_bytes(8, "little"))

@@ -11,6 +11,8 @@ import contextlib
 import hashlib
 import os
 import secrets
+import shutil
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -34,7 +36,7 @@ def replaced(path: Path) -> Iterator[IO[bytes]]:
         with open(temporary, "x+b") as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            _flush(file.fileno())
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -48,9 +50,47 @@ def _flush_folder(folder: Path) -> None:
     with contextlib.suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:
-            os.fsync(handle)
+            _flush(handle)
         finally:
             os.close(handle)
+
+
+def _flush(handle: int) -> None:
+    """Wait until the disk has what was written; on macOS fsync alone leaves it in the drive."""
+    if sys.platform == "darwin":
+        import fcntl
+
+        with contextlib.suppress(OSError):  # a file system that does not know the request
+            fcntl.fcntl(handle, fcntl.F_FULLFSYNC)
+            return
+    os.fsync(handle)
+
+
+def preserve(path: Path, name: str) -> None:
+    """Give the file `path` the second name `name` in its folder, in place of what bears it.
+
+    It is meant for a file that is about to be replaced: until then the two names are one file. A
+    file system that cannot do that gets a copy.
+    """
+    target, temporary = path.parent / name, path.parent / f"{TEMPORARY}{secrets.token_hex(8)}"
+    try:
+        os.link(path, temporary)
+    except OSError:
+        with open(path, "rb") as source, replaced(target) as file:
+            shutil.copyfileobj(source, file, BLOCK)
+        return
+    try:
+        os.replace(temporary, target)
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)  # it is still there where both names were this file already
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what a process that was killed left half written."""
+    for path in folder.glob(f"{TEMPORARY}*"):
+        with contextlib.suppress(OSError):
+            path.unlink()
 
 
 def digest_of(file: IO[bytes], size: int) -> bytes:

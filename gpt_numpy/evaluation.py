@@ -2,9 +2,15 @@
 
 from collections.abc import Callable
 
-from gpt_numpy.arrays import Array
 from gpt_numpy.config import TrainConfig
-from gpt_numpy.datasets import EVALUATE_TRAIN, EVALUATE_VAL, Dataset, draw_batch, whole_split
+from gpt_numpy.datasets import (
+    EVALUATE_TRAIN,
+    EVALUATE_VAL,
+    Dataset,
+    Tokens,
+    draw_batch,
+    whole_split,
+)
 from gpt_numpy.model import GPT
 
 Interrupted = Callable[[], bool]
@@ -41,7 +47,7 @@ def evaluate(
 
 
 def full_loss(
-    model: GPT, tokens: Array, batch_size: int, interrupted: Interrupted = lambda: False
+    model: GPT, tokens: Tokens, batch_size: int, interrupted: Interrupted = lambda: False
 ) -> float | None:
     """The mean loss over every target of a split, each predicted within its own window."""
     total, count = 0.0, 0
@@ -56,7 +62,7 @@ def full_loss(
 
 def _sampled_loss(
     model: GPT,
-    tokens: Array,
+    tokens: Tokens,
     config: TrainConfig,
     iteration: int,
     stream: int,

@@ -1,37 +1,55 @@
-"""The folder of a run: its checkpoints and its log, and how a run is begun or taken up again."""
+"""The folder of a run: its checkpoints and its log, and how a run is begun or taken up again.
+
+ckpt.npz            the last checkpoint, from which a run goes on
+ckpt-best.npz       the one with the best validation loss
+ckpt-00000250.npz   earlier ones, by the iteration at which they stand, if --keep_last says so
+log.jsonl           losses
+previous/           all that of the run before
+"""
 
 import contextlib
 import dataclasses
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from gpt_numpy.checkpoint import Run, load
 from gpt_numpy.config import GPTConfig, TrainConfig
-from gpt_numpy.durable import TEMPORARY, replaced
+from gpt_numpy.durable import preserve, replaced
 from gpt_numpy.errors import InputError, did_you_mean
 
 LAST = "ckpt.npz"
 BEST = "ckpt-best.npz"
 LOG = "log.jsonl"
 PREVIOUS = "previous"
+_EARLIER = re.compile(r"ckpt-(\d{8,})\.npz")
 
 # What of a model may change when a run is taken up again: it does not change any shape.
 CHANGEABLE = ("dropout",)
 
 
 def find_checkpoint(out_dir: str, which: str) -> Path:
-    """The best or the last checkpoint of a run; the last where there is no best one.
+    """The best or the last checkpoint of a run, or an earlier one by the number of its iteration.
+
+    Where there is no best one, it is the last.
 
     Raises
     ------
-    InputError : `which` is neither "best" nor "last", or there is no checkpoint.
+    InputError : `which` names none of them, or there is no checkpoint.
     """
-    if which not in ("best", "last"):
-        raise InputError(f"checkpoint={which!r}: must be best or last")
     folder = Path(out_dir)
+    if which not in ("best", "last"):
+        kept = earlier_checkpoints(folder)
+        if which.isdecimal() and int(which) in kept:
+            return kept[int(which)]
+        known = ", ".join(map(str, sorted(kept)))
+        raise InputError(
+            f"checkpoint={which!r}: must be best or last"
+            + (f", or the iteration of one that was kept: {known}" if kept else "")
+        )
     if which == "best" and (folder / BEST).is_file():
         return folder / BEST
     if (folder / LAST).is_file():
@@ -46,6 +64,40 @@ def find_checkpoint(out_dir: str, which: str) -> Path:
     )
 
 
+def earlier_checkpoints(folder: Path) -> dict[int, Path]:
+    """The earlier checkpoints that were kept, by the iteration at which they stand."""
+    found = {}
+    if folder.is_dir():
+        for path in folder.iterdir():
+            match = _EARLIER.fullmatch(path.name)
+            if match:
+                found[int(match[1])] = path
+    return found
+
+
+def keep_earlier(folder: Path, iteration: int) -> None:
+    """Let the last checkpoint, of `iteration`, outlive its replacement.
+
+    Raises
+    ------
+    InputError : the folder cannot be written.
+    """
+    try:
+        if (folder / LAST).is_file():
+            preserve(folder / LAST, f"ckpt-{iteration:08d}.npz")
+    except OSError as error:
+        raise _unwritable(str(folder), error) from error
+
+
+def drop_oldest(folder: Path, count: int) -> None:
+    """Remove all but the `count` newest of the earlier checkpoints."""
+    kept = earlier_checkpoints(folder).values()
+    newest = sorted(kept, key=lambda path: (path.stat().st_mtime_ns, path.name), reverse=True)
+    for path in newest[count:]:
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
 def begin(out_dir: str, say: Callable[[str], None]) -> Path:
     """The folder for a new run; what it holds of an earlier run moves to its folder `previous`.
 
@@ -53,33 +105,52 @@ def begin(out_dir: str, say: Callable[[str], None]) -> Path:
     ------
     InputError : the folder cannot be made or written.
     """
-    folder = Path(out_dir)
-    if "\0" in out_dir:
-        raise InputError(f"out_dir={out_dir!r}: a name of a folder cannot contain a zero byte")
-    earlier = [folder / name for name in (LAST, BEST, LOG) if (folder / name).exists()]
+    folder = make_folder(out_dir)
+    # The last checkpoint comes last: a process that is killed meanwhile leaves it in its place.
+    before = [path for path in _files(folder) if path.exists()]
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if earlier:
+        if before:
             (folder / PREVIOUS).mkdir(exist_ok=True)
-            for name in (LAST, BEST, LOG):
-                (folder / PREVIOUS / name).unlink(missing_ok=True)
-            for path in earlier:
+            for path in _files(folder / PREVIOUS):
+                path.unlink(missing_ok=True)
+            for path in before:
                 os.replace(path, folder / PREVIOUS / path.name)
             say(f"moved the earlier run in {out_dir} to {folder / PREVIOUS}")
         (folder / LOG).open("a", encoding="utf-8").close()
     except OSError as error:
-        raise InputError(
-            f"out_dir={out_dir!r}: cannot write there: {error.strerror or error}; "
-            "choose another folder with --out_dir"
-        ) from error
+        raise _unwritable(out_dir, error) from error
     return folder
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Remove what a run that was killed left half written."""
-    for path in folder.glob(f"{TEMPORARY}*"):
-        with contextlib.suppress(OSError):
-            path.unlink()
+def _files(folder: Path) -> list[Path]:
+    return [
+        *earlier_checkpoints(folder).values(),
+        *(folder / name for name in (BEST, LOG, LAST)),
+    ]
+
+
+def make_folder(out_dir: str) -> Path:
+    """The folder of a run, made where there is none.
+
+    Raises
+    ------
+    InputError : it cannot be made.
+    """
+    folder = Path(out_dir)
+    if "\0" in out_dir:
+        raise InputError(f"out_dir={out_dir!r}: a name of a folder cannot contain a zero byte")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(out_dir, error) from error
+    return folder
+
+
+def _unwritable(out_dir: str, error: OSError) -> InputError:
+    return InputError(
+        f"out_dir={out_dir!r}: cannot write there: {error.strerror or error}; "
+        "choose another folder with --out_dir"
+    )
 
 
 def resume(out_dir: str, overrides: dict[str, Any]) -> tuple[Run, TrainConfig]:
@@ -90,7 +161,7 @@ def resume(out_dir: str, overrides: dict[str, Any]) -> tuple[Run, TrainConfig]:
     InputError : no checkpoint, one without training state, or a changed shape of the model.
     """
     path = find_checkpoint(out_dir, "last")
-    run = load(path, ops=overrides.get("ops"))
+    run = _load_last(path, overrides.get("ops"))
     if run.optimizer is None or run.settings is None:
         raise InputError(
             f"{path} holds a model but no training state: it cannot be resumed, only sampled from"
@@ -120,6 +191,20 @@ def resume(out_dir: str, overrides: dict[str, Any]) -> tuple[Run, TrainConfig]:
     run.optimizer.weight_decay = settings.weight_decay
     run.optimizer.grad_clip = settings.grad_clip
     return run, settings
+
+
+def _load_last(path: Path, ops: str | None) -> Run:
+    try:
+        return load(path, ops=ops)
+    except InputError as error:
+        others = [other for other in _files(path.parent) if other.suffix == path.suffix]
+        names = ", ".join(p.name for p in others if p.is_file() and p != path)
+        if not names:
+            raise
+        raise InputError(
+            f"{error}; to go on from another checkpoint of this run ({names}), "
+            f"give it the name {path.name}"
+        ) from error
 
 
 class Log:

@@ -4,6 +4,9 @@ It follows nanoGPT's train.py, with its names, its console lines and its order o
 iteration first the evaluation, if one is due, then the update, and max_iters + 1 updates in all.
 Different from it: evaluation draws from streams of its own, best and last checkpoint are kept
 apart, and a run that is stopped, by Ctrl-C or at its end, is saved and can be taken up again.
+
+A signal only leaves a note, which is looked at before every micro-step and every batch of an
+evaluation: neither an update nor a save is ever torn.
 """
 
 import dataclasses
@@ -12,21 +15,24 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from gpt_numpy.arrays import Array
 from gpt_numpy.checkpoint import Run, save
+from gpt_numpy.compiling import compiled_beside
 from gpt_numpy.config import GPTConfig, TrainConfig
 from gpt_numpy.datasets import DROPOUT, Dataset, random_key, training_batch
-from gpt_numpy.errors import NotFiniteError
+from gpt_numpy.errors import InputError, NotFiniteError
 from gpt_numpy.evaluation import evaluate
 from gpt_numpy.flops import flops_per_token, machine_peak
 from gpt_numpy.model import GPT
 from gpt_numpy.optimizer import AdamW, learning_rate_at
 from gpt_numpy.progress import Progress
-from gpt_numpy.runs import BEST, LAST, Log
+from gpt_numpy.runs import BEST, LAST, Log, drop_oldest, keep_earlier
+from gpt_numpy.token_files import ChangedFileError
 
 
 @dataclasses.dataclass
@@ -65,6 +71,7 @@ class Training:
         self.dataset = dataset
         self.state = State.from_json(run.progress) if run.progress else State()
         self.log: Log | None = None
+        self._saved_iteration = self.state.iteration  # of the last checkpoint, if there is one
         self._stopped = False
         self._milliseconds = 0.0
         self._peak = machine_peak()
@@ -74,23 +81,31 @@ class Training:
         config, state = self.config, self.state
         self.log = log
         with _signals_set(self._stop):
-            while state.iteration <= config.max_iters:
-                if self._evaluation_due() and not self._evaluate(progress):
-                    return self._interrupted()
-                if config.patience and state.evaluations_without_gain >= config.patience:
-                    self._save(LAST)
-                    return "out of patience"
-                if not self._iterate(progress):
-                    return self._interrupted()
-                progress.advance()
-            self._save(LAST)
+            if not compiled_beside(self.model, config, lambda: self._stopped):
+                return self._interrupted()
+            if 0 < state.iteration == state.best_iteration:
+                self._save(BEST)  # a crash may have come between the two saves of a best one
+            try:
+                while state.iteration <= config.max_iters:
+                    if self._evaluation_due() and not self._evaluate(progress):
+                        return self._interrupted()
+                    if config.patience and state.evaluations_without_gain >= config.patience:
+                        self._save_last()
+                        return "out of patience"
+                    if not self._iterate(progress):
+                        return self._interrupted()
+                    progress.advance()
+            except ChangedFileError:
+                self._save_last()  # the data went, between two updates: the run need not
+                raise
+            self._save_last()
         return "finished"
 
     def _stop(self, *_: object) -> None:
         self._stopped = True
 
     def _interrupted(self) -> str:
-        self._save(LAST)
+        self._save_last()
         return "interrupted"
 
     def _evaluation_due(self) -> bool:
@@ -126,10 +141,10 @@ class Training:
             state.best_val_loss, state.best_iteration = losses["val"], state.iteration
         state.evaluations_without_gain = 0 if better else state.evaluations_without_gain + 1
         if state.iteration > 0:
+            if better or self.config.always_save_checkpoint:
+                self._save_last()
             if better:
                 self._save(BEST)
-            if self.config.always_save_checkpoint:
-                self._save(LAST)
             if better or self.config.always_save_checkpoint:
                 progress.say(f"saving checkpoint to {self.config.out_dir}")
             if not progress.terminal and state.iteration < self.config.max_iters:
@@ -197,7 +212,23 @@ class Training:
         sequences = config.gradient_accumulation_steps * config.batch_size
         return sequences * self.model.config.block_size
 
+    def _save_last(self) -> None:
+        """Save the run as it is now; what was saved before stays as `keep_last` says."""
+        folder, count = Path(self.config.out_dir), self.config.keep_last - 1
+        if count > 0 and self.state.iteration != self._saved_iteration:
+            keep_earlier(folder, self._saved_iteration)
+        self._save(LAST)
+        self._saved_iteration = self.state.iteration
+        if count > 0:
+            drop_oldest(folder, count)
+
     def _save(self, name: str) -> None:
+        if not Path(self.config.out_dir).is_dir():
+            raise InputError(
+                f"out_dir={self.config.out_dir!r}: the folder is gone; the run was at iteration "
+                f"{self.state.iteration} and cannot be saved there: put the folder back with its "
+                "last checkpoint, then go on with --init_from=resume"
+            )
         save(
             f"{self.config.out_dir}/{name}",
             self.model,

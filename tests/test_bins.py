@@ -35,7 +35,7 @@ def test_what_nanogpt_prepared_is_read_with_its_vocabulary(folder, protocol):
     prepare(folder, protocol=protocol)
     dataset = open_dataset("mine", say=pytest.fail)
     assert dataset.name == "mine" and dataset.vocab_size == len(set(TEXT))
-    text = dataset.tokenizer.decode(dataset.train) + dataset.tokenizer.decode(dataset.val)
+    text = dataset.tokenizer.decode(dataset.train[:]) + dataset.tokenizer.decode(dataset.val[:])
     assert text == TEXT
     assert dataset.train.dtype == dataset.val.dtype == np.uint16
 
@@ -51,7 +51,7 @@ def test_tokens_are_little_endian_16_bit(folder):
     (folder / "train.bin").write_bytes(bytes([1, 0, 0, 1, 255, 255]))
     (folder / "val.bin").write_bytes(bytes([2, 0, 3, 0]))
     dataset = open_dataset("mine")
-    assert dataset.train.tolist() == [1, 256, 65535] and dataset.val.tolist() == [2, 3]
+    assert dataset.train[:].tolist() == [1, 256, 65535] and dataset.val[:].tolist() == [2, 3]
     assert dataset.vocab_size == 65536
     x, y = draw_batch(dataset.train, 1, 2, seed=0, stream=1, step=0)
     assert x.tolist() == [[1, 256]] and y.tolist() == [[256, 65535]]

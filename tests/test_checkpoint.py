@@ -181,7 +181,7 @@ def test_the_file_is_on_disk_before_it_gets_its_name(path, monkeypatch):
 def test_what_a_killed_run_left_is_cleared_away(tmp_path):
     (tmp_path / f"{TEMPORARY}0123.npz").write_bytes(b"half")
     (tmp_path / "mine.npz").write_bytes(b"")
-    runs.remove_leftovers(tmp_path)
+    durable.remove_leftovers(tmp_path)
     assert os.listdir(tmp_path) == ["mine.npz"]
 
 

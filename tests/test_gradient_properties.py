@@ -11,7 +11,8 @@ import pytest
 
 import gpt_numpy as gn
 from gpt_numpy.config import IMPLEMENTATIONS
-from gpt_numpy.gradient_check import STEP, randomise
+from gpt_numpy.derivatives import STEP
+from gpt_numpy.gradient_check import randomise
 from gpt_numpy.model import load_ops
 
 CONFIG = gn.GPTConfig(

@@ -1,6 +1,9 @@
 """`gpt-numpy train`: settings to a run, a run to its end."""
 
+import contextlib
 import dataclasses
+import hashlib
+import json
 import math
 import shlex
 from pathlib import Path
@@ -11,15 +14,19 @@ import numpy as np
 from gpt_numpy.checkpoint import Run
 from gpt_numpy.config import GPTConfig, TrainConfig
 from gpt_numpy.datasets import Dataset, check_length, open_dataset
+from gpt_numpy.durable import remove_leftovers
+from gpt_numpy.environment import describe, differences
 from gpt_numpy.errors import InputError, NotFiniteError
 from gpt_numpy.evaluation import evaluate
 from gpt_numpy.flops import counted_parameters
+from gpt_numpy.locks import locked
 from gpt_numpy.memory import check_memory
 from gpt_numpy.model import GPT
 from gpt_numpy.presets import NANOGPT_DEFAULTS, PRESETS
 from gpt_numpy.progress import Progress
-from gpt_numpy.runs import LAST, Log, begin, remove_leftovers, resume
+from gpt_numpy.runs import LAST, Log, begin, find_checkpoint, make_folder, resume
 from gpt_numpy.settings import Types, gather, is_flag, mute
+from gpt_numpy.tokenizers import CharTokenizer
 from gpt_numpy.training import State, Training, new_run
 
 INTERRUPTED = 130
@@ -32,17 +39,35 @@ def run(words: list[str], types: Types) -> int:
     flags = gather(filter(is_flag, words), types, mute)
     if flags.get("data") and "dataset" in flags:
         raise InputError("--data and --dataset exclude each other: give one of them")
-    if values.get("init_from") == "resume":
-        run, config = resume(values.get("out_dir", TrainConfig.out_dir), values)
-        dataset = _open(config)
-        _check_same_data(run, dataset, config)
-        _check_progress(run, config)
-        print(f"Resuming training from {config.out_dir}")
-    else:
-        run, config, dataset = _start(words, values)
-    # What is not finite is looked for and reported; NumPy's warnings would only come on top.
-    with np.errstate(all="ignore"):
-        return (_evaluate if config.eval_only else _train)(run, config, dataset)
+    resuming = values.get("init_from") == "resume"
+    out_dir = values.get("out_dir", TrainConfig.out_dir)
+    with contextlib.ExitStack() as held:
+        # What is not finite is looked for and reported; NumPy's warnings would only come on top.
+        held.enter_context(np.errstate(all="ignore"))
+        if resuming:
+            find_checkpoint(out_dir, "last")
+            if not values.get("eval_only"):
+                held.enter_context(locked(Path(out_dir), print))
+            run, config, dataset = _resume(out_dir, values)
+        else:
+            run, config, dataset = _start(words, values)
+        if config.eval_only:
+            return _evaluate(run, config, dataset)
+        if not resuming:
+            held.enter_context(locked(make_folder(config.out_dir), print))
+        return _train(run, config, dataset)
+
+
+def _resume(out_dir: str, values: dict[str, Any]) -> tuple[Run, TrainConfig, Dataset]:
+    run, config = resume(out_dir, values)
+    dataset = _open(config)
+    _check_same_data(run, dataset, config)
+    _check_progress(run, config)
+    print(f"Resuming training from {config.out_dir}")
+    changed = differences(run.environment, describe(run.model.ops_name))
+    if changed:
+        print(f"the last bits may differ from those of a run never stopped: {'; '.join(changed)}")
+    return run, config, dataset
 
 
 def _start(words: list[str], values: dict[str, Any]) -> tuple[Run, TrainConfig, Dataset]:
@@ -83,12 +108,28 @@ def _open(config: TrainConfig) -> Dataset:
 
 
 def _check_same_data(run: Run, dataset: Dataset, config: TrainConfig) -> None:
+    assert run.settings is not None
+    before = run.settings.data or run.settings.dataset
+    now = config.data or config.dataset
     if run.dataset != dataset.fingerprint:
         raise InputError(
-            f"the run in {config.out_dir} was trained on data with fingerprint "
-            f"{run.dataset[:16]}, {config.data or config.dataset} has {dataset.fingerprint[:16]}: "
-            "resume with the same data"
+            f"the run in {config.out_dir} was trained on {before} with fingerprint "
+            f"{run.dataset[:16]}, {now} has {dataset.fingerprint[:16]}: resume with the same data"
         )
+    kinds = [_vocabulary_of(tokenizer) for tokenizer in (run.tokenizer, dataset.tokenizer)]
+    if kinds[0] != kinds[1]:
+        raise InputError(
+            f"the run in {config.out_dir} was trained with {kinds[0]}, {now} has {kinds[1]}: "
+            "resume with the same tokenizer"
+        )
+
+
+def _vocabulary_of(tokenizer: CharTokenizer | None) -> str:
+    if tokenizer is None:
+        return "no tokenizer"
+    content = json.dumps(tokenizer.to_json(), sort_keys=True).encode()
+    fingerprint = hashlib.sha256(content).hexdigest()[:16]
+    return f"a tokenizer of {tokenizer.vocab_size} tokens with fingerprint {fingerprint}"
 
 
 def _check_progress(run: Run, config: TrainConfig) -> None:

@@ -67,12 +67,15 @@ PRESETS: dict[str, dict[str, Any]] = {
         "n_head": 12,
         "n_embd": 768,
         "block_size": 1024,
-        "vocab_size": 50257,
         "batch_size": 1,
         "bias": True,
         "activation": "gelu_tanh",
     },
 }
+
+# Sizes of the vocabulary where no data gives one: that of a preset, and of the others.
+VOCABULARIES = {"gpt2": 50257}
+CHARACTERS = 65
 
 # What `gpt-numpy gradcheck` checks when it is told nothing: small enough for every element.
 GRADCHECK_MODEL: dict[str, Any] = {

@@ -17,7 +17,7 @@ from typing import Any
 
 from gpt_numpy.config import GPTConfig, TrainConfig
 from gpt_numpy.errors import InputError, did_you_mean
-from gpt_numpy.presets import NANOGPT_DEFAULTS, PRESETS
+from gpt_numpy.presets import CHARACTERS, NANOGPT_DEFAULTS, PRESETS, VOCABULARIES
 
 Types = Mapping[str, type]
 Say = Callable[[str], None]
@@ -260,9 +260,11 @@ def _calculate(where: str, expression: ast.BinOp, left: Any, right: Any) -> Any:
 
 def shape_of(sources: Iterable[str]) -> dict[str, Any]:
     """The shape of a model as presets and files give it; how they would train does not count."""
+    sources = list(sources)
     given = gather(sources, field_types(GPTConfig, TrainConfig), mute)
     names = {field.name for field in dataclasses.fields(GPTConfig)}
-    base = NANOGPT_DEFAULTS | {"vocab_size": 65}
+    vocabularies = [VOCABULARIES.get(source, CHARACTERS) for source in sources if source in PRESETS]
+    base = NANOGPT_DEFAULTS | {"vocab_size": vocabularies[-1] if vocabularies else CHARACTERS}
     return base | {name: value for name, value in given.items() if name in names}
 
 

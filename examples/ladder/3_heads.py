@@ -1,0 +1,93 @@
+"""Rung 3 of 7, several heads: four small heads side by side instead of one large one.
+
+Forward. Each head has queries, keys and values of C / H = 8 channels of its own, and does with them
+what the one head did. So a position can look at several things at once, say at the last vowel and
+at the start of the word. The outputs lie side by side again, C = 32 channels in all. There are as
+many parameters as before; a score is now divided by sqrt(8), the root of a head's channels.
+
+    attention_forward(a["qkv"], H, 0, 0, 0, out=a["att"], lse=a["att_lse"])
+
+Backward. To split channels among heads and to lay them side by side only moves numbers, so their
+gradients are moved back the same way. No head's gradient knows of another head.
+
+    python examples/ladder/3_heads.py [--data=FILE] [--max_iters=5000]
+"""
+
+import argparse
+
+import numpy as np
+
+from gpt_numpy.datasets import TRAIN, draw_batch, open_dataset, whole_split
+from gpt_numpy.reference import adamw_update, embedding_backward, embedding_forward
+from gpt_numpy.reference.attention import attention_backward, attention_forward
+from gpt_numpy.reference.cross_entropy import cross_entropy_backward, cross_entropy_forward
+from gpt_numpy.reference.linear import linear_backward, linear_forward
+
+PUBLISHED, B, T, C, H = 2.28, 32, 8, 32, 4
+parser = argparse.ArgumentParser()
+parser.add_argument("--data", default="", help="a text file, instead of tinyshakespeare")
+parser.add_argument("--max_iters", type=int, default=5000, help="steps of training")
+options = parser.parse_args()
+data = open_dataset("tinyshakespeare", options.data)
+V, rng = data.vocab_size, np.random.default_rng(1337)
+
+shapes = {"wte": (V, C), "wpe": (T, C), "qkv": (C, 3 * C)}
+shapes |= {"head": (C, V), "head_b": (V,)}
+spread = {n: 1 if n in ("wte", "wpe") else (3 * C) ** -0.5 for n in shapes}  # as PyTorch starts
+params = {n: (spread[n] * rng.standard_normal(s)).astype("float32") for n, s in shapes.items()}
+widths = {"x": C, "qkv": 3 * C, "att": C, "logits": V}
+
+
+def forward(p, tokens, targets):
+    """The mean loss, and all that was computed on the way to it."""
+    a = {n: np.empty((*tokens.shape, width), p["wte"].dtype) for n, width in widths.items()}
+    a["losses"], a["lse"] = np.empty((2, *tokens.shape), p["wte"].dtype)
+    a["att_lse"] = np.empty((len(tokens), H, tokens.shape[1]), p["wte"].dtype)
+    embedding_forward(tokens, p["wte"], p["wpe"], 0, 0, 0, out=a["x"])
+    linear_forward(a["x"], p["qkv"], None, out=a["qkv"])
+    attention_forward(a["qkv"], H, 0, 0, 0, out=a["att"], lse=a["att_lse"])
+    linear_forward(a["att"], p["head"], p["head_b"], out=a["logits"])
+    cross_entropy_forward(a["logits"], targets, out=a["losses"], lse=a["lse"])
+    return a["losses"].mean(), a
+
+
+def backward(p, tokens, targets, a):
+    """The gradient of each parameter: forward's lines in reverse, what they write comes last."""
+    d, g = ({n: np.empty_like(v) for n, v in group.items()} for group in (a, p))
+    d["losses"][...] = 1 / targets.size
+    cross_entropy_backward(d["losses"], a["logits"], targets, a["lse"], d["logits"])
+    linear_backward(d["logits"], a["att"], p["head"], p["head_b"], d["att"], g["head"], g["head_b"])
+    attention_backward(d["att"], a["qkv"], H, 0, 0, 0, a["att"], a["att_lse"], d["qkv"])
+    linear_backward(d["qkv"], a["x"], p["qkv"], None, d["x"], g["qkv"], None)
+    embedding_backward(d["x"], tokens, 0, 0, 0, None, g["wte"], g["wpe"])
+    return g
+
+
+p = {n: v + 0.1 * rng.standard_normal(v.shape) for n, v in params.items()}  # float64 from here
+tokens, targets = rng.integers(0, V, (2, 3, T))
+grads = backward(p, tokens, targets, forward(p, tokens, targets)[1])
+for n in p:  # the exact slope along a random direction r: Im loss(p + i h r) / h
+    r = rng.standard_normal(p[n].shape)
+    moved = {k: value + (1e-30j * r if k == n else 0j) for k, value in p.items()}
+    exact = forward(moved, tokens, targets)[0].imag / 1e-30
+    error = abs((grads[n] * r).sum() - exact) / np.linalg.norm(grads[n])
+    print(f"gradient of {n:<10} slope {exact:+.6f}, error {error:.1e}")
+    assert error < 1e-12, "the backward is wrong"
+
+m, v = ({n: np.zeros_like(value) for n, value in params.items()} for _ in range(2))
+for step in range(options.max_iters):
+    tokens, targets = draw_batch(data.train, B, T, seed=1337, stream=TRAIN, step=step)
+    batch_loss, a = forward(params, tokens, targets)
+    for n, g in backward(params, tokens, targets, a).items():
+        adamw_update(params[n], g, m[n], v[n], step + 1, 1.0, 1e-3, 0.9, 0.999, 1e-8, 0.01)
+    if step % 1000 == 0:
+        print(f"step {step:5}: loss of this batch {batch_loss:.3f}")
+total = sum(forward(params, x, y)[0] * y.size for x, y in whole_split(data.val, 500, T))
+loss, text = total / (len(data.val) - 1), [0]
+for _ in range(300):  # character after character; the Gumbel noise draws from softmax(logits)
+    context = np.array([text[-T:]])
+    logits = forward(params, context, context)[1]["logits"][0, -1]
+    text.append(int((logits + rng.gumbel(size=V)).argmax()))
+print(f"{data.tokenizer.decode(text)}\n\nvalidation loss {loss:.3f}; the lecture: {PUBLISHED}")
+# Try: 1, 2, 8, 16 and 32 heads. How small may a head be before it is too small to be of use? Which
+# head looks where? (exp of the scores less att_lse are the weights; examples/notebooks draws them)

@@ -1,0 +1,158 @@
+"""Rung 5 of 7, residual connections: three blocks, each of which adds to what it was given.
+
+Forward. A *block* is attention and a feed-forward layer, which is now four times as wide inside;
+`proj` mixes what the heads have found. Each of the two is a *branch*: it reads the stream x and
+adds its result to it, instead of replacing it.
+
+    out = x + branch(x)
+
+Backward. A sum hands its gradient to both of its parts, so x gets it twice: once as it is, and once
+through the branch.
+
+    dx = dout + through_the_branch
+
+The first part carries the gradient from the loss down to the embeddings unchanged, however many
+blocks there are.
+
+    python examples/ladder/5_residual.py [--data=FILE] [--max_iters=5000]
+"""
+
+import argparse
+
+import numpy as np
+
+from gpt_numpy.datasets import TRAIN, draw_batch, open_dataset, whole_split
+from gpt_numpy.reference import adamw_update, embedding_backward, embedding_forward
+from gpt_numpy.reference.activation import relu_backward, relu_forward
+from gpt_numpy.reference.attention import attention_backward, attention_forward
+from gpt_numpy.reference.cross_entropy import cross_entropy_backward, cross_entropy_forward
+from gpt_numpy.reference.linear import linear_backward, linear_forward
+
+PUBLISHED = 2.09  # with these same settings, as on all rungs but the last
+B, T, C, H, L = 32, 8, 32, 4, 3  # sequences, characters in each, channels, heads, blocks
+parser = argparse.ArgumentParser()
+parser.add_argument("--data", default="", help="a text file, instead of tinyshakespeare")
+parser.add_argument("--max_iters", type=int, default=5000, help="steps of training")
+options = parser.parse_args()
+data = open_dataset("tinyshakespeare", options.data)
+V, rng = data.vocab_size, np.random.default_rng(1337)
+
+block_shapes = {
+    "qkv": (C, 3 * C),
+    "proj": (C, C),
+    "proj_b": (C,),
+    "fc": (C, 4 * C),
+    "fc_b": (4 * C,),
+    "down": (4 * C, C),
+    "down_b": (C,),
+}
+block_widths = {"x": C, "qkv": 3 * C, "att": C, "mid": C, "fc": 4 * C, "act": 4 * C, "out": C}
+shapes = {"wte": (V, C), "wpe": (T, C)}
+shapes |= {f"{i}.{n}": shape for i in range(L) for n, shape in block_shapes.items()}
+shapes |= {"head": (C, V), "head_b": (V,)}
+
+
+def start(name, shape):
+    """What a parameter is before training, with the same spread as in PyTorch."""
+    if name.endswith("_b"):
+        return np.zeros(shape, "float32")
+    spread = 1 if name in ("wte", "wpe") else (3 * shape[0]) ** -0.5
+    return (spread * rng.standard_normal(shape)).astype("float32")
+
+
+params = {name: start(name, shape) for name, shape in shapes.items()}
+
+
+def block_of(group, i):
+    """The arrays of block i, under their names without its number."""
+    mark = f"{i}."
+    return {name.removeprefix(mark): a for name, a in group.items() if name.startswith(mark)}
+
+
+def forward(p, tokens, targets):
+    """The mean loss, and all that was computed on the way to it."""
+    dtype = p["wte"].dtype
+    widths = {f"{i}.{n}": width for i in range(L) for n, width in block_widths.items()}
+    a = {n: np.empty((*tokens.shape, w), dtype) for n, w in (widths | {"logits": V}).items()}
+    a |= {f"{i}.lse": np.empty((len(tokens), H, tokens.shape[1]), dtype) for i in range(L)}
+    a["losses"], a["lse"] = np.empty((2, *tokens.shape), dtype)
+    embedding_forward(tokens, p["wte"], p["wpe"], 0, 0, 0, out=a["0.x"])
+    for i in range(L):
+        if i:
+            a[f"{i}.x"] = a[f"{i - 1}.out"]  # one array: what a block wrote, the next one reads
+        block_forward(block_of(p, i), block_of(a, i))
+    linear_forward(a[f"{L - 1}.out"], p["head"], p["head_b"], out=a["logits"])
+    cross_entropy_forward(a["logits"], targets, out=a["losses"], lse=a["lse"])
+    return a["losses"].mean(), a
+
+
+def block_forward(p, a):
+    """From the stream x to the stream out."""
+    linear_forward(a["x"], p["qkv"], None, out=a["qkv"])
+    attention_forward(a["qkv"], H, 0, 0, 0, out=a["att"], lse=a["lse"])
+    linear_forward(a["att"], p["proj"], p["proj_b"], out=a["mid"])
+    a["mid"] += a["x"]
+    linear_forward(a["mid"], p["fc"], p["fc_b"], out=a["fc"])
+    relu_forward(a["fc"], out=a["act"])
+    linear_forward(a["act"], p["down"], p["down_b"], out=a["out"])
+    a["out"] += a["mid"]
+
+
+def backward(p, tokens, targets, a):
+    """The gradient of each parameter: forward's lines in reverse, what they write comes last."""
+    d, g = ({n: np.empty_like(v) for n, v in group.items()} for group in (a, p))
+    d["losses"][...] = 1 / targets.size
+    cross_entropy_backward(d["losses"], a["logits"], targets, a["lse"], d["logits"])
+    last = f"{L - 1}.out"
+    linear_backward(d["logits"], a[last], p["head"], p["head_b"], d[last], g["head"], g["head_b"])
+    for i in reversed(range(L)):
+        block_backward(block_of(p, i), block_of(a, i), block_of(d, i), block_of(g, i))
+        if i:
+            d[f"{i - 1}.out"] = d[f"{i}.x"]
+    embedding_backward(d["0.x"], tokens, 0, 0, 0, None, g["wte"], g["wpe"])
+    return g
+
+
+def block_backward(p, a, d, g):
+    """From d["out"] to d["x"], and the gradients of the block's parameters."""
+    # forward: out = mid + down(relu(fc(mid)))
+    linear_backward(d["out"], a["act"], p["down"], p["down_b"], d["act"], g["down"], g["down_b"])
+    relu_backward(d["act"], a["fc"], d["fc"])
+    linear_backward(d["fc"], a["mid"], p["fc"], p["fc_b"], d["mid"], g["fc"], g["fc_b"])
+    d["mid"] += d["out"]
+    # forward: mid = x + proj(attention(qkv(x)))
+    linear_backward(d["mid"], a["att"], p["proj"], p["proj_b"], d["att"], g["proj"], g["proj_b"])
+    attention_backward(d["att"], a["qkv"], H, 0, 0, 0, a["att"], a["lse"], d["qkv"])
+    linear_backward(d["qkv"], a["x"], p["qkv"], None, d["x"], g["qkv"], None)
+    d["x"] += d["mid"]
+
+
+p = {n: v + 0.1 * rng.standard_normal(v.shape) for n, v in params.items()}  # float64 from here
+tokens, targets = rng.integers(0, V, (2, 3, T))
+grads = backward(p, tokens, targets, forward(p, tokens, targets)[1])
+for n in p:  # its slope along a random direction r
+    r = rng.standard_normal(p[n].shape)
+    moved = {k: value + (1e-30j * r if k == n else 0j) for k, value in p.items()}
+    exact = forward(moved, tokens, targets)[0].imag / 1e-30
+    error = abs((grads[n] * r).sum() - exact) / np.linalg.norm(grads[n])
+    print(f"gradient of {n:<10} slope {exact:+.6f}, error {error:.1e}")
+    assert error < 1e-12, "the backward is wrong"
+
+m, v = ({n: np.zeros_like(value) for n, value in params.items()} for _ in range(2))
+for step in range(options.max_iters):
+    tokens, targets = draw_batch(data.train, B, T, seed=1337, stream=TRAIN, step=step)
+    batch_loss, a = forward(params, tokens, targets)
+    for n, g in backward(params, tokens, targets, a).items():
+        adamw_update(params[n], g, m[n], v[n], step + 1, 1.0, 1e-3, 0.9, 0.999, 1e-8, 0.01)
+    if step % 1000 == 0:
+        print(f"step {step:5}: loss of this batch {batch_loss:.3f}")
+total = sum(forward(params, x, y)[0] * y.size for x, y in whole_split(data.val, 500, T))
+loss, text = total / (len(data.val) - 1), [0]
+for _ in range(300):  # character after character; the Gumbel noise draws from softmax(logits)
+    context = np.array([text[-T:]])
+    logits = forward(params, context, context)[1]["logits"][0, -1]
+    text.append(int((logits + rng.gumbel(size=V)).argmax()))
+print(f"{data.tokenizer.decode(text)}\n\nvalidation loss {loss:.3f}; the lecture: {PUBLISHED}")
+
+# Try: leave out both residual sums, in forward and in backward, and compare the losses; then print
+# the norm of grads["wte"] with one, three and six blocks, with the sums and without.

@@ -1,0 +1,170 @@
+"""Rung 6 of 7, layer norm: each branch reads rows of one size, whatever the stream has grown to.
+
+Forward. *Layer norm* brings every row x of C numbers to mean 0 and mean square 1, then scales and
+shifts it by a learned weight and bias. It stands before each branch and before the head.
+
+    rstd = 1 / np.sqrt(((x - x.mean()) ** 2).mean() + 1e-5)
+    xhat = (x - x.mean()) * rstd
+    out = xhat * weight + bias
+
+Backward. x enters xhat three times: by itself, in the mean and in rstd. The three come to
+
+    dxhat = dout * weight
+    dx = rstd * (dxhat - dxhat.mean() - xhat * (dxhat * xhat).mean())
+
+To add a number to all of x, or to scale x, changes nothing in xhat (but for the 1e-5), so dx has
+nothing along these two directions: that is what the two means take out.
+
+    python examples/ladder/6_layer_norm.py [--data=FILE] [--max_iters=5000]
+"""
+
+import argparse
+
+import numpy as np
+
+from gpt_numpy.datasets import TRAIN, draw_batch, open_dataset, whole_split
+from gpt_numpy.reference import adamw_update, embedding_backward, embedding_forward
+from gpt_numpy.reference.activation import relu_backward, relu_forward
+from gpt_numpy.reference.attention import attention_backward, attention_forward
+from gpt_numpy.reference.cross_entropy import cross_entropy_backward, cross_entropy_forward
+from gpt_numpy.reference.layernorm import layernorm_backward, layernorm_forward
+from gpt_numpy.reference.linear import linear_backward, linear_forward
+
+PUBLISHED = 2.08
+B, T, C, H, L = 32, 8, 32, 4, 3  # sequences, characters in each, channels, heads, blocks
+parser = argparse.ArgumentParser()
+parser.add_argument("--data", default="", help="a text file, instead of tinyshakespeare")
+parser.add_argument("--max_iters", type=int, default=5000, help="steps of training")
+options = parser.parse_args()
+data = open_dataset("tinyshakespeare", options.data)
+V, rng = data.vocab_size, np.random.default_rng(1337)
+
+block_shapes = {"ln1": (C,), "ln1_b": (C,), "qkv": (C, 3 * C), "proj": (C, C), "proj_b": (C,)}
+block_shapes |= {"ln2": (C,), "ln2_b": (C,), "fc": (C, 4 * C), "fc_b": (4 * C,)}
+block_shapes |= {"down": (4 * C, C), "down_b": (C,)}
+block_widths = {"x": C, "n1": C, "qkv": 3 * C, "att": C, "mid": C}
+block_widths |= {"n2": C, "fc": 4 * C, "act": 4 * C, "out": C}
+shapes = {"wte": (V, C), "wpe": (T, C)}
+shapes |= {f"{i}.{n}": shape for i in range(L) for n, shape in block_shapes.items()}
+shapes |= {"ln": (C,), "ln_b": (C,), "head": (C, V), "head_b": (V,)}
+
+
+def start(name, shape):
+    """What a parameter is before training, with the same spread as in PyTorch."""
+    if len(shape) == 1:  # a bias starts at 0, the weight of a layer norm at 1
+        return np.full(shape, not name.endswith("_b"), "float32")
+    spread = 1 if name in ("wte", "wpe") else (3 * shape[0]) ** -0.5
+    return (spread * rng.standard_normal(shape)).astype("float32")
+
+
+params = {name: start(name, shape) for name, shape in shapes.items()}
+
+
+def block_of(group, i):
+    """The arrays of block i, under their names without its number."""
+    mark = f"{i}."
+    return {name.removeprefix(mark): a for name, a in group.items() if name.startswith(mark)}
+
+
+def forward(p, tokens, targets):
+    """The mean loss, and all that was computed on the way to it."""
+    dtype = p["wte"].dtype
+    widths = {f"{i}.{n}": width for i in range(L) for n, width in block_widths.items()}
+    a = {
+        n: np.empty((*tokens.shape, w), dtype) for n, w in (widths | {"n": C, "logits": V}).items()
+    }
+    a |= {f"{i}.lse": np.empty((len(tokens), H, tokens.shape[1]), dtype) for i in range(L)}
+    statistics = ["losses", "lse", "mean", "rstd"]
+    statistics += [f"{i}.{n}" for i in range(L) for n in ("mean1", "rstd1", "mean2", "rstd2")]
+    a |= {name: np.empty(tokens.shape, dtype) for name in statistics}
+    embedding_forward(tokens, p["wte"], p["wpe"], 0, 0, 0, out=a["0.x"])
+    for i in range(L):
+        if i:
+            a[f"{i}.x"] = a[f"{i - 1}.out"]  # one array: what a block wrote, the next one reads
+        block_forward(block_of(p, i), block_of(a, i))
+    layernorm_forward(a[f"{L - 1}.out"], p["ln"], p["ln_b"], a["n"], a["mean"], a["rstd"])
+    linear_forward(a["n"], p["head"], p["head_b"], out=a["logits"])
+    cross_entropy_forward(a["logits"], targets, out=a["losses"], lse=a["lse"])
+    return a["losses"].mean(), a
+
+
+def block_forward(p, a):
+    """From the stream x to the stream out."""
+    layernorm_forward(a["x"], p["ln1"], p["ln1_b"], a["n1"], a["mean1"], a["rstd1"])
+    linear_forward(a["n1"], p["qkv"], None, out=a["qkv"])
+    attention_forward(a["qkv"], H, 0, 0, 0, out=a["att"], lse=a["lse"])
+    linear_forward(a["att"], p["proj"], p["proj_b"], out=a["mid"])
+    a["mid"] += a["x"]
+    layernorm_forward(a["mid"], p["ln2"], p["ln2_b"], a["n2"], a["mean2"], a["rstd2"])
+    linear_forward(a["n2"], p["fc"], p["fc_b"], out=a["fc"])
+    relu_forward(a["fc"], out=a["act"])
+    linear_forward(a["act"], p["down"], p["down_b"], out=a["out"])
+    a["out"] += a["mid"]
+
+
+def backward(p, tokens, targets, a):
+    """The gradient of each parameter: forward's lines in reverse, what they write comes last."""
+    d, g = ({n: np.empty_like(v) for n, v in group.items()} for group in (a, p))
+    d["losses"][...] = 1 / targets.size
+    cross_entropy_backward(d["losses"], a["logits"], targets, a["lse"], d["logits"])
+    linear_backward(d["logits"], a["n"], p["head"], p["head_b"], d["n"], g["head"], g["head_b"])
+    norm_backward("ln", d["n"], a[f"{L - 1}.out"], p, a["mean"], a["rstd"], d[f"{L - 1}.out"], g)
+    for i in reversed(range(L)):
+        block_backward(block_of(p, i), block_of(a, i), block_of(d, i), block_of(g, i))
+        if i:
+            d[f"{i - 1}.out"] = d[f"{i}.x"]
+    embedding_backward(d["0.x"], tokens, 0, 0, 0, None, g["wte"], g["wpe"])
+    return g
+
+
+def norm_backward(name, dout, x, p, mean, rstd, dx, g):
+    """The backward of the layer norm of this name."""
+    b = name + "_b"
+    layernorm_backward(dout, x, p[name], p[b], mean, rstd, dx=dx, dweight=g[name], dbias=g[b])
+
+
+def block_backward(p, a, d, g):
+    """From d["out"] to d["x"], and the gradients of the block's parameters."""
+    # forward: out = mid + down(relu(fc(norm(mid))))
+    linear_backward(d["out"], a["act"], p["down"], p["down_b"], d["act"], g["down"], g["down_b"])
+    relu_backward(d["act"], a["fc"], d["fc"])
+    linear_backward(d["fc"], a["n2"], p["fc"], p["fc_b"], d["n2"], g["fc"], g["fc_b"])
+    norm_backward("ln2", d["n2"], a["mid"], p, a["mean2"], a["rstd2"], d["mid"], g)
+    d["mid"] += d["out"]
+    # forward: mid = x + proj(attention(qkv(norm(x))))
+    linear_backward(d["mid"], a["att"], p["proj"], p["proj_b"], d["att"], g["proj"], g["proj_b"])
+    attention_backward(d["att"], a["qkv"], H, 0, 0, 0, a["att"], a["lse"], d["qkv"])
+    linear_backward(d["qkv"], a["n1"], p["qkv"], None, d["n1"], g["qkv"], None)
+    norm_backward("ln1", d["n1"], a["x"], p, a["mean1"], a["rstd1"], d["x"], g)
+    d["x"] += d["mid"]
+
+
+p = {n: v + 0.1 * rng.standard_normal(v.shape) for n, v in params.items()}  # float64 from here
+tokens, targets = rng.integers(0, V, (2, 3, T))
+grads = backward(p, tokens, targets, forward(p, tokens, targets)[1])
+for n in p:  # its slope along a random direction r
+    r = rng.standard_normal(p[n].shape)
+    moved = {k: value + (1e-30j * r if k == n else 0j) for k, value in p.items()}
+    exact = forward(moved, tokens, targets)[0].imag / 1e-30
+    error = abs((grads[n] * r).sum() - exact) / np.linalg.norm(grads[n])
+    print(f"gradient of {n:<10} slope {exact:+.6f}, error {error:.1e}")
+    assert error < 1e-12, "the backward is wrong"
+
+m, v = ({n: np.zeros_like(value) for n, value in params.items()} for _ in range(2))
+for step in range(options.max_iters):
+    tokens, targets = draw_batch(data.train, B, T, seed=1337, stream=TRAIN, step=step)
+    batch_loss, a = forward(params, tokens, targets)
+    for n, g in backward(params, tokens, targets, a).items():
+        adamw_update(params[n], g, m[n], v[n], step + 1, 1.0, 1e-3, 0.9, 0.999, 1e-8, 0.01)
+    if step % 1000 == 0:
+        print(f"step {step:5}: loss of this batch {batch_loss:.3f}")
+total = sum(forward(params, x, y)[0] * y.size for x, y in whole_split(data.val, 500, T))
+loss, text = total / (len(data.val) - 1), [0]
+for _ in range(300):  # character after character; the Gumbel noise draws from softmax(logits)
+    context = np.array([text[-T:]])
+    logits = forward(params, context, context)[1]["logits"][0, -1]
+    text.append(int((logits + rng.gumbel(size=V)).argmax()))
+print(f"{data.tokenizer.decode(text)}\n\nvalidation loss {loss:.3f}; the lecture: {PUBLISHED}")
+
+# Try: take layer norm after each sum instead of before each branch, as the paper of 2017 has it.
+# Drop the term with the first mean: the check names the tensors that come out wrong. Which do not?

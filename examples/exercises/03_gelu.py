@@ -1,0 +1,28 @@
+"""Exercise 3 of 12: GELU, a smooth bend.
+
+Forward. GPT-2's own choice instead of ReLU, in its form with tanh:
+
+    u = k * (x + 0.044715 * x**3)
+    out = 0.5 * x * (1 + np.tanh(u))
+
+with k = sqrt(2 / pi). For large x it is x, for very negative x it is 0, between them it is smooth.
+
+    python -m examples.exercises 3 [--hint] [--derivation]
+"""
+
+import numpy as np
+
+k = np.sqrt(2 / np.pi)
+inputs = {"x": 2 * np.random.default_rng(0).standard_normal((5, 6))}
+outputs = {"out": (5, 6)}
+
+
+def forward(x, out):
+    """Write 0.5 x (1 + tanh(u)) to `out`."""
+    u = k * (x + 0.044715 * x**3)
+    out[...] = 0.5 * x * (1 + np.tanh(u))
+
+
+def backward(dout, x, dx):
+    """Write dx (5, 6)."""
+    # yours

@@ -1,0 +1,32 @@
+"""Exercise 6 of 12: the embedding.
+
+Forward. A token is a number from 0 to 8, which stands for a character. Its row of the table wte is
+looked up, and the row of its place in the table wpe is added:
+
+    out = wte[tokens] + wpe[:5]
+
+tokens has 2 sequences of T = 5 places; wpe has rows for 7 places, of which 5 are used. Some tokens
+come several times: look at what happens to their rows.
+
+    python -m examples.exercises 6 [--hint] [--derivation]
+"""
+
+import numpy as np
+
+rng = np.random.default_rng(0)
+inputs = {
+    "tokens": np.array([[1, 4, 2, 1, 6], [4, 0, 1, 3, 1]]),
+    "wte": rng.standard_normal((9, 6)),
+    "wpe": rng.standard_normal((7, 6)),
+}
+outputs = {"out": (2, 5, 6)}
+
+
+def forward(tokens, wte, wpe, out):
+    """Write a row for each token plus one for its place to `out`."""
+    out[...] = wte[tokens] + wpe[: tokens.shape[1]]
+
+
+def backward(dout, tokens, dwte, dwpe):
+    """Write dwte (9, 6) and dwpe (7, 6)."""
+    # yours

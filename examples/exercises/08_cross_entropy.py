@@ -1,0 +1,32 @@
+"""Exercise 8 of 12: cross-entropy, the loss.
+
+Forward. A row of logits says how likely each of 7 tokens is, by softmax; targets says which one it
+was. The loss of a row is -log of the probability of its target. With lse for the log of the sum of
+exp, that is lse - logits[target]. Rows with target -1 do not count; out is the mean over the
+others, which is one number, so dout is one number, too:
+
+    lse = np.log(np.exp(logits).sum(axis=-1))
+    rows = np.flatnonzero(targets >= 0)
+    out = (lse[rows] - logits[rows, targets[rows]]).mean()
+
+    python -m examples.exercises 8 [--hint] [--derivation]
+"""
+
+import numpy as np
+
+rng = np.random.default_rng(0)
+inputs = {"logits": rng.standard_normal((5, 7)), "targets": np.array([1, 0, -1, 6, 3])}
+outputs = {"out": ()}
+
+
+def forward(logits, targets, out):
+    """Write the mean loss of the rows that count to `out`."""
+    rows = np.flatnonzero(targets >= 0)
+    z = logits - logits.real.max(axis=-1, keepdims=True)
+    lse = np.log(np.exp(z).sum(axis=-1))
+    out[...] = (lse[rows] - z[rows, targets[rows]]).mean()
+
+
+def backward(dout, logits, targets, dlogits):
+    """Write dlogits (5, 7)."""
+    # yours

@@ -1,0 +1,39 @@
+"""Exercise 9 of 12: layer norm.
+
+Forward. Each row x of 6 numbers is brought to mean 0 and variance 1 (the mean square, once the
+mean is taken out), then scaled and shifted, number by number:
+
+    mean = x.mean(axis=-1)
+    rstd = 1 / np.sqrt(((x - mean[..., None]) ** 2).mean(axis=-1) + EPS)
+    xhat = (x - mean[..., None]) * rstd[..., None]
+    out = xhat * weight + bias
+
+rstd is one over the standard deviation; EPS = 1e-5 keeps it finite. mean and rstd are handed to
+backward as forward wrote them. The hard one: x enters xhat three times.
+
+    python -m examples.exercises 9 [--hint] [--derivation]
+"""
+
+import numpy as np
+
+EPS = 1e-5
+rng = np.random.default_rng(0)
+inputs = {
+    "x": 2 + rng.standard_normal((2, 5, 6)),
+    "weight": 1 + 0.5 * rng.standard_normal(6),
+    "bias": rng.standard_normal(6),
+}
+outputs = {"out": (2, 5, 6), "mean": (2, 5), "rstd": (2, 5)}
+
+
+def forward(x, weight, bias, out, mean, rstd):
+    """Write the normalised rows to `out`, and each row's `mean` and `rstd`."""
+    mean[...] = x.mean(axis=-1)
+    centred = x - mean[..., None]
+    rstd[...] = 1 / np.sqrt((centred * centred).mean(axis=-1) + EPS)
+    out[...] = centred * rstd[..., None] * weight + bias
+
+
+def backward(dout, x, weight, bias, mean, rstd, dx, dweight, dbias):
+    """Write dx (2, 5, 6), dweight (6,) and dbias (6,)."""
+    # yours

@@ -1,0 +1,42 @@
+"""Exercise 11 of 12: attention with several heads.
+
+Forward. Queries, keys and values lie side by side in qkv: 6 numbers each, of which head 0 owns the
+first 3 and head 1 the last 3. `split` shows them as arrays of (sequence, head, place, number), and
+every head does what the one of exercise 10 did; their outputs lie side by side again.
+
+`split` gives views: what is written into split(dqkv, ...) is written into dqkv.
+
+    python -m examples.exercises 11 [--hint] [--derivation]
+"""
+
+import numpy as np
+
+inputs = {"qkv": np.random.default_rng(0).standard_normal((2, 5, 18)), "n_head": 2}
+outputs = {"out": (2, 5, 6)}
+
+
+def split(x, n_head, parts):
+    """Views (B, H, T, D) of the `parts` side by side in the last axis of x (B, T, parts H D)."""
+    B, T, width = x.shape
+    D = width // (parts * n_head)
+    return x.reshape(B, T, parts, n_head, D).transpose(2, 0, 3, 1, 4)
+
+
+def weights(Q, K):
+    """The attention weights: softmax of the masked scores."""
+    T, D = Q.shape[-2:]
+    s = np.where(np.tri(T, dtype=bool), Q @ K.swapaxes(-1, -2) / np.sqrt(D), -1e30)
+    e = np.exp(s - s.real.max(axis=-1, keepdims=True))
+    return e / e.sum(axis=-1, keepdims=True)
+
+
+def forward(qkv, n_head, out):
+    """Write the outputs of all heads, side by side, to `out`."""
+    Q, K, V = split(qkv, n_head, 3)
+    heads = weights(Q, K) @ V
+    out[...] = heads.transpose(0, 2, 1, 3).reshape(out.shape)
+
+
+def backward(dout, qkv, n_head, dqkv):
+    """Write dqkv (2, 5, 18)."""
+    # yours

@@ -1,0 +1,30 @@
+"""Exercise 12 of 12: the tied embedding.
+
+Forward. GPT-2 uses one table twice: to look up the row of each token, and at the end, transposed,
+to make logits. Between them stands the model, here no more than a tanh:
+
+    x = np.tanh(table[tokens])
+    out = x @ table.T
+
+A logit is how well x matches the row of a token. What is used twice has two gradients.
+
+    python -m examples.exercises 12 [--hint] [--derivation]
+"""
+
+import numpy as np
+
+inputs = {
+    "tokens": np.array([[1, 4, 2, 1, 6], [4, 0, 1, 3, 1]]),
+    "table": np.random.default_rng(0).standard_normal((9, 6)),
+}
+outputs = {"out": (2, 5, 9)}
+
+
+def forward(tokens, table, out):
+    """Write the logits of each place to `out`."""
+    out[...] = np.tanh(table[tokens]) @ table.T
+
+
+def backward(dout, tokens, table, dtable):
+    """Write dtable (9, 6)."""
+    # yours

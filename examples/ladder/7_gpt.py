@@ -16,7 +16,7 @@ is not stored: it is computed again, from a key and the number (`site`) of the p
 The lecture's figure is that of 10 million parameters, T = 256, and 5000 steps of B = 64: on two
 cores, hours. This one has half a million and three minutes. The losses are not to be compared.
 
-    python examples/ladder/7_gpt.py [--data=FILE] [--max_iters=2500] [--dropout=0.0]
+    python examples/ladder/7_gpt.py [--data=FILE] [--max_iters=2000] [--dropout=0.0]
 """
 
 import argparse
@@ -32,11 +32,11 @@ from gpt_numpy.reference.dropout import dropout_backward, dropout_forward
 from gpt_numpy.reference.layernorm import layernorm_backward, layernorm_forward
 from gpt_numpy.reference.linear import linear_backward, linear_forward
 
-PUBLISHED = 1.48  # of a model 50 times as large, which ran on a GPU
+PUBLISHED = 1.48  # of a model 23 times as large, on a GPU
 B, T, C, H, L = 16, 48, 96, 4, 4  # sequences, characters in each, channels, heads, blocks
 parser = argparse.ArgumentParser()
 parser.add_argument("--data", default="", help="a text file, instead of tinyshakespeare")
-parser.add_argument("--max_iters", type=int, default=2500, help="steps of training")
+parser.add_argument("--max_iters", type=int, default=2000, help="steps of training")
 parser.add_argument("--dropout", type=float, default=0.0, help="the share that is dropped")
 options = parser.parse_args()
 data = open_dataset("tinyshakespeare", options.data)

@@ -25,7 +25,7 @@ def main() -> None:
     print(f"\n{'rung':<16}  parameters  validation loss  the lecture  seconds")
     for name, count, loss, published, seconds in rows:
         print(f"{name:<16}  {count:>10,}  {loss:>15.3f}  {published:>11.2f}  {seconds:>7.0f}")
-    print("The last figure of the lecture is that of a model 20 times as large: see 7_gpt.py.")
+    print("The last figure of the lecture is that of a model 23 times as large: see 7_gpt.py.")
 
 
 if __name__ == "__main__":

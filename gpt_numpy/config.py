@@ -232,6 +232,7 @@ class PlotConfig:
     """
 
     out: str = _setting("loss.png", "file to write, .png or .svg")
+    reference: str = _setting("", "preset whose measured curve is laid under them: tiny, small")
 
     def __post_init__(self) -> None:
         _check_types(self)

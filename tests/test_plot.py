@@ -7,7 +7,10 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 
 from gpt_numpy import cli
-from gpt_numpy.inspection.curves import read_history
+from gpt_numpy.errors import InputError
+from gpt_numpy.inspection.curves import History, read_history
+from gpt_numpy.inspection.normal import names, read_normal, summarise
+from gpt_numpy.presets import PRESETS
 
 POINTS = [(0, 4.2), (10, 3.1), (20, 2.5)]
 
@@ -101,3 +104,79 @@ def test_without_matplotlib_it_says_what_to_install(call, folder, monkeypatch):
     status, _, err = call("r")
     assert status == cli.BAD_INPUT and "pip install 'gpt_numpy[plot]'" in err
     assert not (folder / "loss.png").exists()
+
+
+def test_a_reference_is_laid_under_and_compared_with(call, folder):
+    pytest.importorskip("matplotlib")
+    tiny = read_normal("tiny")
+    low, high = (tiny.losses["val"][kind][-1] for kind in ("low", "high"))
+    for name, loss in (("above", high + 0.25), ("inside", (low + high) / 2), ("below", low - 0.5)):
+        (folder / name).mkdir()
+        line = json.dumps({"iter": tiny.iterations[-1], "train_loss": loss, "val_loss": loss})
+        (folder / name / "log.jsonl").write_text(line, encoding="utf-8")
+    status, out, err = call("above", "inside", "below", "--reference=tiny", "--out=r.svg")
+    assert (status, err) == (0, "")
+    lines = out.splitlines()
+    assert "0.2500 above" in lines[0] and " within " in lines[1] and "0.5000 below" in lines[2]
+    assert all(f"{low:.4f} to {high:.4f} of tiny, 3 runs" in line for line in lines[:3])
+    assert "gpt_numpy" in lines[3]  # with which version it was measured
+    texts = [e.text or "" for e in ElementTree.fromstring((folder / "r.svg").read_bytes()).iter()]
+    assert tiny.label in texts
+    call("above", "--out=without.svg")
+    assert tiny.label not in (folder / "without.svg").read_text(encoding="utf-8")
+
+
+def test_a_reference_of_one_run_says_how_far_it_was_measured(call, folder):
+    pytest.importorskip("matplotlib")
+    small = read_normal("small")
+    assert small.iterations[-1] < small.max_iters
+    (folder / "r").mkdir()
+    line = json.dumps({"iter": 500, "val_loss": small.losses["val"]["mean"][2] + 0.1})
+    (folder / "r" / "log.jsonl").write_text(line, encoding="utf-8")
+    _, out, _ = call("r", "--reference=small")
+    assert "+0.1000 from that of small, 1 run of shakespeare" in out
+    assert "(measured up to 1000 of 5000 iterations)" in out
+
+
+def test_a_run_without_an_iteration_in_common_is_told(call, folder):
+    pytest.importorskip("matplotlib")
+    make_run(folder, "r")
+    (folder / "s").mkdir()
+    (folder / "s" / "log.jsonl").write_text('{"iter": 7, "val_loss": 3.0}', encoding="utf-8")
+    _, out, _ = call("r", "s", "--reference=tiny")
+    assert "r: validation loss 4.3000 at 0" in out and "s: no evaluation at an iteration of" in out
+
+
+def test_an_unknown_reference_is_refused(call, folder):
+    make_run(folder, "r")
+    status, out, err = call("r", "--reference=tinny")
+    assert (status, out) == (cli.BAD_INPUT, "")
+    assert "did you mean tiny" in err and not (folder / "loss.png").exists()
+
+
+@pytest.mark.parametrize("name", names())
+def test_the_measured_curves_are_those_of_a_preset_and_plausible(name):
+    normal = read_normal(name)
+    preset = PRESETS[name]
+    assert normal.max_iters == preset["max_iters"]
+    assert len(set(normal.seeds)) == len(normal.seeds) >= (3 if name == "tiny" else 1)
+    assert normal.iterations == tuple(range(0, normal.iterations[-1] + 1, preset["eval_interval"]))
+    for kinds in normal.losses.values():
+        assert {len(losses) for losses in kinds.values()} == {len(normal.iterations)}
+        for low, mean, high in zip(kinds["low"], kinds["mean"], kinds["high"], strict=True):
+            assert 1 < low <= mean <= high < 4.3
+        assert list(kinds["mean"]) == sorted(kinds["mean"], reverse=True)
+
+
+def test_curves_are_summarised_as_lowest_mean_and_highest(folder):
+    runs = []
+    for number, losses in enumerate([(4.0, 2.0), (4.2, 1.7), (4.1, 2.3)]):
+        runs.append(
+            History(str(number), train=list(enumerate(losses)), val=list(enumerate(losses)))
+        )
+    content = summarise(runs)
+    expected = {"low": [4.0, 1.7], "mean": [4.1, 2.0], "high": [4.2, 2.3]}
+    assert content == {"iterations": [0, 1], "train": expected, "val": expected}
+    runs[0].val.append((2, 1.0))
+    with pytest.raises(InputError, match="same iterations"):
+        summarise(runs)

@@ -3,6 +3,7 @@
 from gpt_numpy.config import PlotConfig
 from gpt_numpy.errors import InputError
 from gpt_numpy.inspection.curves import draw, read_history
+from gpt_numpy.inspection.normal import compare, read_normal
 from gpt_numpy.settings import Types, gather, is_flag, mute
 
 
@@ -12,6 +13,14 @@ def run(words: list[str], types: Types) -> int:
     runs = [word for word in words if not is_flag(word)]
     if not runs:
         raise InputError("plot needs the folder of at least one run: gpt-numpy plot out-tiny")
-    draw([read_history(run) for run in dict.fromkeys(runs)], config.out)
+    histories = [read_history(run) for run in dict.fromkeys(runs)]
+    normal = read_normal(config.reference) if config.reference else None
+    draw(histories, config.out, normal)
+    if normal:
+        for history in histories:
+            print(compare(history, normal))
+        if normal.iterations[-1] < normal.max_iters:
+            print(f"(measured up to {normal.iterations[-1]} of {normal.max_iters} iterations)")
+        print(f"measured {normal.origin}")
     print(f"loss curves in {config.out}")
     return 0

@@ -10,4 +10,5 @@ statistics.py   each array in a few numbers, what is unusual in words (threshold
 hooks.py        activations replaced by name: `gn.replaced`, `gn.ablate`; through opened.py
 table.py        these for the terminal: `gpt-numpy inspect`
 curves.py       the loss curves of runs: `gpt-numpy plot`
+normal.py       measured curves of the presets, to lay under them (reference/*.json)
 """

@@ -10,11 +10,14 @@ import math
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gpt_numpy.durable import replaced
 from gpt_numpy.errors import InputError
 from gpt_numpy.runs import LOG
+
+if TYPE_CHECKING:
+    from gpt_numpy.inspection.normal import Normal
 
 FORMATS = (".png", ".svg")
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -26,6 +29,8 @@ STYLES: dict[str, dict[str, Any]] = {  # of a history's three curves
     "training split": {"linewidth": 1.3, "linestyle": "--"},
     "validation split": {"linewidth": 1.8, "marker": "o", "markersize": 3.5},
 }
+
+NORMAL = "normal"  # the name of the measured line within a figure
 
 Curve = list[tuple[int, float]]  # iteration, nats a token
 
@@ -74,8 +79,8 @@ def read_history(run: str) -> History:
     return history
 
 
-def draw(histories: list[History], out: str) -> None:
-    """Write the curves to the file `out`, a PNG or an SVG by its ending.
+def draw(histories: list[History], out: str, normal: "Normal | None" = None) -> None:
+    """Write the curves to the file `out`, a PNG or an SVG by its ending; `normal` lies under them.
 
     Raises
     ------
@@ -101,7 +106,10 @@ def draw(histories: list[History], out: str) -> None:
     with warnings.catch_warnings(), matplotlib.rc_context(style):
         warnings.simplefilter("ignore")  # a name in letters that the font does not have
         figure = Figure(figsize=INCHES, dpi=DOTS_PER_INCH, layout="constrained")
-        _draw_axes(figure.add_subplot(), histories)
+        axes = figure.add_subplot()
+        if normal:
+            _draw_normal(axes, normal)
+        _draw_axes(axes, histories)
         try:
             with replaced(path) as file:
                 metadata = {"Date": None} if kind == ".svg" else {}
@@ -127,6 +135,15 @@ def _draw_axes(axes: Any, histories: list[History]) -> None:
     _explain(axes, histories)
 
 
+def _draw_normal(axes: Any, normal: "Normal") -> None:
+    """The mean of the measured validation losses, in a band from the lowest to the highest."""
+    losses = normal.losses["val"]
+    if len(normal.seeds) > 1:
+        axes.fill_between(normal.iterations, losses["low"], losses["high"], color="0.8", zorder=0)
+    style = {"color": "0.45", "linewidth": 1.2, "linestyle": ":", "zorder": 1}
+    axes.plot(normal.iterations, losses["mean"], label=normal.label, gid=NORMAL, **style)
+
+
 def _curves(history: History) -> tuple[Curve, Curve, Curve]:
     return history.batches, history.train, history.val
 
@@ -143,6 +160,8 @@ def _explain(axes: Any, histories: list[History]) -> None:
         if any(_curves(history)[number] for history in histories):
             lines.append(Line2D([], [], color=COLOURS[0] if one else "0.4", **style))
             labels.append(label)
+    lines += [line for line in axes.get_lines() if line.get_gid() == NORMAL]
+    labels += [str(line.get_label()) for line in lines[len(labels) :]]
     axes.legend(lines, labels, frameon=False, fontsize="small")
 
 

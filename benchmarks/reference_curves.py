@@ -1,0 +1,75 @@
+"""Write the curves that `gpt-numpy plot --reference=PRESET` lays under one's own, from real runs.
+
+    for seed in 1337 1 2; do gpt-numpy train tiny --seed=$seed --out_dir=out-$seed; done
+    python benchmarks/reference_curves.py tiny out-1337 out-1 out-2
+
+The runs must have the settings of the preset; only the seed may differ, and --max_iters be less:
+then the curves are the beginning of what a whole run shows.
+"""
+
+import argparse
+import dataclasses
+import datetime
+import json
+import os
+from pathlib import Path
+
+import gpt_numpy as gn
+from gpt_numpy.environment import processor
+from gpt_numpy.inspection import curves, normal
+from gpt_numpy.presets import PRESETS
+
+FREE = ("seed", "out_dir", "max_iters")
+
+
+def main() -> None:
+    """Check the runs, summarise them and write the file of the preset."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("preset", choices=sorted(PRESETS))
+    parser.add_argument("runs", nargs="+", help="folders of runs of the preset")
+    options = parser.parse_args()
+    settings = [checked(run, options.preset) for run in options.runs]
+    seeds = [setting.seed for setting in settings]
+    if len(set(seeds)) < len(seeds):
+        raise SystemExit(f"the seeds are {seeds}: give runs that differ")
+    content = {
+        "preset": options.preset,
+        "dataset": settings[0].dataset,
+        "date": datetime.date.today().isoformat(),
+        "version": gn.__version__,
+        "machine": f"{processor()}, {os.cpu_count()} cores",
+        "seeds": seeds,
+        "max_iters": PRESETS[options.preset]["max_iters"],
+        **normal.summarise([curves.read_history(run) for run in options.runs]),
+    }
+    folder = Path(normal.__file__).parent / "reference"
+    path = folder / f"{options.preset}.json"
+    path.write_text(written(content), encoding="utf-8")
+    print(f"{len(seeds)} runs, {len(content['iterations'])} evaluations: {path}")
+
+
+def checked(run: str, preset: str) -> gn.TrainConfig:
+    """The training settings of a run, if they are those of the preset."""
+    saved = gn.load(Path(run) / "ckpt.npz")
+    found = dataclasses.asdict(saved.config) | dataclasses.asdict(saved.settings)
+    for name, value in PRESETS[preset].items():
+        if name not in FREE and found[name] != value:
+            raise SystemExit(f"{run}: {name}={found[name]}, and {preset} has {value}")
+    if saved.settings.data or saved.settings.dataset != "shakespeare":
+        raise SystemExit(f"{run}: not trained on the data set shakespeare")
+    return saved.settings
+
+
+def written(content: dict) -> str:
+    """JSON with a line for each list of numbers."""
+    text = json.dumps(content, indent=1)
+    parts = text.split("[")
+    flat = [parts[0]]
+    for part in parts[1:]:
+        inside, closing, rest = part.partition("]")
+        flat.append(" ".join(inside.split()) + closing + rest)
+    return "[".join(flat) + "\n"
+
+
+if __name__ == "__main__":
+    main()

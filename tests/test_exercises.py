@@ -222,3 +222,10 @@ def test_shapes_that_do_not_fit_are_told_with_the_shapes(call, tmp_path):
 def test_the_list(call):
     status, out, _ = call()
     assert status == 0 and out.count("not begun") == 12 and "01_linear.py" in out
+
+
+def test_the_readme_shows_what_the_grader_says(call, tmp_path):
+    readme = (exercises.HERE.parent / "README.md").read_text(encoding="utf-8")
+    shown = readme.partition("exercises 7\n")[2].partition("```")[0]
+    _, out, _ = call(7, "--file", mine(tmp_path, 7, "dout - total", "dout"))
+    assert len(shown.splitlines()) == 5 and out.startswith(shown)

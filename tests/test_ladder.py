@@ -1,5 +1,6 @@
 """The seven programs of the ladder: their gradients, their losses, and what they say."""
 
+import re
 import runpy
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import pytest
 from formulas import execute, formulas
 
 import gpt_numpy as gn
+from gpt_numpy import downloads
 
 ROOT = Path(__file__).parents[1]
 RUNGS = sorted((ROOT / "examples" / "ladder").glob("[1-9]_*.py"))
@@ -150,3 +152,48 @@ def test_a_word_that_is_no_argument_is_refused(climb, capsys):
     assert "--steps=3" in capsys.readouterr().err
     with pytest.raises(gn.InputError):
         climb(RUNGS[0], "--data=nowhere.txt")
+
+
+def test_the_settings_of_a_text_that_python_brings_along(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["1", "--dataset=python-docs", "--max_iters=2"])
+    assert runpy.run_path(str(RUNGS[0]), run_name="__main__")["data"].name == "python-docs"
+
+
+README = (ROOT / "examples" / "README.md").read_text(encoding="utf-8")
+
+
+def rows_of_the_readme():
+    cells = [line.strip("|").split("|") for line in README.splitlines() if line.startswith("| ")]
+    rows = [[cell.strip() for cell in row] for row in cells if row[0].strip()[:1].isdigit()]
+    return {int(row[0][0]): (float(row[-2]), float(row[-1])) for row in rows}
+
+
+def test_the_readme_has_the_published_figures_and_ours_lie_near_them():
+    rows = rows_of_the_readme()
+    assert list(rows) == list(range(1, 8))
+    for path in RUNGS:
+        number = int(path.stem[0])
+        published = next(
+            line for line in path.read_text(encoding="utf-8").splitlines() if "PUBLISHED" in line
+        )
+        assert float(published.split("=")[1].replace("#", ",").split(",")[0]) == rows[number][0]
+        if number < 7:
+            assert abs(rows[number][1] - rows[number][0]) <= 0.05
+
+
+def test_the_first_rung_has_the_loss_of_the_readme(monkeypatch):
+    """All of its training, where the text is at hand: two seconds."""
+    path = downloads.cache_folder() / "tinyshakespeare.txt"
+    if not path.is_file():
+        pytest.skip(f"tinyshakespeare has not been fetched: no {path}")
+    monkeypatch.setattr(sys, "argv", [str(RUNGS[0])])
+    loss = runpy.run_path(str(RUNGS[0]), run_name="__main__")["loss"]
+    assert abs(loss - rows_of_the_readme()[1][1]) < 0.002
+
+
+def test_what_the_readme_names_is_there():
+    for target in re.findall(r"\]\(([^)h][^)]*)\)", README):
+        assert (ROOT / "examples" / target).exists(), target
+    for command in re.findall(r"^python (?:-m )?(\S+)", README, flags=re.MULTILINE):
+        path = ROOT / command.replace("examples.", "examples/")
+        assert path.is_file() or (path / "__main__.py").is_file(), command

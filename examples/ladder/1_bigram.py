@@ -27,10 +27,11 @@ from gpt_numpy.reference.cross_entropy import cross_entropy_backward, cross_entr
 
 PUBLISHED, B, T = 2.49, 32, 8  # the lecture's loss; B sequences of T characters are a batch
 parser = argparse.ArgumentParser()
-parser.add_argument("--data", default="", help="a text file, instead of tinyshakespeare")
+parser.add_argument("--data", default="", help="a text file, instead of a data set")
+parser.add_argument("--dataset", default="tinyshakespeare", help="or shakespeare, python-docs")
 parser.add_argument("--max_iters", type=int, default=3000, help="steps of training")
 options = parser.parse_args()
-data = open_dataset("tinyshakespeare", options.data)  # 90 % for training, the rest for validation
+data = open_dataset(options.dataset, options.data)  # 90 % for training, the rest for validation
 V, rng = data.vocab_size, np.random.default_rng(1337)
 params = {"table": rng.standard_normal((V, V)).astype("float32")}
 

@@ -24,10 +24,11 @@ from gpt_numpy.reference.linear import linear_backward, linear_forward
 
 PUBLISHED, B, T, C, H = 2.27, 32, 8, 32, 4
 parser = argparse.ArgumentParser()
-parser.add_argument("--data", default="", help="a text file, instead of tinyshakespeare")
+parser.add_argument("--data", default="", help="a text file, instead of a data set")
+parser.add_argument("--dataset", default="tinyshakespeare", help="or shakespeare, python-docs")
 parser.add_argument("--max_iters", type=int, default=5000, help="steps of training")
 options = parser.parse_args()
-data = open_dataset("tinyshakespeare", options.data)
+data = open_dataset(options.dataset, options.data)
 V, rng = data.vocab_size, np.random.default_rng(1337)
 
 shapes = {"wte": (V, C), "wpe": (T, C), "qkv": (C, 3 * C), "fc": (C, C), "fc_b": (C,)}

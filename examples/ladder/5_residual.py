@@ -31,10 +31,11 @@ from gpt_numpy.reference.linear import linear_backward, linear_forward
 PUBLISHED = 2.09  # with these same settings, as on all rungs but the last
 B, T, C, H, L = 32, 8, 32, 4, 3  # sequences, characters in each, channels, heads, blocks
 parser = argparse.ArgumentParser()
-parser.add_argument("--data", default="", help="a text file, instead of tinyshakespeare")
+parser.add_argument("--data", default="", help="a text file, instead of a data set")
+parser.add_argument("--dataset", default="tinyshakespeare", help="or shakespeare, python-docs")
 parser.add_argument("--max_iters", type=int, default=5000, help="steps of training")
 options = parser.parse_args()
-data = open_dataset("tinyshakespeare", options.data)
+data = open_dataset(options.dataset, options.data)
 V, rng = data.vocab_size, np.random.default_rng(1337)
 
 block_shapes = {

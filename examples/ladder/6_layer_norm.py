@@ -33,10 +33,11 @@ from gpt_numpy.reference.linear import linear_backward, linear_forward
 PUBLISHED = 2.08
 B, T, C, H, L = 32, 8, 32, 4, 3  # sequences, characters in each, channels, heads, blocks
 parser = argparse.ArgumentParser()
-parser.add_argument("--data", default="", help="a text file, instead of tinyshakespeare")
+parser.add_argument("--data", default="", help="a text file, instead of a data set")
+parser.add_argument("--dataset", default="tinyshakespeare", help="or shakespeare, python-docs")
 parser.add_argument("--max_iters", type=int, default=5000, help="steps of training")
 options = parser.parse_args()
-data = open_dataset("tinyshakespeare", options.data)
+data = open_dataset(options.dataset, options.data)
 V, rng = data.vocab_size, np.random.default_rng(1337)
 
 block_shapes = {"ln1": (C,), "ln1_b": (C,), "qkv": (C, 3 * C), "proj": (C, C), "proj_b": (C,)}
@@ -70,9 +71,8 @@ def forward(p, tokens, targets):
     """The mean loss, and all that was computed on the way to it."""
     dtype = p["wte"].dtype
     widths = {f"{i}.{n}": width for i in range(L) for n, width in block_widths.items()}
-    a = {
-        n: np.empty((*tokens.shape, w), dtype) for n, w in (widths | {"n": C, "logits": V}).items()
-    }
+    widths |= {"n": C, "logits": V}
+    a = {name: np.empty((*tokens.shape, width), dtype) for name, width in widths.items()}
     a |= {f"{i}.lse": np.empty((len(tokens), H, tokens.shape[1]), dtype) for i in range(L)}
     statistics = ["losses", "lse", "mean", "rstd"]
     statistics += [f"{i}.{n}" for i in range(L) for n in ("mean1", "rstd1", "mean2", "rstd2")]

@@ -35,11 +35,12 @@ from gpt_numpy.reference.linear import linear_backward, linear_forward
 PUBLISHED = 1.48  # of a model 23 times as large, on a GPU
 B, T, C, H, L = 16, 48, 96, 4, 4  # sequences, characters in each, channels, heads, blocks
 parser = argparse.ArgumentParser()
-parser.add_argument("--data", default="", help="a text file, instead of tinyshakespeare")
+parser.add_argument("--data", default="", help="a text file, instead of a data set")
+parser.add_argument("--dataset", default="tinyshakespeare", help="or shakespeare, python-docs")
 parser.add_argument("--max_iters", type=int, default=2000, help="steps of training")
 parser.add_argument("--dropout", type=float, default=0.0, help="the share that is dropped")
 options = parser.parse_args()
-data = open_dataset("tinyshakespeare", options.data)
+data = open_dataset(options.dataset, options.data)
 V, rng = data.vocab_size, np.random.default_rng(1337)
 
 block_shapes = {"ln1": (C,), "ln1_b": (C,), "qkv": (C, 3 * C), "proj": (C, C), "proj_b": (C,)}
@@ -72,9 +73,8 @@ def forward(p, tokens, targets, rate=0.0, key=0):
     """The mean loss, and all that was computed on the way to it."""
     dtype = p["wte"].dtype
     widths = {f"{i}.{n}": width for i in range(L) for n, width in block_widths.items()}
-    a = {
-        n: np.empty((*tokens.shape, w), dtype) for n, w in (widths | {"n": C, "logits": V}).items()
-    }
+    widths |= {"n": C, "logits": V}
+    a = {name: np.empty((*tokens.shape, width), dtype) for name, width in widths.items()}
     a |= {f"{i}.lse": np.empty((len(tokens), H, tokens.shape[1]), dtype) for i in range(L)}
     statistics = ["losses", "lse", "mean", "rstd"]
     statistics += [f"{i}.{n}" for i in range(L) for n in ("mean1", "rstd1", "mean2", "rstd2")]
@@ -140,8 +140,8 @@ def block_backward(p, a, d, g, rate, key, site):
     # forward: mid = x + dropout(proj(attention(qkv(norm(x)))))
     dropout_backward(d["mid"], rate, key, site + 2, dx=branch)
     linear_backward(branch, a["att"], p["proj"], p["proj_b"], d["att"], g["proj"], g["proj_b"])
-    heads = (H, rate, key, site + 1)
-    attention_backward(d["att"], a["qkv"], *heads, a["att"], a["lse"], dqkv=d["qkv"])
+    drop = (H, rate, key, site + 1)
+    attention_backward(d["att"], a["qkv"], *drop, a["att"], a["lse"], d["qkv"])
     linear_backward(d["qkv"], a["n1"], p["qkv"], None, d["n1"], g["qkv"], None)
     norm_backward("ln1", d["n1"], a["x"], p, a["mean1"], a["rstd1"], d["x"], g)
     d["x"] += d["mid"]

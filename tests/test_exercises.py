@@ -229,3 +229,14 @@ def test_the_readme_shows_what_the_grader_says(call, tmp_path):
     shown = readme.partition("exercises 7\n")[2].partition("```")[0]
     _, out, _ = call(7, "--file", mine(tmp_path, 7, "dout - total", "dout"))
     assert len(shown.splitlines()) == 5 and out.startswith(shown)
+
+
+def test_a_backward_that_returns_its_gradients_is_told_so(call, tmp_path):
+    path = mine(tmp_path, 7, "dx[...] = out * (dout - total)", "return out * (dout - total)")
+    status, out, _ = call(7, "--file", path)
+    assert status == 1 and "returns something" in out
+
+
+def test_a_file_that_is_not_there(call, tmp_path):
+    status, out, err = call(7, "--file", tmp_path / "nowhere.py")
+    assert (status, out) == (2, "") and err.startswith("there is no file ")

@@ -8,8 +8,9 @@ mean is taken out), then scaled and shifted, number by number:
     xhat = (x - mean[..., None]) * rstd[..., None]
     out = xhat * weight + bias
 
-rstd is one over the standard deviation; EPS = 1e-5 keeps it finite. mean and rstd are handed to
-backward as forward wrote them. The hard one: x enters xhat three times.
+mean has one number for each row; mean[..., None] has a last axis of length 1, along which NumPy
+repeats it. rstd is one over the standard deviation; EPS = 1e-5 keeps it finite. mean and rstd are
+handed to backward as forward wrote them. The hard one: x enters xhat three times.
 
     python -m examples.exercises 9 [--hint] [--derivation]
 """

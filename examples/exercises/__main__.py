@@ -51,7 +51,7 @@ def overview() -> int:
         except Exception:
             state = "does not run"
         print(f"{number:2}  {path.stem[3:]:<15} {state}")
-    print(f"\nOpen {EXERCISES[0]}, write its backward, then: python -m examples.exercises 1")
+    print(f"\nOpen {shown(EXERCISES[0])}, write its backward, then: python -m examples.exercises 1")
     return 0
 
 
@@ -71,6 +71,12 @@ def grade(number: int, path: Path) -> Any:
     )
 
 
+def shown(path: Path) -> Path:
+    """The path from where one is, if it is below."""
+    inside = path.is_absolute() and path.is_relative_to(Path.cwd())
+    return path.relative_to(Path.cwd()) if inside else path
+
+
 def not_begun(report: Any) -> bool:
     """Whether nothing at all was written."""
     return all("nothing was written" in " ".join(row.diagnosis) for row in report.rows)
@@ -81,18 +87,23 @@ def check(number: int, path: Path) -> int:
     again = f"python -m examples.exercises {number}"
     try:
         report = grade(number, path)
+    except FileNotFoundError:
+        print(f"there is no file {shown(path)}", file=sys.stderr)
+        return 2
     except gn.InputError as error:
-        print(f"{path} cannot be checked: {error}", file=sys.stderr)
+        print(f"{shown(path)} cannot be checked: {error}", file=sys.stderr)
         return 2
     except Exception as error:
         last = traceback.format_exception_only(error)
-        print(f"{path} does not run:\n{''.join(last).rstrip()}", file=sys.stderr)
+        print(f"{shown(path)} does not run:\n{''.join(last).rstrip()}", file=sys.stderr)
         return 2
     if not_begun(report):
-        print(f"Nothing is written yet. Open {path}, write its backward, then: {again}")
+        print(f"Nothing is written yet. Open {shown(path)}, write its backward, then: {again}")
         print(
-            "(`dx = ...` only gives the name dx to another array: `dx[...] = ...` writes into it.)"
+            "(`dx = ...` only gives the name dx to another array; `dx[...] = ...` writes into it.)"
         )
+        if any("returned something" in " ".join(row.diagnosis) for row in report.rows):
+            print("Your backward returns something, which nobody takes: write it into the arrays.")
         return 1
     print(report)
     if not report.ok:

@@ -1,11 +1,15 @@
 """`gpt-numpy plot`: the curves are those of the log, and what cannot be drawn is said."""
 
+import dataclasses
 import json
+import runpy
 import sys
 import xml.etree.ElementTree as ElementTree
+from pathlib import Path
 
 import pytest
 
+import gpt_numpy as gn
 from gpt_numpy import cli
 from gpt_numpy.errors import InputError
 from gpt_numpy.inspection.curves import History, read_history
@@ -180,3 +184,36 @@ def test_curves_are_summarised_as_lowest_mean_and_highest(folder):
     runs[0].val.append((2, 1.0))
     with pytest.raises(InputError, match="same iterations"):
         summarise(runs)
+
+
+def saved_run(folder, name, **changes):
+    """A run of `tiny` that was saved as soon as it began, with some settings changed."""
+    values = PRESETS["tiny"] | {"seed": len(name), "out_dir": name} | changes
+    shape = {f.name: values[f.name] for f in dataclasses.fields(gn.GPTConfig) if f.name in values}
+    model = gn.GPT(gn.GPTConfig(vocab_size=64, **shape), seed=0, ops="reference")
+    rest = {key: value for key, value in values.items() if key not in shape}
+    (folder / name).mkdir()
+    gn.save(folder / name / "ckpt.npz", model, settings=gn.TrainConfig(**rest))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, ""),
+        ({"max_iters": 7}, ""),
+        ({"n_layer": 2}, "n_layer=2, and tiny has 4"),
+        ({"learning_rate": 0.5}, "learning_rate=0.5, and tiny has 0.001"),
+        ({"dataset": "names"}, "not trained on the data set shakespeare"),
+    ],
+)
+def test_reference_curves_are_made_of_runs_of_the_preset_alone(folder, changes, said):
+    path = Path(__file__).parents[1] / "benchmarks" / "reference_curves.py"
+    script = runpy.run_path(str(path))
+    saved_run(folder, "r", **changes)
+    if said:
+        with pytest.raises(SystemExit, match=said):
+            script["checked"]("r", "tiny")
+    else:
+        assert script["checked"]("r", "tiny").seed == 1
+    content = {"preset": "tiny", "train": {"low": [1.0, 2.0]}}
+    assert json.loads(script["written"](content)) == content

@@ -1,11 +1,11 @@
 """Rung 2 of 7, one attention head: a position may look back.
 
 Forward. A character becomes a row of C = 32 numbers, its *embedding* (wte), to which that of its
-place is added (wpe). Three linear layers make of each row a *query*, what it looks for, a *key*,
-what it can be found by, and a *value*, what it has to tell. How well query q matches key k is their
-*score*, Q[q] @ K[k] / sqrt(C); softmax over k makes weights that sum to 1 of the scores of a query,
-and *attention* is the average of the values with these weights. A score with a later position is
-left out: what is to be foretold must not be seen.
+place is added (wpe). Three linear layers, side by side in one matrix `qkv`, make of each row a
+*query*, what it looks for, a *key*, what it is found by, and a *value*, what it has to tell. How
+well query q matches key k is their *score*, Q[q] @ K[k] / sqrt(C). Softmax makes weights of the
+scores of a query, and *attention* is the average of the values with these weights. A score with a
+later position is left out: what is to be foretold must not be seen.
 
     attention_forward(a["qkv"], H, 0, 0, 0, out=a["att"], lse=a["att_lse"])
 
@@ -95,5 +95,5 @@ for _ in range(300):  # character after character; the Gumbel noise draws from s
     logits = forward(params, context, context)[1]["logits"][0, -1]
     text.append(int((logits + rng.gumbel(size=V)).argmax()))
 print(f"{data.tokenizer.decode(text)}\n\nvalidation loss {loss:.3f}; the lecture: {PUBLISHED}")
-# Try: shuffle the positions (wpe = 0): what is lost? Set --max_iters=20000: how far does one head
-# get? Double T to 16: the loss goes down, for what reason?
+# Try: leave wpe out: what is lost? Set T = 16: does one head make use of the longer past? And what
+# does --max_iters=20000 bring?

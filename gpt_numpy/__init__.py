@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from gpt_numpy.errors import InputError as InputError
     from gpt_numpy.generation import generate as generate
     from gpt_numpy.gradient_check import gradcheck as gradcheck
+    from gpt_numpy.interop import from_pretrained as from_pretrained
     from gpt_numpy.model import GPT as GPT
     from gpt_numpy.optimizer import AdamW as AdamW
     from gpt_numpy.threads import set_threads as set_threads
@@ -24,6 +25,7 @@ _HOME = {
     "TrainConfig": "config",
     "AdamW": "optimizer",
     "InputError": "errors",
+    "from_pretrained": "interop",
     "generate": "generation",
     "gradcheck": "gradient_check",  # a module of the same name would hide the function
     "load": "checkpoint",

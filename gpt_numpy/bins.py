@@ -13,6 +13,7 @@ import numpy as np
 
 from gpt_numpy import pickles
 from gpt_numpy.arrays import Array
+from gpt_numpy.durable import replaced
 from gpt_numpy.errors import InputError
 from gpt_numpy.tokenizers import CharTokenizer
 
@@ -41,7 +42,7 @@ def read_bins(
             f"(nanoGPT would take {NANOGPT_VOCAB_SIZE}); text cannot be encoded or decoded"
         )
         return train, val, vocab_size, None
-    vocab_size, tokenizer = _vocabulary(meta, say)
+    vocab_size, tokenizer = read_vocabulary(meta, say)
     for name, token in largest.items():
         if token >= vocab_size:
             raise InputError(
@@ -69,7 +70,13 @@ def _tokens(path: Path) -> Array:
         ) from None
 
 
-def _vocabulary(path: Path, say: Callable[[str], None]) -> tuple[int, CharTokenizer | None]:
+def read_vocabulary(
+    path: Path, say: Callable[[str], None]
+) -> tuple[int, CharTokenizer | None]:
+    """The vocabulary size of a meta.pkl, and its tokenizer if the vocabulary is characters.
+
+    Raises `InputError` when it cannot be read, or says no size.
+    """
     try:
         with path.open("rb") as file:
             meta = pickles.read(file.read(pickles.MAX_BYTES + 1))
@@ -93,6 +100,14 @@ def _vocabulary(path: Path, say: Callable[[str], None]) -> tuple[int, CharTokeni
             "text cannot be encoded or decoded"
         )
     return vocab_size, tokenizer
+
+
+def write_vocabulary(path: Path, characters: str) -> None:
+    """Write the meta.pkl of a vocabulary, as nanoGPT's shakespeare_char/prepare.py does."""
+    stoi = {character: token for token, character in enumerate(characters)}
+    meta = {"vocab_size": len(stoi), "itos": dict(enumerate(characters)), "stoi": stoi}
+    with replaced(path) as file:
+        file.write(pickles.write(meta))
 
 
 def _tokenizer(itos: object, vocab_size: int) -> CharTokenizer | None:

@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 
 import gpt_numpy
+from gpt_numpy import archives
 from gpt_numpy.arrays import Array, parameter_shapes
 from gpt_numpy.config import DTYPES, IMPLEMENTATIONS, GPTConfig, TrainConfig
 from gpt_numpy.durable import BLOCK, UNSEALED, replaced, seal, verify
@@ -35,7 +36,7 @@ from gpt_numpy.errors import InputError
 from gpt_numpy.memory import check_memory
 from gpt_numpy.model import GPT
 from gpt_numpy.optimizer import AdamW
-from gpt_numpy.tokenizers import CharTokenizer, tokenizer_from_json
+from gpt_numpy.tokenizers import Tokenizer, tokenizer_from_json
 
 FORMAT = "gpt_numpy checkpoint"
 VERSION = 1
@@ -52,7 +53,7 @@ class Run:
 
     model: GPT
     config: GPTConfig
-    tokenizer: CharTokenizer | None = None
+    tokenizer: Tokenizer | None = None
     optimizer: AdamW | None = None
     settings: TrainConfig | None = None
     progress: dict[str, Any] = field(default_factory=dict)
@@ -63,7 +64,7 @@ def save(
     path: str | os.PathLike[str],
     model: GPT,
     *,
-    tokenizer: CharTokenizer | None = None,
+    tokenizer: Tokenizer | None = None,
     optimizer: AdamW | None = None,
     settings: TrainConfig | None = None,
     progress: Mapping[str, Any] | None = None,
@@ -120,7 +121,7 @@ def load(path: str | os.PathLike[str], *, ops: str | None = None) -> Run:
     try:
         with open(path, "rb") as file:
             verify(path, file)
-            with zipfile.ZipFile(file) as archive:
+            with archives.opened(file) as archive:
                 return _read(path, archive, ops)
     except InputError as error:
         if str(path) in str(error):
@@ -158,11 +159,8 @@ def _arrays(model: GPT, optimizer: AdamW | None) -> dict[str, Array]:
 def _read(path: Path, archive: zipfile.ZipFile, ops: str | None) -> Run:
     members = archive.infolist()
     names = [item.filename for item in members]
-    if len(set(names)) != len(names) or "header.json" not in names:
+    if "header.json" not in names:
         raise InputError(f"{path} is not a gpt_numpy checkpoint: its list of members is wrong")
-    # Nothing is compressed, so that a small file cannot ask for much memory.
-    if any(item.compress_type or item.compress_size != item.file_size for item in members):
-        raise InputError(f"{path} is not a gpt_numpy checkpoint: it has compressed members")
     if archive.getinfo("header.json").file_size > HEADER_LIMIT:
         raise InputError(f"{path}: its header is larger than {HEADER_LIMIT} bytes")
     header = json.loads(archive.read("header.json"))

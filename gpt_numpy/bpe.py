@@ -185,7 +185,7 @@ def pieces(text: str) -> Iterator[str]:
 
 
 def last_cut(text: str) -> int:
-    """The last place, except 0, where GPT-2's pattern ends a word whatever follows; 0: there is none.
+    """The last place where GPT-2's pattern ends a word whatever follows; 0 where there is none.
 
     No word goes on over a space or a line break that follows something else, and what stands before
     does not change how the pattern cuts what comes after.

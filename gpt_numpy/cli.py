@@ -16,7 +16,15 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import gpt_numpy
-from gpt_numpy.config import BenchConfig, GPTConfig, GradcheckConfig, SampleConfig, TrainConfig
+from gpt_numpy.config import (
+    BenchConfig,
+    ConvertConfig,
+    GPTConfig,
+    GradcheckConfig,
+    PrepareConfig,
+    SampleConfig,
+    TrainConfig,
+)
 from gpt_numpy.errors import InputError, NotFiniteError, did_you_mean
 from gpt_numpy.presets import GRADCHECK_MODEL, NANOGPT_DEFAULTS, PRESETS
 from gpt_numpy.settings import field_types
@@ -31,12 +39,19 @@ COMMANDS: dict[str, tuple[str, tuple[type, ...]]] = {
         "check every hand-derived gradient against the exact derivative",
         (GradcheckConfig, GPTConfig),
     ),
+    "prepare": ("turn text files of any size into tokens to train on", (PrepareConfig,)),
+    "convert": (
+        "read a model of Hugging Face, nanoGPT or this project, and write it for another",
+        (ConvertConfig,),
+    ),
     "bench": ("time training steps on this machine, layer by layer", (BenchConfig, GPTConfig)),
 }
 SOURCES = {
     "train": "[PRESET | FILE.toml | FILE.py]...",
     "gradcheck": "[PRESET | FILE.toml | FILE.py]...",
     "bench": "[PRESET | FILE.toml | FILE.py]...",
+    "prepare": "FILE...",
+    "convert": "FROM TO",
 }
 
 
@@ -193,7 +208,7 @@ def help_of(command: str) -> str:
     sources = SOURCES.get(command, "")
     usage = " ".join(filter(None, ["usage: gpt-numpy", command, sources, "[--key=value]..."]))
     lines = [f"{text}", "", usage]
-    if sources:
+    if "PRESET" in sources:
         lines.append("read from left to right, the later over the earlier")
         unnamed = "; tiny where nothing is named" if command == "train" else ""
         lines.append(f"presets: {', '.join(PRESETS)}{unnamed}")
@@ -208,7 +223,9 @@ def _settings_help(config: type, command: str) -> list[str]:
     for field in dataclasses.fields(config):
         if field.name == "vocab_size" and command == "train":
             continue
-        defaults = NANOGPT_DEFAULTS if command == "train" else GRADCHECK_MODEL
+        defaults = NANOGPT_DEFAULTS if command == "train" else {}
+        if command != "train" and config is GPTConfig:
+            defaults = GRADCHECK_MODEL
         default: Any = defaults.get(field.name, field.default)
         shown = repr(default) if isinstance(default, str) else str(default)
         rows.append((f"--{field.name}={_placeholder(field.type)}", field.metadata["help"]))

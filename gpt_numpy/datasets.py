@@ -15,9 +15,9 @@ import numpy as np
 
 from gpt_numpy import texts
 from gpt_numpy.arrays import Array
-from gpt_numpy.bins import read_bins
+from gpt_numpy.bins import read_bins, token_dtype
 from gpt_numpy.errors import InputError, did_you_mean
-from gpt_numpy.tokenizers import CharTokenizer
+from gpt_numpy.tokenizers import BPETokenizer, CharTokenizer, Tokenizer
 
 # What random numbers are for. Each purpose has a stream of its own, so that none disturbs another.
 TRAIN, EVALUATE_TRAIN, EVALUATE_VAL, DROPOUT = 1, 2, 3, 4
@@ -40,12 +40,18 @@ class Dataset:
     name: str
     train: Array
     val: Array
-    tokenizer: CharTokenizer | None
+    tokenizer: Tokenizer | None
     vocab_size: int
     fingerprint: str
 
 
-def open_dataset(dataset: str, data: str = "", *, say: Callable[[str], None] = print) -> Dataset:
+def open_dataset(
+    dataset: str,
+    data: str = "",
+    *,
+    tokenizer: Tokenizer | None = None,
+    say: Callable[[str], None] = print,
+) -> Dataset:
     """The data set of a name, or of a text file.
 
     Parameters
@@ -53,12 +59,13 @@ def open_dataset(dataset: str, data: str = "", *, say: Callable[[str], None] = p
     dataset : a folder NAME with data/NAME/train.bin in it, as nanoGPT prepares it; else one of
         `texts.NAMES`. nanoGPT's `shakespeare_char` is the same text as `tinyshakespeare`.
     data : a text file; when given, `dataset` plays no part.
+    tokenizer : what a text is encoded with; None: its own characters. A folder has its own.
     say : is told what is fetched or assumed, a line at a time.
 
     Raises `InputError` when there is no such thing, it cannot be used, or is too short.
     """
     if data:
-        return _from_text(data, texts.file_text(data))
+        return _from_text(data, texts.file_text(data), tokenizer)
     folder = Path("data") / dataset
     if dataset and os.path.isfile(folder / "train.bin"):
         return _checked(dataset, *read_bins(folder, say))
@@ -72,7 +79,7 @@ def open_dataset(dataset: str, data: str = "", *, say: Callable[[str], None] = p
             f"dataset={dataset!r}: no data set has this name, and there is no file "
             f"{(folder / 'train.bin').as_posix()!r}; {like}"
         )
-    return _from_text(dataset, texts.named_text(dataset, say))
+    return _from_text(dataset, texts.named_text(dataset, say), tokenizer)
 
 
 def check_length(dataset: Dataset, block_size: int) -> None:
@@ -215,18 +222,30 @@ def _philox(seed: int, stream: int, step: int, micro_step: int) -> np.random.Phi
     return np.random.Philox(key=key, counter=np.array([0, micro_step, step, 0], np.uint64))
 
 
-def _from_text(name: str, text: str) -> Dataset:
-    tokenizer = CharTokenizer.from_text(text)
-    tokens = np.empty(len(text), np.uint16 if tokenizer.vocab_size <= 1 << 16 else np.uint32)
-    for start in range(0, len(text), _CHUNK):
-        tokens[start : start + _CHUNK] = tokenizer.encode(text[start : start + _CHUNK])
-    tokens.setflags(write=False)
+def _from_text(name: str, text: str, tokenizer: Tokenizer | None = None) -> Dataset:
     cut = int(len(text) * 0.9)  # as nanoGPT computes it
+    if isinstance(tokenizer, BPETokenizer):
+        train, val = (_encoded(tokenizer, part) for part in (text[:cut], text[cut:]))
+        return _checked(name, train, val, tokenizer.vocab_size, tokenizer)
+    tokenizer = tokenizer or CharTokenizer.from_text(text)
+    tokens = _encoded(tokenizer, text)
     return _checked(name, tokens[:cut], tokens[cut:], tokenizer.vocab_size, tokenizer)
 
 
+def _encoded(tokenizer: Tokenizer, text: str) -> Array:
+    dtype = token_dtype(tokenizer.vocab_size)
+    if isinstance(tokenizer, BPETokenizer):
+        tokens = tokenizer.encode(text).astype(dtype)
+    else:
+        tokens = np.empty(len(text), dtype)
+        for start in range(0, len(text), _CHUNK):
+            tokens[start : start + _CHUNK] = tokenizer.encode(text[start : start + _CHUNK])
+    tokens.setflags(write=False)
+    return tokens
+
+
 def _checked(
-    name: str, train: Array, val: Array, vocab_size: int, tokenizer: CharTokenizer | None
+    name: str, train: Array, val: Array, vocab_size: int, tokenizer: Tokenizer | None
 ) -> Dataset:
     for split, tokens in (("training", train), ("validation", val)):
         if len(tokens) < 2:

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from gpt_numpy.arrays import Array
-from gpt_numpy.bpe import END_OF_TEXT, BPETokenizer
+from gpt_numpy.bpe import END_OF_TEXT
+from gpt_numpy.bpe import BPETokenizer as BPETokenizer
 from gpt_numpy.durable import replaced
 from gpt_numpy.errors import InputError
 

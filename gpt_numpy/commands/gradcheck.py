@@ -54,7 +54,9 @@ def _from_run(config: GradcheckConfig) -> tuple[GPT, Array, Array]:
     _check_gradcheck_memory(run.config, config)
     if run.settings is None:
         return _random_tokens(run.model, config)
-    dataset = open_dataset(run.settings.dataset, run.settings.data, say=print)
+    dataset = open_dataset(
+        run.settings.dataset, run.settings.data, tokenizer=run.tokenizer, say=print
+    )
     if dataset.fingerprint != run.dataset:
         raise InputError(
             f"{config.out_dir}: {run.settings.data or dataset.name} has changed since training"

@@ -43,7 +43,7 @@ ACTIVATIONS = {
     "relu": "relu",
 }
 # Keys that change the mathematics: the values that this project computes, the first for a missing
-# one. reorder_and_upcast_attn says only in which precision attention is computed, so both are right.
+# one. reorder_and_upcast_attn says only in which precision attention is computed: both are right.
 FIXED: dict[str, tuple[Any, ...]] = {
     "model_type": ("gpt2",),
     "scale_attn_weights": (True,),
@@ -74,7 +74,9 @@ def read_config(folder: Path, dropout: float | None = None) -> GPTConfig:
     for name, known in FIXED.items():
         value = keys.get(name, known[0])
         if not any(type(value) is type(one) and value == one for one in known):
-            raise InputError(f"{CONFIG}: {name}={_short(value)}: this project has {known[0]!r} only")
+            raise InputError(
+                f"{CONFIG}: {name}={_short(value)}: this project has {known[0]!r} only"
+            )
     activation = keys.get("activation_function", "gelu_new")
     if not isinstance(activation, str) or activation not in ACTIVATIONS:
         raise InputError(

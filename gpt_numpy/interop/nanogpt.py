@@ -72,7 +72,9 @@ def opened(path: Path, dropout: float | None) -> Iterator[tuple[GPTConfig, dict[
 
 
 def _config(arguments: Mapping[Any, Any], dropout: float | None) -> GPTConfig:
-    given = {"dropout": 0.0, "bias": True} | dict(arguments)  # which early ones did not have
+    given: dict[Any, Any] = {"dropout": 0.0, "bias": True} | dict(
+        arguments
+    )  # which early ones did not have
     if given.keys() != ARGUMENTS.keys():
         differ = sorted(map(str, given.keys() ^ ARGUMENTS.keys()))[0]
         raise InputError(f"model_args: {differ[:80]!r} is missing, or not nanoGPT's")
@@ -84,9 +86,7 @@ def _config(arguments: Mapping[Any, Any], dropout: float | None) -> GPTConfig:
     return GPTConfig(**given, activation="gelu")
 
 
-def write(
-    folder: Path, model: GPT, *, iterations: int, best_val_loss: float, dataset: str
-) -> None:
+def write(folder: Path, model: GPT, *, iterations: int, best_val_loss: float, dataset: str) -> None:
     """Write ckpt.pt. nanoGPT's sample.py reads it; AdamW's averages are not in it.
 
     Raises `InputError`, naming the setting, for a model that nanoGPT does not have.
@@ -121,5 +121,3 @@ def _state(model: GPT) -> dict[str, Array]:
         state[f"transformer.{name}"] = np.ascontiguousarray(values, np.float32)
     state["lm_head.weight"] = state["transformer.wte.weight"]  # the same array: tied
     return state
-
-

@@ -107,9 +107,7 @@ def _tensor(file: IO[bytes], entry: Any, position: int) -> Tensor:
     dtype = DTYPES.get(entry["dtype"])
     if dtype is None:
         return Tensor(tuple(entry["shape"]), entry["dtype"], _no_parameter)
-    return Tensor(
-        tuple(entry["shape"]), dtype, functools.partial(_read_at, file, position, dtype)
-    )
+    return Tensor(tuple(entry["shape"]), dtype, functools.partial(_read_at, file, position, dtype))
 
 
 def _read_at(file: IO[bytes], position: int, dtype: str, out: Array) -> None:

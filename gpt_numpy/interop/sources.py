@@ -1,4 +1,4 @@
-"""Whatever holds a model: a run or a checkpoint of ours, a Hugging Face folder, nanoGPT's ckpt.pt."""
+"""Whatever holds a model: a run or checkpoint of ours, a Hugging Face folder, nanoGPT's file."""
 
 import contextlib
 import dataclasses
@@ -10,8 +10,7 @@ from pathlib import Path
 
 from gpt_numpy.bins import read_vocabulary, write_vocabulary
 from gpt_numpy.checkpoint import Run, load, save
-from gpt_numpy.config import IMPLEMENTATIONS, GPTConfig
-from gpt_numpy.durable import replaced
+from gpt_numpy.config import FORMATS, IMPLEMENTATIONS, GPTConfig
 from gpt_numpy.errors import InputError, did_you_mean
 from gpt_numpy.interop import huggingface, nanogpt
 from gpt_numpy.interop.weights import Tensor, check_against, fill
@@ -20,7 +19,6 @@ from gpt_numpy.runs import BEST, LAST, find_checkpoint
 from gpt_numpy.tokenizers import CharTokenizer, Tokenizer, read_tokenizer, write_tokenizer
 
 _DEFAULT = IMPLEMENTATIONS[0]
-FORMATS = ("huggingface", "nanogpt", "gpt_numpy")
 
 
 def from_pretrained(
@@ -102,7 +100,7 @@ def _errors_name(path: Path) -> Iterator[None]:
         yield
     except InputError as error:
         text = str(error)
-        raise (error if str(path) in text else InputError(f"{path}: {text}")) from None
+        raise (error if text.startswith(str(path)) else InputError(f"{path}: {text}")) from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
     except MemoryError:
@@ -110,6 +108,32 @@ def _errors_name(path: Path) -> Iterator[None]:
     except Exception as error:  # zipfile raises many kinds on a file made to harm
         what = f"{type(error).__name__}: {error}".partition("\n")[0]
         raise InputError(f"{path}: cannot be read: {what[:200]}") from error
+
+
+def cropped(model: GPT, block_size: int) -> GPT:
+    """The model with a shorter context: the position embedding loses its last rows.
+
+    Raises
+    ------
+    InputError : it is to be longer than the model's own.
+    """
+    config = model.config
+    if block_size == config.block_size:
+        return model
+    if block_size > config.block_size:
+        raise InputError(
+            f"block_size={block_size}, but the model has block_size={config.block_size}: "
+            "it has no position embedding beyond; give that or less"
+        )
+    shorter = GPT(
+        dataclasses.replace(config, block_size=block_size),
+        seed=None,
+        dtype=model.dtype.name,
+        ops=model.ops_name,
+    )
+    for name, param in shorter.params.items():
+        param[...] = model.params[name][:block_size] if name == "wpe.weight" else model.params[name]
+    return shorter
 
 
 def export(

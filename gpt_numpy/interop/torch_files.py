@@ -29,7 +29,7 @@ STORAGES = {
     "torch HalfStorage": "float16",
     "torch BFloat16Storage": BF16,
 }
-# Those of whole numbers are recognised, so that a mask or a counter beside the weights does no harm.
+# Those of whole numbers are recognised, so that a mask beside the weights does no harm.
 OTHER_STORAGES = {f"torch {kind}Storage": 1 for kind in ("Bool", "Byte", "Char")}
 OTHER_STORAGES |= {"torch ShortStorage": 2, "torch IntStorage": 4, "torch LongStorage": 8}
 OLD = "written by a PyTorch before 1.6: load it and save it again there, or use model.safetensors"
@@ -162,9 +162,10 @@ def _called(function: object, arguments: object) -> object:
 
 def _storage(reference: object) -> Storage:
     match reference:
-        case ("storage", Name(kind), str(key), str(), int(count)) if (
-            kind in {*STORAGES, *OTHER_STORAGES} and _is_size(count)
-        ):
+        case ("storage", Name(kind), str(key), str(), int(count)) if kind in {
+            *STORAGES,
+            *OTHER_STORAGES,
+        } and _is_size(count):
             return Storage(STORAGES.get(kind, kind), key, count)
     raise InputError("a reference that is none to a storage of numbers")
 

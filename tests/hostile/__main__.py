@@ -22,7 +22,7 @@ SECONDS, MEGABYTES = 1.0, 64
 
 
 def one(name):
-    """Read the hostile file of this name and say what came of it; exits with 1 if it got through."""
+    """Read the hostile file of this name, say what came of it; exits with 1 if it got through."""
     with tempfile.TemporaryDirectory() as folder:
         # Made in a process of its own, as making it may take more memory than reading it.
         code = f"from pathlib import Path; from tests.hostile.files import KINDS; KINDS[{name!r}]"

@@ -48,6 +48,23 @@ def opened(file: IO[bytes]) -> Iterator[zipfile.ZipFile]:
         yield archive
 
 
+def start_of(file: IO[bytes], member: zipfile.ZipInfo) -> int:
+    """Where in the file the content of a member starts, for whoever reads it without the archive.
+
+    Raises `InputError` when there is no member at the place that the list says.
+    """
+    file.seek(member.header_offset)
+    header = file.read(30)
+    if len(header) < 30 or header[:4] != b"PK\x03\x04":
+        raise InputError(f"its member {member.filename!r} is not where it should be")
+    # After the fixed part come the name and an extra field, whose lengths stand at its end.
+    lengths = int.from_bytes(header[26:28], "little"), int.from_bytes(header[28:30], "little")
+    start = member.header_offset + 30 + sum(lengths)
+    if start + member.file_size > os.fstat(file.fileno()).st_size:
+        raise InputError(f"its member {member.filename!r} goes beyond the end of the file")
+    return start
+
+
 def _check_members(members: list[zipfile.ZipInfo], size: int) -> None:
     names: set[str] = set()
     end = 0

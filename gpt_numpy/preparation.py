@@ -5,6 +5,7 @@ the block. The layout is nanoGPT's (see `bins`): all tokens in order, the first 
 train.bin and the rest in val.bin.
 """
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO
@@ -70,6 +71,9 @@ def prepare(
                 write_tokenizer(folder, known)
     except OSError as error:
         raise InputError(f"{folder}: cannot write there: {error.strerror or error}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            folder.rmdir()  # which it can only be when nothing was written
     say(f"vocab size: {known.vocab_size:,}")
     for split, count in zip(("train", "val"), counts, strict=True):
         say(f"{split} has {count:,} tokens")

@@ -228,7 +228,10 @@ def _from_text(name: str, text: str, tokenizer: Tokenizer | None = None) -> Data
         train, val = (_encoded(tokenizer, part) for part in (text[:cut], text[cut:]))
         return _checked(name, train, val, tokenizer.vocab_size, tokenizer)
     tokenizer = tokenizer or CharTokenizer.from_text(text)
-    tokens = _encoded(tokenizer, text)
+    try:
+        tokens = _encoded(tokenizer, text)
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from None
     return _checked(name, tokens[:cut], tokens[cut:], tokenizer.vocab_size, tokenizer)
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from gpt_numpy.inspection.hooks import ablate as ablate
     from gpt_numpy.inspection.hooks import replaced as replaced
     from gpt_numpy.inspection.trace import trace as trace
+    from gpt_numpy.interop import from_pretrained as from_pretrained
     from gpt_numpy.layer_check import check_layer as check_layer
     from gpt_numpy.model import GPT as GPT
     from gpt_numpy.optimizer import AdamW as AdamW
@@ -30,6 +31,7 @@ _HOME = {
     "InputError": "errors",
     "check_layer": "layer_check",
     "ablate": "inspection.hooks",
+    "from_pretrained": "interop",
     "generate": "generation",
     "gradcheck": "gradient_check",  # a module of the same name would hide the function
     "load": "checkpoint",

@@ -18,10 +18,12 @@ from typing import Any
 import gpt_numpy
 from gpt_numpy.config import (
     BenchConfig,
+    ConvertConfig,
     GPTConfig,
     GradcheckConfig,
     InspectConfig,
     PlotConfig,
+    PrepareConfig,
     SampleConfig,
     TrainConfig,
 )
@@ -45,6 +47,11 @@ COMMANDS: dict[str, tuple[str, tuple[type, ...]]] = {
         (InspectConfig,),
     ),
     "plot": ("draw the loss curves of one or several runs", (PlotConfig,)),
+    "prepare": ("turn text files of any size into tokens to train on", (PrepareConfig,)),
+    "convert": (
+        "read a model of Hugging Face, nanoGPT or this project, and write it for another",
+        (ConvertConfig,),
+    ),
     "bench": ("time training steps on this machine, layer by layer", (BenchConfig, GPTConfig)),
 }
 SOURCES = {
@@ -52,6 +59,8 @@ SOURCES = {
     "gradcheck": "[PRESET | FILE.toml | FILE.py]...",
     "bench": "[PRESET | FILE.toml | FILE.py]...",
     "plot": "RUN [RUN]...",
+    "prepare": "FILE...",
+    "convert": "FROM TO",
 }
 
 
@@ -227,7 +236,9 @@ def _settings_help(config: type, command: str) -> list[str]:
     for field in dataclasses.fields(config):
         if field.name == "vocab_size" and command == "train":
             continue
-        defaults = NANOGPT_DEFAULTS if command == "train" else GRADCHECK_MODEL
+        defaults = NANOGPT_DEFAULTS if command == "train" else {}
+        if command != "train" and config is GPTConfig:
+            defaults = GRADCHECK_MODEL
         default: Any = defaults.get(field.name, field.default)
         shown = repr(default) if isinstance(default, str) else str(default)
         rows.append((f"--{field.name}={_placeholder(field.type)}", field.metadata["help"]))

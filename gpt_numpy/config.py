@@ -18,6 +18,7 @@ POSITIONS = ("learned", "sinusoidal")
 DTYPES = ("float32", "float64", "complex128")
 LIMIT = WORD_LIMIT
 GRADCHECK_METHODS = ("auto", "elements", "directions", "differences")
+FORMATS = ("huggingface", "nanogpt", "gpt_numpy")  # of models in files
 IMPLEMENTATIONS = ("kernels", "reference")  # of the layers; the first is the default
 
 
@@ -87,7 +88,9 @@ class TrainConfig:
     keep_last: int = _setting(
         1, "checkpoints to keep beside the best, 12 bytes a parameter each; 1: ckpt.npz alone"
     )
-    init_from: str = _setting("scratch", "scratch, or resume to go on with the run in out_dir")
+    init_from: str = _setting(
+        "scratch", "scratch, resume (the run in out_dir), or a folder with a model"
+    )
     wandb_log: bool = _setting(False, "accepted for nanoGPT; the log is out_dir/log.jsonl")
     wandb_project: str = _setting("owt", "accepted for nanoGPT, without effect")
     wandb_run_name: str = _setting("gpt2", "accepted for nanoGPT, without effect")
@@ -148,7 +151,7 @@ class SampleConfig:
 
     out_dir: str = _setting("out", "folder of the run")
     checkpoint: str = _setting("best", "best, last, or the iteration of one that was kept")
-    init_from: str = _setting("resume", "accepted for nanoGPT: resume, the only one")
+    init_from: str = _setting("resume", "resume: the run in out_dir; or a folder with a model")
     start: str = _setting("\n", "text to go on from, or FILE:path of one")
     num_samples: int = _setting(10, "how many texts to write")
     max_new_tokens: int = _setting(500, "tokens to write in each")
@@ -170,10 +173,8 @@ class SampleConfig:
             raise InputError(f"top_p={self.top_p}: must be greater than 0 and at most 1")
         if self.device != "cpu":
             raise InputError(f"device={shown(self.device)}: gpt_numpy computes on the CPU only")
-        if self.init_from != "resume":
-            raise InputError(
-                f"init_from={shown(self.init_from)}: must be resume, with --out_dir=RUN"
-            )
+        if not self.init_from:
+            raise InputError("init_from is empty: must be resume, or a folder with a model")
         if self.ops:
             _check_choice("ops", self.ops, IMPLEMENTATIONS)
 
@@ -258,6 +259,46 @@ class BenchConfig:
         _check_choice("ops", self.ops, IMPLEMENTATIONS)
         if self.device != "cpu":
             raise InputError(f"device={shown(self.device)}: gpt_numpy computes on the CPU only")
+
+
+@dataclass(frozen=True)
+class PrepareConfig:
+    """How text files become a folder of tokens.
+
+    Raises `InputError` when a value is of the wrong type or out of range.
+    """
+
+    dataset: str = _setting("", "NAME of the folder data/NAME to write; train takes the same")
+    tokenizer: str = _setting(
+        "char", "char, gpt2, train (byte pairs of the files), or a tokenizer.json"
+    )
+    vocab_size: int = _setting(8192, "tokens at most, where --tokenizer=train")
+    separator: str = _setting(
+        "<|endoftext|>", "text between documents in a file, for byte pairs; empty: none"
+    )
+    val_share: float = _setting(0.1, "share of the tokens for validation, the last ones")
+
+    def __post_init__(self) -> None:
+        _check_types(self)
+        _check_range(self, "vocab_size", 257, None)
+        if not 0 < self.val_share < 1:
+            raise InputError(f"val_share={self.val_share}: must be greater than 0 and less than 1")
+
+
+@dataclass(frozen=True)
+class ConvertConfig:
+    """What a model is converted to.
+
+    Raises `InputError` when a value is of the wrong type or out of range.
+    """
+
+    format: str = _setting(FORMATS[0], f"of the new folder: {', '.join(FORMATS)}")
+    checkpoint: str = _setting("best", "of a run: best or last; the last where there is no best")
+
+    def __post_init__(self) -> None:
+        _check_types(self)
+        _check_choice("format", self.format, FORMATS)
+        _check_choice("checkpoint", self.checkpoint, ("best", "last"))
 
 
 def _check_types(config: Any) -> None:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gpt_numpy.arrays import Array, NamedArrays, as_array, parameter_shapes
+from gpt_numpy.arrays import Array, NamedArrays, aligned_zeros, as_array, parameter_shapes
 from gpt_numpy.checks import shown, whole
 from gpt_numpy.config import DTYPES, IMPLEMENTATIONS, GPTConfig
 from gpt_numpy.errors import InputError, did_you_mean
@@ -75,8 +75,8 @@ class GPT:
         self._keep = match_patterns(config, keep)
         shapes = parameter_shapes(config)
         self.params = NamedArrays(shapes, self.dtype)
-        self.grads = NamedArrays(shapes, self.dtype)
-        self.grads.flat[...] = 0
+        zeros = aligned_zeros(self.params.flat.size, self.dtype)
+        self.grads = NamedArrays(shapes, self.dtype, zeros)
         self._micro_grads: NamedArrays | None = None  # of one micro-batch, while they accumulate
         self._sinusoids: Array | None = None
         if config.positions == "sinusoidal":

@@ -106,7 +106,9 @@ def _from_run(config: GradcheckConfig, say: Callable[[str], None]) -> tuple[GPT,
     run = load(find_checkpoint(config.out_dir, config.checkpoint), ops=config.ops or None)
     if run.settings is None:
         return _random_tokens(run.model, config)
-    dataset = open_dataset(run.settings.dataset, run.settings.data, say=say)
+    dataset = open_dataset(
+        run.settings.dataset, run.settings.data, tokenizer=run.tokenizer, say=say
+    )
     if dataset.fingerprint != run.dataset:
         raise InputError(
             f"{config.out_dir}: {run.settings.data or dataset.name} has changed since training"

@@ -9,6 +9,7 @@ from gpt_numpy.checkpoint import Run, load
 from gpt_numpy.config import SampleConfig
 from gpt_numpy.errors import InputError
 from gpt_numpy.generation import generate
+from gpt_numpy.interop import open_run
 from gpt_numpy.memory import check_memory
 from gpt_numpy.runs import find_checkpoint
 from gpt_numpy.settings import Types, gather, mute, only_flags
@@ -19,7 +20,7 @@ RULE = "---------------"
 def run(words: list[str], types: Types) -> int:
     """`gpt-numpy sample`."""
     config = SampleConfig(**gather(only_flags("sample", words), types, mute))
-    trained = load(find_checkpoint(config.out_dir, config.checkpoint), ops=config.ops or None)
+    trained = _opened(config)
     start = _start_tokens(trained, config)
     room = 8 * config.num_samples * (len(start) + config.max_new_tokens)
     check_memory(
@@ -44,6 +45,12 @@ def run(words: list[str], types: Types) -> int:
         print(_text(trained, row))
         print(RULE)
     return 0
+
+
+def _opened(config: SampleConfig) -> Run:
+    if config.init_from != "resume":
+        return open_run(config.init_from, checkpoint=config.checkpoint, ops=config.ops or None)
+    return load(find_checkpoint(config.out_dir, config.checkpoint), ops=config.ops or None)
 
 
 def _start_tokens(run: Run, config: SampleConfig) -> Array:

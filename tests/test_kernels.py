@@ -20,6 +20,8 @@ import gpt_numpy.reference
 from gpt_numpy import GPT, AdamW, GPTConfig, InputError
 from gpt_numpy.kernels import jit
 from gpt_numpy.kernels.attention import attention_backward, attention_forward
+from gpt_numpy.kernels.dropout import drop_row, mask_state
+from gpt_numpy.reference.dropout import mix32, mix64
 
 TOLERANCE = {"float64": 1e-12, "float32": 5e-6}
 GUARD = 67  # elements on both sides of every array; odd, so that nothing is aligned by luck
@@ -54,6 +56,13 @@ class Guards:
             assert (buffer[:GUARD] == CANARY).all() and (buffer[-GUARD:] == CANARY).all()
 
 
+def spoil_rooms():
+    """Fill what kernels work in with NaN: nothing may count on what an earlier call left there."""
+    for room in jit._rooms.values():
+        if room.dtype.kind == "f":
+            room.fill(np.nan)
+
+
 def run_guarded(function, read, written, dtype):
     """Call a kernel with read-only inputs and outputs full of NaN; what it writes, by argument."""
     guards = Guards()
@@ -64,6 +73,7 @@ def run_guarded(function, read, written, dtype):
         return guards.array(value, dtype if value.dtype.kind == "f" else value.dtype, False)
 
     outputs = {n: guards.array(np.full(s, np.nan), dtype, True) for n, s in written.items()}
+    spoil_rooms()
     function(**{name: guarded(value) for name, value in read.items()}, **outputs)
     guards.check()
     return outputs
@@ -147,7 +157,9 @@ def test_few_long_heads_are_cut_into_parts(rate, dtype):
         out, lse = np.full((B, T, H * D), np.nan, kind), np.full((B, H, T), np.nan, kind)
         dqkv = np.full(qkv.shape, np.nan, kind)
         inputs = {"qkv": qkv.astype(kind)} | arguments
+        spoil_rooms()
         function_of(package, "attention_forward")(**inputs, out=out, lse=lse)
+        spoil_rooms()
         function_of(package, "attention_backward")(
             dout.astype(kind), **inputs, out=out, lse=lse, dqkv=dqkv
         )
@@ -158,7 +170,8 @@ def test_few_long_heads_are_cut_into_parts(rate, dtype):
 @pytest.mark.parametrize("dtype", TOLERANCE)
 def test_products_larger_than_one_block(dtype):
     rng = np.random.default_rng(2)
-    for rows, inner, columns in [(401, 777, 195), (13, 1030, 401), (1, 64, 3)]:
+    sizes = [(401, 777, 195), (13, 1030, 401), (1, 64, 3), (401, 70, 50)]  # the last: packed once
+    for rows, inner, columns in sizes:
         x, w = rng.standard_normal((rows, inner)), rng.standard_normal((inner, columns))
         dout = rng.standard_normal((rows, columns))
         linear = function_of(gpt_numpy.kernels, "linear_backward")
@@ -173,6 +186,25 @@ def test_products_larger_than_one_block(dtype):
             "dbias": exact[2].sum(axis=0),
         }  # fmt: skip
         assert_close(got, wanted, dtype)
+
+
+def test_a_mask_goes_on_beyond_2_to_the_32nd_index():
+    # The weights of a few long sequences are so many. By hand from reference/dropout.py.
+    @jit.numba.njit
+    def drop(row, index, base, threshold, scale):
+        drop_row(row, index, base, threshold, scale)
+
+    base, threshold, scale = mask_state(0.5, key=3, site=4)
+    indices = range(2**32 - 40, 2**32 + 60)
+    row = np.ones(len(indices))
+    drop(row, indices[0], np.uint64(base), np.uint64(threshold), scale)
+    expected = []
+    for index in indices:
+        words = mix64((mix64(3) + mix64(4 + 1) + (index >> 32)) % 2**64)
+        a, b = np.uint32(words % 2**32), np.uint32(words >> 32)
+        hashed = mix32(mix32(np.array([index % 2**32], np.uint32) ^ a) + b)[0]
+        expected.append(2.0 if hashed >= 2**31 else 0.0)
+    assert row.tolist() == expected
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE)

@@ -32,6 +32,7 @@ COMMANDS: dict[str, tuple[str, tuple[type, ...]]] = {
         (GradcheckConfig, GPTConfig),
     ),
     "bench": ("time training steps on this machine, layer by layer", (BenchConfig, GPTConfig)),
+    "selfcheck": ("measure that gradients are right here and wrong ones noticed", ()),
 }
 SOURCES = {
     "train": "[PRESET | FILE.toml | FILE.py]...",

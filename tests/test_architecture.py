@@ -18,7 +18,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = [
     ["gpt_numpy"],
     ["errors"],
-    ["durable"],
+    ["durable", "mutation"],
     ["config", "presets", "progress", "threads"],
     ["settings"],
     ["arrays"],
@@ -31,7 +31,7 @@ FLOORS = [
     ["checkpoint"],
     ["runs"],
     ["training"],
-    ["bench"],
+    ["bench", "selfcheck"],
     ["commands"],
     ["cli"],
     ["__main__"],

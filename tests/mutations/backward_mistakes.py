@@ -326,9 +326,13 @@ OTHERS = [
         "R2", "the gradients of an MLP's two sides share one buffer with attention's", "wiring.py",
         '"attn.qkv": "qkv"', '"attn.qkv": "attn"',
     ),
-    _pair(
-        "gelu", "R3", "erf is taken for 1 from 4.5 on", "reference/erf.py",
-        "(size > 4) & (size < 6)", "(size > 4) & (size < 4.5)", "size >= 6]", "size >= 4.5]",
+    Mistake(
+        edit(
+            "R3", "erf is taken for 1 from 4.5 on", "reference/erf.py",
+            "(size > 4) & (size < 6)", "(size > 4) & (size < 4.5)", "size >= 6]", "size >= 4.5]",
+        ),
+        ("pair:gelu",),
+        ("model",),
     ),
 ]  # fmt: skip
 

@@ -14,17 +14,17 @@ def _kernel(name, what, file, texts, seen_by, others=(), equivalent=""):
 ROWS = [
     _kernel(
         "N01", "layer norm: the variance lacks eps", "layernorm",
-        ("square / x.size + EPS", "square / x.size"), ("kernel:layernorm", "shapes:layernorm"),
+        ("square / x.size + EPS", "square / x.size"), ("kernel:layernorm", "large:layernorm"),
     ),
     _kernel(
         "N02", "layer norm: the last row of a chunk is lost in backward", "layernorm",
         ("min((chunk + 1) * CHUNK, rows)", "min((chunk + 1) * CHUNK - 1, rows)"),
-        ("shapes:layernorm",), ("kernel:layernorm",),
+        ("large:layernorm",), ("kernel:layernorm",),
     ),
     _kernel(
         "N03", "layer norm: the last chunk that is not full is lost in backward", "layernorm",
         ("chunks = -(-rows // CHUNK)", "chunks = max(rows // CHUNK, 1)"),
-        ("shapes:layernorm",), ("kernel:layernorm",),
+        ("large:layernorm",), ("kernel:layernorm",),
     ),
     _kernel(
         "N04", "layer norm: the residual's gradient is overwritten", "layernorm",
@@ -62,24 +62,24 @@ ROWS = [
             "for i in range(part.size):\n            subtotal += exp(",
             "for i in range(part.size - 1):\n            subtotal += exp(",
         ),
-        ("kernel:cross_entropy", "shapes:cross_entropy"),
+        ("kernel:cross_entropy", "large:cross_entropy"),
     ),
 ]  # fmt: skip
 
 ELEMENTS = [
     _kernel(
         "N08", "dropout: every place has the mask of the one before", "dropout",
-        ("_mix64(site + 1)", "_mix64(site)"), ("kernel:dropout", "shapes:dropout"),
+        ("_mix64(site + 1)", "_mix64(site)"), ("kernel:dropout", "large:dropout"),
     ),
     _kernel(
         "N09", "dropout: each chunk begins its mask anew", "dropout",
         ("drop_row(part, start, base", "drop_row(part, 0, base"),
-        ("shapes:dropout",), ("kernel:dropout",),
+        ("large:dropout",), ("kernel:dropout",),
     ),
     _kernel(
         "N10", "dropout: the high half of the index is lost", "dropout",
         ("mix64(base + _u64((index + done) >> 32))", "mix64(base)"),
-        ("hash",), ("kernel:dropout", "shapes:dropout"),
+        ("hash",), ("kernel:dropout", "large:dropout"),
     ),
     _kernel(
         "N11", "tanh GELU: the factor 3 is lost", "activation",
@@ -88,6 +88,10 @@ ELEMENTS = [
     _kernel(
         "N12", "GELU: the density's constant has two digits", "activation",
         ("like(DENSITY, x)", "like(0.4, x)"), ("kernel:gelu",),
+    ),
+    _kernel(
+        "N43", "activation: every chunk is written over the first one", "activation",
+        ("out[start : start + CHUNK])", "out[:CHUNK])"), ("large:relu",), ("kernel:relu",),
     ),
     _kernel(
         "N13", "exp in float32: the low part of ln 2 is lost", "elementary",
@@ -120,12 +124,12 @@ EMBEDDING = [
     _kernel(
         "N19", "embedding: of an odd number of channels the last is lost", "embedding",
         ("breadth = min(BREADTH, C - j0)", "breadth = min(BREADTH, C - j0) // 2 * 2"),
-        ("shapes:embedding",), ("kernel:embedding",),
+        ("large:embedding",), ("kernel:embedding",),
     ),
     _kernel(
         "N20", "embedding: backward's mask belongs to the first channels", "embedding",
         ("drop_row(drow, at, base", "drop_row(drow, r * C, base"),
-        ("shapes:embedding",), ("kernel:embedding",),
+        ("large:embedding",), ("kernel:embedding",),
     ),
     _kernel(
         "D5", "embedding: rows are added up in a parallel loop, a race", "embedding",
@@ -144,12 +148,12 @@ PRODUCTS = [
     _kernel(
         "N21", "linear: the last row of the bias's gradient is lost", "linear",
         ("min(i0 + HEIGHT, rows)", "min(i0 + HEIGHT, rows - 1)"),
-        ("kernel:linear", "shapes:linear"),
+        ("kernel:linear", "large:linear"),
     ),
     _kernel(
         "N22", "linear: subtotals of the bias's gradient are not cleared", "linear",
         ("fill(subtotal, 0.0)", "fill(subtotal[:0] if i0 else subtotal, 0.0)"),
-        ("shapes:linear",), ("kernel:linear",),
+        ("large:linear",), ("kernel:linear",),
     ),
     _kernel(
         "N23", "product: a tile over the edge loses its last column", "matmul",
@@ -157,35 +161,35 @@ PRODUCTS = [
     ),
     _kernel(
         "N24", "product: over the edge a later stretch overwrites the earlier", "matmul",
-        ("] += edge[r * width + c]", "] = edge[r * width + c]"), ("products",), ("shapes:linear",),
+        ("] += edge[r * width + c]", "] = edge[r * width + c]"), ("products",), ("large:linear",),
     ),
     _kernel(
         "N25", "product: the epilogue comes after the first stretch", "matmul",
         ("if k0 + step >= inner and", "if k0 == 0 and"),
-        ("shapes:mlp_sublayer",), ("kernel:mlp_sublayer",),
+        ("large:mlp_sublayer",), ("kernel:mlp_sublayer",),
     ),
     _kernel(
         "N26", "product: panels of another task are used again", "matmul",
-        ("packed = whole", "packed = True"), ("products", "shapes:linear"),
+        ("packed = whole", "packed = True"), ("products", "large:linear"),
     ),
     _kernel(
         "N27", "packing: the last panel of each group is lost", "packing",
         ("(j0 + GROUP * width, whole), width", "(j0 + (GROUP - 1) * width, whole), width"),
-        ("shapes:linear",), ("kernel:linear",),
+        ("large:linear",), ("kernel:linear",),
     ),
     _kernel(
         "N28", "packing transposed: the last step beside the squares is lost", "packing",
         ("for k in range(filled, inner):", "for k in range(filled, inner - 1):"),
-        ("kernel:linear", "shapes:linear"),
+        ("kernel:linear", "large:linear"),
     ),
     _kernel(
         "N29", "packing columns: the tail begins one step late", "packing",
         ("if i < whole else 0, inner)", "if i < whole else 1, inner)"),
-        ("kernel:linear", "shapes:linear"),
+        ("kernel:linear", "large:linear"),
     ),
     _kernel(
         "N30", "tile: squares are transposed but for their first swap", "simd",
-        ("distance = lanes // 2", "distance = lanes // 4"), ("shapes:linear",), ("kernel:linear",),
+        ("distance = lanes // 2", "distance = lanes // 4"), ("large:linear",), ("kernel:linear",),
     ),
     _kernel(
         "N31", "epilogue: dropout's mask begins anew in each row", "epilogue",
@@ -194,23 +198,23 @@ PRODUCTS = [
     _kernel(
         "N32", "epilogue: a later block of columns gets the first one's bias", "epilogue",
         ("bias[bias_at : bias_at + breadth]", "bias[:breadth]"),
-        ("shapes:attention_sublayer",), ("kernel:attention_sublayer",),
+        ("large:attention_sublayer",), ("kernel:attention_sublayer",),
     ),
 ]  # fmt: skip
 
 ATTENTION = [
     _kernel(
         "N33", "attention: a query sees one key of the future", "attention",
-        ("seen = q0 + r + 1", "seen = q0 + r + 2"), ("kernel:attention", "shapes:attention"),
+        ("seen = q0 + r + 1", "seen = q0 + r + 2"), ("kernel:attention", "large:attention"),
     ),
     _kernel(
         "N34", "attention: backward's mask is off by one", "attention",
-        ("q + r + 1 :", "q + r + 2 :"), ("kernel:attention", "shapes:attention"),
+        ("q + r + 1 :", "q + r + 2 :"), ("kernel:attention", "large:attention"),
     ),
     _kernel(
         "N35", "attention: the mask of dropout begins anew in each strip", "attention",
         ("(head * T + q0 + r) * T", "(head * T + r) * T"),
-        ("shapes:attention",), ("kernel:attention",),
+        ("large:attention",), ("kernel:attention",),
     ),
     _kernel(
         "N36", "attention: backward drops nothing in dw", "attention",
@@ -218,7 +222,7 @@ ATTENTION = [
             "drop_row(dp, index, base, threshold, scale)",
             "drop_row(dp[:0], index, base, threshold, scale)",
         ),
-        ("kernel:attention",), ("shapes:attention",),
+        ("kernel:attention",), ("large:attention",),
     ),
     _kernel(
         "N37", "attention: the last part's share of dK and dV is lost", "attention",
@@ -232,7 +236,7 @@ ATTENTION = [
     ),
     _kernel(
         "N39", "attention: the second strip adds to keys that nothing wrote", "attention",
-        ("q1 - q0, k < done,", "q1 - q0, done > 0,"), ("shapes:attention",), ("kernel:attention",),
+        ("q1 - q0, k < done,", "q1 - q0, done > 0,"), ("large:attention",), ("kernel:attention",),
     ),
 ]  # fmt: skip
 

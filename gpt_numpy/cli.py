@@ -192,7 +192,8 @@ def help_of(command: str) -> str:
     """A command's usage and its settings, with their defaults."""
     text, configs = COMMANDS[command]
     sources = SOURCES.get(command, "")
-    usage = " ".join(filter(None, ["usage: gpt-numpy", command, sources, "[--key=value]..."]))
+    keys = "[--key=value]..." if configs else ""
+    usage = " ".join(filter(None, ["usage: gpt-numpy", command, sources, keys]))
     lines = [f"{text}", "", usage]
     if sources:
         lines.append("read from left to right, the later over the earlier")

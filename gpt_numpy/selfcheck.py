@@ -232,14 +232,18 @@ def _error_in(folder: Path) -> float:
     """The largest error of a gradient with the package in `folder`, in a process of its own."""
     environment = os.environ | {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
     environment.pop("PYTHONSAFEPATH", None)
-    done = subprocess.run(
-        [sys.executable, "-c", _CHECK],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=SECONDS_OF_A_MUTANT,
-    )
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", _CHECK],
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=SECONDS_OF_A_MUTANT,
+        )
+    except subprocess.TimeoutExpired:
+        limit = f"{SECONDS_OF_A_MUTANT:.0f} s"
+        raise InputError(f"the copy of the package takes more than {limit} to check") from None
     if done.returncode:
         raise InputError(f"the copy of the package does not run: {done.stderr.strip()[-500:]}")
     return float(json.loads(done.stdout))

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from gpt_numpy import cli, selfcheck
@@ -52,8 +53,34 @@ def test_a_mistake_that_changes_nothing_is_not_found():
     assert "NOT FOUND" in str(noticed)
 
 
-def test_a_mistake_in_the_way_a_gradient_is_accumulated_would_show_in_the_taylor_remainder():
-    assert 0 < selfcheck._distance_from_order_2() < selfcheck.ORDER
+def test_a_gradient_that_is_off_by_a_thousandth_shows_in_the_taylor_remainder(monkeypatch):
+    assert selfcheck._distance_from_order_2() < selfcheck.ORDER / 2
+    right = selfcheck.GPT.backward
+
+    def wrong(model):
+        right(model)
+        model.grads.flat *= 1.001
+
+    monkeypatch.setattr(selfcheck.GPT, "backward", wrong)
+    assert selfcheck._distance_from_order_2() > 0.5
+
+
+@pytest.mark.parametrize("what", ["rows of dlogits", "the key bias", "dx is orthogonal"])
+def test_an_identity_that_does_not_hold_is_a_miss(monkeypatch, what):
+    right, layer_norm = selfcheck.GPT.backward, selfcheck.layernorm_backward
+
+    def wrong(model):
+        right(model)
+        model.grads["h.0.attn.c_attn.bias"][6:12] += 1e-14
+        model.activation_grads["logits"][0, 0, 0] += 1e-12
+
+    def wrong_layer_norm(*arguments, dx, **others):
+        layer_norm(*arguments, dx=dx, **others)
+        dx *= 1 + 1e-13 * np.arange(dx.shape[-1])
+
+    monkeypatch.setattr(selfcheck.GPT, "backward", wrong)
+    monkeypatch.setattr(selfcheck, "layernorm_backward", wrong_layer_norm)
+    assert not next(figure for figure in selfcheck._identities() if what in figure.what).ok
 
 
 @pytest.mark.parametrize(

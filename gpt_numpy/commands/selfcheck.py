@@ -14,6 +14,7 @@ def run(words: list[str], types: Types) -> int:
         raise InputError(f"{words[0]}: selfcheck takes nothing but --threads")
     start = time.perf_counter()
     missed = 0
+    print("about 15 s; up to a minute where kernels have to be compiled first")
     print("measured now, in float64 unless said; bounds are those of the tests", flush=True)
     for figure in measure():
         print(f"  {figure}", flush=True)

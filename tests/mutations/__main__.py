@@ -24,6 +24,8 @@ def main() -> int:
     """Run what the options ask for; 0: all as expected, 1: not, 2: it could not be done."""
     options = _options()
     try:
+        if options.jobs < 1 or options.false_alarms < 0:
+            raise InputError("--jobs must be at least 1, and --false-alarms not negative")
         if options.false_alarms:
             return _false_alarms(options)
         mistakes = _chosen(options)
@@ -35,6 +37,9 @@ def main() -> int:
     except InputError as error:
         print(f"tests.mutations: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("tests.mutations: interrupted", file=sys.stderr)
+        return 130
 
 
 def _options() -> argparse.Namespace:
@@ -136,7 +141,7 @@ def _false_alarms(options: argparse.Namespace) -> int:
     for line in counted:
         print(
             f"{line.what:<42} {line.checked:>6} checked, {line.alarms} alarms, "
-            f"largest error {line.largest:.1e}, bound {line.bound:.0e}"
+            f"largest error {line.largest:.1e} (seed {line.seed}), bound {line.bound:.0e}"
         )
     print(f"{options.false_alarms} seeds, {alarms} false alarms; {duration(seconds)}")
     if options.record:

@@ -146,8 +146,11 @@ def campaign(
         finally:
             free.put(copy)
 
-    with ThreadPoolExecutor(jobs) as pool:
+    pool = ThreadPoolExecutor(jobs)
+    try:
         yield from (done.result() for done in as_completed([pool.submit(one, m) for m in mistakes]))
+    finally:
+        pool.shutdown(cancel_futures=True)  # also when interrupted: no further mutant begins
 
 
 def _require_clean(

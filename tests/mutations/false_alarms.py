@@ -1,6 +1,8 @@
 """The checks of the campaign on correct code, with many seeds: none may find anything.
 
-Each seed draws other parameters, other data and another model; the bounds are those of the tests.
+Each seed draws other parameters, other data and another model. The bounds are those of the tests,
+but for whole models that of `gn.gradcheck`: with three channels drawn at random, a row may come out
+nearly constant, and layer norm divides by its spread whatever rounding has left there.
 """
 
 import sys
@@ -10,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 import gpt_numpy as gn
-from gpt_numpy.gradient_check import randomise
+from gpt_numpy.gradient_check import TOLERANCE, randomise
 from gpt_numpy.progress import Progress
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -31,31 +33,33 @@ class Counted:
     checked: int = 0
     alarms: int = 0
     largest: float = 0.0
+    seed: int = -1  # where the largest error was
 
-    def note(self, error: float) -> None:
+    def note(self, error: float, seed: int) -> None:
         """Count one error; one that is not a number is an alarm."""
         self.checked += 1
         self.alarms += not error <= self.bound
-        self.largest = max(self.largest, float(error))
+        if not error <= self.largest:
+            self.largest, self.seed = float(error), seed
 
 
 def false_alarms(seeds: int, progress: Progress) -> list[Counted]:
     """Run all checks with seeds 0, 1, ..."""
-    models = Counted("every gradient of a model, complex step", EXACT)
+    models = Counted("every gradient of a model, complex step", TOLERANCE)
     pairs = Counted("every pair of layer functions", EXACT)
     kernels = {
         dtype: Counted(f"every kernel in {dtype}", bound)
         for dtype, bound in test_kernels.TOLERANCE.items()
     }
     for seed in range(seeds):
-        models.note(_model_error(seed))
+        models.note(_model_error(seed), seed)
         for name in layers.EXAMPLES:
-            pairs.note(_pair_error(name, seed))
+            pairs.note(_pair_error(name, seed), seed)
             for dtype, counted in kernels.items():
                 rng = np.random.default_rng(seed)
                 example = test_kernels.example_of(name, rng)
                 for ours, exact in test_kernels.both(name, dtype, rng, example):
-                    counted.note(max(test_kernels.errors(ours, exact).values()))
+                    counted.note(max(test_kernels.errors(ours, exact).values()), seed)
         progress.advance()
         if seed % 20 == 19:
             progress.say(f"{seed + 1} of {seeds} seeds; {progress.left()} left")

@@ -54,8 +54,9 @@ def touched(source):
     imports = {}
     for path in (PACKAGE / "kernels").glob("*.py"):
         tree = ast.parse(path.read_text(encoding="utf-8"))
-        names = [n.module or "" for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)]
-        imports[path.stem] = {n.rsplit(".", 1)[-1] for n in names if ".kernels." in n}
+        lines = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+        names = [f"{line.module}.{alias.name}".split(".") for line in lines for alias in line.names]
+        imports[path.stem] = {n[2] for n in names if n[:2] == ["gpt_numpy", "kernels"]}
     found, size = {source}, 0
     while size < len(found):
         size = len(found)

@@ -53,6 +53,7 @@ COMMANDS: dict[str, tuple[str, tuple[type, ...]]] = {
         (ConvertConfig,),
     ),
     "bench": ("time training steps on this machine, layer by layer", (BenchConfig, GPTConfig)),
+    "selfcheck": ("measure that gradients are right here and wrong ones noticed", ()),
 }
 SOURCES = {
     "train": "[PRESET | FILE.toml | FILE.py]...",
@@ -217,7 +218,8 @@ def help_of(command: str) -> str:
     """A command's usage and its settings, with their defaults."""
     text, configs = COMMANDS[command]
     sources = SOURCES.get(command, "")
-    usage = " ".join(filter(None, ["usage: gpt-numpy", command, sources, "[--key=value]..."]))
+    keys = "[--key=value]..." if configs else ""
+    usage = " ".join(filter(None, ["usage: gpt-numpy", command, sources, keys]))
     lines = [f"{text}", "", usage]
     if "PRESET" in sources:
         lines.append("read from left to right, the later over the earlier")

@@ -18,7 +18,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = [
     ["gpt_numpy"],
     ["errors"],
-    ["durable", "locks", "checks", "archives"],
+    ["durable", "locks", "checks", "archives", "mutation"],
     ["config", "presets", "progress", "threads", "environment"],
     ["settings"],
     ["arrays"],
@@ -36,7 +36,7 @@ FLOORS = [
     ["runs"],
     ["interop"],
     ["training", "inspection"],
-    ["bench"],
+    ["bench", "selfcheck"],
     ["commands"],
     ["cli"],
     ["__main__"],

@@ -244,7 +244,8 @@ def test_few_long_heads_are_cut_into_parts(rate, dtype):
 @pytest.mark.parametrize("dtype", TOLERANCE)
 def test_products_larger_than_one_block(dtype):
     rng = np.random.default_rng(2)
-    sizes = [(401, 777, 195), (13, 1030, 401), (1, 64, 3), (401, 70, 50)]  # the last: packed once
+    # In the first two no worker has room for all of an operand; in the last each packs one once.
+    sizes = [(1300, 401, 150), (1300, 150, 401), (401, 777, 195), (1, 64, 3), (401, 70, 50)]
     for rows, inner, columns in sizes:
         x, w = rng.standard_normal((rows, inner)), rng.standard_normal((inner, columns))
         dout = rng.standard_normal((rows, columns))

@@ -12,12 +12,12 @@ from pathlib import Path
 from gpt_numpy.errors import InputError
 from gpt_numpy.progress import Progress, duration
 
-from . import backward_mistakes, kernel_mistakes, record
+from . import backward_mistakes, durability_mistakes, kernel_mistakes, record
 from .campaign import Verdict, campaign
 from .checks import CHECKS, column
 from .mistake import Mistake
 
-ALL = [*backward_mistakes.MISTAKES, *kernel_mistakes.MISTAKES]
+ALL = [*backward_mistakes.MISTAKES, *durability_mistakes.MISTAKES, *kernel_mistakes.MISTAKES]
 
 
 def main() -> int:

@@ -31,6 +31,17 @@ CHECKS: dict[str, tuple[str, dict[str, tuple[object, ...]]]] = {
         {"case": ("A", "C")},
     ),
     "schedule": ("test_training.py::test_the_learning_rate_follows_nanogpts_schedule", {}),
+    "resume": (
+        "test_training.py::test_an_interrupted_run_goes_on_to_the_bit[{forwards}]",
+        {"forwards": (4, 16, 37)},
+    ),
+    "undisturbed": (
+        "test_training.py::test_evaluation_does_not_change_what_is_trained_on",
+        {},
+    ),
+    "crashes": ("test_durability.py::test_a_small_campaign_misses_nothing[crashes]", {}),
+    "damage": ("test_durability.py::test_a_small_campaign_misses_nothing[damage]", {}),
+    "flushed": ("test_checkpoint.py::test_the_file_is_on_disk_before_it_gets_its_name", {}),
     "edges": ("test_edges.py::{layer}", {}),
     # One kernel and its twin in `reference/`: a small example, one of many tasks, float32.
     "kernel": ("test_kernels.py::test_kernels_agree_with_the_reference[{layer}-float64]", {}),

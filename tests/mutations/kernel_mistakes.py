@@ -170,7 +170,18 @@ PRODUCTS = [
     ),
     _kernel(
         "N26", "product: panels of another task are used again", "matmul",
-        ("packed = whole", "packed = True"), ("products", "large:linear"),
+        ("panels)\n                packed = whole", "panels)\n                packed = True"),
+        ("products", "large:linear"),
+    ),
+    _kernel(
+        "N48", "weight gradient: the right panels of another block are used again", "matmul",
+        ("left)\n                packed = whole", "left)\n                packed = True"),
+        ("products",), ("large:linear",),
+    ),
+    _kernel(
+        "N49", "weight gradient: the left operand is packed for the first task alone", "matmul",
+        ("if not packed or not keep_left:", "if not packed:"),
+        ("large:linear",), ("kernel:linear",),
     ),
     _kernel(
         "N27", "packing: the last panel of each group is lost", "packing",
@@ -231,7 +242,7 @@ ATTENTION = [
     ),
     _kernel(
         "N38", "attention: keys that a part does not reach keep what was there", "attention",
-        ("fill(sums[(T + done) * D : 2 * T * D], 0.0)", "fill(sums[:0], 0.0)"),
+        ("fill(partial[dv + done * D : dv + T * D], 0.0)", "fill(partial[:0], 0.0)"),
         ("parts",), ("kernel:attention",),
     ),
     _kernel(

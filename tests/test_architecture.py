@@ -27,6 +27,7 @@ FLOORS = [
     ["bins", "texts"],
     ["datasets"],
     ["model"],
+    ["decoding", "sampling"],
     ["optimizer", "flops", "generation", "gradient_check", "evaluation", "torch_gpt"],
     ["checkpoint"],
     ["runs"],

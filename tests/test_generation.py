@@ -5,7 +5,8 @@ import pytest
 
 import gpt_numpy as gn
 from gpt_numpy.errors import InputError, NotFiniteError
-from gpt_numpy.generation import generate, next_distribution
+from gpt_numpy.generation import generate
+from gpt_numpy.sampling import next_distribution
 
 
 @pytest.fixture

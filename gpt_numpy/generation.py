@@ -25,7 +25,7 @@ class Drawn(NamedTuple):
 
     sequence: int
     token: int
-    log_probability: float  # in the model's own distribution, in nats
+    log_probability: float | None  # in the model's own distribution, in nats; where asked for
 
 
 def generate(
@@ -79,6 +79,7 @@ def stream(
     how: Sampling,
     *,
     window: str = WINDOWS[0],
+    log_probabilities: bool = False,
     finished: Callable[[Drawn], bool] | None = None,
 ) -> Iterator[Drawn]:
     """Draw one token after the other, of each sequence in turn, and hand each one out at once.
@@ -86,6 +87,7 @@ def stream(
     Parameters
     ----------
     prompts : the sequences, as `check_prompts` gives them.
+    log_probabilities : say how likely each token was to the model.
     finished : asked after each token; where it says True, that sequence has its last token.
 
     Raises
@@ -97,7 +99,7 @@ def stream(
         raise InputError(f"max_new_tokens={max_new_tokens}: must be at least 0")
     if window not in WINDOWS:
         raise InputError(f"window={window!r}: {did_you_mean(str(window), WINDOWS)}")
-    return _stream(model, prompts, max_new_tokens, how, window, finished)
+    return _stream(model, prompts, max_new_tokens, how, window, log_probabilities, finished)
 
 
 def _stream(
@@ -106,6 +108,7 @@ def _stream(
     max_new_tokens: int,
     how: Sampling,
     window: str,
+    log_probabilities: bool,
     finished: Callable[[Drawn], bool] | None,
 ) -> Iterator[Drawn]:
     if max_new_tokens == 0:
@@ -123,7 +126,8 @@ def _stream(
         done = []
         for b, row in zip(active.tolist(), logits, strict=True):
             token = sampler.draw(b, row)
-            drawn = Drawn(b, token, sampler.log_probability(row, token))
+            likely = sampler.log_probability(row, token) if log_probabilities else None
+            drawn = Drawn(b, token, likely)
             texts[b].append(token)
             if finished is not None and finished(drawn):
                 done.append(b)
@@ -177,9 +181,7 @@ def _make_room(cache: Cache, slot: int, text: Text, block_size: int, window: str
     cache.fill(slot, text.before_last(seen - 1))
 
 
-def check_prompts(
-    model: GPT, tokens: Array | Sequence[Sequence[int]]
-) -> tuple[list[Array], str]:
+def check_prompts(model: GPT, tokens: Array | Sequence[Sequence[int]]) -> tuple[list[Array], str]:
     """The sequences of `tokens`, and whether it is one row, a table or rows of several lengths.
 
     Raises
@@ -190,7 +192,9 @@ def check_prompts(
         given = np.asarray(tokens)
         rows, shape = list(np.atleast_2d(given)), "table" if given.ndim == 2 else "one row"
         if given.ndim not in (1, 2) or given.size == 0:
-            raise InputError(f"tokens has shape {given.shape}: must be (T,) or (B, T), T at least 1")
+            raise InputError(
+                f"tokens has shape {given.shape}: must be (T,) or (B, T), T at least 1"
+            )
     except InputError:
         raise
     except ValueError:  # NumPy's word for rows of different lengths

@@ -27,7 +27,7 @@ FLOORS = [
     ["bins", "texts"],
     ["datasets"],
     ["model"],
-    ["decoding", "sampling"],
+    ["decoding", "sampling", "streaming"],
     ["optimizer", "flops", "generation", "gradient_check", "evaluation", "torch_gpt"],
     ["checkpoint"],
     ["runs"],

@@ -92,9 +92,7 @@ def multiply_part(x, x_stride, first, rows, weight, breadth, count, shares):
             start = (first + k) * breadth + j
             for b in range(count):
                 x_at, at = b * x_stride + first + k, b * breadth + j
-                add_products(
-                    x[x_at : x_at + deep], weight[start:], breadth, shares[at : at + size]
-                )
+                add_products(x[x_at : x_at + deep], weight[start:], breadth, shares[at : at + size])
 
 
 @routine
@@ -145,6 +143,86 @@ def dot(a, b):
     return total
 
 
+@routine
+def embed(b, params, places, L, C, wpe, token, t, x, norm):
+    """A token's first residual stream, and its layer norm for the first block."""
+    row = x[b * C : (b + 1) * C]
+    at = places[L * COLUMNS + WTE] + token * C
+    copy(params[at : at + C], row)
+    add_in_place(row, wpe[t * C : (t + 1) * C])
+    weight = parameter(params, places, 0, LN_1, C)
+    bias = parameter(params, places, 0, LN_1_BIAS, C)
+    normalise_into(row, weight, bias, norm[b * C : (b + 1) * C])
+
+
+@routine
+def add_and_normalise(
+    b, params, places, bias, shares, each, parts, norm_row, norm_column, C, x, norm
+):  # fmt: skip
+    """Add a product to a sequence's residual stream; its layer norm for what comes next."""
+    at = b * C
+    add_shares(shares, each, parts, at, bias, x[at : at + C])
+    weight = parameter(params, places, norm_row, norm_column, C)
+    norm_bias = parameter(params, places, norm_row, norm_column + 1, C)
+    normalise_into(x[at : at + C], weight, norm_bias, norm[at : at + C])
+
+
+@routine
+def collect(shares, parts, B, breadth, b, at, bias, out):
+    """The sums of a product of sequence b, from column `at` on, with their bias."""
+    fill(out, 0.0)
+    some = bias[at : at + out.size] if bias.size > 0 else bias
+    add_shares(shares, B * breadth, parts, b * breadth + at, some, out)
+
+
+@routine
+def head_attention(
+    b, head, shares, parts, bias, B, C, D, T, t, own, keys, values, scores, qkv, attn
+):  # fmt: skip
+    """One head of one sequence: its query, key and value from the shares, then its average."""
+    for third in range(3):
+        at = third * C + head * D
+        collect(shares, parts, B, 3 * C, b, at, bias, qkv[at : at + D])
+    at, end = b * C + head * D, own + D * T
+    attend(qkv, t, D, T, C, head, keys[own:end], values[own:end], scores, attn[at : at + D])
+
+
+@routine
+def activate_part(first, rows, shares, parts, B, F, bias, kind, hidden):
+    """The hidden channels that a task of the projection down takes, of all sequences."""
+    for b in range(B):
+        row = hidden[b * F + first : b * F + first + rows]
+        collect(shares, parts, B, F, b, first, bias, row)
+        activate_row(kind, row, row)
+
+
+@routine
+def logits_part(first, last, params, at, C, V, B, norm, out):
+    """The logits of the tokens from `first` to `last`, of all sequences."""
+    for v in range(first, last):
+        row = params[at + v * C : at + v * C + C]
+        for b in range(B):
+            out[b * V + v] = dot(row, norm[b * C : (b + 1) * C])
+
+
+@routine
+def wait(counter, count):
+    """Until so many tasks are done."""
+    while arrived(counter) < count:
+        pass
+
+
+@routine
+def product_task(part, rows, x, inner, params, places, layer, column, breadth, B, shares):
+    """One task of a product: its rows of the weight."""
+    first = part * rows
+    weight = parameter(params, places, layer, column, inner * breadth)
+    at = part * B * breadth
+    multiply_part(
+        x, inner, first, min(rows, inner - first), weight, breadth, B, shares[at : at + B * breadth]
+    )
+
+
 @kernel
 def step(
     params: In, places: Ints, wpe: In, tokens: Ints, slots: Ints, lengths: Ints,
@@ -154,126 +232,74 @@ def step(
 ):  # fmt: skip
     """Tasks: embed; in each layer QKV, attention, projection, sum, up, down, sum; the logits."""
     B, D = tokens.size, C // H
-    c_parts, f_parts = -(-C // c_rows), -(-F // f_rows)
-    at_attend = c_parts
-    at_proj = at_attend + B * H
-    at_middle = at_proj + c_parts
-    at_fc = at_middle + B
-    at_down = at_fc + c_parts
-    at_end = at_down + f_parts
-    each = at_end + B
-    tasks = B + L * each + -(-V // v_rows)
+    cs, fs = -(-C // c_rows), -(-F // f_rows)  # tasks of a product of inner dimension C, or F
+    # Where in a layer's tasks each part begins; QKV at 0.
+    attention, proj, middle = cs, cs + B * H, 2 * cs + B * H
+    up, down = middle + B, middle + B + cs
+    end = down + fs
+    each = end + B
     x, norm, attn = space[: B * C], space[B * C : 2 * B * C], space[2 * B * C : 3 * B * C]
     hidden, rest = space[3 * B * C :][: B * F], space[B * (3 * C + F) :]
-    qkv_shares, rest = rest[: c_parts * B * 3 * C], rest[c_parts * B * 3 * C :]
-    proj_shares, rest = rest[: c_parts * B * C], rest[c_parts * B * C :]
-    fc_shares, rest = rest[: c_parts * B * F], rest[c_parts * B * F :]
-    down_shares, rest = rest[: f_parts * B * C], rest[f_parts * B * C :]
+    qkv_shares, rest = rest[: cs * B * 3 * C], rest[cs * B * 3 * C :]
+    proj_shares, rest = rest[: cs * B * C], rest[cs * B * C :]
+    up_shares, rest = rest[: cs * B * F], rest[cs * B * F :]
+    down_shares, rest = rest[: fs * B * C], rest[fs * B * C :]
     mine_size = T + 3 * C + LINE
-    counter[0] = 0
-    counter[DONE] = 0
+    counter[0], counter[DONE] = 0, 0
     for worker in prange(workers):
         mine = rest[worker * mine_size : (worker + 1) * mine_size]
-        scores, qkv = mine[:T], mine[T : T + 3 * C]
         task = take(counter)
-        while task < tasks:
-            layer, part = (task - B) // each, (task - B) % each
+        while task < B + L * each + -(-V // v_rows):
+            i = min((task - B) // each, L)  # the logits may be more tasks than a layer
+            before = B + i * each
+            part = task - before
             if task < B:
-                row = x[task * C : (task + 1) * C]
-                v, t = tokens[task] * C, lengths[slots[task]] * C
-                at = places[L * COLUMNS + WTE] + v
-                copy(params[at : at + C], row)
-                add_in_place(row, wpe[t : t + C])
-                weight = parameter(params, places, 0, LN_1, C)
-                bias = parameter(params, places, 0, LN_1_BIAS, C)
-                normalise_into(row, weight, bias, norm[task * C : (task + 1) * C])
-            elif layer == L:
-                while arrived(counter) < task - part:
-                    pass
-                at = places[L * COLUMNS + HEAD]
-                for v in range(part * v_rows, min((part + 1) * v_rows, V)):
-                    row = params[at + v * C : at + v * C + C]
-                    for b in range(B):
-                        out[b * V + v] = dot(row, norm[b * C : (b + 1) * C])
-            elif part < at_attend:
-                while arrived(counter) < task - part:
-                    pass
-                first = part * c_rows
-                rows = min(c_rows, C - first)
-                weight = parameter(params, places, layer, QKV, 3 * C * C)
-                shares = qkv_shares[part * B * 3 * C : (part + 1) * B * 3 * C]
-                multiply_part(norm, C, first, rows, weight, 3 * C, B, shares)
-            elif part < at_proj:
-                while arrived(counter) < task - part + at_attend:
-                    pass
-                b, head = (part - at_attend) // H, (part - at_attend) % H
-                bias = parameter(params, places, layer, QKV_BIAS, 3 * C)
-                for third in range(3):
-                    at = third * C + head * D
-                    place = qkv[at : at + D]
-                    fill(place, 0.0)
-                    some = bias[at : at + D] if bias.size > 0 else bias
-                    add_shares(qkv_shares, B * 3 * C, c_parts, b * 3 * C + at, some, place)
-                own = ((layer * S + slots[b]) * H + head) * D * T
-                at = b * C + head * D
-                attend(
-                    qkv, lengths[slots[b]], D, T, C, head, keys[own : own + D * T],
-                    values[own : own + D * T], scores, attn[at : at + D],
+                t = lengths[slots[task]]
+                embed(task, params, places, L, C, wpe, tokens[task], t, x, norm)
+            elif i == L:
+                wait(counter, before)
+                v, at = part * v_rows, places[L * COLUMNS + HEAD]
+                logits_part(v, min(v + v_rows, V), params, at, C, V, B, norm, out)
+            elif part < attention:
+                wait(counter, before)
+                product_task(part, c_rows, norm, C, params, places, i, QKV, 3 * C, B, qkv_shares)
+            elif part < proj:
+                wait(counter, before + attention)
+                b, head = (part - attention) // H, (part - attention) % H
+                own = ((i * S + slots[b]) * H + head) * D * T
+                head_attention(
+                    b, head, qkv_shares, cs, parameter(params, places, i, QKV_BIAS, 3 * C), B, C, D,
+                    T, lengths[slots[b]], own, keys, values, mine[:T], mine[T : T + 3 * C], attn,
                 )  # fmt: skip
-            elif part < at_middle:
-                while arrived(counter) < task - part + at_proj:
-                    pass
-                first = (part - at_proj) * c_rows
-                rows = min(c_rows, C - first)
-                weight = parameter(params, places, layer, PROJ, C * C)
-                at = (part - at_proj) * B * C
-                multiply_part(attn, C, first, rows, weight, C, B, proj_shares[at : at + B * C])
-            elif part < at_fc:
-                while arrived(counter) < task - part + at_middle:
-                    pass
-                at = (part - at_middle) * C
-                row = x[at : at + C]
-                bias = parameter(params, places, layer, PROJ_BIAS, C)
-                add_shares(proj_shares, B * C, c_parts, at, bias, row)
-                weight = parameter(params, places, layer, LN_2, C)
-                bias = parameter(params, places, layer, LN_2_BIAS, C)
-                normalise_into(row, weight, bias, norm[at : at + C])
-            elif part < at_down:
-                while arrived(counter) < task - part + at_fc:
-                    pass
-                first = (part - at_fc) * c_rows
-                rows = min(c_rows, C - first)
-                weight = parameter(params, places, layer, FC, C * F)
-                at = (part - at_fc) * B * F
-                multiply_part(norm, C, first, rows, weight, F, B, fc_shares[at : at + B * F])
-            elif part < at_end:
-                while arrived(counter) < task - part + at_down:
-                    pass
-                first = (part - at_down) * f_rows
+            elif part < middle:
+                wait(counter, before + proj)
+                k = part - proj
+                product_task(k, c_rows, attn, C, params, places, i, PROJ, C, B, proj_shares)
+            elif part < up:
+                wait(counter, before + middle)
+                bias = parameter(params, places, i, PROJ_BIAS, C)
+                add_and_normalise(
+                    part - middle, params, places, bias, proj_shares, B * C, cs, i, LN_2, C, x, norm
+                )
+            elif part < down:
+                wait(counter, before + up)
+                product_task(part - up, c_rows, norm, C, params, places, i, FC, F, B, up_shares)
+            elif part < end:
+                wait(counter, before + down)
+                first = (part - down) * f_rows
+                bias = parameter(params, places, i, FC_BIAS, F)
                 rows = min(f_rows, F - first)
-                bias = parameter(params, places, layer, FC_BIAS, F)
-                some = bias[first : first + rows] if bias.size > 0 else bias
-                for b in range(B):
-                    at = b * F + first
-                    row = hidden[at : at + rows]
-                    fill(row, 0.0)
-                    add_shares(fc_shares, B * F, c_parts, at, some, row)
-                    activate_row(kind, row, row)
-                weight = parameter(params, places, layer, DOWN, F * C)
-                at = (part - at_down) * B * C
-                multiply_part(hidden, F, first, rows, weight, C, B, down_shares[at : at + B * C])
+                activate_part(first, rows, up_shares, cs, B, F, bias, kind, hidden)
+                k = part - down
+                product_task(k, f_rows, hidden, F, params, places, i, DOWN, C, B, down_shares)
             else:
-                while arrived(counter) < task - part + at_end:
-                    pass
-                at = (part - at_end) * C
-                row = x[at : at + C]
-                bias = parameter(params, places, layer, DOWN_BIAS, C)
-                add_shares(down_shares, B * C, f_parts, at, bias, row)
-                last = layer == L - 1
-                place = layer + 1
-                weight = parameter(params, places, place, LN_F if last else LN_1, C)
-                bias = parameter(params, places, place, LN_F_BIAS if last else LN_1_BIAS, C)
-                normalise_into(row, weight, bias, norm[at : at + C])
+                wait(counter, before + end)
+                bias = parameter(params, places, i, DOWN_BIAS, C)
+                following = LN_F if i == L - 1 else LN_1
+                add_and_normalise(
+                    part - end, params, places, bias, down_shares, B * C, fs,
+                    i + 1, following, C, x, norm,
+                )  # fmt: skip
             arrive(counter)
             task = take(counter)
 
@@ -305,7 +331,7 @@ def decode_step(
     v_rows = max(16, -(-V // 256))
     size = B * (3 * C + F + c_parts * (4 * C + F) + f_parts * C) + threads() * (T + 3 * C + LINE)
     step(
-        params, flat(places), flat(wpe), tokens, slots, lengths, flat(keys), flat(values), flat(out),
-        L, C, F, H, T, V, S, NUMBERS[activation], c_rows, f_rows, v_rows,
+        params, flat(places), flat(wpe), tokens, slots, lengths, flat(keys), flat(values),
+        flat(out), L, C, F, H, T, V, S, NUMBERS[activation], c_rows, f_rows, v_rows,
         room("decoding", size, out.dtype), threads(), room("decoding tasks", 2 * DONE, np.int64),
     )  # fmt: skip

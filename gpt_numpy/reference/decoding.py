@@ -14,11 +14,12 @@ text would have given at its last position.
 Sequences stand in slots, of which a step may take any: slot s holds lengths[s] tokens.
 
 Shapes: tokens, slots (B,); lengths (S,); params, a vector with all parameters; places, (L + 1, 12),
-where in it each one starts, -1 for none (`COLUMNS`, `LAST`); wpe (T, C); keys (L, S, H, D, T);
+where in it each one starts, -1 for none (decoding.py, `parameter_places`); wpe (T, C); keys (L, S, H, D, T);
 values (L, S, H, T, D); out (B, V).
 """
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -43,14 +44,14 @@ def decode_step(
     """Write the logits after one token more of each sequence to `out`, its key and value beside."""
     L, H, D = keys.shape[0], keys.shape[2], keys.shape[3]
     C, F, V = H * D, n_hidden, out.shape[1]
-    shapes = ((C,), (C,), (C, 3 * C), (3 * C,), (C, C), (C,)) + (
-        ((C,), (C,), (C, F), (F,), (F, C), (C,))
-    )
-    last = [_part(params, at, s) for at, s in zip(places[L], ((V, C), (C,), (C,), (V, C)), strict=False)]
-    wte, ln_f, ln_f_bias, head = last
+    block_shapes: tuple[tuple[int, ...], ...]
+    block_shapes = ((C,), (C,), (C, 3 * C), (3 * C,), (C, C), (C,))
+    block_shapes += ((C,), (C,), (C, F), (F,), (F, C), (C,))
+    shared_shapes = ((V, C), (C,), (C,), (V, C))
+    wte, ln_f, ln_f_bias, head = _parts(params, places[L], shared_shapes)
     x = wte[tokens] + wpe[lengths[slots]]
     for i in range(L):
-        block = [_part(params, at, s) for at, s in zip(places[i], shapes, strict=True)]
+        block = _parts(params, places[i], block_shapes)
         ln_1, ln_1_bias, qkv, qkv_bias, proj, proj_bias = block[:6]
         heads = _linear(_norm(x, ln_1, ln_1_bias), qkv, qkv_bias)
         attn = _attend(heads, slots, lengths, keys[i], values[i])
@@ -86,5 +87,9 @@ def _linear(x: Array, weight: Array, bias: Array | None) -> Array:
     return x @ weight if bias is None else x @ weight + bias
 
 
-def _part(params: Array, at: int, shape: tuple[int, ...]) -> Array | None:
-    return None if at < 0 else params[at : at + math.prod(shape)].reshape(shape)
+def _parts(params: Array, places: Array, shapes: tuple[tuple[int, ...], ...]) -> list[Any]:
+    """The parameters that start at these places; None for one that the model does not have."""
+    return [
+        None if at < 0 else params[at : at + math.prod(shape)].reshape(shape)
+        for at, shape in zip(places, shapes, strict=False)
+    ]

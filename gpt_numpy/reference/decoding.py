@@ -14,8 +14,8 @@ text would have given at its last position.
 Sequences stand in slots, of which a step may take any: slot s holds lengths[s] tokens.
 
 Shapes: tokens, slots (B,); lengths (S,); params, a vector with all parameters; places, (L + 1, 12),
-where in it each one starts, -1 for none (decoding.py, `parameter_places`); wpe (T, C); keys (L, S, H, D, T);
-values (L, S, H, T, D); out (B, V).
+where in it each one starts, -1 for none (decoding.py, `parameter_places`); wpe (T, C);
+keys (L, S, H, D, T); values (L, S, H, T, D); out (B, V).
 """
 
 import math

@@ -115,7 +115,7 @@ def load(model: TorchGPT, weights: dict) -> None:
             for old, new in ours.items():
                 if old in rest:
                     rest = new + "." + rest.rsplit(".", 1)[1]
-                    tensor = tensor.T.contiguous()
+                    tensor = tensor.t().contiguous()
                     break
             name = f"blocks.{i}.{rest}"
         state[name] = tensor

@@ -19,6 +19,7 @@ DTYPES = ("float32", "float64", "complex128")
 LIMIT = WORD_LIMIT
 GRADCHECK_METHODS = ("auto", "elements", "directions", "differences")
 FORMATS = ("huggingface", "nanogpt", "gpt_numpy")  # of models in files
+WINDOWS = ("full", "half")  # what a model sees of a text that is longer than its context
 IMPLEMENTATIONS = ("kernels", "reference")  # of the layers; the first is the default
 
 
@@ -158,6 +159,15 @@ class SampleConfig:
     temperature: float = _setting(0.8, "below 1 more cautious, above 1 bolder; 0 the likeliest")
     top_k: int = _setting(200, "draw from this many likeliest tokens; 0: from all")
     top_p: float = _setting(1.0, "draw from the likeliest that reach this probability")
+    min_p: float = _setting(0.0, "only tokens this many times as likely as the likeliest")
+    repetition_penalty: float = _setting(1.0, "above 1: tokens of the text become less likely")
+    stop: str = _setting("", "end a text where this comes; it is not printed")
+    logprobs: bool = _setting(False, "print how likely the new text is to the model")
+    window: str = _setting(
+        WINDOWS[0],
+        "beyond the context: full recomputes all, as nanoGPT; half goes on from the last half, "
+        "faster, with other results",
+    )
     seed: int = _setting(1337, "of the draws")
     device: str = _setting("cpu", "cpu, the only one")
     dtype: str = _setting("float32", "accepted for nanoGPT; the checkpoint's is used")
@@ -171,6 +181,12 @@ class SampleConfig:
             _check_range(self, name, 0, None)
         if not 0 < self.top_p <= 1:
             raise InputError(f"top_p={self.top_p}: must be greater than 0 and at most 1")
+        _check_range(self, "min_p", 0, 1)
+        if self.repetition_penalty <= 0:
+            raise InputError(
+                f"repetition_penalty={self.repetition_penalty}: must be greater than 0"
+            )
+        _check_choice("window", self.window, WINDOWS)
         if self.device != "cpu":
             raise InputError(f"device={shown(self.device)}: gpt_numpy computes on the CPU only")
         if not self.init_from:

@@ -30,6 +30,7 @@ FLOORS = [
     ["bins", "texts", "gpt2_vocabulary"],
     ["datasets", "preparation"],
     ["model"],
+    ["decoding", "sampling", "streaming"],
     ["optimizer", "flops", "generation", "gradient_oracles", "evaluation", "torch_gpt"],
     ["checkpoint", "compiling", "model_diagnosis", "gradient_plan"],
     ["gradient_check"],

@@ -16,17 +16,16 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import gpt_numpy
-from gpt_numpy.config import (
+from gpt_numpy.command_config import (
     BenchConfig,
     ConvertConfig,
-    GPTConfig,
     GradcheckConfig,
     InspectConfig,
     PlotConfig,
     PrepareConfig,
     SampleConfig,
-    TrainConfig,
 )
+from gpt_numpy.config import GPTConfig, TrainConfig
 from gpt_numpy.errors import InputError, NotFiniteError, did_you_mean
 from gpt_numpy.inspection.thresholds import EXPLANATION
 from gpt_numpy.presets import GRADCHECK_MODEL, NANOGPT_DEFAULTS, PRESETS

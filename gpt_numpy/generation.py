@@ -14,7 +14,7 @@ import numpy as np
 
 from gpt_numpy.arrays import Array, as_array
 from gpt_numpy.checks import shown, whole
-from gpt_numpy.config import WINDOWS
+from gpt_numpy.command_config import WINDOWS
 from gpt_numpy.decoding import Cache
 from gpt_numpy.errors import InputError, did_you_mean
 from gpt_numpy.model import GPT

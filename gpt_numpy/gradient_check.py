@@ -17,7 +17,7 @@ from collections.abc import Callable
 import numpy as np
 
 from gpt_numpy.arrays import Array
-from gpt_numpy.config import GRADCHECK_METHODS
+from gpt_numpy.command_config import GRADCHECK_METHODS
 from gpt_numpy.errors import InputError, did_you_mean
 from gpt_numpy.gradient_oracles import (
     Checked,

@@ -20,7 +20,7 @@ FLOORS = [
     ["errors"],
     ["durable", "locks", "checks", "archives", "mutation"],
     ["config", "presets", "progress", "threads", "environment"],
-    ["settings"],
+    ["settings", "command_config"],
     ["arrays"],
     ["reference", "kernels"],
     ["diagnosis", "derivatives", "gradient_report", "layer_protocol"],

@@ -6,7 +6,8 @@ import math
 import numpy as np
 import pytest
 
-from gpt_numpy.config import GPTConfig, GradcheckConfig, SampleConfig, TrainConfig
+from gpt_numpy.command_config import GradcheckConfig, SampleConfig
+from gpt_numpy.config import GPTConfig, TrainConfig
 from gpt_numpy.errors import InputError
 from gpt_numpy.memory import check_memory
 from gpt_numpy.presets import GRADCHECK_MODEL, NANOGPT_DEFAULTS, PRESETS

@@ -1,6 +1,6 @@
 """`gpt-numpy convert`: a model from one format to another."""
 
-from gpt_numpy.config import ConvertConfig
+from gpt_numpy.command_config import ConvertConfig
 from gpt_numpy.errors import InputError
 from gpt_numpy.interop import export, open_run
 from gpt_numpy.settings import Types, gather, is_flag, mute

@@ -12,7 +12,8 @@ import numpy as np
 
 from gpt_numpy.arrays import Array
 from gpt_numpy.checkpoint import load
-from gpt_numpy.config import IMPLEMENTATIONS, GPTConfig, GradcheckConfig
+from gpt_numpy.command_config import GradcheckConfig
+from gpt_numpy.config import IMPLEMENTATIONS, GPTConfig
 from gpt_numpy.datasets import EVALUATE_VAL, draw_batch, open_dataset
 from gpt_numpy.errors import InputError
 from gpt_numpy.gradient_check import gradcheck, randomise

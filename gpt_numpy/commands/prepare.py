@@ -2,7 +2,7 @@
 
 from pathlib import Path, PurePath
 
-from gpt_numpy.config import PrepareConfig
+from gpt_numpy.command_config import PrepareConfig
 from gpt_numpy.errors import InputError
 from gpt_numpy.preparation import prepare
 from gpt_numpy.settings import Types, gather, is_flag, mute

@@ -8,7 +8,7 @@ import numpy as np
 
 from gpt_numpy.arrays import Array
 from gpt_numpy.checkpoint import Run, load
-from gpt_numpy.config import SampleConfig
+from gpt_numpy.command_config import SampleConfig
 from gpt_numpy.errors import InputError
 from gpt_numpy.generation import Drawn, check_prompts, stream
 from gpt_numpy.interop import open_run

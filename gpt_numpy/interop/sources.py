@@ -10,7 +10,8 @@ from pathlib import Path
 
 from gpt_numpy.bins import read_vocabulary, write_vocabulary
 from gpt_numpy.checkpoint import Run, load, save
-from gpt_numpy.config import FORMATS, IMPLEMENTATIONS, GPTConfig
+from gpt_numpy.command_config import FORMATS
+from gpt_numpy.config import IMPLEMENTATIONS, GPTConfig
 from gpt_numpy.errors import InputError, did_you_mean
 from gpt_numpy.interop import huggingface, nanogpt
 from gpt_numpy.interop.weights import Tensor, check_against, fill

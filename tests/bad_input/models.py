@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 import gpt_numpy as gn
-from gpt_numpy import config, generation
+from gpt_numpy import config, sampling
 from gpt_numpy.errors import NotFiniteError
 from tests.bad_input.calls import HUGE, LONG, SHAPE, WORD, Call, choose, close, plain, verdict
 from tests.bad_input.values import BAD, Maybe, one_of, real, strange, token_array, whole
@@ -134,7 +134,7 @@ def distribution(world, rng):
     def right(result):
         return np.allclose(result.sum(axis=-1), 1) and bool((result >= 0).all())
 
-    run = lambda: generation.next_distribution(*options)  # noqa: E731
+    run = lambda: sampling.next_distribution(*options)  # noqa: E731
     return Call("next_distribution", options, run, (), False, False, right)
 
 

@@ -53,6 +53,17 @@ CHECKS: dict[str, tuple[str, dict[str, tuple[object, ...]]]] = {
         {"rate": ("0.0", "0.3")},
     ),
     "optimizer": ("test_kernels.py::test_optimizer_kernels[float64]", {}),
+    "decode": (
+        "test_decoding.py::test_the_kernel_agrees_with_its_twin_and_writes_nothing_else"
+        "[float64-changes{shape}]",
+        {"shape": (0, 2, 4)},
+    ),
+    # The reference of a decoding step against the forward pass of the whole text.
+    "prefix": (
+        "test_decoding.py::test_every_prefix_gives_the_logits_of_the_whole_text"
+        "[reference-float64-changes{shape}]",
+        {"shape": (0, 2, 3)},
+    ),
     "hash": ("test_kernels.py::test_a_mask_goes_on_beyond_2_to_the_32nd_index", {}),
     "rules": ("test_kernel_rules.py::test_kernels_keep_the_rules[{layer}.py]", {}),
 }

@@ -280,4 +280,49 @@ FUSED = [
     ),
 ]  # fmt: skip
 
-MISTAKES = [*ROWS, *ELEMENTS, *EMBEDDING, *PRODUCTS, *ATTENTION, *FUSED]
+DECODING = [
+    _kernel(
+        "N50", "decoding: every token has the first position", "decoding",
+        ("wpe[t * C : (t + 1) * C]", "wpe[0:C]"), ("decode",),
+    ),
+    _kernel(
+        "N51", "decoding: scores are not divided by sqrt(D)", "decoding",
+        ("like(1.0 / math.sqrt(D), scores)", "like(1.0, scores)"), ("decode",),
+    ),
+    _kernel(
+        "N52", "decoding: a position does not see itself", "decoding",
+        ("seen = scores[: t + 1]", "seen = scores[: max(t, 1)]"), ("decode",),
+    ),
+    _kernel(
+        "N53", "decoding: the last row of a weight is lost where eight do not fit", "decoding",
+        ("for k in range(whole, x.size):", "for k in range(whole, x.size - 1):"), ("decode",),
+    ),
+    _kernel(
+        "N54", "decoding: the last logit is never written", "decoding",
+        ("min(v + v_rows, V)", "min(v + v_rows, V - 1)"), ("decode",),
+    ),
+    _kernel(
+        "N55", "decoding: keys and values of another sequence", "decoding",
+        ("((i * S + slots[b]) * H + head)", "((i * S + b) * H + head)"), ("decode",),
+    ),
+    _kernel(
+        "N56", "decoding: what is done is counted where the next task stands", "signals",
+        ("ir.Constant(ir.IntType(64), DONE)", "ir.Constant(ir.IntType(64), 0)"), ("decode",),
+    ),
+    Mistake(
+        edit(
+            "N57", "reference of decoding: scores are not divided by sqrt(D)",
+            "reference/decoding.py", " / math.sqrt(D)", "",
+        ),
+        ("prefix",),
+    ),
+    Mistake(
+        edit(
+            "N58", "reference of decoding: the position is the slot's number",
+            "reference/decoding.py", "wpe[lengths[slots]]", "wpe[slots]",
+        ),
+        ("prefix",),
+    ),
+]  # fmt: skip
+
+MISTAKES = [*ROWS, *ELEMENTS, *EMBEDDING, *PRODUCTS, *ATTENTION, *FUSED, *DECODING]

@@ -23,7 +23,7 @@ import numpy as np
 from gpt_numpy.arrays import Array
 from gpt_numpy.config import GPTConfig
 from gpt_numpy.errors import InputError
-from gpt_numpy.gradient_check import gradcheck, randomise
+from gpt_numpy.gradients.check import gradcheck, randomise
 from gpt_numpy.model import GPT
 from gpt_numpy.mutation import LIVE, PACKAGE, Mutation, copy_package, mutated
 from gpt_numpy.reference.layernorm import layernorm_backward, layernorm_forward

@@ -18,7 +18,7 @@ from layers import EXAMPLES, cast, run_backward, run_forward
 import gpt_numpy.kernels
 import gpt_numpy.reference
 from gpt_numpy import GPT, AdamW, GPTConfig, InputError
-from gpt_numpy.gradient_check import randomise
+from gpt_numpy.gradients.check import randomise
 from gpt_numpy.kernels import jit
 from gpt_numpy.kernels.attention import attention_backward, attention_forward
 from gpt_numpy.kernels.dropout import drop_row, mask_state
@@ -96,7 +96,7 @@ def kernel_backward(name, example, outputs, dout, dtype):
 
 
 def errors(ours, exact, scale=0.0):
-    """The error of each array, as gradient_check.py defines it."""
+    """The error of each array, as gradients/report.py defines it."""
     largest = max([scale, *(np.abs(value).max() for value in exact.values())])
     bounds = {n: max(np.abs(value).max(), 1e-3 * largest) or 1.0 for n, value in exact.items()}
     return {n: np.abs(ours[n] - value).max() / bounds[n] for n, value in exact.items()}

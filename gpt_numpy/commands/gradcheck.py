@@ -16,8 +16,8 @@ from gpt_numpy.command_config import GradcheckConfig
 from gpt_numpy.config import IMPLEMENTATIONS, GPTConfig
 from gpt_numpy.datasets import EVALUATE_VAL, draw_batch, open_dataset
 from gpt_numpy.errors import InputError
-from gpt_numpy.gradient_check import gradcheck, randomise
-from gpt_numpy.gradient_plan import positions_of
+from gpt_numpy.gradients.check import gradcheck, randomise
+from gpt_numpy.gradients.plan import positions_of
 from gpt_numpy.memory import check_memory, parameter_count
 from gpt_numpy.model import GPT
 from gpt_numpy.presets import GRADCHECK_MODEL

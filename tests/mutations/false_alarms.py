@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 import gpt_numpy as gn
-from gpt_numpy.gradient_check import TOLERANCE, randomise
+from gpt_numpy.gradients.check import TOLERANCE, randomise
 from gpt_numpy.progress import Progress
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))

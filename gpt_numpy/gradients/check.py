@@ -7,7 +7,7 @@ digit. And since the kernels take no complex numbers, the tensors of each kind a
 together, by differences through the very passes that are checked. Where there is no memory for the
 complex numbers, differences check each tensor instead.
 
-What an error is stands in gradient_report.py; what a wrong row is told, in `diagnosis/`.
+What an error is stands in report.py; what a wrong row is told, in `diagnosis/`.
 """
 
 import math
@@ -19,7 +19,8 @@ import numpy as np
 from gpt_numpy.arrays import Array
 from gpt_numpy.command_config import GRADCHECK_METHODS
 from gpt_numpy.errors import InputError, did_you_mean
-from gpt_numpy.gradient_oracles import (
+from gpt_numpy.gradients.model_diagnosis import explain
+from gpt_numpy.gradients.oracles import (
     Checked,
     Measured,
     Tick,
@@ -28,10 +29,9 @@ from gpt_numpy.gradient_oracles import (
     by_element,
     by_kind,
 )
-from gpt_numpy.gradient_plan import plan_check
-from gpt_numpy.gradient_report import Report, Row
+from gpt_numpy.gradients.plan import plan_check
+from gpt_numpy.gradients.report import Report, Row
 from gpt_numpy.model import GPT
-from gpt_numpy.model_diagnosis import explain
 from gpt_numpy.progress import duration
 
 TOLERANCE = 1e-10

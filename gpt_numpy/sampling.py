@@ -7,6 +7,7 @@ repetition_penalty, temperature, top_k, top_p, min_p.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,16 +42,18 @@ class Sampling:
 
     def __post_init__(self) -> None:
         mend = "a finite number of at least 0 (0: the likeliest token)"
-        real("temperature", self.temperature, lambda x: x >= 0, mend)
+        self._set("temperature", real, lambda x: x >= 0, mend)
         if self.top_k is not None:
-            whole("top_k", self.top_k, 0, "at least 1, or 0 or None for all tokens")
+            self._set("top_k", whole, 0, "at least 1, or 0 or None for all tokens")
         if self.top_p is not None:
-            mend = "greater than 0 and at most 1, or None"
-            real("top_p", self.top_p, lambda x: 0 < x <= 1, mend)
-        real("min_p", self.min_p, lambda x: 0 <= x <= 1, "at least 0 and at most 1")
-        mend = "a finite number greater than 0"
-        real("repetition_penalty", self.repetition_penalty, lambda x: x > 0, mend)
-        whole("seed", self.seed)
+            self._set("top_p", real, lambda x: 0 < x <= 1, "greater than 0 and at most 1, or None")
+        self._set("min_p", real, lambda x: 0 <= x <= 1, "at least 0 and at most 1")
+        self._set("repetition_penalty", real, lambda x: x > 0, "a finite number greater than 0")
+        self._set("seed", whole)
+
+    def _set(self, name: str, check: Callable[..., Any], *how: Any) -> None:
+        """Let a field be the plain number that it stands for, once it is checked."""
+        object.__setattr__(self, name, check(name, getattr(self, name), *how))
 
 
 class Sampler:

@@ -16,7 +16,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from gpt_numpy.arrays import Array
+from gpt_numpy.arrays import Array, as_array
+from gpt_numpy.checks import real, shown
 from gpt_numpy.command_config import GRADCHECK_METHODS
 from gpt_numpy.errors import InputError, did_you_mean
 from gpt_numpy.gradients.model_diagnosis import explain
@@ -74,10 +75,12 @@ def gradcheck(
     InputError : the tokens or targets cannot be used; an unknown method.
     """
     start = time.perf_counter()
+    tokens, targets = as_array("tokens", tokens), as_array("targets", targets)
+    tolerance = real("tolerance", tolerance, lambda x: x > 0, "a finite number greater than 0")
     if model.n_params >= NOTABLE:
         say(f"{model.n_params:,} parameters: a first evaluation is measured")
-    if method not in GRADCHECK_METHODS:
-        raise InputError(f"method={method!r}: {did_you_mean(method, GRADCHECK_METHODS)}")
+    if not isinstance(method, str) or method not in GRADCHECK_METHODS:
+        raise InputError(f"method={shown(method)}: {did_you_mean(str(method), GRADCHECK_METHODS)}")
     hand = _twin(model, "float64", model.ops_name)
     oracle = None if method == "differences" else _twin(model, "complex128", "reference")
     plan = plan_check(hand, oracle, tokens, targets, dropout_key, method)

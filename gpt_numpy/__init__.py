@@ -12,11 +12,12 @@ if TYPE_CHECKING:
     from gpt_numpy.config import TrainConfig as TrainConfig
     from gpt_numpy.errors import InputError as InputError
     from gpt_numpy.generation import generate as generate
-    from gpt_numpy.gradient_check import gradcheck as gradcheck
+    from gpt_numpy.gradients.check import gradcheck as gradcheck
+    from gpt_numpy.gradients.layer_check import check_layer as check_layer
     from gpt_numpy.inspection.hooks import ablate as ablate
     from gpt_numpy.inspection.hooks import replaced as replaced
     from gpt_numpy.inspection.trace import trace as trace
-    from gpt_numpy.layer_check import check_layer as check_layer
+    from gpt_numpy.interop import from_pretrained as from_pretrained
     from gpt_numpy.model import GPT as GPT
     from gpt_numpy.optimizer import AdamW as AdamW
     from gpt_numpy.threads import set_threads as set_threads
@@ -28,10 +29,11 @@ _HOME = {
     "TrainConfig": "config",
     "AdamW": "optimizer",
     "InputError": "errors",
-    "check_layer": "layer_check",
+    "check_layer": "gradients.layer_check",
     "ablate": "inspection.hooks",
+    "from_pretrained": "interop",
     "generate": "generation",
-    "gradcheck": "gradient_check",  # a module of the same name would hide the function
+    "gradcheck": "gradients.check",
     "load": "checkpoint",
     "replaced": "inspection.hooks",
     "save": "checkpoint",

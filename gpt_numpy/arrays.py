@@ -41,6 +41,14 @@ def as_array(name: str, values: Any) -> Array:
         raise InputError(f"{name} cannot be an array of integers: {error}") from None
 
 
+def aligned_zeros(size: int, dtype: DTypeLike) -> Array:
+    """A vector of zeros like that of `aligned_empty`; it takes no time until it is written to."""
+    dtype = np.dtype(dtype)
+    raw = np.zeros(size * dtype.itemsize + ALIGNMENT, dtype=np.uint8)
+    start = -raw.ctypes.data % ALIGNMENT
+    return raw[start : start + size * dtype.itemsize].view(dtype)
+
+
 class NamedArrays(Mapping[str, Array]):
     """A read-only mapping of names to views of one flat buffer.
 

@@ -23,11 +23,12 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import numpy as np
 
 import gpt_numpy
+from gpt_numpy import archives
 from gpt_numpy.arrays import Array, parameter_shapes
 from gpt_numpy.checks import path as checked_path
 from gpt_numpy.config import DTYPES, IMPLEMENTATIONS, GPTConfig, TrainConfig
@@ -37,7 +38,7 @@ from gpt_numpy.errors import InputError
 from gpt_numpy.memory import check_memory
 from gpt_numpy.model import GPT, load_ops
 from gpt_numpy.optimizer import AdamW
-from gpt_numpy.tokenizers import CharTokenizer, tokenizer_from_json
+from gpt_numpy.tokenizers import Tokenizer, tokenizer_from_json
 
 FORMAT = "gpt_numpy checkpoint"
 VERSION = 1
@@ -55,7 +56,7 @@ class Run:
 
     model: GPT
     config: GPTConfig
-    tokenizer: CharTokenizer | None = None
+    tokenizer: Tokenizer | None = None
     optimizer: AdamW | None = None
     settings: TrainConfig | None = None
     progress: dict[str, Any] = field(default_factory=dict)
@@ -67,7 +68,7 @@ def save(
     path: str | os.PathLike[str],
     model: GPT,
     *,
-    tokenizer: CharTokenizer | None = None,
+    tokenizer: Tokenizer | None = None,
     optimizer: AdamW | None = None,
     settings: TrainConfig | None = None,
     progress: Mapping[str, Any] | None = None,
@@ -121,7 +122,7 @@ def load(path: str | os.PathLike[str], *, ops: str | None = None) -> Run:
     try:
         with open(path, "rb") as file:
             verify(path, file)
-            with zipfile.ZipFile(file) as archive:
+            with archives.opened(file) as archive:
                 return _read(path, archive, ops)
     except InputError as error:
         if str(path) in str(error):
@@ -159,11 +160,8 @@ def _arrays(model: GPT, optimizer: AdamW | None) -> dict[str, Array]:
 def _read(path: Path, archive: zipfile.ZipFile, ops: str | None) -> Run:
     members = archive.infolist()
     names = [item.filename for item in members]
-    if len(set(names)) != len(names) or "header.json" not in names:
+    if "header.json" not in names:
         raise InputError(f"{path} is not a gpt_numpy checkpoint: its list of members is wrong")
-    # Nothing is compressed, so that a small file cannot ask for much memory.
-    if any(item.compress_type or item.compress_size != item.file_size for item in members):
-        raise InputError(f"{path} is not a gpt_numpy checkpoint: it has compressed members")
     if archive.getinfo("header.json").file_size > HEADER_LIMIT:
         raise InputError(f"{path}: its header is larger than {HEADER_LIMIT} bytes")
     header = json.loads(archive.read("header.json"))
@@ -236,12 +234,20 @@ def _read_array(path: Path, archive: zipfile.ZipFile, name: str, array: Array) -
                 f"{path}: {name} is {dtype} {shape}, its configuration says "
                 f"{array.dtype} {array.shape}"
             )
-        view = array.reshape(-1).view(np.uint8).data
-        for start in range(0, view.nbytes, BLOCK):
-            stop = min(start + BLOCK, view.nbytes)
-            view[start:stop] = member.read(stop - start)  # a ValueError where bytes are missing
-        if member.read(1):
-            raise InputError(f"{path}: {name} is larger than its shape {array.shape}")
+        begin = member.tell()
+    item = archive.getinfo(f"{name}.npy")
+    if item.file_size - begin != array.nbytes:
+        raise InputError(f"{path}: {name} does not have the size of its shape {array.shape}")
+    # The checksum of the whole file has been compared: zip's own would only cost time.
+    file = cast(IO[bytes], archive.fp)
+    file.seek(archives.start_of(file, item) + begin)
+    view = array.reshape(-1).view(np.uint8).data
+    done = 0
+    while done < view.nbytes:
+        count = file.readinto(view[done : done + BLOCK])  # type: ignore[attr-defined]
+        if not count:
+            raise InputError(f"{path}: {name} is cut off")
+        done += count
 
 
 def _optimizer_header(optimizer: AdamW) -> dict[str, Any]:

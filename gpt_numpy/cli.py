@@ -16,15 +16,16 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import gpt_numpy
-from gpt_numpy.config import (
+from gpt_numpy.command_config import (
     BenchConfig,
-    GPTConfig,
+    ConvertConfig,
     GradcheckConfig,
     InspectConfig,
     PlotConfig,
+    PrepareConfig,
     SampleConfig,
-    TrainConfig,
 )
+from gpt_numpy.config import GPTConfig, TrainConfig
 from gpt_numpy.errors import InputError, NotFiniteError, did_you_mean
 from gpt_numpy.inspection.thresholds import EXPLANATION
 from gpt_numpy.presets import GRADCHECK_MODEL, NANOGPT_DEFAULTS, PRESETS
@@ -45,13 +46,21 @@ COMMANDS: dict[str, tuple[str, tuple[type, ...]]] = {
         (InspectConfig,),
     ),
     "plot": ("draw the loss curves of one or several runs", (PlotConfig,)),
+    "prepare": ("turn text files of any size into tokens to train on", (PrepareConfig,)),
+    "convert": (
+        "read a model of Hugging Face, nanoGPT or this project, and write it for another",
+        (ConvertConfig,),
+    ),
     "bench": ("time training steps on this machine, layer by layer", (BenchConfig, GPTConfig)),
+    "selfcheck": ("measure that gradients are right here and wrong ones noticed", ()),
 }
 SOURCES = {
     "train": "[PRESET | FILE.toml | FILE.py]...",
     "gradcheck": "[PRESET | FILE.toml | FILE.py]...",
     "bench": "[PRESET | FILE.toml | FILE.py]...",
     "plot": "RUN [RUN]...",
+    "prepare": "FILE...",
+    "convert": "FROM TO",
 }
 
 
@@ -208,7 +217,8 @@ def help_of(command: str) -> str:
     """A command's usage and its settings, with their defaults."""
     text, configs = COMMANDS[command]
     sources = SOURCES.get(command, "")
-    usage = " ".join(filter(None, ["usage: gpt-numpy", command, sources, "[--key=value]..."]))
+    keys = "[--key=value]..." if configs else ""
+    usage = " ".join(filter(None, ["usage: gpt-numpy", command, sources, keys]))
     lines = [f"{text}", "", usage]
     if "PRESET" in sources:
         lines.append("read from left to right, the later over the earlier")
@@ -227,7 +237,9 @@ def _settings_help(config: type, command: str) -> list[str]:
     for field in dataclasses.fields(config):
         if field.name == "vocab_size" and command == "train":
             continue
-        defaults = NANOGPT_DEFAULTS if command == "train" else GRADCHECK_MODEL
+        defaults = NANOGPT_DEFAULTS if command == "train" else {}
+        if command != "train" and config is GPTConfig:
+            defaults = GRADCHECK_MODEL
         default: Any = defaults.get(field.name, field.default)
         shown = repr(default) if isinstance(default, str) else str(default)
         rows.append((f"--{field.name}={_placeholder(field.type)}", field.metadata["help"]))

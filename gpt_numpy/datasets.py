@@ -15,11 +15,11 @@ import numpy as np
 
 from gpt_numpy import texts
 from gpt_numpy.arrays import Array
-from gpt_numpy.bins import read_bins
+from gpt_numpy.bins import read_bins, token_dtype
 from gpt_numpy.checks import WORD_LIMIT, path, shown, whole
 from gpt_numpy.errors import InputError, did_you_mean
 from gpt_numpy.token_files import TokenFile
-from gpt_numpy.tokenizers import CharTokenizer
+from gpt_numpy.tokenizers import BPETokenizer, CharTokenizer, Tokenizer
 
 # What random numbers are for. Each purpose has a stream of its own, so that none disturbs another.
 TRAIN, EVALUATE_TRAIN, EVALUATE_VAL, DROPOUT = 1, 2, 3, 4
@@ -45,12 +45,18 @@ class Dataset:
     name: str
     train: Tokens
     val: Tokens
-    tokenizer: CharTokenizer | None
+    tokenizer: Tokenizer | None
     vocab_size: int
     fingerprint: str
 
 
-def open_dataset(dataset: str, data: str = "", *, say: Callable[[str], None] = print) -> Dataset:
+def open_dataset(
+    dataset: str,
+    data: str = "",
+    *,
+    tokenizer: Tokenizer | None = None,
+    say: Callable[[str], None] = print,
+) -> Dataset:
     """The data set of a name, or of a text file.
 
     Parameters
@@ -58,13 +64,14 @@ def open_dataset(dataset: str, data: str = "", *, say: Callable[[str], None] = p
     dataset : a folder NAME with data/NAME/train.bin in it, as nanoGPT prepares it; else one of
         `texts.NAMES`. nanoGPT's `shakespeare_char` is the same text as `tinyshakespeare`.
     data : a text file; when given, `dataset` plays no part.
+    tokenizer : what a text is encoded with; None: its own characters. A folder has its own.
     say : is told what is fetched or assumed, a line at a time.
 
     Raises `InputError` when there is no such thing, it cannot be used, or is too short.
     """
     if not isinstance(data, str) or data:
         file = str(path("data", data))
-        return _from_text(file, texts.file_text(file))
+        return _from_text(file, texts.file_text(file), tokenizer)
     if not isinstance(dataset, str):
         raise InputError(f"dataset={shown(dataset)}: must be the name of a data set")
     folder = Path("data") / dataset
@@ -80,7 +87,7 @@ def open_dataset(dataset: str, data: str = "", *, say: Callable[[str], None] = p
             f"dataset={dataset!r}: no data set has this name, and there is no file "
             f"{(folder / 'train.bin').as_posix()!r}; {like}"
         )
-    return _from_text(dataset, texts.named_text(dataset, say))
+    return _from_text(dataset, texts.named_text(dataset, say), tokenizer)
 
 
 def check_length(dataset: Dataset, block_size: int) -> None:
@@ -242,18 +249,33 @@ def _philox(seed: int, stream: int, step: int, micro_step: int) -> np.random.Phi
     return np.random.Philox(key=key, counter=counter)
 
 
-def _from_text(name: str, text: str) -> Dataset:
-    tokenizer = CharTokenizer.from_text(text)
-    tokens = np.empty(len(text), np.uint16 if tokenizer.vocab_size <= 1 << 16 else np.uint32)
-    for start in range(0, len(text), _CHUNK):
-        tokens[start : start + _CHUNK] = tokenizer.encode(text[start : start + _CHUNK])
-    tokens.setflags(write=False)
+def _from_text(name: str, text: str, tokenizer: Tokenizer | None = None) -> Dataset:
     cut = int(len(text) * 0.9)  # as nanoGPT computes it
+    if isinstance(tokenizer, BPETokenizer):
+        train, val = (_encoded(tokenizer, part) for part in (text[:cut], text[cut:]))
+        return _checked(name, train, val, tokenizer.vocab_size, tokenizer)
+    tokenizer = tokenizer or CharTokenizer.from_text(text)
+    try:
+        tokens = _encoded(tokenizer, text)
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from None
     return _checked(name, tokens[:cut], tokens[cut:], tokenizer.vocab_size, tokenizer)
 
 
+def _encoded(tokenizer: Tokenizer, text: str) -> Array:
+    dtype = token_dtype(tokenizer.vocab_size)
+    if isinstance(tokenizer, BPETokenizer):
+        tokens = tokenizer.encode(text).astype(dtype)
+    else:
+        tokens = np.empty(len(text), dtype)
+        for start in range(0, len(text), _CHUNK):
+            tokens[start : start + _CHUNK] = tokenizer.encode(text[start : start + _CHUNK])
+    tokens.setflags(write=False)
+    return tokens
+
+
 def _checked(
-    name: str, train: Tokens, val: Tokens, vocab_size: int, tokenizer: CharTokenizer | None
+    name: str, train: Tokens, val: Tokens, vocab_size: int, tokenizer: Tokenizer | None
 ) -> Dataset:
     for split, tokens in (("training", train), ("validation", val)):
         if len(tokens) < 2:

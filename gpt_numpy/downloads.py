@@ -111,6 +111,17 @@ def check(data: bytes, size: int, sha256: str, origin: str) -> None:
         )
 
 
+def kept(path: Path, size: int, sha256: str) -> bytes | None:
+    """The content of a file of the cache; None when it is not there or not what it must be."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(size + 1)
+        check(data, size, sha256, str(path))
+    except (OSError, InputError):
+        return None
+    return data
+
+
 def write_whole(path: Path, data: bytes) -> None:
     """Write a file of the cache so that it appears whole or not at all.
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gpt_numpy.arrays import Array, NamedArrays, as_array, parameter_shapes
+from gpt_numpy.arrays import Array, NamedArrays, aligned_zeros, as_array, parameter_shapes
 from gpt_numpy.checks import shown, whole
 from gpt_numpy.config import DTYPES, IMPLEMENTATIONS, GPTConfig
 from gpt_numpy.errors import InputError, did_you_mean
@@ -75,8 +75,8 @@ class GPT:
         self._keep = match_patterns(config, keep)
         shapes = parameter_shapes(config)
         self.params = NamedArrays(shapes, self.dtype)
-        self.grads = NamedArrays(shapes, self.dtype)
-        self.grads.flat[...] = 0
+        zeros = aligned_zeros(self.params.flat.size, self.dtype)
+        self.grads = NamedArrays(shapes, self.dtype, zeros)
         self._micro_grads: NamedArrays | None = None  # of one micro-batch, while they accumulate
         self._sinusoids: Array | None = None
         if config.positions == "sinusoidal":
@@ -110,6 +110,12 @@ class GPT:
     def n_params(self) -> int:
         """How many parameters there are, all of them."""
         return self.params.flat.size
+
+    @property
+    def positions(self) -> Array:
+        """The row of each position, (block_size, C): learned, or sinusoids."""
+        positions: Array = self.params.get("wpe.weight", self._sinusoids)
+        return positions
 
     @property
     def activations(self) -> Mapping[str, Array]:
@@ -185,7 +191,7 @@ class GPT:
         self.ops.embedding_forward(
             now.tokens,
             self.params["wte.weight"],
-            self.params.get("wpe.weight", self._sinusoids),
+            self.positions,
             *now.dropout,
             site=0,
             out=self._buffers.acts["embedding.out"],
@@ -221,6 +227,16 @@ class GPT:
         self._blocks_forward(Pass(tokens, tokens, 1, (0.0, 0)))
         self.ops.head_forward(**self._buffers.forward_arguments(LOGITS, self.params))
         return self._buffers.acts["logits"].copy()
+
+    def queries_keys_values(self, tokens: Array) -> list[Array]:
+        """What each block's attention works with, (B, T, 3C), without dropout.
+
+        Views, until the next pass. Raises `InputError` as `logits` does.
+        """
+        self._last = None
+        tokens = self._check_tokens("tokens", tokens, lowest=0)
+        self._blocks_forward(Pass(tokens, tokens, 1, (0.0, 0)))
+        return [self._buffers.acts[f"h.{i}.attn.qkv"] for i in range(self.config.n_layer)]
 
     def _arguments(
         self, sublayer: Sublayer, now: Pass, i: int = 0, grads: NamedArrays | None = None

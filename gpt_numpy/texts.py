@@ -76,7 +76,7 @@ def named_text(name: str, say: Callable[[str], None]) -> str:
         raise InputError(f"no text {name!r}: {did_you_mean(name, NAMES)}")
     pin = PINS[name]
     path = downloads.cache_folder() / f"{name}.txt"
-    kept = _kept(path, pin)
+    kept = downloads.kept(path, pin.size, pin.sha256)
     if kept is not None:
         return kept.decode()
     if pin.url:
@@ -167,14 +167,3 @@ def _python_docs() -> str:
             "dataset='python-docs': this Python comes without pydoc_data; use --data=FILE"
         ) from None
     return "\n\n".join(topics[name].strip("\n") for name in sorted(topics)) + "\n"
-
-
-def _kept(path: Path, pin: Pin) -> bytes | None:
-    """The content of a file of the cache; None when it is not there or not what it must be."""
-    try:
-        with path.open("rb") as file:
-            data = file.read(pin.size + 1)
-        downloads.check(data, pin.size, pin.sha256, str(path))
-    except (OSError, InputError):
-        return None
-    return data

@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from gpt_numpy.arrays import Array
 from gpt_numpy.errors import InputError
@@ -31,7 +32,7 @@ class TokenFile:
     ChangedFileError : on reading, if the file has changed since, or is gone.
     """
 
-    def __init__(self, path: Path, dtype: str) -> None:
+    def __init__(self, path: Path, dtype: DTypeLike) -> None:
         self.path, self.dtype = path, np.dtype(dtype)
         with open(path, "rb") as file:
             self._state = _state(file)

@@ -23,12 +23,18 @@ class Block(nn.Module):
         self.fc = nn.Linear(C, config.n_hidden, bias=bias)
         self.fc_proj = nn.Linear(config.n_hidden, C, bias=bias)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """The residual stream after the block, (B, T, C)."""
+    def forward(self, x: torch.Tensor, kept: torch.Tensor | None = None) -> torch.Tensor:
+        """The residual stream after the block, (B, T, C).
+
+        kept : keys and values of a text, (2, B, H, T, D), of which `x` is the last position.
+        """
         B, T, C = x.shape
         heads = self.qkv(self.ln_1(x)).view(B, T, 3, self.n_head, C // self.n_head)
         q, k, v = heads.permute(2, 0, 3, 1, 4)
-        attn = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        if kept is not None:
+            kept[0, :, :, -1:], kept[1, :, :, -1:] = k, v
+            k, v = kept
+        attn = F.scaled_dot_product_attention(q, k, v, is_causal=kept is None)
         x = x + self.proj(attn.transpose(1, 2).reshape(B, T, C))
         return x + self.fc_proj(F.gelu(self.fc(self.ln_2(x)), approximate="tanh"))
 
@@ -38,6 +44,7 @@ class TorchGPT(nn.Module):
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
+        self.config = config
         self.wte = nn.Embedding(config.vocab_size, config.n_embd)
         self.wpe = nn.Embedding(config.block_size, config.n_embd)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layer))
@@ -50,6 +57,26 @@ class TorchGPT(nn.Module):
             x = block(x)
         logits = self.ln_f(x) @ self.wte.weight.T
         return F.cross_entropy(logits.view(-1, logits.shape[-1]), targets.view(-1))
+
+
+def generate(model: TorchGPT, tokens: torch.Tensor, count: int, *, cached: bool) -> torch.Tensor:
+    """Append `count` likeliest tokens to `tokens` (1, 1): as nanoGPT, or with keys and values kept.
+
+    nanoGPT computes the whole text again for every token, and the logits of its last position.
+    """
+    config = model.config
+    shape = (config.n_layer, 2, 1, config.n_head, config.block_size, config.head_size)
+    kept = torch.empty(shape) if cached else None
+    with torch.inference_mode():
+        for end in range(1, count + 1):
+            seen = tokens[:, end - 1 : end] if cached else tokens[:, -config.block_size :]
+            places = model.wpe.weight[end - seen.shape[1] : end]
+            x = model.wte(seen) + places
+            for i, block in enumerate(model.blocks):
+                x = block(x, None if kept is None else kept[i, :, :, :, :end])
+            logits = F.linear(model.ln_f(x[:, -1]), model.wte.weight)
+            tokens = torch.cat((tokens, logits.argmax(dim=-1, keepdim=True)), dim=1)
+    return tokens
 
 
 class TorchTrainer:
@@ -88,7 +115,7 @@ def load(model: TorchGPT, weights: dict) -> None:
             for old, new in ours.items():
                 if old in rest:
                     rest = new + "." + rest.rsplit(".", 1)[1]
-                    tensor = tensor.T.contiguous()
+                    tensor = tensor.t().contiguous()
                     break
             name = f"blocks.{i}.{rest}"
         state[name] = tensor

@@ -11,7 +11,7 @@ from test_kernels import function_of, kernel_forward
 import gpt_numpy as gn
 import gpt_numpy.kernels
 import gpt_numpy.reference
-from gpt_numpy.gradient_check import randomise
+from gpt_numpy.gradients.check import randomise
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

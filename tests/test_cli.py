@@ -283,7 +283,7 @@ def test_help_comes_at_once_because_nothing_heavy_is_imported():
         (["train", "--n_embd=10", "--n_head=4"], "try n_embd=12"),
         (["train", "--seed=1e30"], "seed"),
         (["train", "--device=cuda"], "use --device=cpu"),
-        (["train", "--init_from=gpt2"], "init_from='gpt2'"),
+        (["train", "--init_from=gpt2"], "gpt2: there is no such folder"),
         (["train", "--threads=0"], "--threads='0'"),
         (["train", "--threads", "2"], "--threads"),
         (["train", "nope.py"], "cannot read nope.py"),
@@ -337,6 +337,8 @@ def test_a_run_that_does_not_fit_the_question_is_refused(refused, trained, folde
     refused("gradcheck", "--out_dir=r", "--n_layer=2", said="does not go with --out_dir")
     refused("sample", "--out_dir=rr", said="r")
     (folder / "t.txt").write_text(TEXT + "x", encoding="utf-8")
+    refused("gradcheck", "--out_dir=r", said="t.txt: the text has 1 character that the tokenizer")
+    (folder / "t.txt").write_text(TEXT + "T", encoding="utf-8")
     refused("gradcheck", "--out_dir=r", said="has changed since training")
 
 

@@ -6,7 +6,8 @@ import math
 import numpy as np
 import pytest
 
-from gpt_numpy.config import GPTConfig, GradcheckConfig, SampleConfig, TrainConfig
+from gpt_numpy.command_config import GradcheckConfig, SampleConfig
+from gpt_numpy.config import GPTConfig, TrainConfig
 from gpt_numpy.errors import InputError
 from gpt_numpy.memory import check_memory
 from gpt_numpy.presets import GRADCHECK_MODEL, NANOGPT_DEFAULTS, PRESETS
@@ -43,7 +44,7 @@ MODEL = {"vocab_size": 11, "block_size": 8, "n_layer": 1, "n_head": 2, "n_embd":
         (SampleConfig, "temperature", -0.1),
         (SampleConfig, "top_k", -1),
         *((SampleConfig, "top_p", value) for value in (0.0, 1.1, math.nan)),
-        (SampleConfig, "init_from", "gpt2"),
+        (SampleConfig, "init_from", ""),
         (SampleConfig, "ops", "torch"),
         (GradcheckConfig, "batch_size", 0),
         (GradcheckConfig, "tolerance", 0.0),

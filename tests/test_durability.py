@@ -43,7 +43,9 @@ def run(subject):
 
 @posix
 @pytest.mark.parametrize(
-    ("campaign", "count"), [(kills, 5), (interrupts, 5), (crashes, 25), (damage, 400), (resumes, 3)]
+    ("campaign", "count"),
+    [(kills, 5), (interrupts, 5), (crashes, 25), (damage, 400), (resumes, 3)],
+    ids=["kills", "interrupts", "crashes", "damage", "resumes"],
 )
 def test_a_small_campaign_misses_nothing(tmp_path, campaign, count):
     result = campaign.campaign(tmp_path, count, seed=1)
@@ -372,7 +374,7 @@ def test_resuming_with_other_data_names_both(run, subject, tmp_path, capsys):
 def test_resuming_with_another_tokenizer_names_both(run, capsys, monkeypatch):
     text = datasets._from_text
 
-    def permuted(name, content):
+    def permuted(name, content, tokenizer=None):
         dataset = text(name, content)
         other = type(dataset.tokenizer)(dataset.tokenizer.characters[::-1])
         object.__setattr__(dataset, "tokenizer", other)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from formulas import execute, formulas
 
-from gpt_numpy.layer_protocol import Layer
+from gpt_numpy.gradients.layer_protocol import Layer
 
 # The tests may be started from anywhere; examples/ is no package that is installed.
 SPEC = importlib.util.spec_from_file_location(

@@ -7,9 +7,9 @@ import pytest
 
 import gpt_numpy as gn
 from gpt_numpy import model as model_module
-from gpt_numpy.derivatives import best_slope, richardson
-from gpt_numpy.diagnosis import Case, Clues, diagnose, name_factor, where
-from gpt_numpy.gradient_check import randomise
+from gpt_numpy.gradients.check import randomise
+from gpt_numpy.gradients.derivatives import best_slope, richardson
+from gpt_numpy.gradients.diagnosis import Case, Clues, diagnose, name_factor, where
 
 CONFIG = gn.GPTConfig(vocab_size=11, block_size=5, n_layer=1, n_head=2, n_embd=6, dropout=0.2)
 METHODS = ("elements", "directions", "differences")

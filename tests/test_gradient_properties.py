@@ -11,8 +11,8 @@ import pytest
 
 import gpt_numpy as gn
 from gpt_numpy.config import IMPLEMENTATIONS
-from gpt_numpy.derivatives import STEP
-from gpt_numpy.gradient_check import randomise
+from gpt_numpy.gradients.check import randomise
+from gpt_numpy.gradients.derivatives import STEP
 from gpt_numpy.model import load_ops
 
 CONFIG = gn.GPTConfig(

@@ -7,7 +7,7 @@ import pytest
 
 import gpt_numpy as gn
 from gpt_numpy.config import IMPLEMENTATIONS
-from gpt_numpy.gradient_check import randomise
+from gpt_numpy.gradients.check import randomise
 from gpt_numpy.inspection.hooks import replaceable
 
 CONFIG = gn.GPTConfig(vocab_size=7, block_size=4, n_layer=2, n_head=2, n_embd=4)

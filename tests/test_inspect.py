@@ -7,7 +7,7 @@ import pytest
 
 import gpt_numpy as gn
 from gpt_numpy import cli
-from gpt_numpy.gradient_check import randomise
+from gpt_numpy.gradients.check import randomise
 from gpt_numpy.inspection.statistics import rows, summary
 from gpt_numpy.inspection.table import table
 from gpt_numpy.tokenizers import CharTokenizer

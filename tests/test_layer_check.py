@@ -11,7 +11,7 @@ from mistakes_of_layers import GELU, LAYERNORM, LINEAR, MISTAKES, examples, writ
 
 import gpt_numpy as gn
 import gpt_numpy.reference
-from gpt_numpy.gradient_report import Report
+from gpt_numpy.gradients.report import Report
 
 MODULES = [
     importlib.import_module(f"gpt_numpy.reference.{module.name}")
@@ -139,7 +139,7 @@ def test_what_is_no_layer_is_refused(change, message):
 
 
 def test_a_layer_that_is_too_large_is_refused(monkeypatch):
-    monkeypatch.setattr("gpt_numpy.layer_check.LONGEST_SECONDS", 1e-9)
+    monkeypatch.setattr("gpt_numpy.gradients.layer_check.LONGEST_SECONDS", 1e-9)
     with pytest.raises(gn.InputError, match="give a smaller example"):
         gn.check_layer(*written(GELU), *LAYERS[GELU])
 

@@ -21,7 +21,7 @@ STEP = 1e-30
 
 
 def errors(written, exact):
-    """The error of each gradient, as gradient_check.py defines it."""
+    """The error of each gradient, as gradients/report.py defines it."""
     largest = max(np.abs(value).max() for value in exact.values())
     return {
         name: np.abs(written["d" + name] - value).max() / max(np.abs(value).max(), 1e-3 * largest)

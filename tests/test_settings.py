@@ -2,7 +2,8 @@
 
 import pytest
 
-from gpt_numpy.config import GPTConfig, SampleConfig, TrainConfig
+from gpt_numpy.command_config import SampleConfig
+from gpt_numpy.config import GPTConfig, TrainConfig
 from gpt_numpy.errors import InputError
 from gpt_numpy.presets import PRESETS
 from gpt_numpy.settings import field_types, gather, parse_flag

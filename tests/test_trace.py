@@ -12,7 +12,7 @@ import pytest
 
 import gpt_numpy as gn
 from gpt_numpy.config import IMPLEMENTATIONS
-from gpt_numpy.gradient_check import randomise
+from gpt_numpy.gradients.check import randomise
 from gpt_numpy.inspection.diagram import nodes
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -5,7 +5,8 @@ import dataclasses
 import numpy as np
 
 from gpt_numpy.bench import bench, compare
-from gpt_numpy.config import BenchConfig, GPTConfig
+from gpt_numpy.command_config import BenchConfig
+from gpt_numpy.config import GPTConfig
 from gpt_numpy.memory import check_memory
 from gpt_numpy.model import GPT
 from gpt_numpy.presets import PRESETS

@@ -12,11 +12,12 @@ import numpy as np
 
 from gpt_numpy.arrays import Array
 from gpt_numpy.checkpoint import load
-from gpt_numpy.config import IMPLEMENTATIONS, GPTConfig, GradcheckConfig
+from gpt_numpy.command_config import GradcheckConfig
+from gpt_numpy.config import IMPLEMENTATIONS, GPTConfig
 from gpt_numpy.datasets import EVALUATE_VAL, draw_batch, open_dataset
 from gpt_numpy.errors import InputError
-from gpt_numpy.gradient_check import gradcheck, randomise
-from gpt_numpy.gradient_plan import positions_of
+from gpt_numpy.gradients.check import gradcheck, randomise
+from gpt_numpy.gradients.plan import positions_of
 from gpt_numpy.memory import check_memory, parameter_count
 from gpt_numpy.model import GPT
 from gpt_numpy.presets import GRADCHECK_MODEL
@@ -106,7 +107,9 @@ def _from_run(config: GradcheckConfig, say: Callable[[str], None]) -> tuple[GPT,
     run = load(find_checkpoint(config.out_dir, config.checkpoint), ops=config.ops or None)
     if run.settings is None:
         return _random_tokens(run.model, config)
-    dataset = open_dataset(run.settings.dataset, run.settings.data, say=say)
+    dataset = open_dataset(
+        run.settings.dataset, run.settings.data, tokenizer=run.tokenizer, say=say
+    )
     if dataset.fingerprint != run.dataset:
         raise InputError(
             f"{config.out_dir}: {run.settings.data or dataset.name} has changed since training"

@@ -4,7 +4,7 @@ import numpy as np
 
 from gpt_numpy.arrays import Array
 from gpt_numpy.checkpoint import Run, load
-from gpt_numpy.config import InspectConfig
+from gpt_numpy.command_config import InspectConfig
 from gpt_numpy.errors import InputError
 from gpt_numpy.inspection.statistics import rows
 from gpt_numpy.inspection.table import table

@@ -1,6 +1,6 @@
 """`gpt-numpy plot`: the loss curves of one or several runs."""
 
-from gpt_numpy.config import PlotConfig
+from gpt_numpy.command_config import PlotConfig
 from gpt_numpy.errors import InputError
 from gpt_numpy.inspection.curves import draw, read_history
 from gpt_numpy.inspection.normal import compare, read_normal

@@ -1,17 +1,22 @@
 """`gpt-numpy sample`: a trained model goes on from a text."""
 
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from gpt_numpy.arrays import Array
 from gpt_numpy.checkpoint import Run, load
-from gpt_numpy.config import SampleConfig
+from gpt_numpy.command_config import SampleConfig
 from gpt_numpy.errors import InputError
-from gpt_numpy.generation import generate
+from gpt_numpy.generation import Drawn, check_prompts, stream
+from gpt_numpy.interop import open_run
 from gpt_numpy.memory import check_memory
 from gpt_numpy.runs import find_checkpoint
+from gpt_numpy.sampling import Sampling
 from gpt_numpy.settings import Types, gather, mute, only_flags
+from gpt_numpy.streaming import TextStream
 
 RULE = "---------------"
 
@@ -19,7 +24,7 @@ RULE = "---------------"
 def run(words: list[str], types: Types) -> int:
     """`gpt-numpy sample`."""
     config = SampleConfig(**gather(only_flags("sample", words), types, mute))
-    trained = load(find_checkpoint(config.out_dir, config.checkpoint), ops=config.ops or None)
+    trained = _opened(config)
     start = _start_tokens(trained, config)
     room = 8 * config.num_samples * (len(start) + config.max_new_tokens)
     check_memory(
@@ -30,20 +35,88 @@ def run(words: list[str], types: Types) -> int:
         more=room,
         settings=f"num_samples={config.num_samples}, max_new_tokens={config.max_new_tokens}",
     )
-    with np.errstate(all="ignore"):
-        out = generate(
-            trained.model,
-            np.tile(start, (config.num_samples, 1)),
-            config.max_new_tokens,
-            temperature=config.temperature,
-            top_k=config.top_k,
-            top_p=config.top_p,
-            seed=config.seed,
+    if config.window == "half" and len(start) + config.max_new_tokens > trained.config.block_size:
+        print(
+            "window=half: the text is longer than the context, and differs from what window=full "
+            "would write",
+            file=sys.stderr,
         )
-    for row in out:
-        print(_text(trained, row))
-        print(RULE)
+    with np.errstate(all="ignore"):
+        _write(trained, start, config)
     return 0
+
+
+def _opened(config: SampleConfig) -> Run:
+    if config.init_from != "resume":
+        return open_run(config.init_from, checkpoint=config.checkpoint, ops=config.ops or None)
+    return load(find_checkpoint(config.out_dir, config.checkpoint), ops=config.ops or None)
+
+
+def _write(trained: Run, start: Array, config: SampleConfig) -> None:
+    """Print the texts one after the other: the first as it is written, the others when it is."""
+    how = Sampling(
+        config.temperature,
+        config.top_k,
+        config.top_p,
+        config.min_p,
+        config.repetition_penalty,
+        config.seed,
+    )
+    prompts, _ = check_prompts(trained.model, np.tile(start, (config.num_samples, 1)))
+    texts = [Sample(trained, start, config) for _ in prompts]
+    shown = 0  # the text that is being printed
+    print(texts[0].take(), end="", flush=True)
+    drawn_tokens = stream(
+        trained.model, prompts, config.max_new_tokens, how, window=config.window,
+        log_probabilities=config.logprobs, finished=lambda drawn: texts[drawn.sequence].add(drawn),
+    )  # fmt: skip
+    for drawn in drawn_tokens:
+        if drawn.sequence == shown:
+            print(texts[shown].take(), end="", flush=True)
+            while shown + 1 < len(texts) and texts[shown].stopped:
+                print(texts[shown].rest())
+                shown += 1
+                print(texts[shown].take(), end="", flush=True)
+    for text in texts[shown:]:
+        print(text.take() + text.rest())
+
+
+class Sample:
+    """One text: what of it is still to be printed, and how likely it is."""
+
+    def __init__(self, trained: Run, start: Array, config: SampleConfig) -> None:
+        self._logprobs, self._sum, self._count = config.logprobs, 0.0, 0
+        stop = config.stop.replace("\\n", "\n")
+        decode: Callable[[Array], str] = _numbers
+        if trained.tokenizer is not None:
+            decode = trained.tokenizer.decode
+        self._stream = TextStream(decode, stop)
+        self._ready = decode(start)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the stop text has come."""
+        return self._stream.stopped
+
+    def add(self, drawn: Drawn) -> bool:
+        """Add a token; whether the text ends with it."""
+        self._ready += self._stream.add(drawn.token)
+        self._sum += drawn.log_probability or 0.0
+        self._count += 1
+        return self.stopped
+
+    def take(self) -> str:
+        """What is new since the last time."""
+        text, self._ready = self._ready, ""
+        return text
+
+    def rest(self) -> str:
+        """What waits, and the line below the text."""
+        text = self._stream.end() + "\n"
+        if self._logprobs:
+            mean = self._sum / max(self._count, 1)
+            text += f"log-probability {self._sum:.4f}, {mean:.4f} a token\n"
+        return text + RULE
 
 
 def _start_tokens(run: Run, config: SampleConfig) -> Array:
@@ -74,10 +147,8 @@ def _start_tokens(run: Run, config: SampleConfig) -> Array:
         ) from None
 
 
-def _text(run: Run, tokens: Array) -> str:
-    if run.tokenizer is not None:
-        return run.tokenizer.decode(tokens)
-    return " ".join(map(str, tokens))
+def _numbers(tokens: Array) -> str:
+    return "".join(f"{token} " for token in tokens)
 
 
 def _short(text: str) -> str:

@@ -19,6 +19,7 @@ from gpt_numpy.environment import describe, differences
 from gpt_numpy.errors import InputError, NotFiniteError
 from gpt_numpy.evaluation import evaluate
 from gpt_numpy.flops import counted_parameters
+from gpt_numpy.interop import cropped, open_run
 from gpt_numpy.locks import locked
 from gpt_numpy.memory import check_memory
 from gpt_numpy.model import GPT
@@ -26,8 +27,8 @@ from gpt_numpy.presets import NANOGPT_DEFAULTS, PRESETS
 from gpt_numpy.progress import Progress
 from gpt_numpy.runs import LAST, Log, begin, find_checkpoint, make_folder, resume
 from gpt_numpy.settings import Types, gather, is_flag, mute
-from gpt_numpy.tokenizers import CharTokenizer
-from gpt_numpy.training import State, Training, new_run
+from gpt_numpy.tokenizers import Tokenizer
+from gpt_numpy.training import State, Training, new_run, optimizer_for
 
 INTERRUPTED = 130
 DEFAULT_PRESET = "tiny"
@@ -39,28 +40,30 @@ def run(words: list[str], types: Types) -> int:
     flags = gather(filter(is_flag, words), types, mute)
     if flags.get("data") and "dataset" in flags:
         raise InputError("--data and --dataset exclude each other: give one of them")
-    resuming = values.get("init_from") == "resume"
+    init_from = values.get("init_from", "scratch")
     out_dir = values.get("out_dir", TrainConfig.out_dir)
     with contextlib.ExitStack() as held:
         # What is not finite is looked for and reported; NumPy's warnings would only come on top.
         held.enter_context(np.errstate(all="ignore"))
-        if resuming:
+        if init_from == "resume":
             find_checkpoint(out_dir, "last")
             if not values.get("eval_only"):
                 held.enter_context(locked(Path(out_dir), print))
             run, config, dataset = _resume(out_dir, values)
-        else:
+        elif init_from == "scratch":
             run, config, dataset = _start(words, values)
+        else:
+            run, config, dataset = _start_from_model(values, flags)
         if config.eval_only:
             return _evaluate(run, config, dataset)
-        if not resuming:
+        if init_from != "resume":
             held.enter_context(locked(make_folder(config.out_dir), print))
         return _train(run, config, dataset)
 
 
 def _resume(out_dir: str, values: dict[str, Any]) -> tuple[Run, TrainConfig, Dataset]:
     run, config = resume(out_dir, values)
-    dataset = _open(config)
+    dataset = _open(config, run.tokenizer)
     _check_same_data(run, dataset, config)
     _check_progress(run, config)
     print(f"Resuming training from {config.out_dir}")
@@ -71,8 +74,6 @@ def _resume(out_dir: str, values: dict[str, Any]) -> tuple[Run, TrainConfig, Dat
 
 
 def _start(words: list[str], values: dict[str, Any]) -> tuple[Run, TrainConfig, Dataset]:
-    if values.get("init_from", "scratch") != "scratch":
-        raise InputError(f"init_from={values['init_from']!r}: must be scratch or resume")
     if all(map(is_flag, words)):
         print(f"no preset or file named: starting from the preset {DEFAULT_PRESET}")
         values = PRESETS[DEFAULT_PRESET] | values
@@ -90,6 +91,54 @@ def _start(words: list[str], values: dict[str, Any]) -> tuple[Run, TrainConfig, 
     return new_run(model_config, config), config, dataset
 
 
+def _start_from_model(
+    values: dict[str, Any], flags: dict[str, Any]
+) -> tuple[Run, TrainConfig, Dataset]:
+    """A run that begins with the parameters of a model, and the tokenizer that belongs to it."""
+    model_names = {field.name for field in dataclasses.fields(GPTConfig)}
+    config = TrainConfig(**{k: v for k, v in values.items() if k not in model_names})
+    source = config.init_from
+    # Without dropout unless it is asked for, as in nanoGPT.
+    found = open_run(source, dropout=values.get("dropout", 0.0), dtype=config.dtype, ops=config.ops)
+    shape = dataclasses.asdict(found.config)
+    for name in model_names & flags.keys() - {"dropout", "block_size"}:
+        if flags[name] != shape[name]:
+            raise InputError(
+                f"{name}={flags[name]}, but the model in {source} has {name}={shape[name]}: "
+                "it keeps its shape; leave the setting out"
+            )
+    model = cropped(found.model, values.get("block_size", found.config.block_size))
+    _check_training_memory(model.config, config)
+    dataset = _open(config, found.tokenizer)
+    _check_vocabulary(found, dataset, config)
+    check_length(dataset, model.config.block_size)
+    print(f"Initializing from the model in {source}")
+    optimizer = optimizer_for(model, config)
+    return Run(model, model.config, optimizer=optimizer, settings=config), config, dataset
+
+
+def _check_vocabulary(found: Run, dataset: Dataset, config: TrainConfig) -> None:
+    """Refuse data whose tokens mean something else than the model's."""
+    theirs, ours = dataset.tokenizer, found.tokenizer
+    if theirs is not None and ours is not None and theirs.to_json() != ours.to_json():
+        raise InputError(
+            f"{dataset.name} has tokens of {theirs}, the model in {config.init_from} of {ours}: "
+            "prepare the text with the model's own, "
+            f"gpt-numpy prepare FILE --tokenizer={config.init_from}, or use --data=FILE"
+        )
+    if ours is None and config.data:
+        raise InputError(
+            f"the model in {config.init_from} comes without a tokenizer, so that the characters of "
+            f"{config.data} would mean nothing to it: put its tokenizer.json beside it, or prepare "
+            "the text with its tokenizer and use --dataset"
+        )
+    if dataset.vocab_size > found.config.vocab_size:
+        raise InputError(
+            f"{dataset.name} has vocab_size={dataset.vocab_size}, the model in {config.init_from} "
+            f"has vocab_size={found.config.vocab_size}: they do not belong together"
+        )
+
+
 def _check_training_memory(model: GPTConfig, config: TrainConfig) -> None:
     # The parameters, their gradients, AdamW's two averages; the micro-batches of one update.
     batches = 16 * config.gradient_accumulation_steps * config.batch_size * model.block_size
@@ -101,8 +150,8 @@ def _check_training_memory(model: GPTConfig, config: TrainConfig) -> None:
     )
 
 
-def _open(config: TrainConfig) -> Dataset:
-    dataset = open_dataset(config.dataset, config.data, say=print)
+def _open(config: TrainConfig, tokenizer: Tokenizer | None = None) -> Dataset:
+    dataset = open_dataset(config.dataset, config.data, tokenizer=tokenizer, say=print)
     print(f"found vocab_size = {dataset.vocab_size} (inside {config.data or dataset.name})")
     return dataset
 
@@ -124,7 +173,7 @@ def _check_same_data(run: Run, dataset: Dataset, config: TrainConfig) -> None:
         )
 
 
-def _vocabulary_of(tokenizer: CharTokenizer | None) -> str:
+def _vocabulary_of(tokenizer: Tokenizer | None) -> str:
     if tokenizer is None:
         return "no tokenizer"
     content = json.dumps(tokenizer.to_json(), sort_keys=True).encode()

@@ -6,6 +6,7 @@ the shape alone, so that the results are the same bits for any number of threads
 """
 
 from gpt_numpy.kernels.adamw import adamw_update, sum_of_squares
+from gpt_numpy.kernels.decoding import decode_step
 from gpt_numpy.kernels.embedding import embedding_backward, embedding_forward
 from gpt_numpy.kernels.sublayers import (
     attention_sublayer_backward,
@@ -22,6 +23,7 @@ __all__ = [
     "adamw_update",
     "attention_sublayer_backward",
     "attention_sublayer_forward",
+    "decode_step",
     "embedding_backward",
     "embedding_forward",
     "head_backward",

@@ -19,6 +19,7 @@ where c = j, else 0.
 """
 
 from gpt_numpy.reference.adamw import adamw_update, sum_of_squares
+from gpt_numpy.reference.decoding import decode_step
 from gpt_numpy.reference.embedding import embedding_backward, embedding_forward
 from gpt_numpy.reference.sublayers import (
     attention_sublayer_backward,
@@ -35,6 +36,7 @@ __all__ = [
     "adamw_update",
     "attention_sublayer_backward",
     "attention_sublayer_forward",
+    "decode_step",
     "embedding_backward",
     "embedding_forward",
     "head_backward",

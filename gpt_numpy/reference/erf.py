@@ -10,7 +10,7 @@ Computation 23 (1969), with the coefficients of his CALERF (netlib, SPECFUN). Th
 with erf(x) = 1 - erfc(x) and erf(-x) = -erf(x); from |x| = 6 on, erf is 1 to the last bit. The
 error in float64 is a few units in the last place. The range is chosen by the real part, and the
 formulas are evaluated on x as it comes: for x + ih they give the derivative too, which is therefore
-not put in by hand (gradient_check.py).
+not put in by hand (gradients/derivatives.py).
 """
 
 import math

@@ -6,13 +6,18 @@ from fractions import Fraction
 import numpy as np
 
 import gpt_numpy as gn
-from gpt_numpy import config, datasets, settings, tokenizers
+from gpt_numpy import command_config, config, datasets, settings, tokenizers
 from tests.bad_input.calls import HUGE, LONG, SHAPE, WORD, Call, choose, plain, verdict
 from tests.bad_input.values import BAD, Maybe, one_of, strange, token_array, whole
 
 
 def configurations(world, rng):
-    kinds = [gn.GPTConfig, gn.TrainConfig, config.SampleConfig, config.GradcheckConfig]
+    kinds = [
+        gn.GPTConfig,
+        gn.TrainConfig,
+        command_config.SampleConfig,
+        command_config.GradcheckConfig,
+    ]
     kind = kinds[rng.integers(len(kinds))]
     usual = dataclasses.asdict(SHAPE) if kind is gn.GPTConfig else {}
     fields = {f.name: f.type for f in dataclasses.fields(kind)}

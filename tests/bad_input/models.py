@@ -5,10 +5,10 @@ import math
 import numpy as np
 
 import gpt_numpy as gn
-from gpt_numpy import config, generation
+from gpt_numpy import config, sampling
 from gpt_numpy.errors import NotFiniteError
 from tests.bad_input.calls import HUGE, LONG, SHAPE, WORD, Call, choose, close, plain, verdict
-from tests.bad_input.values import BAD, Maybe, one_of, real, strange, token_array, whole
+from tests.bad_input.values import BAD, RAGGED, Maybe, one_of, real, strange, token_array, whole
 
 
 def optional(meaning):
@@ -84,11 +84,11 @@ def logits(world, rng):
 
 
 def means_sequences(tokens):
-    """For generate: (T,) or (B, T) integers of any length from 1 on."""
+    """For generate: (T,) or (B, T) integers of any length from 1 on, or rows of any lengths."""
     try:
         array = np.asarray(tokens)
     except ValueError:
-        return BAD
+        return [np.array(row) for row in tokens] if tokens == RAGGED else BAD
     if array.dtype.kind not in "iu" or array.ndim not in (1, 2) or array.size == 0:
         return BAD
     inside = 0 <= int(array.min()) and int(array.max()) < SHAPE.vocab_size
@@ -116,9 +116,14 @@ def generate(world, rng):
 
     def right(result):
         meant = plain(means)
-        T = meant["tokens"].shape[-1]
-        again = gn.generate(model, **meant)
-        return np.array_equal(result[..., :T], meant["tokens"]) and np.array_equal(again, result)
+        again, start = gn.generate(model, **meant), meant["tokens"]
+        if not isinstance(start, list):
+            same = np.array_equal(result[..., : start.shape[-1]], start)
+            return same and np.array_equal(again, result)
+        return all(
+            np.array_equal(row[: len(first)], first) and np.array_equal(row, once_more)
+            for row, first, once_more in zip(result, start, again, strict=True)
+        )
 
     return Call(
         "generate", passed, lambda: gn.generate(model, **passed), **verdict(means), right=right
@@ -134,7 +139,7 @@ def distribution(world, rng):
     def right(result):
         return np.allclose(result.sum(axis=-1), 1) and bool((result >= 0).all())
 
-    run = lambda: generation.next_distribution(*options)  # noqa: E731
+    run = lambda: sampling.next_distribution(*options)  # noqa: E731
     return Call("next_distribution", options, run, (), False, False, right)
 
 

@@ -23,6 +23,8 @@ class Maybe:
     value: Any
 
 
+RAGGED = [[1], [1, 2]]
+
 STRANGE = (
     None, True, False, "", "3", "x" * 5000, b"3", [], [3], (1, 2), {}, {"a": 1}, set(), object(),
     3.0, 2.5, -0.0, 1e300, -1e300, 5e-324, math.nan, math.inf, -math.inf, 3 + 0j, 1j,
@@ -162,7 +164,7 @@ def _shaped(rng, right, low, high):
         lambda: right[0, 0],
         lambda: int(right[0, 0]),
         lambda: np.tile(right, (1, 20)),
-        lambda: [[1], [1, 2]],
+        lambda: RAGGED,
         lambda: right.reshape(B, T, 1),
         lambda: np.zeros((0, 0), int),
         lambda: np.broadcast_to(right[:, :1], (B, 10**6)),

@@ -7,7 +7,7 @@ digit. And since the kernels take no complex numbers, the tensors of each kind a
 together, by differences through the very passes that are checked. Where there is no memory for the
 complex numbers, differences check each tensor instead.
 
-What an error is stands in gradient_report.py; what a wrong row is told, in `diagnosis/`.
+What an error is stands in report.py; what a wrong row is told, in `diagnosis/`.
 """
 
 import math
@@ -16,10 +16,12 @@ from collections.abc import Callable
 
 import numpy as np
 
-from gpt_numpy.arrays import Array
-from gpt_numpy.config import GRADCHECK_METHODS
+from gpt_numpy.arrays import Array, as_array
+from gpt_numpy.checks import real, shown
+from gpt_numpy.command_config import GRADCHECK_METHODS
 from gpt_numpy.errors import InputError, did_you_mean
-from gpt_numpy.gradient_oracles import (
+from gpt_numpy.gradients.model_diagnosis import explain
+from gpt_numpy.gradients.oracles import (
     Checked,
     Measured,
     Tick,
@@ -28,10 +30,9 @@ from gpt_numpy.gradient_oracles import (
     by_element,
     by_kind,
 )
-from gpt_numpy.gradient_plan import plan_check
-from gpt_numpy.gradient_report import Report, Row
+from gpt_numpy.gradients.plan import plan_check
+from gpt_numpy.gradients.report import Report, Row
 from gpt_numpy.model import GPT
-from gpt_numpy.model_diagnosis import explain
 from gpt_numpy.progress import duration
 
 TOLERANCE = 1e-10
@@ -74,10 +75,12 @@ def gradcheck(
     InputError : the tokens or targets cannot be used; an unknown method.
     """
     start = time.perf_counter()
+    tokens, targets = as_array("tokens", tokens), as_array("targets", targets)
+    tolerance = real("tolerance", tolerance, lambda x: x > 0, "a finite number greater than 0")
     if model.n_params >= NOTABLE:
         say(f"{model.n_params:,} parameters: a first evaluation is measured")
-    if method not in GRADCHECK_METHODS:
-        raise InputError(f"method={method!r}: {did_you_mean(method, GRADCHECK_METHODS)}")
+    if not isinstance(method, str) or method not in GRADCHECK_METHODS:
+        raise InputError(f"method={shown(method)}: {did_you_mean(str(method), GRADCHECK_METHODS)}")
     hand = _twin(model, "float64", model.ops_name)
     oracle = None if method == "differences" else _twin(model, "complex128", "reference")
     plan = plan_check(hand, oracle, tokens, targets, dropout_key, method)

@@ -5,17 +5,23 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from gpt_numpy.arrays import Array
-from gpt_numpy.diagnosis.case import Case, Clues
-from gpt_numpy.diagnosis.factors import array_factor, constant_factor
-from gpt_numpy.diagnosis.missing import (
+from gpt_numpy.gradients.diagnosis.case import Case, Clues
+from gpt_numpy.gradients.diagnosis.factors import array_factor, constant_factor
+from gpt_numpy.gradients.diagnosis.missing import (
     at_targets,
     lost_positions,
     missing_of_rows,
     missing_term,
     of_lookup,
 )
-from gpt_numpy.diagnosis.orders import heads_misplaced, shifted, summed, swapped, transposed
-from gpt_numpy.diagnosis.regions import ranges, where
+from gpt_numpy.gradients.diagnosis.orders import (
+    heads_misplaced,
+    shifted,
+    summed,
+    swapped,
+    transposed,
+)
+from gpt_numpy.gradients.diagnosis.regions import ranges, where
 
 # From the most telling on; those of one line say nearly the same: the first that holds is enough.
 HYPOTHESES: tuple[tuple[Callable[[Case], Iterator[str]], ...], ...] = (

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from gpt_numpy.arrays import Array
-from gpt_numpy.diagnosis.case import Case
-from gpt_numpy.diagnosis.regions import ranges
+from gpt_numpy.gradients.diagnosis.case import Case
+from gpt_numpy.gradients.diagnosis.regions import ranges
 
 
 def missing_term(case: Case) -> Iterator[str]:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gpt_numpy.arrays import Array
-from gpt_numpy.gradient_oracles import kinds_of, passes_by_differences, passes_by_kind
+from gpt_numpy.gradients.oracles import kinds_of, passes_by_differences, passes_by_kind
 from gpt_numpy.model import GPT
 
 BUDGET_SECONDS = 60.0  # for a check of every element

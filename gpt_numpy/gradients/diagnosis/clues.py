@@ -9,8 +9,8 @@ import numpy as np
 
 from gpt_numpy.arrays import Array
 from gpt_numpy.config import GPTConfig
-from gpt_numpy.diagnosis.case import Clues
-from gpt_numpy.diagnosis.known import known_mistakes
+from gpt_numpy.gradients.diagnosis.case import Clues
+from gpt_numpy.gradients.diagnosis.known import known_mistakes
 
 
 def layer_clues(arrays: Mapping[str, Any]) -> Clues:

@@ -7,11 +7,11 @@ only if it accounts for every element to the eighth digit, or it says so; if non
 says that, too.
 """
 
-from gpt_numpy.diagnosis.case import Case, Clues
-from gpt_numpy.diagnosis.clues import input_clues, layer_clues, model_clues
-from gpt_numpy.diagnosis.conclude import diagnose
-from gpt_numpy.diagnosis.factors import name_factor
-from gpt_numpy.diagnosis.regions import where
+from gpt_numpy.gradients.diagnosis.case import Case, Clues
+from gpt_numpy.gradients.diagnosis.clues import input_clues, layer_clues, model_clues
+from gpt_numpy.gradients.diagnosis.conclude import diagnose
+from gpt_numpy.gradients.diagnosis.factors import name_factor
+from gpt_numpy.gradients.diagnosis.regions import where
 
 __all__ = [
     "Case",

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from gpt_numpy.arrays import Array, Shape
-from gpt_numpy.derivatives import STEP, SWEEP, best_slope
-from gpt_numpy.diagnosis import Clues, diagnose, input_clues, layer_clues
 from gpt_numpy.errors import InputError
-from gpt_numpy.gradient_report import Report, Row
-from gpt_numpy.layer_protocol import Function, Layer, unwritten
+from gpt_numpy.gradients.derivatives import STEP, SWEEP, best_slope
+from gpt_numpy.gradients.diagnosis import Clues, diagnose, input_clues, layer_clues
+from gpt_numpy.gradients.layer_protocol import Function, Layer, unwritten
+from gpt_numpy.gradients.report import Report, Row
 
 TOLERANCE = 1e-10
 TOLERANCE_OF_DIFFERENCES = 1e-7

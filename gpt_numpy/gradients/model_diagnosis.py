@@ -11,9 +11,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from gpt_numpy.arrays import Array
-from gpt_numpy.derivatives import STEP
-from gpt_numpy.diagnosis import diagnose, model_clues, name_factor
-from gpt_numpy.gradient_oracles import Checked, Measured
+from gpt_numpy.gradients.derivatives import STEP
+from gpt_numpy.gradients.diagnosis import diagnose, model_clues, name_factor
+from gpt_numpy.gradients.oracles import Checked, Measured
 from gpt_numpy.model import GPT
 
 BLOCKS = 8  # of rows, that are moved one by one

@@ -1,0 +1,130 @@
+"""Tokens a second against PyTorch, in one process, in alternating turns; from one token on.
+
+    python benchmarks/bench_generate.py [WORKLOAD]... [--threads N] [--pairs N] [--tokens N]
+
+PyTorch generates twice: computing the whole text again for every token, as nanoGPT does, and with
+keys and values of its own kept. All sides take the likeliest token, and the texts are compared
+first. A ratio is PyTorch's time by ours, turn by turn. For every workload the rate at which this
+machine reads memory is measured, and with it the share of what reading all weights once a token
+allows. A table is printed, then one line of JSON.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+# layers, heads, width, context, vocabulary, biases, new tokens
+WORKLOADS = {
+    "tiny": (4, 4, 128, 64, 65, False, 63),
+    "baby": (6, 6, 384, 256, 65, False, 255),
+    "gpt2": (12, 12, 768, 1024, 50257, True, 48),
+}
+READ = 1 << 27  # elements of float32 read to measure the rate: more than any cache holds
+
+
+def main() -> None:
+    """Run the workloads named on the command line, by default all."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("workloads", nargs="*", default=list(WORKLOADS))
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--pairs", type=int, default=9)
+    parser.add_argument("--tokens", type=int, default=0, help="new ones; 0: the workload's own")
+    options = parser.parse_args()
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
+        os.environ[name] = str(options.threads)
+    results = {}
+    print("tokens/s   ours  recomputed  kept   ratio (quartiles)    of reading the weights once")
+    for name in options.workloads:
+        results[name] = result = measure(name, options)
+        rate, ratio = result["tokens_a_second"], result["ratio"]
+        print(
+            f"{name:7} {rate['ours']:8.1f} {rate['recomputed']:9.1f} {rate['kept']:8.1f}   "
+            f"recomputed {ratio['recomputed']}, kept {ratio['kept']}   "
+            f"{result['share_of_reading']:.2f}",
+            flush=True,
+        )
+    print(json.dumps({"threads": options.threads, "pairs": options.pairs, "results": results}))
+
+
+def measure(name: str, options: argparse.Namespace) -> dict:
+    """Median rates, quartiles of the ratios, and the share of the rate of reading."""
+    import numpy as np
+    import torch
+
+    from gpt_numpy import GPT, GPTConfig, generate, torch_gpt
+    from gpt_numpy.kernels.jit import set_threads
+
+    set_threads(options.threads)
+    torch.set_num_threads(options.threads)
+    layers, heads, width, context, vocabulary, bias, count = WORKLOADS[name]
+    count = min(options.tokens or count, context - 1)
+    config = GPTConfig(
+        vocab_size=vocabulary, block_size=context, n_layer=layers, n_head=heads, n_embd=width,
+        bias=bias, activation="gelu_tanh",
+    )  # fmt: skip
+    model = GPT(config, ops="kernels")
+    model.params.flat[...] *= 3  # far enough from uniform for the likeliest token to be one
+    theirs = torch_gpt.TorchGPT(config)
+    torch_gpt.load(theirs, dict(model.params))
+    first = torch.zeros((1, 1), dtype=torch.int64)
+    sides: dict[str, Callable[[], object]] = {
+        "ours": lambda: generate(model, [0], count, temperature=0),
+        "recomputed": lambda: torch_gpt.generate(theirs, first, count, cached=False)[0].numpy(),
+        "kept": lambda: torch_gpt.generate(theirs, first, count, cached=True)[0].numpy(),
+    }
+    texts = {side: run() for side, run in sides.items()}  # warm up, and see that all write the same
+    for side, text in texts.items():
+        if not np.array_equal(text, texts["ours"]):
+            raise SystemExit(f"{name}: ours and {side} differ")
+    seconds: dict[str, list[float]] = {side: [] for side in sides}
+    reading = []
+    for _ in range(options.pairs):
+        for side, run in sides.items():
+            started = time.perf_counter()
+            run()
+            seconds[side].append(time.perf_counter() - started)
+        reading.append(rate_of_reading(np, options.threads))
+    ratios = {
+        side: [b / a for a, b in zip(seconds["ours"], seconds[side], strict=True)]
+        for side in ("recomputed", "kept")
+    }
+    rates = {side: count / statistics.median(s) for side, s in seconds.items()}
+    read = 4 * (model.n_params - config.block_size * width)  # of the positions one row is read
+    bandwidth = statistics.median(reading)
+    return {
+        "tokens": count,
+        "tokens_a_second": {side: round(rate, 1) for side, rate in rates.items()},
+        "ratio": {
+            side: [round(q, 2) for q in statistics.quantiles(r, n=4, method="inclusive")]
+            for side, r in ratios.items()
+        },
+        "read_GB_a_second": round(bandwidth / 1e9, 1),
+        "share_of_reading": round(rates["ours"] * read / bandwidth, 3),
+    }
+
+
+def rate_of_reading(np: object, threads: int) -> float:
+    """Bytes a second that all threads together read from memory; the best of three."""
+    from gpt_numpy.kernels import sum_of_squares
+    from gpt_numpy.kernels.jit import room
+
+    data = room("reading", READ, np.float32)
+    if data[0] != 1:
+        data[...] = 1
+    best = 0.0
+    for _ in range(3):
+        started = time.perf_counter()
+        sum_of_squares(data)
+        best = max(best, data.nbytes / (time.perf_counter() - started))
+    return best
+
+
+if __name__ == "__main__":
+    main()

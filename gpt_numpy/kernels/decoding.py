@@ -1,0 +1,337 @@
+"""One token more for each sequence, the whole model in one launch.
+
+A step reads every weight once and computes little with it, so what counts is that all threads read
+memory without a pause. Products are cut along their inner dimension: the rows of a weight that a
+task takes lie one after the other, and its share of the sums goes to a place of its own. Whoever
+needs the product adds the shares up, in order.
+
+Tasks are numbered through all parts of the model and drawn in this order. A task waits until all of
+the parts before its own are done; whoever has drawn those is at work on them, so that any number of
+workers comes to the end, be it one. Sums do not depend on who computes them, nor on how many
+sequences there are: a sequence gets the same bits alone as among others.
+"""
+
+import math
+
+import numpy as np
+
+from gpt_numpy.arrays import Array
+from gpt_numpy.kernels.activation import NUMBERS, activate_row
+from gpt_numpy.kernels.elementary import like
+from gpt_numpy.kernels.jit import (
+    Counter,
+    In,
+    Int,
+    Ints,
+    Out,
+    exact,
+    flat,
+    kernel,
+    prange,
+    room,
+    routine,
+    threads,
+)  # fmt: skip
+from gpt_numpy.kernels.layernorm import normalise_row, row_statistics
+from gpt_numpy.kernels.rows import (
+    add_in_place,
+    copy,
+    exp_in_place,
+    fill,
+    largest,
+    scale_in_place,
+)  # fmt: skip
+from gpt_numpy.kernels.signals import DONE, arrive, arrived
+from gpt_numpy.kernels.simd import take
+
+EIGHT = 8  # rows of a weight that are added at once: as many streams from memory
+LEAST_ROWS, MOST_TASKS = 32, 32  # of a product
+BREADTH = 512  # columns at a time, with several sequences: eight rows then stay in the first cache
+LINE = 64  # elements: where arrays start, so that no two workers write to one cache line
+(
+    LN_1, LN_1_BIAS, QKV, QKV_BIAS, PROJ, PROJ_BIAS, LN_2, LN_2_BIAS, FC, FC_BIAS, DOWN, DOWN_BIAS,
+) = range(12)  # fmt: skip
+WTE, LN_F, LN_F_BIAS, HEAD = range(4)  # in the last row of the table of places
+COLUMNS = 12  # of that table
+
+
+@exact
+def add_products(x, weight, stride, out):
+    """Add x @ weight to `out`; row k of the weight starts at k stride, and sums are in order."""
+    n = out.size
+    whole = x.size // EIGHT * EIGHT
+    for k in range(0, whole, EIGHT):
+        at = k * stride
+        w0, w1 = weight[at : at + n], weight[at + stride : at + stride + n]
+        w2 = weight[at + 2 * stride : at + 2 * stride + n]
+        w3 = weight[at + 3 * stride : at + 3 * stride + n]
+        w4 = weight[at + 4 * stride : at + 4 * stride + n]
+        w5 = weight[at + 5 * stride : at + 5 * stride + n]
+        w6 = weight[at + 6 * stride : at + 6 * stride + n]
+        w7 = weight[at + 7 * stride : at + 7 * stride + n]
+        x0, x1, x2, x3 = x[k], x[k + 1], x[k + 2], x[k + 3]
+        x4, x5, x6, x7 = x[k + 4], x[k + 5], x[k + 6], x[k + 7]
+        for j in range(n):
+            total = out[j] + x0 * w0[j] + x1 * w1[j] + x2 * w2[j] + x3 * w3[j]
+            out[j] = total + x4 * w4[j] + x5 * w5[j] + x6 * w6[j] + x7 * w7[j]
+    for k in range(whole, x.size):
+        row, factor = weight[k * stride : k * stride + n], x[k]
+        for j in range(n):
+            out[j] = out[j] + factor * row[j]
+
+
+@routine
+def multiply_part(x, x_stride, first, rows, weight, breadth, count, shares):
+    """The share of `rows` rows of a weight, from `first` on, in the products of `count` rows x."""
+    fill(shares, 0.0)
+    wide = breadth if count == 1 else BREADTH
+    for j in range(0, breadth, wide):
+        size = min(wide, breadth - j)
+        for k in range(0, rows, EIGHT):
+            deep = min(EIGHT, rows - k)
+            start = (first + k) * breadth + j
+            for b in range(count):
+                x_at, at = b * x_stride + first + k, b * breadth + j
+                add_products(x[x_at : x_at + deep], weight[start:], breadth, shares[at : at + size])
+
+
+@routine
+def add_shares(shares, each, parts, at, bias, out):
+    """Add to `out` the shares of all parts, in order, and the bias; `each` part is so long."""
+    for part in range(parts):
+        start = part * each + at
+        add_in_place(out, shares[start : start + out.size])
+    if bias.size > 0:
+        add_in_place(out, bias)
+
+
+@routine
+def parameter(params, places, row, column, size):
+    """A parameter, or nothing where the model has none."""
+    at = places[row * COLUMNS + column]
+    return params[at : at + size] if at >= 0 else params[0:0]
+
+
+@routine
+def normalise_into(x, weight, bias, out):
+    """The layer norm of one row."""
+    mean, rstd = row_statistics(x)
+    normalise_row(x, weight, bias, like(mean, x), like(rstd, x), out)
+
+
+@routine
+def attend(qkv, t, D, T, C, head, keys, values, scores, out):
+    """Put a head's new key and value at position t; average the values of all up to it."""
+    for d in range(D):
+        keys[d * T + t] = qkv[C + head * D + d]
+        values[t * D + d] = qkv[2 * C + head * D + d]
+    seen = scores[: t + 1]
+    fill(seen, 0.0)
+    add_products(qkv[head * D : head * D + D], keys, T, seen)
+    total = exp_in_place(seen, largest(seen), like(1.0 / math.sqrt(D), scores))
+    fill(out, 0.0)
+    add_products(seen, values, D, out)
+    scale_in_place(out, like(1.0 / total, scores))
+
+
+@routine
+def dot(a, b):
+    """The sum of the products of two rows, in their own type."""
+    total = like(0.0, a)
+    for i in range(a.size):
+        total += a[i] * b[i]
+    return total
+
+
+@routine
+def embed(b, params, places, L, C, wpe, token, t, x, norm):
+    """A token's first residual stream, and its layer norm for the first block."""
+    row = x[b * C : (b + 1) * C]
+    at = places[L * COLUMNS + WTE] + token * C
+    copy(params[at : at + C], row)
+    add_in_place(row, wpe[t * C : (t + 1) * C])
+    weight = parameter(params, places, 0, LN_1, C)
+    bias = parameter(params, places, 0, LN_1_BIAS, C)
+    normalise_into(row, weight, bias, norm[b * C : (b + 1) * C])
+
+
+@routine
+def add_and_normalise(
+    b, params, places, bias, shares, each, parts, norm_row, norm_column, C, x, norm
+):  # fmt: skip
+    """Add a product to a sequence's residual stream; its layer norm for what comes next."""
+    at = b * C
+    add_shares(shares, each, parts, at, bias, x[at : at + C])
+    weight = parameter(params, places, norm_row, norm_column, C)
+    norm_bias = parameter(params, places, norm_row, norm_column + 1, C)
+    normalise_into(x[at : at + C], weight, norm_bias, norm[at : at + C])
+
+
+@routine
+def collect(shares, parts, B, breadth, b, at, bias, out):
+    """The sums of a product of sequence b, from column `at` on, with their bias."""
+    fill(out, 0.0)
+    some = bias[at : at + out.size] if bias.size > 0 else bias
+    add_shares(shares, B * breadth, parts, b * breadth + at, some, out)
+
+
+@routine
+def head_attention(
+    b, head, shares, parts, bias, B, C, D, T, t, own, keys, values, scores, qkv, attn
+):  # fmt: skip
+    """One head of one sequence: its query, key and value from the shares, then its average."""
+    for third in range(3):
+        at = third * C + head * D
+        collect(shares, parts, B, 3 * C, b, at, bias, qkv[at : at + D])
+    at, end = b * C + head * D, own + D * T
+    attend(qkv, t, D, T, C, head, keys[own:end], values[own:end], scores, attn[at : at + D])
+
+
+@routine
+def activate_part(first, rows, shares, parts, B, F, bias, kind, hidden):
+    """The hidden channels that a task of the projection down takes, of all sequences."""
+    for b in range(B):
+        row = hidden[b * F + first : b * F + first + rows]
+        collect(shares, parts, B, F, b, first, bias, row)
+        activate_row(kind, row, row)
+
+
+@routine
+def logits_part(first, last, params, at, C, V, B, norm, out):
+    """The logits of the tokens from `first` to `last`, of all sequences."""
+    for v in range(first, last):
+        row = params[at + v * C : at + v * C + C]
+        for b in range(B):
+            out[b * V + v] = dot(row, norm[b * C : (b + 1) * C])
+
+
+@routine
+def wait(counter, count):
+    """Until so many tasks are done."""
+    while arrived(counter) < count:
+        pass
+
+
+@routine
+def product_task(part, rows, x, inner, params, places, layer, column, breadth, B, shares):
+    """One task of a product: its rows of the weight."""
+    first = part * rows
+    weight = parameter(params, places, layer, column, inner * breadth)
+    at = part * B * breadth
+    multiply_part(
+        x, inner, first, min(rows, inner - first), weight, breadth, B, shares[at : at + B * breadth]
+    )
+
+
+@kernel
+def step(
+    params: In, places: Ints, wpe: In, tokens: Ints, slots: Ints, lengths: Ints,
+    keys: Out, values: Out, out: Out,
+    L: Int, C: Int, F: Int, H: Int, T: Int, V: Int, S: Int, kind: Int,
+    c_rows: Int, f_rows: Int, v_rows: Int, space: Out, workers: Int, counter: Counter,
+):  # fmt: skip
+    """Tasks: embed; in each layer QKV, attention, projection, sum, up, down, sum; the logits."""
+    B, D = tokens.size, C // H
+    cs, fs = -(-C // c_rows), -(-F // f_rows)  # tasks of a product of inner dimension C, or F
+    # Where in a layer's tasks each part begins; QKV at 0.
+    attention, proj, middle = cs, cs + B * H, 2 * cs + B * H
+    up, down = middle + B, middle + B + cs
+    end = down + fs
+    each = end + B
+    x, norm, attn = space[: B * C], space[B * C : 2 * B * C], space[2 * B * C : 3 * B * C]
+    hidden, rest = space[3 * B * C :][: B * F], space[B * (3 * C + F) :]
+    qkv_shares, rest = rest[: cs * B * 3 * C], rest[cs * B * 3 * C :]
+    proj_shares, rest = rest[: cs * B * C], rest[cs * B * C :]
+    up_shares, rest = rest[: cs * B * F], rest[cs * B * F :]
+    down_shares, rest = rest[: fs * B * C], rest[fs * B * C :]
+    mine_size = T + 3 * C + LINE
+    counter[0], counter[DONE] = 0, 0
+    for worker in prange(workers):
+        mine = rest[worker * mine_size : (worker + 1) * mine_size]
+        task = take(counter)
+        while task < B + L * each + -(-V // v_rows):
+            i = min((task - B) // each, L)  # the logits may be more tasks than a layer
+            before = B + i * each
+            part = task - before
+            if task < B:
+                t = lengths[slots[task]]
+                embed(task, params, places, L, C, wpe, tokens[task], t, x, norm)
+            elif i == L:
+                wait(counter, before)
+                v, at = part * v_rows, places[L * COLUMNS + HEAD]
+                logits_part(v, min(v + v_rows, V), params, at, C, V, B, norm, out)
+            elif part < attention:
+                wait(counter, before)
+                product_task(part, c_rows, norm, C, params, places, i, QKV, 3 * C, B, qkv_shares)
+            elif part < proj:
+                wait(counter, before + attention)
+                b, head = (part - attention) // H, (part - attention) % H
+                own = ((i * S + slots[b]) * H + head) * D * T
+                head_attention(
+                    b, head, qkv_shares, cs, parameter(params, places, i, QKV_BIAS, 3 * C), B, C, D,
+                    T, lengths[slots[b]], own, keys, values, mine[:T], mine[T : T + 3 * C], attn,
+                )  # fmt: skip
+            elif part < middle:
+                wait(counter, before + proj)
+                k = part - proj
+                product_task(k, c_rows, attn, C, params, places, i, PROJ, C, B, proj_shares)
+            elif part < up:
+                wait(counter, before + middle)
+                bias = parameter(params, places, i, PROJ_BIAS, C)
+                add_and_normalise(
+                    part - middle, params, places, bias, proj_shares, B * C, cs, i, LN_2, C, x, norm
+                )
+            elif part < down:
+                wait(counter, before + up)
+                product_task(part - up, c_rows, norm, C, params, places, i, FC, F, B, up_shares)
+            elif part < end:
+                wait(counter, before + down)
+                first = (part - down) * f_rows
+                bias = parameter(params, places, i, FC_BIAS, F)
+                rows = min(f_rows, F - first)
+                activate_part(first, rows, up_shares, cs, B, F, bias, kind, hidden)
+                k = part - down
+                product_task(k, f_rows, hidden, F, params, places, i, DOWN, C, B, down_shares)
+            else:
+                wait(counter, before + end)
+                bias = parameter(params, places, i, DOWN_BIAS, C)
+                following = LN_F if i == L - 1 else LN_1
+                add_and_normalise(
+                    part - end, params, places, bias, down_shares, B * C, fs,
+                    i + 1, following, C, x, norm,
+                )  # fmt: skip
+            arrive(counter)
+            task = take(counter)
+
+
+def rows_of_a_task(inner: int) -> int:
+    """How many rows of a weight a task takes."""
+    rows = max(LEAST_ROWS, -(-inner // MOST_TASKS))
+    return -(-rows // EIGHT) * EIGHT
+
+
+def decode_step(
+    tokens: Array,
+    slots: Array,
+    lengths: Array,
+    params: Array,
+    places: Array,
+    wpe: Array,
+    n_hidden: int,
+    activation: str,
+    keys: Array,
+    values: Array,
+    out: Array,
+) -> None:
+    """Write the logits after one token more of each sequence to `out`, its key and value beside."""
+    B, (L, S, H, T, D) = tokens.size, values.shape
+    C, F, V = H * D, n_hidden, out.shape[1]
+    c_rows, f_rows = rows_of_a_task(C), rows_of_a_task(F)
+    c_parts, f_parts = -(-C // c_rows), -(-F // f_rows)
+    v_rows = max(16, -(-V // 256))
+    size = B * (3 * C + F + c_parts * (4 * C + F) + f_parts * C) + threads() * (T + 3 * C + LINE)
+    step(
+        params, flat(places), flat(wpe), tokens, slots, lengths, flat(keys), flat(values),
+        flat(out), L, C, F, H, T, V, S, NUMBERS[activation], c_rows, f_rows, v_rows,
+        room("decoding", size, out.dtype), threads(), room("decoding tasks", 2 * DONE, np.int64),
+    )  # fmt: skip

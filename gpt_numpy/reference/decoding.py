@@ -1,0 +1,95 @@
+"""One token more for each sequence, with the keys and values of those before it kept.
+
+Attention is the only place where positions meet, and a position sees only itself and those before
+it (attention.py). So the keys and values of a position never change when the text goes on: kept,
+they leave one position to be computed for a new token. With t tokens before it,
+
+    q, k, v = linear(norm(x))       K_t = k, V_t = v        kept from now on
+    s_j     = sum_d q_d K_jd / sqrt(D)                      for j <= t: no mask, all are past
+    attn_d  = sum_j softmax(s)_j V_jd
+
+and everything else is what sublayers.py says of one position. The logits are those that the whole
+text would have given at its last position.
+
+Sequences stand in slots, of which a step may take any: slot s holds lengths[s] tokens.
+
+Shapes: tokens, slots (B,); lengths (S,); params, a vector with all parameters; places, (L + 1, 12),
+where in it each one starts, -1 for none (decoding.py, `parameter_places`); wpe (T, C);
+keys (L, S, H, D, T); values (L, S, H, T, D); out (B, V).
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from gpt_numpy.arrays import Array
+from gpt_numpy.reference import activation as activations
+from gpt_numpy.reference.layernorm import layernorm_forward
+
+
+def decode_step(
+    tokens: Array,
+    slots: Array,
+    lengths: Array,
+    params: Array,
+    places: Array,
+    wpe: Array,
+    n_hidden: int,
+    activation: str,
+    keys: Array,
+    values: Array,
+    out: Array,
+) -> None:
+    """Write the logits after one token more of each sequence to `out`, its key and value beside."""
+    L, H, D = keys.shape[0], keys.shape[2], keys.shape[3]
+    C, F, V = H * D, n_hidden, out.shape[1]
+    block_shapes: tuple[tuple[int, ...], ...]
+    block_shapes = ((C,), (C,), (C, 3 * C), (3 * C,), (C, C), (C,))
+    block_shapes += ((C,), (C,), (C, F), (F,), (F, C), (C,))
+    shared_shapes = ((V, C), (C,), (C,), (V, C))
+    wte, ln_f, ln_f_bias, head = _parts(params, places[L], shared_shapes)
+    x = wte[tokens] + wpe[lengths[slots]]
+    for i in range(L):
+        block = _parts(params, places[i], block_shapes)
+        ln_1, ln_1_bias, qkv, qkv_bias, proj, proj_bias = block[:6]
+        heads = _linear(_norm(x, ln_1, ln_1_bias), qkv, qkv_bias)
+        attn = _attend(heads, slots, lengths, keys[i], values[i])
+        x = x + _linear(attn, proj, proj_bias)
+        ln_2, ln_2_bias, fc, fc_bias, down, down_bias = block[6:]
+        hidden = _linear(_norm(x, ln_2, ln_2_bias), fc, fc_bias)
+        activations.FORWARD[activation](hidden, out=hidden)
+        x = x + _linear(hidden, down, down_bias)
+    out[...] = _norm(x, ln_f, ln_f_bias) @ head.T
+
+
+def _attend(qkv: Array, slots: Array, lengths: Array, keys: Array, values: Array) -> Array:
+    """Put each sequence's new key and value in its slot; the average of its values, (B, C)."""
+    H, D = keys.shape[1], keys.shape[2]
+    attn = np.empty((len(slots), H, D), qkv.dtype)
+    for b, slot in enumerate(slots):
+        t = lengths[slot]
+        q, keys[slot, :, :, t], values[slot, :, t] = qkv[b].reshape(3, H, D)
+        s = np.einsum("hd,hdt->ht", q, keys[slot, :, :, : t + 1]) / math.sqrt(D)
+        p = np.exp(s - s.real.max(axis=-1, keepdims=True))
+        p = p / p.sum(axis=-1, keepdims=True)
+        attn[b] = np.einsum("ht,htd->hd", p, values[slot, :, : t + 1])
+    return attn.reshape(len(slots), H * D)
+
+
+def _norm(x: Array, weight: Array, bias: Array | None) -> Array:
+    out, mean, rstd = np.empty_like(x), np.empty(len(x), x.dtype), np.empty(len(x), x.dtype)
+    layernorm_forward(x, weight, bias, out=out, mean=mean, rstd=rstd)
+    return out
+
+
+def _linear(x: Array, weight: Array, bias: Array | None) -> Array:
+    return x @ weight if bias is None else x @ weight + bias
+
+
+def _parts(params: Array, places: Array, shapes: tuple[tuple[int, ...], ...]) -> list[Any]:
+    """The parameters that start at these places; None for one that the model does not have."""
+    return [
+        None if at < 0 else params[at : at + math.prod(shape)].reshape(shape)
+        for at, shape in zip(places, shapes, strict=False)
+    ]

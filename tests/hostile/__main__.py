@@ -1,0 +1,131 @@
+"""The campaign at full size: every kind in a process of its own, then 1,000 damaged pickles.
+
+    python -m tests.hostile [NAME]
+
+Each must be refused with an `InputError` within a second and 64 MB above what was there before,
+with nothing executed: an audit hook watches for whatever opens, imports or runs what it should not.
+"""
+
+import random
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from gpt_numpy.errors import InputError
+from tests.hostile.files import KINDS, MARK, torch_file
+from tests.hostile.watch import watched
+
+SECONDS, MEGABYTES = 1.0, 64
+
+
+def one(name):
+    """Read the hostile file of this name, say what came of it; exits with 1 if it got through."""
+    with tempfile.TemporaryDirectory() as folder:
+        # Made in a process of its own, as making it may take more memory than reading it.
+        code = f"from pathlib import Path; from tests.hostile.files import KINDS; KINDS[{name!r}]"
+        subprocess.run([sys.executable, "-c", f"{code}(Path({folder!r}))"], check=True)
+        kept = {path: path.read_bytes() for path in Path(folder).rglob("*") if path.is_file()}
+        size = sum(map(len, kept.values()))
+        del kept
+        read = _reader(name, Path(folder))
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        start = time.perf_counter()
+        try:
+            with watched(folder):
+                read()
+            said = "READ"
+        except InputError as error:
+            said = "refused: " + str(error).replace(folder, "")[:70]
+        seconds = time.perf_counter() - start
+        grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+        bad = said == "READ" or seconds > SECONDS or grown > MEGABYTES
+        bad = bad or Path(MARK).exists()
+        verdict = f"{'BAD ' if bad else 'ok  '} {seconds:5.2f} s {grown:5.0f} MB"
+        print(f"{verdict} {size:>11,} B  {name}: {said}")
+        sys.exit(bad)
+
+
+def _reader(name, folder):
+    """What reads the files of a folder that were made before, by making them small again."""
+    import gpt_numpy as gn
+    from gpt_numpy import bpe
+    from gpt_numpy.datasets import open_dataset
+
+    gn.from_pretrained  # noqa: B018 - imports what it needs, which is not the file's doing
+    if name.startswith("ours"):
+        return lambda: gn.load(folder / "ckpt.npz")
+    if name.startswith("meta.pkl"):
+        return lambda: open_dataset(str(folder), say=lambda text: None)
+    if name.startswith("tokenizer"):
+        import tokenizers  # noqa: F401
+
+        return lambda: bpe.BPETokenizer.from_file(folder / "tokenizer.json")
+    return lambda: gn.from_pretrained(folder, ops="reference")
+
+
+def damaged(count):
+    """Random pickles of calls, in a checkpoint of PyTorch; how many were refused."""
+    import gpt_numpy as gn
+
+    rng = random.Random(0)
+    refused = 0
+    calls = [b"cos\nsystem\n", b"cbuiltins\neval\n", b"cbuiltins\nopen\n", b"cpickle\nloads\n"]
+    with tempfile.TemporaryDirectory() as folder:
+        for _ in range(count):
+            parts = [
+                rng.choice(
+                    [
+                        *calls,
+                        b"(",
+                        b"t",
+                        b"R",
+                        b"N",
+                        b"X\x01\0\0\0a",
+                        b"}",
+                        b"]",
+                        b"b",
+                        b"\x81",
+                        b"q\0",
+                        b"h\0",
+                        b"s",
+                        b"Q",
+                        b"o",
+                        b"\x93",
+                    ]
+                )
+                for _ in range(rng.randrange(1, 12))
+            ]
+            data = b"\x80\x02" + b"".join(parts) + rng.choice(calls) + b"(X\x01\0\0\0atR."
+            torch_file(Path(folder), data)
+            try:
+                with watched(folder):
+                    gn.from_pretrained(folder)
+            except InputError:
+                refused += 1
+    return refused
+
+
+def main():
+    """Run everything; the exit status is 1 when anything got through."""
+    failed = [
+        name
+        for name in KINDS
+        if subprocess.run([sys.executable, "-m", "tests.hostile", name]).returncode
+    ]
+    count = 1000
+    refused = damaged(count)
+    print(
+        f"{len(KINDS) - len(failed)} of {len(KINDS)} kinds refused; "
+        f"{refused} of {count} hostile pickles refused, none executed"
+    )
+    sys.exit(bool(failed) or refused != count or Path(MARK).exists())
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        one(sys.argv[1])
+    else:
+        main()

@@ -1,0 +1,153 @@
+"""`python -m tests.mutations`: the campaign, from the root of the repository."""
+
+import argparse
+import dataclasses
+import json
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from gpt_numpy.errors import InputError
+from gpt_numpy.progress import Progress, duration
+
+from . import backward_mistakes, durability_mistakes, kernel_mistakes, record
+from .campaign import Verdict, campaign
+from .checks import CHECKS, column
+from .mistake import Mistake
+
+ALL = [*backward_mistakes.MISTAKES, *durability_mistakes.MISTAKES, *kernel_mistakes.MISTAKES]
+
+
+def main() -> int:
+    """Run what the options ask for; 0: all as expected, 1: not, 2: it could not be done."""
+    options = _options()
+    try:
+        if options.jobs < 1 or options.false_alarms < 0:
+            raise InputError("--jobs must be at least 1, and --false-alarms not negative")
+        if options.false_alarms:
+            return _false_alarms(options)
+        mistakes = _chosen(options)
+        if options.list:
+            for mistake in mistakes:
+                print(f"{mistake.name:<5} {mistake.mutation.path:<28} {mistake.mutation.what}")
+            return 0
+        return _campaign(mistakes, options)
+    except InputError as error:
+        print(f"tests.mutations: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("tests.mutations: interrupted", file=sys.stderr)
+        return 130
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.mutations", description=__doc__)
+    parser.add_argument("--only", default="", metavar="M01,N07", help="names from the list")
+    parser.add_argument(
+        "--part", action="store_true", help="one mutation of each file, with one check: 2 minutes"
+    )
+    parser.add_argument("--jobs", type=int, default=min(4, os.cpu_count() or 1), metavar="N")
+    parser.add_argument("--list", action="store_true", help="print the list, run nothing")
+    parser.add_argument("--json", action="store_true", help="print the verdicts as JSON")
+    parser.add_argument(
+        "--false-alarms", type=int, default=0, metavar="SEEDS",
+        help="run the checks on the correct code with so many seeds instead",
+    )  # fmt: skip
+    parser.add_argument(
+        "--record", action="store_true", help="write the figures into gpt_numpy/recorded.json"
+    )
+    return parser.parse_args()
+
+
+def _chosen(options: argparse.Namespace) -> list[Mistake]:
+    if options.part:
+        first = {mistake.mutation.path: mistake for mistake in reversed(ALL)}
+        return list(reversed(first.values()))
+    names = [name for name in options.only.split(",") if name]
+    unknown = set(names) - {mistake.name for mistake in ALL}
+    if unknown:
+        raise InputError(f"--only={options.only}: no mutation {min(unknown)}; see --list")
+    return [mistake for mistake in ALL if not names or mistake.name in names]
+
+
+def _campaign(mistakes: list[Mistake], options: argparse.Namespace) -> int:
+    if options.record and len(mistakes) < len(ALL):
+        raise InputError("--record goes with the whole campaign, not with a part of it")
+    sys.stdout = sys.stderr if options.json else sys.stdout
+    start = time.perf_counter()
+    verdicts: list[Verdict] = []
+    progress = Progress(len(mistakes), unit="mutants")
+    with progress, tempfile.TemporaryDirectory(prefix="mutations-") as folder:
+        for verdict in campaign(
+            mistakes, Path(folder), jobs=options.jobs, narrow=options.part, say=progress.say
+        ):
+            verdicts.append(verdict)
+            progress.advance()
+            saw = ", ".join(column(check) for check, yes in verdict.saw.items() if yes) or "nothing"
+            line = f"{verdict.name:<5} {verdict.verdict:<10} {verdict.seconds:5.1f} s  {saw}"
+            progress.say(f"{line}{'' if verdict.ok else ': ' + verdict.why}")
+            if len(verdicts) % 10 == 0:
+                progress.say(f"{len(verdicts)} of {len(mistakes)}; {progress.left()} left")
+    seconds = time.perf_counter() - start
+    order = {mistake.name: k for k, mistake in enumerate(mistakes)}
+    verdicts.sort(key=lambda verdict: order[verdict.name])
+    print("\n".join(matrix(verdicts)))
+    print(_summary(verdicts, seconds))
+    if options.json:
+        sys.stdout = sys.__stdout__
+        print(json.dumps([dataclasses.asdict(verdict) for verdict in verdicts], indent=1))
+    if options.record:
+        record.campaign(mistakes, verdicts, seconds, options.jobs)
+    return 0 if all(verdict.ok for verdict in verdicts) else 1
+
+
+def matrix(verdicts: list[Verdict]) -> list[str]:
+    """Mutation by check: X noticed, . not noticed, nothing where it was not run."""
+    used = {column(check) for verdict in verdicts for check in verdict.saw}
+    columns = [name for name in CHECKS if name in used]
+    lines = ["", "       " + "  ".join(columns)]
+    for verdict in verdicts:
+        by_column: dict[str, list[bool]] = {}
+        for check, saw in verdict.saw.items():
+            by_column.setdefault(column(check), []).append(saw)
+        marks = [
+            ("X" if any(by_column[name]) else ".") if name in by_column else " " for name in columns
+        ]
+        cells = "  ".join(f"{mark:^{len(name)}}" for mark, name in zip(marks, columns, strict=True))
+        lines.append(
+            f"{verdict.name:<5}  {cells}  {'' if verdict.ok else verdict.verdict}".rstrip()
+        )
+    return lines
+
+
+def _summary(verdicts: list[Verdict], seconds: float) -> str:
+    counts: dict[str, int] = {}
+    for verdict in verdicts:
+        counts[verdict.verdict] = counts.get(verdict.verdict, 0) + 1
+    text = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
+    return f"\n{len(verdicts)} mutations: {text}; {duration(seconds)}"
+
+
+def _false_alarms(options: argparse.Namespace) -> int:
+    from .false_alarms import false_alarms
+
+    start = time.perf_counter()
+    with Progress(options.false_alarms, unit="seeds") as progress:
+        counted = false_alarms(options.false_alarms, progress)
+    seconds = time.perf_counter() - start
+    alarms = sum(line.alarms for line in counted)
+    for line in counted:
+        print(
+            f"{line.what:<42} {line.checked:>6} checked, {line.alarms} alarms, "
+            f"largest error {line.largest:.1e} (seed {line.seed}), bound {line.bound:.0e}"
+        )
+    print(f"{options.false_alarms} seeds, {alarms} false alarms; {duration(seconds)}")
+    if options.record:
+        record.false_alarms(options.false_alarms, counted, seconds)
+    return 1 if alarms else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

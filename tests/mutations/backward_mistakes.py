@@ -1,0 +1,339 @@
+"""Mistakes in the backward passes, the optimizer and the model: plain NumPy, nothing is compiled.
+
+M01 to M40: one line each of a hand-derived backward pass; most leave a model that still trains.
+O1 to O9: the optimizer. D: dropout, accumulation, ranges of numbers. R: more in the model's wiring.
+"""
+
+from .mistake import Mistake, edit, live
+
+NORM, LINEAR, SUBLAYERS = (f"reference/{name}.py" for name in ("layernorm", "linear", "sublayers"))
+ATTENTION, ACTIVATION, EMBEDDING = (
+    f"reference/{name}.py" for name in ("attention", "activation", "embedding")
+)
+LOSS, DROPOUT, ADAMW = (f"reference/{name}.py" for name in ("cross_entropy", "dropout", "adamw"))
+WHOLE = ("model", "torch")  # of PyTorch's runs none has dropout or two micro-batches
+
+
+def _pair(layer, name, what, path, *texts):
+    """A mistake in a primitive, which every check of gradients sees."""
+    return Mistake(edit(name, what, path, *texts), (f"pair:{layer}", *WHOLE))
+
+
+def _model(name, what, path, *texts):
+    """A mistake that only whole models show."""
+    return Mistake(edit(name, what, path, *texts), WHOLE)
+
+
+LAYER_NORM = [
+    _pair(
+        "layernorm", "M01", "layer norm: mean(dxhat) is forgotten", NORM,
+        "dxhat - along_ones - xhat * along_xhat", "dxhat - xhat * along_xhat",
+    ),
+    _pair(
+        "layernorm", "M02", "layer norm: xhat mean(dxhat xhat) is forgotten", NORM,
+        "dxhat - along_ones - xhat * along_xhat", "dxhat - along_ones",
+    ),
+    _pair(
+        "layernorm", "M03", "layer norm: dx ignores the weight", NORM,
+        "dxhat = dout * weight", "dxhat = dout * 1",
+    ),
+    _pair(
+        "layernorm", "M04", "layer norm: dx lacks rstd", NORM,
+        "- xhat * along_xhat) * rstd[..., None]", "- xhat * along_xhat)",
+    ),
+    Mistake(live("M05"), ("pair:layernorm", *WHOLE)),
+    _pair(
+        "layernorm", "M06", "layer norm: dweight from x rstd, the mean not removed", NORM,
+        "(dout * xhat).sum(axis=rows)", "(dout * x * rstd[..., None]).sum(axis=rows)",
+    ),
+    _pair(
+        "layernorm", "M07", "layer norm: dweight from the last position only", NORM,
+        "(dout * xhat).sum(axis=rows)", "(dout * xhat)[:, -1].sum(axis=0)",
+    ),
+    _pair(
+        "head", "M08", "last layer norm: dbias is never written", SUBLAYERS,
+        "rstd, dx=dx, dweight=dln_weight, dbias=dln_bias",
+        "rstd, dx=dx, dweight=dln_weight, dbias=None",
+    ),
+]  # fmt: skip
+
+ATTENTION_MISTAKES = [
+    _pair(
+        "attention", "M09", "attention: dQ and dK lack 1 / sqrt(D)", ATTENTION,
+        "    scale = 1 / math.sqrt(Q.shape[-1])", "    scale = 1",
+    ),
+    Mistake(live("M10"), ("pair:attention", *WHOLE)),
+    _pair(
+        "attention", "M11", "softmax: delta is forgotten", ATTENTION,
+        "ds = p * (dp - delta)", "ds = p * dp",
+    ),
+    _pair(
+        "attention", "M12", "softmax: delta is summed over the queries", ATTENTION,
+        "delta = (dO * out_heads).sum(axis=-1, keepdims=True)",
+        "delta = (p * dp).sum(axis=-2, keepdims=True)",
+    ),
+    _pair(
+        "attention", "M13", "backward computes p again without the mask", ATTENTION,
+        "return np.where(seen, np.exp(np.where(seen, s - lse[..., None], 0)), 0)",
+        "return np.exp(s - lse[..., None])",
+    ),
+    _pair(
+        "attention", "M14", "backward's mask is off by one: the diagonal is lost", ATTENTION,
+        "seen = causal_mask(s)\n    return",
+        "seen = np.tri(*s.shape[-2:], -1, dtype=bool)\n    return",
+    ),
+    _pair(
+        "attention", "M15", "dK = ds Q, not transposed", ATTENTION,
+        "ds.swapaxes(-1, -2) @ Q", "ds @ Q",
+    ),
+    _pair(
+        "attention", "M16", "dV = w dO, not transposed", ATTENTION,
+        "w.swapaxes(-1, -2) @ dO", "w @ dO",
+    ),
+    _pair(
+        "attention", "M17", "dQ and dK change places", ATTENTION,
+        "dQ, dK, dV = split_heads(dqkv", "dK, dQ, dV = split_heads(dqkv",
+    ),
+    _pair(
+        "attention", "M18", "the heads of dout are reshaped, not transposed", ATTENTION,
+        "(dO,) = split_heads(dout, n_head, parts=1)", "dO = dout.reshape(Q.shape)",
+    ),
+    _pair(
+        "attention_sublayer", "M19", "the bias of qkv gets no gradient", SUBLAYERS,
+        "dx=dnorm, dweight=dqkv_weight, dbias=dqkv_bias",
+        "dx=dnorm, dweight=dqkv_weight, dbias=None",
+    ),
+]  # fmt: skip
+
+MLP = [
+    Mistake(live("M20"), ("pair:gelu_tanh", *WHOLE)),
+    _pair(
+        "gelu_tanh", "M21", "tanh GELU: sqrt(2 / pi) is 0.8 in backward", ACTIVATION,
+        "du = TANH_SCALE * (1", "du = 0.8 * (1",
+    ),
+    _pair(
+        "gelu", "M22", "GELU: x phi(x) is forgotten", ACTIVATION,
+        "dx[...] = dout * (cdf + x * pdf)", "dx[...] = dout * cdf",
+    ),
+    _pair(
+        "gelu_tanh", "M23", "tanh GELU: the factor 3 is lost", ACTIVATION,
+        "(1 + 3 * TANH_CUBIC * x * x)", "(1 + TANH_CUBIC * x * x)",
+    ),
+    _pair(
+        "gelu_tanh", "M24", "tanh GELU: 1 - t instead of 1 - t^2", ACTIVATION,
+        "(1 - t * t)", "(1 - t)",
+    ),
+    _model(
+        "M25", "the exact GELU's derivative behind the tanh form", ACTIVATION,
+        '"gelu_tanh": gelu_tanh_backward', '"gelu_tanh": gelu_backward',
+    ),
+    _pair(
+        "linear", "M26", "linear: the bias gets the mean instead of the sum", LINEAR,
+        "dout_rows.sum(axis=0)", "dout_rows.mean(axis=0)",
+    ),
+    Mistake(
+        edit(
+            "M27", "linear: dweight is transposed where it is square", LINEAR,
+            "np.matmul(x_rows.T, dout_rows, out=dweight)",
+            "dw = x_rows.T @ dout_rows\n"
+            "    dweight[...] = dw.T if dw.shape == dw.T.shape else dw",
+        ),
+        ("pair:attention_sublayer", *WHOLE),
+        ("pair:linear",),
+    ),
+    Mistake(
+        edit(
+            "M28", "micro-batches overwrite each other's gradients", "model.py",
+            "self.grads.flat += grads.flat", "self.grads.flat[...] = grads.flat",
+        ),
+        ("model",),
+        ("torch",),
+    ),
+    _pair(
+        "mlp_sublayer", "M29", "the MLP's residual connection hands nothing down", SUBLAYERS,
+        "dx[...] = dout + dx_branch\n\n\ndef head_forward(",
+        "dx[...] = dx_branch\n\n\ndef head_forward(",
+    ),
+    _pair(
+        "attention_sublayer", "M30", "attention's residual connection counts twice", SUBLAYERS,
+        "dx[...] = dout + dx_branch\n\n\ndef mlp_sublayer_forward(",
+        "dx[...] = 2 * dout + dx_branch\n\n\ndef mlp_sublayer_forward(",
+    ),
+]  # fmt: skip
+
+ENDS = [
+    Mistake(live("M31"), ("pair:embedding", *WHOLE)),
+    Mistake(live("M32"), WHOLE),
+    _model(
+        "M33", "tied embedding: the lookup's half of the gradient is lost", EMBEDDING,
+        "np.add.at(dwte, tokens, drow)", "dwte += 0 if dwte_head is not None else np.nan",
+    ),
+    _pair(
+        "embedding", "M34", "positions: the first sequence only", EMBEDDING,
+        "dwpe[:T] = drow.sum(axis=0)", "dwpe[:T] = drow[0]",
+    ),
+    _pair(
+        "embedding", "M35", "positions: shifted by one", EMBEDDING,
+        "dwpe[:T] = drow.sum(axis=0)", "dwpe[:T] = np.roll(drow.sum(axis=0), 1, axis=0)",
+    ),
+    _model(
+        "M36", "the gradient of the loss is not divided by N", "model.py",
+        '["losses"][...] = 1 / last.divisor', '["losses"][...] = 1',
+    ),
+    _model(
+        "M37", "divided by all positions, not by the kept targets", "model.py",
+        '["losses"][...] = 1 / last.divisor', '["losses"][...] = 1 / last.targets.size',
+    ),
+    _pair(
+        "cross_entropy", "M38", "loss: no -1 at the target", LOSS,
+        "dlogits[(*rows, targets[rows])] -= dout[rows]", "dlogits[(*rows, targets[rows])] -= 0",
+    ),
+    _pair(
+        "cross_entropy", "M39", "loss: rows left out are not zeroed", LOSS,
+        "np.where(kept[..., None], dout[..., None] * probabilities, 0)",
+        "dout[..., None] * probabilities",
+    ),
+    _pair(
+        "cross_entropy", "M40", "loss: the target is off by one", LOSS,
+        "dlogits[(*rows, targets[rows])] -=", "dlogits[(*rows, targets[rows] - 1)] -=",
+    ),
+]  # fmt: skip
+
+WHOLE_STEP = ("adamw", "steps")
+OPTIMIZER = [
+    Mistake(
+        edit(
+            "O1", "AdamW: no bias correction", ADAMW,
+            "m / (1 - beta1**step)", "m / 1", "v / (1 - beta2**step)", "v / 1",
+        ),
+        WHOLE_STEP,
+    ),
+    Mistake(
+        edit(
+            "O2", "AdamW: the decay goes through the moments", ADAMW,
+            "g = grad * grad_scale", "g = grad * grad_scale + weight_decay * param",
+            "(weight_decay * param + m_hat", "(m_hat",
+        ),
+        WHOLE_STEP,
+    ),
+    Mistake(
+        edit(
+            "O3", "AdamW: eps inside the root", ADAMW,
+            "(np.sqrt(v_hat) + eps)", "np.sqrt(v_hat + eps)",
+        ),
+        WHOLE_STEP,
+    ),
+    Mistake(
+        edit(
+            "O4", "AdamW: eps is scaled by the bias correction", ADAMW,
+            "(np.sqrt(v_hat) + eps)", "(np.sqrt(v_hat) + eps / np.sqrt(1 - beta2**step))",
+        ),
+        WHOLE_STEP,
+    ),
+    Mistake(
+        edit(
+            "O5", "AdamW: biases and layer norms decay", "optimizer.py",
+            "self.weight_decay if param.ndim >= 2 else 0.0", "self.weight_decay",
+        ),
+        WHOLE_STEP,
+    ),
+    Mistake(
+        edit(
+            "O6", "each tensor is clipped by its own norm", "optimizer.py",
+            "grad_scale=clip,",
+            "grad_scale=min(1, self.grad_clip / (np.linalg.norm(self.model.grads[name]) + 1e-6)),",
+        ),
+        WHOLE_STEP,
+    ),
+    Mistake(
+        edit("O7", "nothing is clipped", "optimizer.py", "grad_scale=clip,", "grad_scale=1.0,"),
+        WHOLE_STEP,
+    ),
+    Mistake(
+        edit(
+            "O8", "the warm-up is off by one", "optimizer.py",
+            "config.learning_rate * (iteration + 1) /", "config.learning_rate * iteration /",
+        ),
+        ("schedule",),
+    ),
+    Mistake(
+        edit(
+            "O9", "beta2 is beta1", "optimizer.py",
+            "beta2=self.betas[1]", "beta2=self.betas[0]",
+        ),
+        WHOLE_STEP,
+    ),
+]  # fmt: skip
+
+OTHERS = [
+    Mistake(
+        edit(
+            "D1a", "dropout: backward without the mask", DROPOUT,
+            "dropout_forward(dout, rate, key, site, out=dx)", "dx[...] = dout * (1 / (1 - rate))",
+        ),
+        ("pair:dropout", "model"),
+        ("torch",),
+    ),
+    Mistake(
+        edit(
+            "D1b", "dropout: backward without 1 / (1 - rate)", DROPOUT,
+            "dropout_forward(dout, rate, key, site, out=dx)",
+            "dropout_forward(dout * (1 - rate), rate, key, site, out=dx)",
+        ),
+        ("pair:dropout", "model"),
+        ("torch",),
+    ),
+    Mistake(
+        edit(
+            "D2", "gradients of the step before are kept", "model.py",
+            "self._room_for_grads(accumulate)", "self._room_for_grads(True)",
+            "if accumulate:\n            self.grads.flat +=",
+            "if True:\n            self.grads.flat +=",
+        ),
+        ("model", "torch", "steps"),
+    ),
+    Mistake(
+        edit(
+            "D6", "loss: the search for the largest logit starts at -1e4", LOSS,
+            "largest = logits.real.max(axis=-1)",
+            "largest = np.maximum(logits.real.max(axis=-1), -1e4)",
+        ),
+        (
+            "edges:test_rows_of_very_negative_logits_are_a_softmax_like_any_other[reference]",
+        ),
+        ("model",),
+    ),
+    Mistake(
+        edit(
+            "D7", "layer norm: the variance as mean of squares less squared mean", NORM,
+            "(centred * centred).mean(axis=-1)", "((x * x).mean(axis=-1) - mean * mean)",
+        ),
+        (
+            "edges:test_layernorm_of_rows_with_a_large_mean_is_as_good_as_its_input"
+            "[reference-1000.0]",
+        ),
+        ("model",),
+    ),
+    Mistake(
+        edit(
+            "R1", "the MLP's dropout has the site of attention's", "wiring.py",
+            'setting="activation",\n    site=3,', 'setting="activation",\n    site=2,',
+        ),
+        ("sites",),
+        ("model",),
+    ),
+    _model(
+        "R2", "the gradients of an MLP's two sides share one buffer with attention's", "wiring.py",
+        '"attn.qkv": "qkv"', '"attn.qkv": "attn"',
+    ),
+    Mistake(
+        edit(
+            "R3", "erf is taken for 1 from 4.5 on", "reference/erf.py",
+            "(size > 4) & (size < 6)", "(size > 4) & (size < 4.5)", "size >= 6]", "size >= 4.5]",
+        ),
+        ("pair:gelu",),
+        ("model",),
+    ),
+]  # fmt: skip
+
+MISTAKES = [*LAYER_NORM, *ATTENTION_MISTAKES, *MLP, *ENDS, *OPTIMIZER, *OTHERS]

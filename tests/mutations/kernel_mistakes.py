@@ -1,0 +1,328 @@
+"""Mistakes in the kernels: tails, bounds of chunks, masks in blocks, packing, parts, sites.
+
+What they touch is compiled for float64, or float32 where only that has the code, without threads.
+N names them; D5 to D7 are of the common list, put into the kernels.
+"""
+
+from .mistake import Mistake, edit
+
+
+def _kernel(name, what, file, texts, seen_by, others=(), equivalent=""):
+    return Mistake(edit(name, what, f"kernels/{file}.py", *texts), seen_by, others, equivalent)
+
+
+ROWS = [
+    _kernel(
+        "N01", "layer norm: the variance lacks eps", "layernorm",
+        ("square / x.size + EPS", "square / x.size"), ("kernel:layernorm", "large:layernorm"),
+    ),
+    _kernel(
+        "N02", "layer norm: the last row of a chunk is lost in backward", "layernorm",
+        ("min((chunk + 1) * CHUNK, rows)", "min((chunk + 1) * CHUNK - 1, rows)"),
+        ("large:layernorm",), ("kernel:layernorm",),
+    ),
+    _kernel(
+        "N03", "layer norm: the last chunk that is not full is lost in backward", "layernorm",
+        ("chunks = -(-rows // CHUNK)", "chunks = max(rows // CHUNK, 1)"),
+        ("large:layernorm",), ("kernel:layernorm",),
+    ),
+    _kernel(
+        "N04", "layer norm: the residual's gradient is overwritten", "layernorm",
+        ("dx[i] += (dout[i]", "dx[i] = (dout[i]"), ("kernel:mlp_sublayer",), ("kernel:layernorm",),
+    ),
+    _kernel(
+        "D7k", "layer norm: the variance as mean of squares less squared mean", "layernorm",
+        (
+            "square += (np.float64(x[i]) - mean) ** 2", "square += np.float64(x[i] * x[i])",
+            "(square / x.size + EPS)", "(square / x.size - mean * mean + EPS)",
+        ),
+        (
+            "edges:test_layernorm_of_rows_with_a_large_mean_is_as_good_as_its_input"
+            "[kernels-1000.0]",
+        ),
+        ("single:layernorm",),
+    ),
+    _kernel(
+        "N05", "loss: of a row left out one gradient is not written", "cross_entropy",
+        ("fill(row, 0.0)", "fill(row[1:], 0.0)"), ("kernel:cross_entropy",),
+    ),
+    _kernel(
+        "N06", "loss: at the target 1 instead of dout is taken off", "cross_entropy",
+        ("row[targets[r]] -= dout[r]", "row[targets[r]] -= 1.0"), ("kernel:cross_entropy",),
+    ),
+    _kernel(
+        "D6k", "the search for the largest element starts at -1e4", "rows",
+        ("result = row[0]", "result = like(-1e4, row)"),
+        ("edges:test_rows_of_very_negative_logits_are_a_softmax_like_any_other[kernels]",),
+        ("kernel:cross_entropy",),
+    ),
+    _kernel(
+        "N07", "rows: the sum of exponentials lacks the last of a stretch", "rows",
+        (
+            "for i in range(part.size):\n            subtotal += exp(",
+            "for i in range(part.size - 1):\n            subtotal += exp(",
+        ),
+        ("kernel:cross_entropy", "large:cross_entropy"),
+    ),
+]  # fmt: skip
+
+ELEMENTS = [
+    _kernel(
+        "N08", "dropout: every place has the mask of the one before", "dropout",
+        ("_mix64(site + 1)", "_mix64(site)"), ("kernel:dropout", "large:dropout"),
+    ),
+    _kernel(
+        "N09", "dropout: each chunk begins its mask anew", "dropout",
+        ("drop_row(part, start, base", "drop_row(part, 0, base"),
+        ("large:dropout",), ("kernel:dropout",),
+    ),
+    _kernel(
+        "N10", "dropout: the high half of the index is lost", "dropout",
+        ("mix64(base + _u64((index + done) >> 32))", "mix64(base)"),
+        ("hash",), ("kernel:dropout", "large:dropout"),
+    ),
+    _kernel(
+        "N11", "tanh GELU: the factor 3 is lost", "activation",
+        ("like(3 * TANH_CUBIC, x)", "like(TANH_CUBIC, x)"), ("kernel:gelu_tanh",),
+    ),
+    _kernel(
+        "N12", "GELU: the density's constant has two digits", "activation",
+        ("like(DENSITY, x)", "like(0.4, x)"), ("kernel:gelu",),
+    ),
+    _kernel(
+        "N43", "activation: every chunk is written over the first one", "activation",
+        ("out[start : start + CHUNK])", "out[:CHUNK])"), ("large:relu",), ("kernel:relu",),
+    ),
+    _kernel(
+        "N13", "exp in float32: the low part of ln 2 is lost", "elementary",
+        ("- n * LN2_LOW", ""), ("single:gelu",), ("kernel:gelu",),
+    ),
+    _kernel(
+        "N14", "erf in float32: the near polynomial reaches too far", "elementary",
+        ("y > _f(0.927734375)", "y > _f(1.5)"), ("single:gelu",), ("kernel:gelu",),
+    ),
+    _kernel(
+        "N15", "AdamW: the last element of each chunk is lost", "adamw",
+        ("slice(start, start + CHUNK)", "slice(start, start + CHUNK - 1)"), ("optimizer",),
+    ),
+    _kernel(
+        "N16", "the norm lacks the chunk that is not full", "adamw",
+        ("-(-x.size // CHUNK)\n    counter", "x.size // CHUNK\n    counter"), ("optimizer",),
+    ),
+    _kernel(
+        "N17", "AdamW: eps inside the root", "adamw",
+        ("(math.sqrt(square * v_unbias) + small)", "math.sqrt(square * v_unbias + small)"),
+        ("optimizer",),
+    ),
+]  # fmt: skip
+
+EMBEDDING = [
+    _kernel(
+        "N18", "embedding: the last row of a table is not set to zero", "embedding",
+        ("range(x.size // C)", "range(x.size // C - 1)"), ("kernel:embedding",),
+    ),
+    _kernel(
+        "N19", "embedding: of an odd number of channels the last is lost", "embedding",
+        ("breadth = min(BREADTH, C - j0)", "breadth = min(BREADTH, C - j0) // 2 * 2"),
+        ("large:embedding",), ("kernel:embedding",),
+    ),
+    _kernel(
+        "N20", "embedding: backward's mask belongs to the first channels", "embedding",
+        ("drop_row(drow, at, base", "drop_row(drow, r * C, base"),
+        ("large:embedding",), ("kernel:embedding",),
+    ),
+    _kernel(
+        "D5", "embedding: rows are added up in a parallel loop, a race", "embedding",
+        (
+            "for r in range(tokens.size):\n                at =",
+            "for r in prange(tokens.size):\n                at =",
+            "add_in_place(dwte[v : v + breadth], drow)",
+            "for c in range(breadth):\n"
+            "                    dwte[tokens[r] * C + j0 + c] += drow[c]",
+        ),
+        ("rules:embedding",),
+    ),
+]  # fmt: skip
+
+PRODUCTS = [
+    _kernel(
+        "N21", "linear: the last row of the bias's gradient is lost", "linear",
+        ("min(i0 + HEIGHT, rows)", "min(i0 + HEIGHT, rows - 1)"),
+        ("kernel:linear", "large:linear"),
+    ),
+    _kernel(
+        "N22", "linear: subtotals of the bias's gradient are not cleared", "linear",
+        ("fill(subtotal, 0.0)", "fill(subtotal[:0] if i0 else subtotal, 0.0)"),
+        ("large:linear",), ("kernel:linear",),
+    ),
+    _kernel(
+        "N23", "product: a tile over the edge loses its last column", "matmul",
+        ("for c in range(columns):", "for c in range(columns - 1):"), ("kernel:linear",),
+    ),
+    _kernel(
+        "N24", "product: over the edge a later stretch overwrites the earlier", "matmul",
+        ("] += edge[r * width + c]", "] = edge[r * width + c]"), ("products",), ("large:linear",),
+    ),
+    _kernel(
+        "N25", "product: the epilogue comes after the first stretch", "matmul",
+        ("if k0 + step >= inner and", "if k0 == 0 and"),
+        ("large:mlp_sublayer",), ("kernel:mlp_sublayer",),
+    ),
+    _kernel(
+        "N26", "product: panels of another task are used again", "matmul",
+        ("panels)\n                packed = whole", "panels)\n                packed = True"),
+        ("products", "large:linear"),
+    ),
+    _kernel(
+        "N48", "weight gradient: the right panels of another block are used again", "matmul",
+        ("left)\n                packed = whole", "left)\n                packed = True"),
+        ("products",), ("large:linear",),
+    ),
+    _kernel(
+        "N49", "weight gradient: the left operand is packed for the first task alone", "matmul",
+        ("if not packed or not keep_left:", "if not packed:"),
+        ("large:linear",), ("kernel:linear",),
+    ),
+    _kernel(
+        "N27", "packing: the last panel of each group is lost", "packing",
+        ("(j0 + GROUP * width, whole), width", "(j0 + (GROUP - 1) * width, whole), width"),
+        ("large:linear",), ("kernel:linear",),
+    ),
+    _kernel(
+        "N28", "packing transposed: the last step beside the squares is lost", "packing",
+        ("for k in range(filled, inner):", "for k in range(filled, inner - 1):"),
+        ("kernel:linear", "large:linear"),
+    ),
+    _kernel(
+        "N29", "packing columns: the tail begins one step late", "packing",
+        ("if i < whole else 0, inner)", "if i < whole else 1, inner)"),
+        ("kernel:linear", "large:linear"),
+    ),
+    _kernel(
+        "N30", "tile: squares are transposed but for their first swap", "simd",
+        ("distance = lanes // 2", "distance = lanes // 4"), ("large:linear",), ("kernel:linear",),
+    ),
+    _kernel(
+        "N31", "epilogue: dropout's mask begins anew in each row", "epilogue",
+        ("drop_row(y, at, base", "drop_row(y, bias_at, base"), ("kernel:mlp_sublayer",),
+    ),
+    _kernel(
+        "N32", "epilogue: a later block of columns gets the first one's bias", "epilogue",
+        ("bias[bias_at : bias_at + breadth]", "bias[:breadth]"),
+        ("large:attention_sublayer",), ("kernel:attention_sublayer",),
+    ),
+]  # fmt: skip
+
+ATTENTION = [
+    _kernel(
+        "N33", "attention: a query sees one key of the future", "attention",
+        ("seen = q0 + r + 1", "seen = q0 + r + 2"), ("kernel:attention", "large:attention"),
+    ),
+    _kernel(
+        "N34", "attention: backward's mask is off by one", "attention",
+        ("q + r + 1 :", "q + r + 2 :"), ("kernel:attention", "large:attention"),
+    ),
+    _kernel(
+        "N35", "attention: the mask of dropout begins anew in each strip", "attention",
+        ("(head * T + q0 + r) * T", "(head * T + r) * T"),
+        ("large:attention",), ("kernel:attention",),
+    ),
+    _kernel(
+        "N36", "attention: backward drops nothing in dw", "attention",
+        (
+            "drop_row(dp, index, base, threshold, scale)",
+            "drop_row(dp[:0], index, base, threshold, scale)",
+        ),
+        ("kernel:attention",), ("large:attention",),
+    ),
+    _kernel(
+        "N37", "attention: the last part's share of dK and dV is lost", "attention",
+        ("for part in range(parts):", "for part in range(max(parts - 1, 1)):"),
+        ("parts",), ("kernel:attention",),
+    ),
+    _kernel(
+        "N38", "attention: keys that a part does not reach keep what was there", "attention",
+        ("fill(partial[dv + done * D : dv + T * D], 0.0)", "fill(partial[:0], 0.0)"),
+        ("parts",), ("kernel:attention",),
+    ),
+    _kernel(
+        "N39", "attention: the second strip adds to keys that nothing wrote", "attention",
+        ("q1 - q0, k < done,", "q1 - q0, done > 0,"), ("large:attention",), ("kernel:attention",),
+    ),
+]  # fmt: skip
+
+FUSED = [
+    _kernel(
+        "N40", "attention's branch has the mask of its weights", "sublayers",
+        ("x, (rate, key, site + 1), out=out", "x, (rate, key, site), out=out"),
+        ("kernel:attention_sublayer",),
+    ),
+    _kernel(
+        "N41", "the MLP's backward has the mask of the place after", "sublayers",
+        (
+            "_through_dropout(dout, rate, key, site, space=dnorm)",
+            "_through_dropout(dout, rate, key, site + 1, space=dnorm)",
+        ),
+        ("kernel:mlp_sublayer",),
+    ),
+    _kernel(
+        "N42", "the bias's gradient is taken from before dropout", "sublayers",
+        ("parameter_gradients(dbranch, act", "parameter_gradients(dout, act"),
+        ("kernel:mlp_sublayer",),
+    ),
+    _kernel(
+        "E1", "the gradient of the activation is copied even where it is made in place",
+        "sublayers",
+        ("finish=GRADIENT_IN_PLACE if in_place else GRADIENT,", "finish=GRADIENT,"),
+        ("kernel:mlp_sublayer",),
+        equivalent="In place, `second` is the row itself: copying a row onto itself changes no "
+        "element, and what follows is the same call with the same arrays.",
+    ),
+]  # fmt: skip
+
+DECODING = [
+    _kernel(
+        "N50", "decoding: every token has the first position", "decoding",
+        ("wpe[t * C : (t + 1) * C]", "wpe[0:C]"), ("decode",),
+    ),
+    _kernel(
+        "N51", "decoding: scores are not divided by sqrt(D)", "decoding",
+        ("like(1.0 / math.sqrt(D), scores)", "like(1.0, scores)"), ("decode",),
+    ),
+    _kernel(
+        "N52", "decoding: a position does not see itself", "decoding",
+        ("seen = scores[: t + 1]", "seen = scores[: max(t, 1)]"), ("decode",),
+    ),
+    _kernel(
+        "N53", "decoding: the last row of a weight is lost where eight do not fit", "decoding",
+        ("for k in range(whole, x.size):", "for k in range(whole, x.size - 1):"), ("decode",),
+    ),
+    _kernel(
+        "N54", "decoding: the last logit is never written", "decoding",
+        ("min(v + v_rows, V)", "min(v + v_rows, V - 1)"), ("decode",),
+    ),
+    _kernel(
+        "N55", "decoding: keys and values of another sequence", "decoding",
+        ("((i * S + slots[b]) * H + head)", "((i * S + b) * H + head)"), ("decode",),
+    ),
+    _kernel(
+        "N56", "decoding: what is done is counted where the next task stands", "signals",
+        ("ir.Constant(ir.IntType(64), DONE)", "ir.Constant(ir.IntType(64), 0)"), ("decode",),
+    ),
+    Mistake(
+        edit(
+            "N57", "reference of decoding: scores are not divided by sqrt(D)",
+            "reference/decoding.py", " / math.sqrt(D)", "",
+        ),
+        ("prefix",),
+    ),
+    Mistake(
+        edit(
+            "N58", "reference of decoding: the position is the slot's number",
+            "reference/decoding.py", "wpe[lengths[slots]]", "wpe[slots]",
+        ),
+        ("prefix",),
+    ),
+]  # fmt: skip
+
+MISTAKES = [*ROWS, *ELEMENTS, *EMBEDDING, *PRODUCTS, *ATTENTION, *FUSED, *DECODING]

@@ -13,7 +13,7 @@ import gpt_numpy as gn
 from gpt_numpy import cli
 from gpt_numpy.errors import InputError
 from gpt_numpy.inspection.curves import History, read_history
-from gpt_numpy.inspection.normal import names, read_normal, summarise
+from gpt_numpy.inspection.normal import compare, names, read_normal, summarise
 from gpt_numpy.presets import PRESETS
 
 POINTS = [(0, 4.2), (10, 3.1), (20, 2.5)]
@@ -217,3 +217,9 @@ def test_reference_curves_are_made_of_runs_of_the_preset_alone(folder, changes, 
         assert script["checked"]("r", "tiny").seed == 1
     content = {"preset": "tiny", "train": {"low": [1.0, 2.0]}}
     assert json.loads(script["written"](content)) == content
+
+
+def test_the_lowest_of_the_measured_runs_is_within_them():
+    tiny = read_normal("tiny")
+    lowest = tiny.losses["val"]["low"][-1] - 4e-5  # before it was rounded
+    assert " within " in compare(History("r", val=[(tiny.iterations[-1], lowest)]), tiny)

@@ -101,6 +101,7 @@ def compare(history: History, normal: Normal) -> str:
     if not common:
         return f"{history.name}: no evaluation at an iteration of {normal.label}"
     iteration, loss = common[-1]
+    loss = round(loss, 4)  # as the measured ones were
     place = normal.iterations.index(iteration)
     low, high = (normal.losses["val"][kind][place] for kind in ("low", "high"))
     said = f"{history.name}: validation loss {loss:.4f} at {iteration}"

@@ -30,7 +30,7 @@ FLOORS = [
     ["datasets"],
     ["model"],
     ["optimizer", "flops", "generation", "gradient_oracles", "evaluation", "torch_gpt"],
-    ["checkpoint", "compiling", "model_diagnosis", "gradient_plan"],
+    ["checkpoint", "compiling", "model_diagnosis", "gradient_plan", "observation"],
     ["gradient_check"],
     ["runs"],
     ["training", "inspection"],

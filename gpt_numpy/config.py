@@ -216,10 +216,13 @@ class InspectConfig:
     checkpoint: str = _setting("best", "best or last; the last where there is no best")
     text: str = _setting("", "what the model reads, each token the target of the one before it")
     keep: str = _setting("*", "patterns of the arrays to show, such as 'h.0.attn.*,logits'")
+    html: str = _setting("", "file to write: everything as one page, instead of the table")
     ops: str = _setting("", "implementation of the layers; empty: the run's own")
 
     def __post_init__(self) -> None:
         _check_types(self)
+        if self.html and self.keep != "*":
+            raise InputError(f"keep={shown(self.keep)}: a page shows everything; leave keep out")
         if self.ops:
             _check_choice("ops", self.ops, IMPLEMENTATIONS)
 

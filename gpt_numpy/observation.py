@@ -36,8 +36,9 @@ def layer_of(name: str) -> str:
 def layers(optimizer: AdamW) -> dict[str, list[float]]:
     """Of each layer, just after `optimizer.step()`: the gradient's norm and the update's.
 
-    The gradient's is that before clipping; the update's is divided by the norm of the parameters before it. The update is found again from
-    the moments that made it, tensor by tensor, so that no copy of the parameters is needed:
+    The gradient's is that before clipping; the update's is divided by the norm of the parameters
+    before it. The update is found again from the moments that made it, tensor by tensor, so that no
+    copy of the parameters is needed:
 
         new = old - lr (u + decay old),   u = mhat / (sqrt(vhat) + eps)   (reference/adamw.py)
         so  old = (new + lr u) / (1 - lr decay)

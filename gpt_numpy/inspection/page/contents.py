@@ -33,7 +33,7 @@ from gpt_numpy.inspection.statistics import Row, Summary, rows
 from gpt_numpy.inspection.trace import Trace, Traced
 from gpt_numpy.reference.embedding import sinusoidal_positions
 
-BUDGET = 4_000_000  # bytes, for all arrays together
+BUDGET = 4_500_000  # bytes, for all arrays together
 PARAMETER_MAP = (64, 64)
 LARGEST_VOCABULARY = 512  # whose logits are shown one by one
 PARTS = ("query", "key", "value", "heads")  # of arrays that are there
@@ -113,7 +113,7 @@ def _group_of_channels(trace: Trace) -> int:
     for name, entry in trace.items():
         both = 2 - (entry.kind == "statistic" or name.endswith(".proj"))
         if entry.kind == "parameter":
-            fixed += 2 * min(math.prod(entry.shape), math.prod(PARAMETER_MAP))
+            fixed += min(2 * math.prod(entry.shape), math.prod(PARAMETER_MAP))
         elif _has_channels(entry):
             channels += both * math.prod(entry.shape)
         elif not _is_left_out(name, trace):
@@ -170,17 +170,21 @@ def _packed(entry: Traced, group: int) -> dict[str, Any]:
         of = entry.name.replace("attn.proj", "resid_mid").replace("mlp.proj", "resid_post")
         return {"value": _pack(entry, entry.value, group), "grad": {"of": of}}
     grad = entry.grad
+    # Of a matrix of parameters the page shows the gradient alone.
+    matrix = entry.kind == "parameter" and len(entry.shape) == 2
     return {
-        "value": _pack(entry, entry.value, group),
-        "grad": None if grad is None else _pack(entry, grad, group),
+        "value": None if matrix else _pack(entry, entry.value, group),
+        "grad": None if grad is None else _pack(entry, grad, group, gradient=True),
     }
 
 
-def _pack(entry: Traced, array: Array, group: int) -> dict[str, Any]:
+def _pack(entry: Traced, array: Array, group: int, *, gradient: bool = False) -> dict[str, Any]:
     groups = groups_of(entry, group)
     if entry.kind == "parameter":
         return pack(strongest(array, groups)) | {"groups": list(groups)}
-    lower = entry.name.endswith(".attn.probabilities")
+    # What is masked has the weight 0, and no gradient that counts.
+    pairs = entry.name.endswith((".attn.probabilities", ".attn.scores"))
+    lower = pairs and (gradient or not entry.name.endswith("scores"))
     return pack(strongest(array[0], groups), lower=lower) | {"groups": list(groups)}
 
 

@@ -35,7 +35,7 @@ def verdicts(model: GPT, trace: Trace, seed: int = 0) -> dict[str, Verdict]:
     Those for which there is no time are left out, and all of a model that is too large for
     complex numbers: `gpt-numpy gradcheck` checks it.
     """
-    if trace.loss is None or model.n_params > MOST_PARAMETERS:
+    if trace.targets is None or model.n_params > MOST_PARAMETERS:
         return {}
     oracle = GPT(model.config, seed=None, dtype="complex128", ops="reference")
     oracle.params.flat[...] = model.params.flat
@@ -60,6 +60,7 @@ def verdicts(model: GPT, trace: Trace, seed: int = 0) -> dict[str, Verdict]:
 
 def _slope(oracle: GPT, trace: Trace, name: str, direction: Array) -> float:
     """The exact derivative of the loss along a direction in one array."""
+    assert trace.targets is not None
     if name in oracle.params:
         oracle.params[name].imag[...] = direction * STEP
         loss = oracle.forward(trace.tokens, trace.targets)

@@ -1,13 +1,23 @@
 // Lines over a common axis, with what they are at the pointer or the arrow keys' place.
 
-const WIDE = 640, HIGH = 260, PAD = { left: 52, right: 14, top: 12, bottom: 30 };
+const HIGH = 250, PAD = { left: 46, right: 20, top: 12, bottom: 28 };
+let WIDE = 560;  // of the chart that is being drawn: one unit is one dot of the screen
+
+// As wide as the figure that it stands in; `half` of the page, where there is room for two.
+function chartWidth(half) {
+  const page = Math.min(window.innerWidth, 1216) - (window.innerWidth < 640 ? 56 : 74);
+  return Math.max(half && window.innerWidth >= 896 ? page / 2 - 26 : page, 240);
+}
+let drawnWidth = window.innerWidth;
+window.addEventListener("resize", () => { if (window.innerWidth !== drawnWidth) { drawnWidth = window.innerWidth; draw(); } });
 
 // lines: [{ name, points: [[x, y]], colour, dash, width, dots, quiet }]; options: log, label, xLabel, guide
 function lineChart(lines, options) {
   const o = options || {};
   const shown = lines.filter(line => line.points.some(([, y]) => !o.log || y > 0));
   if (!shown.length) return el("p", { class: "soft" }, "Nothing of this was recorded.");
-  const scale = scales(shown, o);
+  WIDE = Math.round(chartWidth(o.half));
+  const wide = WIDE, scale = scales(shown, o);
   const drawing = svg("svg", { viewBox: `0 0 ${WIDE} ${HIGH}`, width: WIDE, role: "img", "aria-label": o.label, tabindex: 0, "data-key": `chart-${o.label}` });
   axes(drawing, scale, o);
   for (const line of shown) {
@@ -17,9 +27,9 @@ function lineChart(lines, options) {
       "stroke-width": line.width || 1.8, "stroke-dasharray": line.dash, "stroke-linejoin": "round", opacity: line.quiet ? 0.45 : null }));
     if (line.dots) for (const [x, y] of points) drawing.append(svg("circle", { cx: x, cy: y, r: 3, fill: line.colour }));
   }
-  const readout = el("p", { class: "readout idle", "aria-live": "polite" }, "Point at the lines, or focus the figure and use the arrow keys.");
-  pointing(drawing, shown, scale, readout, o);
-  return el("div", {}, drawing, key(shown), readout);
+  const readout = el("p", { class: "readout idle", "aria-live": "polite" }, "Point at the lines for their numbers.");
+  pointing(drawing, shown, scale, readout, { ...o, wide });
+  return el("div", {}, drawing, key(shown), el("div", { class: "under" }, readout));
 }
 
 function scales(lines, o) {
@@ -29,10 +39,10 @@ function scales(lines, o) {
   if (x1 === x0) x1 = x0 + 1;
   if (!o.log) { const room = (y1 - y0) * 0.06 || Math.abs(y1) || 1; y0 -= room; y1 += room; }
   else { y0 /= 1.25; y1 *= 1.25; }
-  const f = o.log ? Math.log10 : y => y;
+  const wide = WIDE, f = o.log ? Math.log10 : y => y;
   return {
     x0, x1, y0, y1,
-    x: x => PAD.left + (x - x0) / (x1 - x0) * (WIDE - PAD.left - PAD.right),
+    x: x => PAD.left + (x - x0) / (x1 - x0) * (wide - PAD.left - PAD.right),
     y: y => HIGH - PAD.bottom - (f(y) - f(y0)) / (f(y1) - f(y0)) * (HIGH - PAD.top - PAD.bottom),
   };
 }
@@ -57,13 +67,14 @@ function axes(drawing, s, o) {
   for (const y of o.log ? logTicks(s.y0, s.y1) : ticks(s.y0, s.y1, 5)) {
     drawing.append(
       svg("line", { x1: PAD.left, x2: WIDE - PAD.right, y1: s.y(y), y2: s.y(y), stroke: grid }),
-      svg("text", { x: PAD.left - 7, y: s.y(y) + 4, "text-anchor": "end", class: "soft" }, String(Number(y.toPrecision(6)))));
+      svg("text", { x: PAD.left - 7, y: s.y(y) + 4, "text-anchor": "end", class: "soft" }, tick(y)));
   }
   for (const x of ticks(s.x0, s.x1, 5)) if (Number.isInteger(x)) {
     drawing.append(svg("text", { x: s.x(x), y: HIGH - 10, "text-anchor": "middle", class: "soft" }, String(x)));
   }
   if (o.guide) drawing.append(svg("line", { x1: PAD.left, x2: WIDE - PAD.right, y1: s.y(o.guide), y2: s.y(o.guide), stroke: named("--soft"), "stroke-dasharray": "2 4" }));
 }
+function tick(y) { return Math.abs(y) < 1e-3 && y ? y.toExponential(0).replace("-", "−") : String(Number(y.toPrecision(6))).replace("-", "−"); }
 function key(lines) {
   return lines.length < 2 ? null : el("div", { class: "key" }, lines.map(line =>
     el("span", {}, el("i", { style: { background: line.colour, opacity: line.quiet ? 0.45 : 1 } }), line.name)));
@@ -83,7 +94,7 @@ function pointing(drawing, lines, s, readout, o) {
     readout.textContent = `${o.xLabel || "iteration"} ${x}: ${said.map(([name, y]) => `${name} ${number(y)}`).join(", ")}`;
   };
   const closest = event => {
-    const box = drawing.getBoundingClientRect(), x = (event.clientX - box.left) * WIDE / box.width;
+    const box = drawing.getBoundingClientRect(), wide = o.wide, x = (event.clientX - box.left) * wide / box.width;
     return places.reduce((best, p, k) => Math.abs(s.x(p) - x) < Math.abs(s.x(places[best]) - x) ? k : best, 0);
   };
   drawing.addEventListener("pointermove", event => show(closest(event)));

@@ -29,7 +29,7 @@ function heatmap(m, options) {
   const painter = { canvas, paint: () => paint(canvas, m, o, cursor) };
   painters.add(painter);
   if (o.bare) return canvas;
-  const readout = el("p", { class: "readout idle", "aria-live": "polite" }, "Point at a cell, or focus the figure and use the arrow keys.");
+  const readout = el("p", { class: "readout idle", "aria-live": "polite" }, "Point at a cell for its number.");
   const move = (row, col) => {
     Object.assign(cursor, { row: clamp(row, m.rows), col: clamp(col, m.cols), on: true });
     readout.className = "readout";
@@ -40,7 +40,7 @@ function heatmap(m, options) {
   canvas.addEventListener("pointerdown", event => move(...cellAt(canvas, m, o, event)));
   canvas.addEventListener("click", event => o.pick && o.pick(...cellAt(canvas, m, o, event)));
   canvas.addEventListener("keydown", event => keyed(event, m, o, cursor, move));
-  return el("div", {}, canvas, readout, legend(o.kind, o.largest));
+  return el("div", {}, canvas, el("div", { class: "under" }, readout, o.plain ? null : legend(o.kind, o.largest)));
 }
 
 function clamp(k, count) { return Math.max(0, Math.min(count - 1, k)); }
@@ -68,10 +68,10 @@ function grouped(k, group) { return group > 1 ? `${k * group}–${(k + 1) * grou
 function layout(canvas, m, o) {
   const width = canvas.clientWidth || 300;
   const square = o.colNames && m.cols === m.rows;
-  const left = o.rowNames && !o.bare ? 26 : 0, top = square && !o.bare ? 20 : 0;
+  const left = o.rowNames && !o.bare ? 26 : 0, top = o.bare ? 0 : o.colNames ? 20 : left ? 4 : 0;
   const cellWidth = (width - left) / m.cols;
-  const natural = square ? cellWidth : o.height || Math.max(5, Math.min(16, 420 / m.rows));
-  return { width, left, top, cellWidth, cellHeight: natural, height: top + natural * m.rows };
+  const natural = square ? cellWidth : o.height || Math.max(5, Math.min(16, 640 / m.rows));
+  return { width, left, top, cellWidth, cellHeight: natural, height: top + natural * m.rows + (left && !square ? 3 : 0) };
 }
 
 function cellAt(canvas, m, o, event) {
@@ -90,7 +90,7 @@ function paint(canvas, m, o, cursor) {
   const pen = canvas.getContext("2d");
   pen.scale(dots, dots);
   pen.imageSmoothingEnabled = false;
-  pen.drawImage(picture(m, o, Math.round((l.width - l.left) * dots)), l.left, l.top, l.width - l.left, l.height - l.top);
+  pen.drawImage(picture(m, o, Math.round((l.width - l.left) * dots)), l.left, l.top, l.width - l.left, l.cellHeight * m.rows);
   if (!o.bare) names(pen, m, o, l);
   if (o.chosen !== undefined) outline(pen, l, o.chosen, 0, m.cols, named("--accent"));
   if (cursor.on) outline(pen, l, cursor.row, cursor.col, 1, named("--ink"));
@@ -119,15 +119,15 @@ function picture(m, o, dots) {
 // The tokens beside the rows, and above the columns of a square, as many as there is room for.
 function names(pen, m, o, l) {
   pen.fillStyle = named("--soft");
-  pen.font = "11px ui-monospace, Menlo, 'DejaVu Sans Mono', monospace";
+  pen.font = "10.5px ui-monospace, Menlo, 'DejaVu Sans Mono', monospace";
   pen.textBaseline = "middle";
-  const every = size => Math.max(1, Math.ceil(11 / size));
+  const every = size => Math.max(1, Math.ceil(9.4 / size));
   pen.textAlign = "right";
   if (o.rowNames) for (let row = 0; row < m.rows; row += every(l.cellHeight)) {
     pen.fillText(short(o.rowNames[row]), l.left - 5, l.top + (row + 0.5) * l.cellHeight);
   }
   pen.textAlign = "center";
-  if (l.top) for (let col = 0; col < m.cols; col += every(l.cellWidth)) {
+  if (l.top > 4) for (let col = 0; col < m.cols; col += every(l.cellWidth)) {
     pen.fillText(short(o.colNames[col]), l.left + (col + 0.5) * l.cellWidth, l.top - 9);
   }
 }

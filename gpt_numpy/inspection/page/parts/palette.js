@@ -11,7 +11,11 @@ const PALETTES = {
     sequential: ["#1b1e24", "#2d3b6b", "#2c6386", "#21918c", "#4bbf74", "#a8dc40", "#fde725"],
   },
 };
-const LINES = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"];
+// Okabe and Ito's colours for lines, lighter in the dark.
+const LINES = {
+  light: ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#B97F00", "#56B4E9"],
+  dark: ["#4aa8e8", "#f08a3c", "#3fc79a", "#e39ac6", "#f0c04a", "#7d9bb0"],
+};
 
 function theme() { return document.documentElement.dataset.theme === "dark" ? "dark" : "light"; }
 function rgb(hex) { return [1, 3, 5].map(k => parseInt(hex.slice(k, k + 2), 16)); }
@@ -48,6 +52,7 @@ function depth(k, count) {
   const low = Math.min(Math.floor(place), colours.length - 2);
   return `rgb(${colours[low].map((c, i) => Math.round(c + (place - low) * (colours[low + 1][i] - c))).join(",")})`;
 }
+function line(k) { return LINES[theme()][k]; }
 function named(variable) { return getComputedStyle(document.documentElement).getPropertyValue(variable).trim(); }
 
 // What the colours of a figure mean.

@@ -16,10 +16,12 @@ function drawAttention() {
         heatmap(p, betweenTokens("weight", "sequential", 1))),
       figure("Scores, before mask and softmax", `How well each query matches each key: orange fits, blue does not; ${quoted(q)} matches ${quoted(argmax(rowOf(s, q), q + 1))} best of those that it may see. Above the diagonal lies the future: computed, then masked.`, { size: "half", formula: contents.arrays[`${at_}.scores`].forward[0] },
         heatmap(s, betweenTokens("score", "diverging"))),
-      figure("From weights to output", `The output of ${quoted(q)} is the average of the values, by these weights; the table shows the ${Math.min(6, q + 1)} that count most.`, { size: "half", formula: contents.arrays[`${at_}.heads`] ? "out_qd = sum_k w_qk V_kd" : null },
-        weightsTable(at_, order.slice(0, 6), q)),
-      figure("All heads of the model", `One small picture of the softmax for each head, a row for each block: choose one. Those with a bright diagonal look at the token itself or just before it.`, { size: "half" }, allHeads()),
-      ...["query", "key", "value", "heads"].map(part => headRows(at_, part, q))),
+      figure("All heads of the model", `One small picture of the softmax for each head, a row for each block: choose one. Those with a strong diagonal look at the token itself or just before it.`, { size: "half" }, allHeads()),
+      el("div", { class: "half grid" },
+        figure("From weights to output", `The output of ${quoted(q)} is the average of the values, by these weights; the table shows the ${Math.min(6, q + 1)} that count most.`, { formula: contents.arrays[`${at_}.heads`].forward[0] },
+          weightsTable(at_, order.slice(0, 6), q)),
+        headRows(at_, "heads", q)),
+      ...["query", "key", "value"].map(part => headRows(at_, part, q, "third"))),
   ];
 }
 
@@ -77,8 +79,8 @@ const SAYINGS = {
   query: ["Queries", "what each token asks for"], key: ["Keys", "what each token offers to be found by"],
   value: ["Values", "what each token hands over"], heads: ["Output of the head", "the average of the values that each token takes over"],
 };
-function headRows(at_, part, q) {
+function headRows(at_, part, q, size) {
   const [title, what] = SAYINGS[part], m = valueOf(`${at_}.${part}`, state.head);
-  return figure(title, `${what[0].toUpperCase()}${what.slice(1)}, a row of ${config.head_size} numbers each; that of ${quoted(q)} has length ${number(normOf(rowOf(m, q)))}.`, { size: "half" },
-    heatmap(m, ofText(title, { height: Math.max(5, Math.min(12, 340 / T)) })));
+  return figure(title, `${what[0].toUpperCase()}${what.slice(1)}, a row of ${config.head_size} numbers each; that of ${quoted(q)} has length ${number(normOf(rowOf(m, q)))}.`, { size },
+    heatmap(m, ofText(title, part === "heads" ? { height: Math.max(4, Math.min(12, 330 / T)) } : {})));
 }

@@ -15,7 +15,7 @@ function drawBackwards() {
       el("h3", { "aria-live": "polite" }, `${step.place}: ${step.title}`),
       el("span", { class: "soft small" }, `step ${state.step + 1} of ${STEPS.length}`)),
     el("div", { class: "grid" },
-      figure("The line and its derivative", forwardSentence(step), { size: "half" }, el("div", { class: "equations" },
+      figure("The line and its derivative", forwardSentence(step), { size: "half beside" }, el("div", { class: "equations" },
         el("div", {}, el("div", { class: "soft small" }, "forward"), step.forward.map(line => el("code", { class: "formula" }, line))),
         step.equations.map(equation))),
       el("div", { class: "half grid" }, gradients(step), specials(step))),

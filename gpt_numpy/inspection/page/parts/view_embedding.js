@@ -19,7 +19,7 @@ function drawEmbedding() {
       `The token's row has length ${number(lengths[0])}, the position's ${number(lengths[1])}, their sum ${number(lengths[2])}: ${lengths[0] > lengths[1] ? "what it is weighs more than where it stands" : "where it stands weighs more than what it is"}.`,
       { formula: contents.arrays["embedding.out"].forward[0] },
       el("div", { class: "flow" }, [["the token's row of wte", token], [learned ? "the position's row of wpe" : "the position's sinusoids", position], ["their sum", sum]].map(([name, m]) =>
-        [el("h4", {}, name), heatmap(oneRow(m, t), { height: 26, largest, label: `${name} for ${tokenAt(t)}`, key: `row-${name}`,
+        [el("h4", {}, name), heatmap(oneRow(m, t), { height: 26, largest, plain: m !== sum, label: `${name} for ${tokenAt(t)}`, key: `row-${name}`,
           say: (row, col, x) => `${name}, channel ${grouped(col, about.group)}: ${number(x)}` })]))),
     el("div", { class: "grid" },
       part("Rows of the tokens", token),
@@ -42,6 +42,6 @@ function embeddingSentence(title, m) {
 function waves(m) {
   const channels = [0, 0.125, 0.3, 0.6].map(share => Math.floor(share * (m.cols - 1)));
   return lineChart([...new Set(channels)].map((channel, k) => ({
-    name: `channel ${grouped(channel, about.group)}`, colour: LINES[k],
+    name: `channel ${grouped(channel, about.group)}`, colour: line(k),
     points: contents.tokens.map((_, t) => [t, at(m, t, channel)]) })), { label: "Channels of the positions", xLabel: "position" });
 }

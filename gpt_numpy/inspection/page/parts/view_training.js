@@ -9,14 +9,14 @@ function drawTraining() {
   if (!some) return intro;
   return [...intro, el("div", { class: "grid" },
     figure("Loss", lossSentence(curves), {}, lineChart([
-      { name: "single batches", points: curves.loss, colour: LINES[5], width: 1, quiet: true },
-      { name: "training split", points: curves.train_loss, colour: LINES[0], dash: "6 4", dots: true },
-      { name: "validation split", points: curves.val_loss, colour: LINES[1], dots: true, width: 2.2 },
+      { name: "single batches", points: curves.loss, colour: line(5), width: 1, quiet: true },
+      { name: "training split", points: curves.train_loss, colour: line(0), dash: "6 4", dots: true },
+      { name: "validation split", points: curves.val_loss, colour: line(1), dots: true, width: 2.2 },
     ], { label: "Loss, nats a token" })),
-    figure("Norm of the whole gradient", normOfRun(curves.grad_norm), { size: "half" }, lineChart([{ name: "norm", points: curves.grad_norm, colour: LINES[0] }], { log: true, label: "Norm of the gradient", guide: about.grad_clip || undefined })),
-    figure("Learning rate", rateSentence(curves.lr), { size: "half" }, lineChart([{ name: "learning rate", points: curves.lr, colour: LINES[2] }], { label: "Learning rate" })),
-    figure("Gradients by layer", layerSentence(layers.gradient, "largest gradient"), { size: "half" }, lineChart(byDepth(layers.gradient), { log: true, label: "Norm of the gradient of each layer" })),
-    figure("Updates by layer, over the weights", `${layerSentence(layers.update, "largest update")} The dotted line is 0.001, a common rule of thumb.`, { size: "half" }, lineChart(byDepth(layers.update), { log: true, label: "Size of the update over that of the weights", guide: 1e-3 })),
+    figure("Norm of the whole gradient", normOfRun(curves.grad_norm), { size: "half" }, lineChart([{ name: "norm", points: curves.grad_norm, colour: line(0) }], { log: true, half: true, label: "Norm of the gradient", guide: about.grad_clip || undefined })),
+    figure("Learning rate", rateSentence(curves.lr), { size: "half" }, lineChart([{ name: "learning rate", points: curves.lr, colour: line(2) }], { half: true, label: "Learning rate" })),
+    figure("Gradients by layer", layerSentence(layers.gradient, "largest gradient"), { size: "half" }, lineChart(byDepth(layers.gradient), { log: true, half: true, label: "Norm of the gradient of each layer" })),
+    figure("Updates by layer, over the weights", `${layerSentence(layers.update, "largest update")} The dotted line is 0.001, a common rule of thumb.`, { size: "half" }, lineChart(byDepth(layers.update), { log: true, half: true, label: "Size of the update over that of the weights", guide: 1e-3 })),
     samples.length ? figure("What it wrote", `${samples.length} texts that the model wrote on the way, from noise at iteration ${samples[0].iteration} to what it had learned by ${samples[samples.length - 1].iteration}.`, {},
       el("div", { class: "samples" }, samples.map(sample => el("div", {}, el("b", { class: "small" }, `iteration ${sample.iteration}`), el("pre", {}, visible(sample.text)))))) : null)];
 }
@@ -27,10 +27,10 @@ function byDepth(found) {
   return names.map((name, k) => ({ name, points: found[name], colour: depth(k, names.length), width: 1.4 }));
 }
 function lossSentence({ loss, val_loss }) {
-  const line = val_loss.length ? val_loss : loss;
-  if (!line.length) return "No loss was noted.";
-  const best = line.reduce((low, point) => point[1] < low[1] ? point : low, line[0]);
-  return `${val_loss.length ? "The validation loss" : "The loss"} falls from ${number(line[0][1])} to ${number(best[1])} nats a token at iteration ${best[0]}; guessing blindly costs ${number(about.uniform)}.`;
+  const curve = val_loss.length ? val_loss : loss;
+  if (!curve.length) return "No loss was noted.";
+  const best = curve.reduce((low, point) => point[1] < low[1] ? point : low, curve[0]);
+  return `${val_loss.length ? "The validation loss" : "The loss"} falls from ${number(curve[0][1])} to ${number(best[1])} nats a token at iteration ${best[0]}; guessing blindly costs ${number(about.uniform)}.`;
 }
 function normOfRun(line) {
   if (!line.length) return "No norms were noted.";

@@ -32,11 +32,11 @@ function streamSentence() {
   return `${number(lengthOf("embedding.out"))} after the embedding and ${number(lengthOf(last))} before the head`;
 }
 
-const MAP = { wide: 340, stream: 70, box: 150, boxWide: 176 };
+const MAP = { wide: 340, stream: 84, box: 150, boxWide: 178 };
 
 function diagram() {
   const blockHigh = 150, top = 92, high = top + config.n_layer * blockHigh + 128;
-  const drawing = svg("svg", { viewBox: `0 0 ${MAP.wide} ${high}`, width: MAP.wide, class: "map", role: "group", "aria-label": "Diagram of the model" });
+  const drawing = svg("svg", { viewBox: `0 0 ${MAP.wide} ${high}`, width: MAP.wide, class: "map", role: "group", "aria-label": "Diagram of the model" }, svg("g", { class: "below" }));
   const longest = Math.max(lengthOf("embedding.out"), ...Array.from({ length: config.n_layer }, (_, i) => lengthOf(`h.${i}.resid_post`)));
   const width = name => 2 + 11 * lengthOf(name) / longest;
   let before = "embedding.out";
@@ -45,7 +45,7 @@ function diagram() {
     const y = top + i * blockHigh;
     drawing.append(
       svg("rect", { x: 6, y: y + 2, width: MAP.wide - 12, height: blockHigh - 8, rx: 12, class: "frame" }),
-      svg("text", { x: 18, y: y + 20, class: "soft" }, `block ${i}`));
+      svg("text", { x: 14, y: y + 19, class: "soft", "font-size": 11 }, `block ${i}`));
     branch(drawing, y + 12, width(before), width(`h.${i}.resid_mid`), `h.${i}.ln_1`, `attention, ${config.n_head} heads`, "attention", i);
     branch(drawing, y + 78, width(`h.${i}.resid_mid`), width(`h.${i}.resid_post`), `h.${i}.ln_2`, `MLP, ${config.n_hidden} neurons`, "layers", i);
     before = `h.${i}.resid_post`;
@@ -53,21 +53,21 @@ function diagram() {
   const end = top + config.n_layer * blockHigh;
   stream(drawing, end - 6, end + 20, width(before));
   drawing.append(
-    door(MAP.stream - 52, 14, 272, 44, "token + position embedding", `${config.vocab_size} × ${config.n_embd}`, "embedding", {}),
-    door(MAP.stream - 52, end + 20, 272, 44, "last layer norm, head, softmax", `${config.n_embd} → ${config.vocab_size}`, "layers", { section: "head" }),
+    door(MAP.stream - 66, 14, 304, 44, "token + position embedding", `${config.vocab_size} × ${config.n_embd}`, "embedding", {}),
+    door(MAP.stream - 66, end + 20, 304, 44, "last layer norm, head, softmax", `${config.n_embd} → ${config.vocab_size}`, "layers", { section: "head" }),
     svg("path", { d: `M ${MAP.stream} ${end + 64} v 14`, class: "wire" }),
-    door(MAP.stream - 52, end + 78, 272, 40, "loss, and back again", `${number(about.loss)} nats a token`, "backwards", { step: 0 }));
+    door(MAP.stream - 66, end + 78, 304, 40, "loss, and back again", `${number(about.loss)} nats a token`, "backwards", { step: 0 }));
   return drawing;
 }
 
 function stream(drawing, from, to, width) {
-  drawing.append(svg("path", { d: `M ${MAP.stream} ${from} V ${to}`, class: "stream", "stroke-width": width.toFixed(1) }));
+  drawing.querySelector(".below").append(svg("path", { d: `M ${MAP.stream} ${from} V ${to}`, class: "stream", "stroke-width": width.toFixed(1) }));
 }
 
 // From the stream through a layer norm into a sublayer, and back into the stream by a sum.
 function branch(drawing, y, before, after, norm, text, view, block) {
   const x = MAP.stream, right = MAP.box + MAP.boxWide / 2;
-  stream(drawing, y - 12, y + 54, before);
+  stream(drawing, y - 14, y + 54, before);
   stream(drawing, y + 54, y + 70, after);
   drawing.append(
     svg("path", { d: `M ${x} ${y + 18} H ${MAP.box}`, class: "wire" }),

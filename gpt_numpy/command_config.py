@@ -108,10 +108,13 @@ class InspectConfig:
     checkpoint: str = setting("best", "best or last; the last where there is no best")
     text: str = setting("", "what the model reads, each token the target of the one before it")
     keep: str = setting("*", "patterns of the arrays to show, such as 'h.0.attn.*,logits'")
+    html: str = setting("", "file to write: everything as one page, instead of the table")
     ops: str = setting("", "implementation of the layers; empty: the run's own")
 
     def __post_init__(self) -> None:
         check_types(self)
+        if self.html and self.keep != "*":
+            raise InputError(f"keep={shown(self.keep)}: a page shows everything; leave keep out")
         if self.ops:
             check_choice("ops", self.ops, IMPLEMENTATIONS)
 

@@ -22,7 +22,7 @@ from gpt_numpy.token_files import TokenFile
 from gpt_numpy.tokenizers import BPETokenizer, CharTokenizer, Tokenizer
 
 # What random numbers are for. Each purpose has a stream of its own, so that none disturbs another.
-TRAIN, EVALUATE_TRAIN, EVALUATE_VAL, DROPOUT = 1, 2, 3, 4
+TRAIN, EVALUATE_TRAIN, EVALUATE_VAL, DROPOUT, SAMPLE = 1, 2, 3, 4, 5
 
 Tokens = Array | TokenFile
 

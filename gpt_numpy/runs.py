@@ -3,7 +3,7 @@
 ckpt.npz            the last checkpoint, from which a run goes on
 ckpt-best.npz       the one with the best validation loss
 ckpt-00000250.npz   earlier ones, by the iteration at which they stand, if --keep_last says so
-log.jsonl           losses
+log.jsonl           losses, norms of gradients and updates, texts that the model wrote
 previous/           all that of the run before
 """
 
@@ -235,7 +235,8 @@ class Log:
         for line in lines:
             try:
                 values = json.loads(line)
-                last = evaluated if "val_loss" in values else iteration - 1
+                of_evaluation = values.keys() & {"val_loss", "sample"}
+                last = evaluated if of_evaluation else iteration - 1
                 if values["iter"] <= last:
                     kept.append(line + "\n")
             except (ValueError, KeyError, TypeError):

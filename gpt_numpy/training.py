@@ -14,7 +14,7 @@ import math
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +24,12 @@ from gpt_numpy.arrays import Array
 from gpt_numpy.checkpoint import Run, save
 from gpt_numpy.compiling import compiled_beside
 from gpt_numpy.config import GPTConfig, TrainConfig
-from gpt_numpy.datasets import DROPOUT, Dataset, random_key, training_batch
+from gpt_numpy.datasets import DROPOUT, SAMPLE, Dataset, random_key, training_batch
 from gpt_numpy.errors import InputError, NotFiniteError
 from gpt_numpy.evaluation import evaluate
 from gpt_numpy.flops import flops_per_token, machine_peak
 from gpt_numpy.model import GPT
+from gpt_numpy.observation import UPDATES_BETWEEN, layers, sample, sample_due
 from gpt_numpy.optimizer import AdamW, learning_rate_at
 from gpt_numpy.progress import Progress
 from gpt_numpy.runs import BEST, LAST, Log, drop_oldest, keep_earlier
@@ -136,6 +137,8 @@ class Training:
         self.log.write(
             iter=state.iteration, train_loss=losses["train"], val_loss=losses["val"], best=better
         )
+        if not self._write_sample():
+            return False
         state.evaluated = state.iteration
         if better:
             state.best_val_loss, state.best_iteration = losses["val"], state.iteration
@@ -149,6 +152,23 @@ class Training:
                 progress.say(f"saving checkpoint to {self.config.out_dir}")
             if not progress.terminal and state.iteration < self.config.max_iters:
                 progress.say(f"{progress.left()} left")
+        return True
+
+    def _write_sample(self) -> bool:
+        """Log a text that the model writes now, if one is due; False if interrupted."""
+        config, iteration, tokenizer = self.config, self.state.iteration, self.dataset.tokenizer
+        times = config.eval_interval, config.max_iters, self.tokens_per_iteration
+        if tokenizer is None or not sample_due(iteration, *times):
+            return True
+        # Shifted: a seed is less than 2^64, and each token of the text has the next one.
+        seed = random_key(config.seed, SAMPLE, iteration, 0) >> 1
+        start = np.asarray(self.dataset.val[:1])
+        with suppress(NotFiniteError):  # it is training's to find out and to tell
+            tokens = sample(self.model, start, seed, lambda: self._stopped)
+            if tokens is None:
+                return False
+            assert self.log is not None
+            self.log.write(iter=iteration, sample=tokenizer.decode(tokens))
         return True
 
     def _iterate(self, progress: Progress) -> bool:
@@ -197,12 +217,14 @@ class Training:
             f"iter {iteration}: loss {loss:.4f}, time {self._milliseconds:.2f}ms, mfu {share:.2%}"
         )
         assert self.log is not None
+        also = iteration % UPDATES_BETWEEN == 0
         self.log.write(
             iter=iteration,
             loss=loss,
             lr=self.optimizer.learning_rate,
             grad_norm=norm,
             ms=round(self._milliseconds, 3),
+            **({"layers": layers(self.optimizer)} if also else {}),
         )
 
     @property

@@ -30,7 +30,7 @@ FLOORS = [
     ["model"],
     ["decoding", "sampling", "streaming"],
     ["optimizer", "flops", "generation", "evaluation", "torch_gpt"],
-    ["checkpoint", "compiling", "gradients"],
+    ["checkpoint", "compiling", "gradients", "observation"],
     ["runs"],
     ["interop"],
     ["training", "inspection"],

@@ -6,6 +6,8 @@ from gpt_numpy.arrays import Array
 from gpt_numpy.checkpoint import Run, load
 from gpt_numpy.command_config import InspectConfig
 from gpt_numpy.errors import InputError
+from gpt_numpy.inspection.page.assemble import write
+from gpt_numpy.inspection.page.contents import contents
 from gpt_numpy.inspection.statistics import rows
 from gpt_numpy.inspection.table import table
 from gpt_numpy.inspection.trace import Trace, trace
@@ -19,6 +21,11 @@ def run(words: list[str], types: Types) -> int:
     config = InspectConfig(**gather(only_flags("inspect", words), types, mute))
     trained = load(find_checkpoint(config.out_dir, config.checkpoint), ops=config.ops or None)
     seen = trace_of_text(trained, config)
+    if config.html:
+        with np.errstate(all="ignore"):
+            size = write(config.html, contents(trained, seen, config.out_dir, config.text))
+        print(f"page in {config.html}, {size / 1e6:.1f} MB: open it in a browser")
+        return 0
     print("\n".join(table(seen, rows(seen, trained.optimizer))))
     return 0
 

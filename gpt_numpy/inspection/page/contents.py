@@ -1,0 +1,242 @@
+"""Everything that the page shows, as one dictionary of numbers, texts and packed arrays.
+
+    about        the model, the run and the text
+    tokens       of the text, with the target of each; names of tokens as they are shown
+    arrays       by name: shape, numbers, remarks, value and gradient (encoding.py)
+    embedding    the rows of both tables that the text picks
+    next, lens   the distribution of the next token, and what each layer would answer
+    steps        of backward, with the lines of code; verdicts of the gradient check by name
+    pulls        on which rows the loss of each token pulls
+    history      what the run noted of its training
+
+Of arrays as large as the text (T) the page has every number, as long as there is room; channels are
+then shown in groups. Of parameters it has maps of at most 64 x 64 groups, and their exact norms.
+"""
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+import gpt_numpy
+from gpt_numpy.arrays import Array, Shape
+from gpt_numpy.checkpoint import Run
+from gpt_numpy.errors import InputError
+from gpt_numpy.inspection.page.backwards import steps
+from gpt_numpy.inspection.page.encoding import BYTES_A_NUMBER, groups_for, pack, strongest
+from gpt_numpy.inspection.page.history import history
+from gpt_numpy.inspection.page.lens import lens, likeliest
+from gpt_numpy.inspection.page.pulls import pulls
+from gpt_numpy.inspection.page.verdicts import verdicts
+from gpt_numpy.inspection.statistics import Row, Summary, rows
+from gpt_numpy.inspection.trace import Trace, Traced
+from gpt_numpy.reference.embedding import sinusoidal_positions
+
+BUDGET = 4_500_000  # bytes, for all arrays together
+PARAMETER_MAP = (64, 64)
+LARGEST_VOCABULARY = 512  # whose logits are shown one by one
+PARTS = ("query", "key", "value", "heads")  # of arrays that are there
+
+
+def contents(run: Run, trace: Trace, folder: str, text: str) -> dict[str, Any]:
+    """What the page shows of `trace`, a pass of the run's model over `text`, in `folder`.
+
+    Raises
+    ------
+    InputError : the arrays are too many for a page even in groups.
+    """
+    assert trace.targets is not None
+    group = _group_of_channels(trace)
+    found = {
+        "about": _about(run, trace, folder, text, group),
+        "tokens": trace.tokens[0].tolist(),
+        "targets": trace.targets[0].tolist(),
+        "arrays": _arrays(trace, rows(trace, run.optimizer), group),
+        "embedding": _embedding(trace, group),
+        "next": _next(trace),
+        "lens": lens(trace),
+        "steps": steps(trace),
+        "verdicts": verdicts(run.model, trace),
+        "history": history(folder),
+    }
+    pulled = pulls(run.model, trace)
+    found["pulls"] = None if pulled is None else pack(pulled, lower=True)
+    found["names"] = _names(run, trace, found)
+    return found
+
+
+def _about(run: Run, trace: Trace, folder: str, text: str, group: int) -> dict[str, Any]:
+    c = run.config
+    return {
+        "version": gpt_numpy.__version__,
+        "folder": folder,
+        "text": text,
+        "iteration": run.progress.get("iteration"),
+        "loss": finite(trace.loss),
+        "uniform": math.log(c.vocab_size),
+        "ops": trace.ops,
+        "dtype": str(trace.dtype),
+        "parameters": run.model.n_params,
+        "group": group,
+        "grad_norm": finite(trace.grad_norm),
+        "grad_clip": None if run.optimizer is None else run.optimizer.grad_clip,
+        "config": {
+            "vocab_size": c.vocab_size,
+            "block_size": c.block_size,
+            "n_layer": c.n_layer,
+            "n_head": c.n_head,
+            "n_embd": c.n_embd,
+            "head_size": c.head_size,
+            "n_hidden": c.n_hidden,
+            "activation": c.activation,
+            "positions": c.positions,
+            "bias": c.bias,
+            "tied": c.tied,
+        },
+    }
+
+
+def finite(value: float | None) -> float | None:
+    """The number with six digits, or None for what JSON does not know."""
+    return float(f"{value:.6g}") if value is not None and math.isfinite(value) else None
+
+
+def _is_left_out(name: str, trace: Trace) -> bool:
+    large = trace.config.vocab_size > LARGEST_VOCABULARY
+    return name.split(".")[-1] in PARTS or (large and name in ("logits", "probabilities"))
+
+
+def _group_of_channels(trace: Trace) -> int:
+    """How many neighbouring channels are shown as one, so that all arrays fit into BUDGET."""
+    fixed = channels = 0
+    for name, entry in trace.items():
+        both = 2 - (entry.kind == "statistic" or name.endswith(".proj"))
+        if entry.kind == "parameter":
+            fixed += min(2 * math.prod(entry.shape), math.prod(PARAMETER_MAP))
+        elif _has_channels(entry):
+            channels += both * math.prod(entry.shape)
+        elif not _is_left_out(name, trace):
+            fixed += both * math.prod(entry.shape)
+    room = BUDGET / BYTES_A_NUMBER - fixed
+    if room <= 0 or channels / room > trace.config.n_embd:
+        T = trace.tokens.shape[1]
+        raise InputError(
+            f"text has {T + 1} tokens: too many for one page of this model; give a shorter one"
+        )
+    group = 1
+    while channels / group > room:
+        group *= 2
+    return group
+
+
+def _has_channels(entry: Traced) -> bool:
+    """Whether the last axis of an activation are channels, not positions or tokens."""
+    return (
+        entry.kind == "activation"
+        and len(entry.shape) == 3
+        and entry.name not in ("logits", "probabilities")
+    )
+
+
+def _arrays(trace: Trace, listed: list[Row], group: int) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for row in listed:
+        entry = trace[row.name]
+        about = {
+            "kind": row.kind,
+            "shape": list(row.shape if row.kind == "parameter" else row.shape[1:]),
+            "recomputed": row.recomputed,
+            "numbers": _numbers(row.value),
+            "grad_numbers": None if row.grad is None else _numbers(row.grad),
+            "update": finite(row.update),
+            "remarks": list(row.remarks),
+            "forward": [step.equation for step in entry.forward],
+        }
+        if not _is_left_out(row.name, trace):
+            about |= _packed(entry, group)
+        found[row.name] = about
+    return found
+
+
+def _numbers(of: Summary) -> dict[str, float | None]:
+    values = {"mean": of.mean, "spread": of.spread, "norm": of.norm, "zeros": of.zeros}
+    return {name: finite(value) for name, value in values.items()}
+
+
+def _packed(entry: Traced, group: int) -> dict[str, Any]:
+    """The value and the gradient; what is added to a stream has the gradient of the sum."""
+    if entry.name.endswith(".proj"):
+        of = entry.name.replace("attn.proj", "resid_mid").replace("mlp.proj", "resid_post")
+        return {"value": _pack(entry, entry.value, group), "grad": {"of": of}}
+    grad = entry.grad
+    # Of a matrix of parameters the page shows the gradient alone.
+    matrix = entry.kind == "parameter" and len(entry.shape) == 2
+    return {
+        "value": None if matrix else _pack(entry, entry.value, group),
+        "grad": None if grad is None else _pack(entry, grad, group, gradient=True),
+    }
+
+
+def _pack(entry: Traced, array: Array, group: int, *, gradient: bool = False) -> dict[str, Any]:
+    groups = groups_of(entry, group)
+    if entry.kind == "parameter":
+        return pack(strongest(array, groups)) | {"groups": list(groups)}
+    # What is masked has the weight 0, and no gradient that counts.
+    pairs = entry.name.endswith((".attn.probabilities", ".attn.scores"))
+    lower = pairs and (gradient or not entry.name.endswith("scores"))
+    return pack(strongest(array[0], groups), lower=lower) | {"groups": list(groups)}
+
+
+def groups_of(entry: Traced, group: int) -> Shape:
+    """The groups in which an array is shown, along each axis but the batch's."""
+    if entry.kind == "parameter":
+        most = PARAMETER_MAP if len(entry.shape) == 2 else (math.prod(PARAMETER_MAP),)
+        return groups_for(entry.shape, most)
+    shape = entry.shape[1:]
+    return (*(1 for _ in shape[1:]), group) if _has_channels(entry) else tuple(1 for _ in shape)
+
+
+def _embedding(trace: Trace, group: int) -> dict[str, Any]:
+    """The rows of the tables that the text picks, (T, C) each."""
+    tokens = trace.tokens[0]
+    rows_of_tokens = trace["wte.weight"].value[tokens]
+    if trace.config.positions == "learned":
+        rows_of_places = trace["wpe.weight"].value[: len(tokens)]
+    else:
+        rows_of_places = sinusoidal_positions(len(tokens), trace.config.n_embd)
+    return {
+        "token": pack(strongest(rows_of_tokens, (1, group))),
+        "position": pack(strongest(rows_of_places, (1, group))),
+    }
+
+
+def _next(trace: Trace) -> dict[str, Any]:
+    """The distribution after each position: the likeliest tokens and the right one."""
+    assert trace.targets is not None
+    p = trace["probabilities"].value[0].astype(np.float64)
+    best = likeliest(p, 12)
+    right = trace.targets[0][:, None]
+    grad = trace["logits"].grad
+    assert grad is not None
+    return {
+        "tokens": best.tolist(),
+        "probabilities": pack(np.take_along_axis(p, best, axis=-1)),
+        "gradients": pack(np.take_along_axis(grad[0], best, axis=-1)),
+        "right": pack(np.take_along_axis(p, right, axis=-1)[:, 0]),
+        "right_gradient": pack(np.take_along_axis(grad[0], right, axis=-1)[:, 0]),
+        "losses": pack(trace["losses"].value[0]),
+    }
+
+
+def _names(run: Run, trace: Trace, found: dict[str, Any]) -> dict[str, str]:
+    """The text of every token that the page mentions."""
+    if run.config.vocab_size <= LARGEST_VOCABULARY:
+        numbers: Iterable[int] = range(run.config.vocab_size)
+    else:
+        lists = [found["next"]["tokens"], *(layer["tokens"] for layer in found["lens"])]
+        numbers = {int(token) for listed in lists for row in listed for token in row}
+        numbers |= set(found["tokens"]) | set(found["targets"])
+    if run.tokenizer is None:
+        return {str(number): str(number) for number in numbers}
+    return {str(number): run.tokenizer.decode(np.array([number])) for number in numbers}

@@ -1,0 +1,65 @@
+"""The logit lens: what each layer would already answer, if the head read the stream there.
+
+Source: nostalgebraist, "interpreting GPT: the logit lens" (2020). The residual stream at each place
+goes through the last layer norm and the head, as if no further layer came.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from gpt_numpy.arrays import Array
+from gpt_numpy.inspection.page.encoding import pack
+from gpt_numpy.inspection.trace import Trace
+from gpt_numpy.reference.layernorm import layernorm_forward
+
+BEST = 10
+
+
+def places(trace: Trace) -> list[str]:
+    """The residual stream from the embedding to the head."""
+    blocks = range(trace.config.n_layer)
+    return [
+        "embedding.out",
+        *(f"h.{i}.{place}" for i in blocks for place in ("resid_mid", "resid_post")),
+    ]
+
+
+def answers(trace: Trace, place: str) -> Array:
+    """The distribution of the next token, (T, V), float64, read at a place."""
+    x = trace[place].value[0].astype(np.float64)
+    weight = trace["ln_f.weight"].value.astype(np.float64)
+    bias = trace["ln_f.bias"].value.astype(np.float64) if "ln_f.bias" in trace else None
+    norm, mean, rstd = np.empty_like(x), np.empty(len(x)), np.empty(len(x))
+    layernorm_forward(x, weight, bias, out=norm, mean=mean, rstd=rstd)
+    head = trace["wte.weight" if trace.config.tied else "lm_head.weight"].value
+    z = norm @ head.T.astype(np.float64)
+    p = np.exp(z - z.max(axis=-1, keepdims=True))
+    return p / p.sum(axis=-1, keepdims=True)
+
+
+def likeliest(p: Array, count: int = BEST) -> Array:
+    """The likeliest tokens of each position, (T, count), the best first."""
+    count = min(count, p.shape[-1])
+    some = np.argpartition(-p, count - 1, axis=-1)[:, :count]
+    order = np.argsort(-np.take_along_axis(p, some, axis=-1), axis=-1, kind="stable")
+    return np.take_along_axis(some, order, axis=-1)
+
+
+def lens(trace: Trace) -> list[dict[str, Any]]:
+    """For each place the likeliest tokens with their probabilities, and that of the right one."""
+    assert trace.targets is not None
+    rows = np.arange(trace.tokens.shape[1])
+    found = []
+    for place in places(trace):
+        p = answers(trace, place)
+        best = likeliest(p)
+        found.append(
+            {
+                "place": place,
+                "tokens": best.tolist(),
+                "probabilities": pack(np.take_along_axis(p, best, axis=-1)),
+                "right": pack(p[rows, trace.targets[0]]),
+            }
+        )
+    return found

@@ -1,0 +1,126 @@
+// The contents of the page: texts and numbers as they are, arrays unpacked when first asked for.
+
+const contents = JSON.parse(document.getElementById("contents").textContent);
+const about = contents.about;
+const config = about.config;
+const T = contents.tokens.length;
+
+// All half floats, by their 16 bits: a look-up is faster than taking them apart.
+const HALF = (() => {
+  const table = new Float32Array(65536);
+  for (let bits = 0; bits < 65536; bits++) {
+    const exponent = (bits >> 10) & 31, fraction = bits & 1023;
+    const size = exponent === 0 ? fraction * 2 ** -24
+      : exponent === 31 ? (fraction ? NaN : Infinity)
+      : (1 + fraction / 1024) * 2 ** (exponent - 15);
+    table[bits] = bits >> 15 ? -size : size;
+  }
+  return table;
+})();
+
+// The inverse of encoding.py's pack: {shape, data}, data in rows.
+function unpack(packed) {
+  const bytes = Uint8Array.from(atob(packed.data), letter => letter.charCodeAt(0));
+  const scale = 2 ** -packed.shift;
+  const numbers = new Float64Array(bytes.length / 2);
+  for (let i = 0; i < numbers.length; i++) {
+    numbers[i] = HALF[bytes[2 * i] | (bytes[2 * i + 1] << 8)] * scale;
+  }
+  const whole = packed.lower ? filled(numbers, packed.shape) : numbers;
+  return { shape: packed.shape, data: whole, groups: packed.groups || packed.shape.map(() => 1) };
+}
+
+// A lower triangle in its square, zero elsewhere.
+function filled(numbers, shape) {
+  const size = shape[shape.length - 1], squares = shape.slice(0, -2).reduce((a, b) => a * b, 1);
+  const whole = new Float64Array(squares * size * size);
+  let next = 0;
+  for (let square = 0; square < squares; square++) {
+    for (let row = 0; row < size; row++) {
+      for (let column = 0; column <= row; column++) {
+        whole[(square * size + row) * size + column] = numbers[next++];
+      }
+    }
+  }
+  return whole;
+}
+
+const unpacked = new Map();
+
+// An array of the trace, "value" or "grad", in the shape that it has without the batch; or null.
+function tensor(name, which) {
+  const key = `${which} ${name}`;
+  if (!unpacked.has(key)) unpacked.set(key, find(name, which));
+  return unpacked.get(key);
+}
+
+// Where the array is: in a whole that it is a part of, under another name, or by itself.
+const WHOLE = { query: ["qkv", 0], key: ["qkv", 1], value: ["qkv", 2], heads: ["out", 0] };
+
+function find(name, which) {
+  const last = name.split(".").pop();
+  if (name.includes(".attn.") && last in WHOLE) {
+    const [whole, part] = WHOLE[last];
+    return headsOf(tensor(name.replace(/[^.]+$/, whole), which), part);
+  }
+  const entry = contents.arrays[name];
+  const packed = entry && entry[which];
+  if (!packed) return null;
+  return packed.of ? tensor(packed.of, which) : unpack(packed);
+}
+
+// The heads side by side in the channels of `x`, apart: (H, T, D).
+function headsOf(x, part) {
+  if (!x) return null;
+  const H = config.n_head, group = x.groups[x.groups.length - 1];
+  const width = x.shape[1], D = Math.floor(config.head_size / group) || 1;
+  const data = new Float64Array(H * T * D);
+  const first = part * Math.round(config.n_embd / group);
+  for (let h = 0; h < H; h++) {
+    const start = first + Math.round(h * config.head_size / group);
+    for (let t = 0; t < T; t++) {
+      for (let d = 0; d < D; d++) data[(h * T + t) * D + d] = x.data[t * width + Math.min(start + d, width - 1)];
+    }
+  }
+  return { shape: [H, T, D], data, groups: [1, 1, group] };
+}
+
+// A matrix to draw: of a row of numbers one row, of several heads the one that is chosen.
+function matrix(x, head = 0) {
+  if (!x) return null;
+  const { shape, data, groups } = x;
+  if (shape.length === 1) return { rows: 1, cols: shape[0], data, group: [1, groups[0]] };
+  const [rows, cols] = shape.slice(-2), size = rows * cols;
+  const part = shape.length === 3 ? data.subarray(head * size, (head + 1) * size) : data;
+  return { rows, cols, data: part, group: groups.slice(-2) };
+}
+
+function valueOf(name, head) { return matrix(tensor(name, "value"), head); }
+function gradOf(name, head) { return matrix(tensor(name, "grad"), head); }
+function at(m, row, col) { return m.data[row * m.cols + col]; }
+function rowOf(m, row) { return m.data.subarray(row * m.cols, (row + 1) * m.cols); }
+function normOf(numbers) { let sum = 0; for (const x of numbers) sum += x * x; return Math.sqrt(sum); }
+
+// Three digits, as many as the arrays have.
+function number(x) {
+  if (x === null || x === undefined) return "–";
+  if (!Number.isFinite(x)) return String(x);
+  if (x === 0) return "0";
+  const size = Math.abs(x);
+  const text = size >= 1e4 || size < 1e-3 ? x.toExponential(2) : x.toPrecision(3);
+  return text.replace("-", "−").replace("e−", "e−").replace("e-", "e−").replace("e+", "e");
+}
+function percent(p) { return p >= 0.0995 ? `${(100 * p).toFixed(0)} %` : p >= 0.001 ? `${(100 * p).toFixed(1)} %` : "< 0.1 %"; }
+
+// Tokens as one can see them: spaces and line ends have signs of their own.
+const SIGNS = { " ": "␣", "\n": "⏎", "\t": "⇥", "\r": "␍" };
+function nameOf(token) {
+  const text = contents.names[token];
+  if (text === undefined) return `#${token}`;
+  if (text === "") return "∅";
+  const shown = Array.from(text, c => SIGNS[c] || (/[\p{C}]/u.test(c) ? "�" : c)).join("");
+  return shown.length > 1 && shown[0] === "␣" ? `␣${shown.slice(1)}` : shown;
+}
+function tokenAt(position) { return nameOf(contents.tokens[position]); }
+function targetAt(position) { return nameOf(contents.targets[position]); }
+function quoted(position) { return `“${tokenAt(position)}” at ${position}`; }

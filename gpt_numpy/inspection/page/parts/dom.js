@@ -1,0 +1,50 @@
+// Elements. Text comes in as text nodes and attributes by name: nothing is ever parsed as markup.
+
+const SVG = "http://www.w3.org/2000/svg";
+
+function fill(element, properties, children) {
+  for (const [name, value] of Object.entries(properties || {})) {
+    if (value === null || value === undefined || value === false) continue;
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (name === "style") Object.assign(element.style, value);
+    else element.setAttribute(name, value === true ? "" : value);
+  }
+  for (const child of children.flat(Infinity)) {
+    if (child === null || child === undefined || child === false) continue;
+    element.append(child instanceof Node ? child : document.createTextNode(String(child)));
+  }
+  return element;
+}
+function el(tag, properties, ...children) { return fill(document.createElement(tag), properties, children); }
+function svg(tag, properties, ...children) { return fill(document.createElementNS(SVG, tag), properties, children); }
+
+// A figure: what it is, one sentence that says what one sees, and the drawing.
+function figure(title, sentence, options, ...children) {
+  const { formula, size } = options || {};
+  return el("figure", { class: size || "" },
+    el("h3", {}, title),
+    el("figcaption", {}, sentence),
+    formula && el("code", { class: "formula" }, formula),
+    children);
+}
+
+function tokenBox(text) { return el("span", { class: "token" }, text); }
+
+// Bars with a label before and a number behind; `right` marks one, `warm` is for what is negative.
+function bars(items, largest) {
+  const most = largest || Math.max(...items.map(item => Math.abs(item.size)), 1e-300);
+  return el("div", { class: "bars" }, items.map(item => [
+    el("span", { class: item.right ? "right" : "" }, item.label),
+    el("span", { class: "track", "aria-hidden": "true" },
+      el("i", { class: item.size < 0 ? "warm" : "", style: { width: `${100 * Math.min(1, Math.abs(item.size) / most)}%` } })),
+    el("span", {}, item.text)]));
+}
+
+function chooser(label, count, chosen, key, choose, name = k => String(k)) {
+  const options = Array.from({ length: count }, (_, k) =>
+    el("option", { value: k, selected: k === chosen }, name(k)));
+  return el("label", {}, label,
+    el("select", { "data-key": key, onchange: event => choose(Number(event.target.value)) }, options));
+}
+function chooseBlock() { return chooser("block", config.n_layer, state.block, "block", block => change({ block })); }
+function chooseHead() { return chooser("head", config.n_head, state.head, "head", head => change({ head })); }

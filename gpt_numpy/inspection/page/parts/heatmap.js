@@ -1,0 +1,140 @@
+// A matrix as coloured cells. Pointer or arrow keys move a cursor; the line below says what is
+// under it. Cells narrower than a dot of the screen are shown by the strongest of each dot.
+
+const painters = new Set();  // of the figures on the screen; each draws at its width
+
+function paintAll() {
+  for (const painter of [...painters]) {
+    if (painter.canvas.isConnected) painter.paint(); else painters.delete(painter);
+  }
+}
+window.addEventListener("resize", () => requestAnimationFrame(paintAll));
+
+function largestOf(m) {
+  let largest = 0;
+  for (const x of m.data) if (Math.abs(x) > largest && Number.isFinite(x)) largest = Math.abs(x);
+  return largest;
+}
+
+// options: kind, largest, label (what it is, for those who do not see it), say(row, col, x),
+// masked(row, col), rowNames, colNames, height of a row, pick(row, col), chosen (a row), key, bare
+function heatmap(m, options) {
+  if (!m) return el("p", { class: "soft small" }, "This array is too large for the page; its numbers are in the table of gpt-numpy inspect.");
+  const o = { kind: "diverging", ...options };
+  o.largest = o.largest === undefined ? largestOf(m) : o.largest;
+  const cursor = { row: o.chosen === undefined ? 0 : o.chosen, col: 0, on: false };
+  const canvas = el("canvas", {
+    tabindex: o.bare ? null : 0, role: "img", "aria-label": `${o.label}; ${m.rows} rows, ${m.cols} columns`, "data-key": o.key || `map-${o.label}`,
+  });
+  const painter = { canvas, paint: () => paint(canvas, m, o, cursor) };
+  painters.add(painter);
+  if (o.bare) return canvas;
+  const readout = el("p", { class: "readout idle", "aria-live": "polite" }, "Point at a cell for its number.");
+  const move = (row, col) => {
+    Object.assign(cursor, { row: clamp(row, m.rows), col: clamp(col, m.cols), on: true });
+    readout.className = "readout";
+    readout.textContent = saying(m, o, cursor);
+    painter.paint();
+  };
+  canvas.addEventListener("pointermove", event => move(...cellAt(canvas, m, o, event)));
+  canvas.addEventListener("pointerdown", event => move(...cellAt(canvas, m, o, event)));
+  canvas.addEventListener("click", event => o.pick && o.pick(...cellAt(canvas, m, o, event)));
+  canvas.addEventListener("keydown", event => keyed(event, m, o, cursor, move));
+  return el("div", {}, canvas, el("div", { class: "under" }, readout, o.plain ? null : legend(o.kind, o.largest)));
+}
+
+function clamp(k, count) { return Math.max(0, Math.min(count - 1, k)); }
+
+function keyed(event, m, o, cursor, move) {
+  const steps = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
+  if (event.key in steps) {
+    const [down, right] = steps[event.key];
+    move(cursor.row + (cursor.on ? down : 0), cursor.col + (cursor.on ? right : 0));
+  } else if (event.key === "Enter" && o.pick && cursor.on) o.pick(cursor.row, cursor.col);
+  else return;
+  event.preventDefault();
+  event.stopPropagation();
+}
+
+function saying(m, o, { row, col }) {
+  if (o.masked && o.masked(row, col)) return `${tokenNames(o, row, col)}: masked, position ${row} cannot see what comes after it`;
+  const x = at(m, row, col);
+  return o.say ? o.say(row, col, x) : `row ${grouped(row, m.group[0])}, channel ${grouped(col, m.group[1])}: ${number(x)}`;
+}
+function tokenNames(o, row, col) { return `“${o.rowNames ? o.rowNames[row] : row}”, “${o.colNames ? o.colNames[col] : col}”`; }
+function grouped(k, group) { return group > 1 ? `${k * group}–${(k + 1) * group - 1} (the strongest)` : String(k); }
+
+// Where the cells lie: a margin for names, then rows of equal height.
+function layout(canvas, m, o) {
+  const width = canvas.clientWidth || 300;
+  const square = o.colNames && m.cols === m.rows;
+  const left = o.rowNames && !o.bare ? 26 : 0, top = o.bare ? 0 : o.colNames ? 20 : left ? 4 : 0;
+  const cellWidth = (width - left) / m.cols;
+  const natural = square ? cellWidth : o.height || Math.max(5, Math.min(16, 640 / m.rows));
+  return { width, left, top, cellWidth, cellHeight: natural, height: top + natural * m.rows + (left && !square ? 3 : 0) };
+}
+
+function cellAt(canvas, m, o, event) {
+  const box = canvas.getBoundingClientRect(), l = layout(canvas, m, o);
+  return [
+    clamp(Math.floor((event.clientY - box.top - l.top) / l.cellHeight), m.rows),
+    clamp(Math.floor((event.clientX - box.left - l.left) / l.cellWidth), m.cols),
+  ];
+}
+
+function paint(canvas, m, o, cursor) {
+  const l = layout(canvas, m, o), dots = window.devicePixelRatio || 1;
+  canvas.style.height = `${l.height}px`;
+  canvas.width = Math.round(l.width * dots);
+  canvas.height = Math.round(l.height * dots);
+  const pen = canvas.getContext("2d");
+  pen.scale(dots, dots);
+  pen.imageSmoothingEnabled = false;
+  pen.drawImage(picture(m, o, Math.round((l.width - l.left) * dots)), l.left, l.top, l.width - l.left, l.cellHeight * m.rows);
+  if (!o.bare) names(pen, m, o, l);
+  if (o.chosen !== undefined) outline(pen, l, o.chosen, 0, m.cols, named("--accent"));
+  if (cursor.on) outline(pen, l, cursor.row, cursor.col, 1, named("--ink"));
+}
+
+function picture(m, o, dots) {
+  const cols = Math.min(m.cols, Math.max(dots, 1)), per = m.cols / cols;
+  const image = new ImageData(cols, m.rows), mask = rgb(named("--mask"));
+  for (let row = 0; row < m.rows; row++) {
+    for (let col = 0; col < cols; col++) {
+      let x = 0;
+      for (let k = Math.floor(col * per); k < Math.max((col + 1) * per, Math.floor(col * per) + 1) && k < m.cols; k++) {
+        const candidate = at(m, row, k);
+        if (!(Math.abs(candidate) <= Math.abs(x))) x = candidate;
+      }
+      const hidden = (o.masked && o.masked(row, col)) || Number.isNaN(x);
+      image.data.set([...(hidden ? mask : colour(o.kind, x, o.largest)), 255], 4 * (row * cols + col));
+    }
+  }
+  const small = document.createElement("canvas");
+  small.width = cols; small.height = m.rows;
+  small.getContext("2d").putImageData(image, 0, 0);
+  return small;
+}
+
+// The tokens beside the rows, and above the columns of a square, as many as there is room for.
+function names(pen, m, o, l) {
+  pen.fillStyle = named("--soft");
+  pen.font = "10.5px ui-monospace, Menlo, 'DejaVu Sans Mono', monospace";
+  pen.textBaseline = "middle";
+  const every = size => Math.max(1, Math.ceil(9.4 / size));
+  pen.textAlign = "right";
+  if (o.rowNames) for (let row = 0; row < m.rows; row += every(l.cellHeight)) {
+    pen.fillText(short(o.rowNames[row]), l.left - 5, l.top + (row + 0.5) * l.cellHeight);
+  }
+  pen.textAlign = "center";
+  if (l.top > 4) for (let col = 0; col < m.cols; col += every(l.cellWidth)) {
+    pen.fillText(short(o.colNames[col]), l.left + (col + 0.5) * l.cellWidth, l.top - 9);
+  }
+}
+function short(name) { const letters = Array.from(name); return letters.length > 3 ? `${letters.slice(0, 2).join("")}…` : name; }
+
+function outline(pen, l, row, col, count, colour) {
+  pen.strokeStyle = colour;
+  pen.lineWidth = 1.5;
+  pen.strokeRect(l.left + col * l.cellWidth + 0.75, l.top + row * l.cellHeight + 0.75, Math.max(count * l.cellWidth - 1.5, 2), Math.max(l.cellHeight - 1.5, 2));
+}

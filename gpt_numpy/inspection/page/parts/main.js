@@ -1,0 +1,66 @@
+// The frame: what the page is about, the tabs, the keys, light and dark.
+
+function drawHeader() {
+  const facts = [["parameters", about.parameters.toLocaleString("en")], ["blocks", config.n_layer], ["heads", config.n_head], ["channels", config.n_embd],
+    ["vocabulary", config.vocab_size], ["loss on this text", `${number(about.loss)} nats a token`], ["layers", `${about.ops}, ${about.dtype}`]];
+  const shown = Array.from(about.text).slice(0, 160).join("");
+  document.getElementById("top").append(
+    el("div", {},
+      el("h1", {}, `Inside ${about.folder}`),
+      el("p", {}, "reading ", el("q", {}, shown.replace(/\n/g, " ⏎ "), about.text.length > shown.length ? "…" : "")),
+      el("div", { class: "facts" }, facts.map(([name, value]) => el("span", {}, `${name} `, el("b", {}, value))))),
+    el("button", { type: "button", class: "switch", id: "theme", onclick: switchTheme }));
+  document.title = `Inside ${about.folder} – gpt_numpy`;
+}
+
+function drawTabs() {
+  const nav = document.getElementById("tabs");
+  nav.replaceChildren(...Object.entries(VIEWS).map(([name, { title }], k) => el("button", {
+    type: "button", role: "tab", id: `tab-${name}`, "aria-selected": name === state.view ? "true" : "false", "aria-controls": "view", "data-key": `tab-${name}`,
+    tabindex: name === state.view ? 0 : -1, onclick: () => go(name), onkeydown: event => walkTabs(event, k) }, el("kbd", {}, k + 1), title)));
+  const chosen = document.getElementById(`tab-${state.view}`);
+  nav.scrollLeft = chosen.offsetLeft - nav.clientWidth / 2 + chosen.offsetWidth / 2;
+}
+
+function walkTabs(event, k) {
+  const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+  if (!step) return;
+  const names = Object.keys(VIEWS), name = names[(k + step + names.length) % names.length];
+  event.preventDefault();
+  event.stopPropagation();
+  go(name);
+  document.getElementById(`tab-${name}`).focus();
+}
+
+// The figures 1 to 6 open a view; in the view of backward the arrow keys go from step to step.
+document.addEventListener("keydown", event => {
+  if (event.altKey || event.ctrlKey || event.metaKey || event.target.tagName === "SELECT") return;
+  const name = Object.keys(VIEWS)[Number(event.key) - 1];
+  if (name) go(name);
+  else if (state.view === "backwards" && (event.key === "ArrowRight" || event.key === "ArrowLeft")) {
+    event.preventDefault();
+    turn(event.key === "ArrowRight" ? 1 : -1);
+  }
+});
+
+function setTheme(name) {
+  document.documentElement.dataset.theme = name;
+  const button = document.getElementById("theme");
+  button.textContent = name === "dark" ? "☀ light" : "☾ dark";
+  button.setAttribute("aria-label", `Change to ${name === "dark" ? "light" : "dark"} colours`);
+}
+function switchTheme() { setTheme(theme() === "dark" ? "light" : "dark"); draw(); }
+
+const prefersDark = window.matchMedia("(prefers-color-scheme: dark)");
+prefersDark.addEventListener("change", event => { setTheme(event.matches ? "dark" : "light"); draw(); });
+window.addEventListener("hashchange", () => { if (Object.hasOwn(VIEWS, location.hash.slice(1))) go(location.hash.slice(1)); });
+
+drawHeader();
+setTheme(prefersDark.matches ? "dark" : "light");
+document.getElementById("foot").append(el("p", {},
+  `gpt_numpy ${about.version}. Every number is one of this pass, as the kernels left it, shown with three digits.`,
+  about.group > 1 ? ` Channels are shown in groups of ${about.group}, each by its strongest.` : "",
+  " Keys: ", el("kbd", {}, "1"), "–", el("kbd", {}, "6"), " open the views, ", el("kbd", {}, "←"), " ", el("kbd", {}, "→"), " go through backward, Tab reaches everything else."));
+if (Object.hasOwn(VIEWS, location.hash.slice(1))) state.view = location.hash.slice(1);
+draw();
+document.documentElement.dataset.ready = "true";

@@ -1,0 +1,57 @@
+// The user's text, token by token: the row that every view is about is chosen here.
+
+const rowNames = contents.tokens.map(nameOf);
+
+// shades: a number in 0 to 1 for each token, which colours it; say: what to show of one on hovering.
+function tokenStrip(options) {
+  const o = options || {};
+  return el("div", { class: "tokens", role: "group", "aria-label": "The text: choose a token" },
+    contents.tokens.map((token, position) => {
+      const share = o.shades ? o.shades[position] : null;
+      const style = share === null || share === undefined ? {} : {
+        background: css("sequential", share, o.largest || 1), color: inkOn("sequential", share, o.largest || 1) };
+      return el("button", {
+        type: "button", style, "data-key": `token-${position}`, "aria-pressed": position === state.position ? "true" : "false",
+        title: o.title ? o.title(position) : `position ${position}`,
+        "aria-label": `${nameOf(token)}, position ${position}`,
+        onclick: () => change({ position }),
+        onpointerenter: () => o.hover && o.hover(position),
+        onfocus: () => o.hover && o.hover(position),
+        onkeydown: event => walk(event, position) }, nameOf(token));
+    }));
+}
+function walk(event, position) {
+  const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+  if (!step) return;
+  event.preventDefault();
+  event.stopPropagation();
+  const next = clamp(position + step, T);
+  change({ position: next });
+  const button = document.querySelector(`[data-key="token-${next}"]`);
+  if (button) button.focus({ preventScroll: true });
+}
+
+// The rows of a (T, channels) array: names beside them, the chosen one outlined, a click chooses.
+function ofText(what, extra) {
+  return {
+    rowNames, chosen: state.position, label: what, pick: position => change({ position }),
+    say: (row, col, x) => `${what}, ${quoted(row)}, channel ${grouped(col, about.group)}: ${number(x)}`,
+    ...extra,
+  };
+}
+
+// The likeliest next tokens after a position, the right one marked.
+function nextTokens(position, count = 10) {
+  const p = matrixOf(contents.next.probabilities), right = contents.targets[position];
+  const listed = contents.next.tokens[position].slice(0, count);
+  const items = listed.map((token, k) => ({ label: tokenBox(nameOf(token)), size: at(p, position, k), text: percent(at(p, position, k)), right: token === right }));
+  if (!listed.includes(right)) {
+    const its = numbersOf(contents.next.right)[position];
+    items.push({ label: tokenBox(nameOf(right)), size: its, text: percent(its), right: true });
+  }
+  return bars(items, 1);
+}
+
+const decoded = new Map();
+function numbersOf(packed) { if (!decoded.has(packed)) decoded.set(packed, unpack(packed)); return decoded.get(packed).data; }
+function matrixOf(packed) { numbersOf(packed); return matrix(decoded.get(packed)); }

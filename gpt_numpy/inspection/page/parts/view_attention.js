@@ -1,0 +1,86 @@
+// One attention head: query, key, value, scores, mask, softmax, output.
+
+VIEWS.attention = { title: "Attention", draw: drawAttention };
+
+function drawAttention() {
+  const at_ = `h.${state.block}.attn`, h = state.head, q = state.position;
+  const p = valueOf(`${at_}.probabilities`, h), s = valueOf(`${at_}.scores`, h);
+  const listens = rowOf(p, q), order = ranked(listens, q + 1);
+  return [
+    el("h2", {}, "One attention head"),
+    el("p", {}, `Every token asks with a query, and every token before it, itself included, answers with a key. Where they match, the token takes over that one's value. Head ${h} of block ${state.block} works in ${config.head_size} of the ${config.n_embd} channels.`),
+    el("div", { class: "bar" }, chooseBlock(), chooseHead()),
+    whoListens(p),
+    el("div", { class: "grid" },
+      figure("Softmax: who listens to whom", `A row is a token that asks; its weights on the tokens up to itself add up to 1, and ${quoted(q)} gives ${percent(listens[order[0]])} to ${quoted(order[0])}.`, { size: "half", formula: softmaxLine(at_) },
+        heatmap(p, betweenTokens("weight", "sequential", 1))),
+      figure("Scores, before mask and softmax", `How well each query matches each key: orange fits, blue does not; ${quoted(q)} matches ${quoted(argmax(rowOf(s, q), q + 1))} best of those that it may see. Above the diagonal lies the future: computed, then masked.`, { size: "half", formula: contents.arrays[`${at_}.scores`].forward[0] },
+        heatmap(s, betweenTokens("score", "diverging"))),
+      figure("All heads of the model", `One small picture of the softmax for each head, a row for each block: choose one. Those with a strong diagonal look at the token itself or just before it.`, { size: "half" }, allHeads()),
+      el("div", { class: "half grid" },
+        figure("From weights to output", `The output of ${quoted(q)} is the average of the values, by these weights; the table shows the ${Math.min(6, q + 1)} that count most.`, { formula: contents.arrays[`${at_}.heads`].forward[0] },
+          weightsTable(at_, order.slice(0, 6), q)),
+        headRows(at_, "heads", q)),
+      ...["query", "key", "value"].map(part => headRows(at_, part, q, "third"))),
+  ];
+}
+
+function softmaxLine(at_) { return contents.arrays[`${at_}.probabilities`].forward[0]; }
+function ranked(numbers, count) { return Array.from({ length: count }, (_, k) => k).sort((a, b) => numbers[b] - numbers[a]); }
+function argmax(numbers, count) { return ranked(numbers, count)[0]; }
+
+// The text, coloured by whom the chosen token listens to; pointing at another token asks for that one.
+function whoListens(p) {
+  const sentence = el("figcaption", {}), strip = el("div");
+  const show = q => {
+    const row = rowOf(p, q), best = ranked(row, q + 1).slice(0, 3);
+    sentence.textContent = `${quoted(q)} listens to ${best.map(k => `${quoted(k)} (${percent(row[k])})`).join(", ")}.`;
+    for (const [k, button] of [...strip.querySelectorAll("button")].entries()) {
+      button.style.background = k > q ? "var(--mask)" : css("sequential", row[k], 1);
+      button.style.color = k > q ? "var(--soft)" : inkOn("sequential", row[k], 1);
+    }
+  };
+  strip.append(tokenStrip({ hover: show }));
+  strip.addEventListener("pointerleave", () => show(state.position));
+  show(state.position);
+  return el("figure", {}, el("h3", {}, "Whom a token listens to"), sentence, strip, el("p", { class: "small soft" }, "Point at a token or move to it with the arrow keys; a click keeps it. Grey tokens come later and are masked."));
+}
+
+function betweenTokens(what, kind, largest) {
+  return {
+    kind, largest, rowNames, colNames: rowNames, chosen: state.position, label: `${what}s between tokens`,
+    masked: (row, col) => kind === "sequential" && col > row, pick: position => change({ position }),
+    say: (row, col, x) => `query ${quoted(row)}, key ${quoted(col)}: ${what} ${number(x)}${col > row ? ", masked afterwards" : ""}`,
+  };
+}
+
+function weightsTable(at_, keys, q) {
+  const p = valueOf(`${at_}.probabilities`, state.head), s = valueOf(`${at_}.scores`, state.head), v = valueOf(`${at_}.value`, state.head);
+  const head = ["token", "score", "weight", "length of its value"];
+  return el("div", {}, el("div", { class: "scroll" }, el("table", {},
+    el("thead", {}, el("tr", {}, head.map((name, k) => el("th", { class: k ? "number" : "", scope: "col" }, name)))),
+    el("tbody", {}, keys.map(k => el("tr", {}, el("td", {}, tokenBox(tokenAt(k)), ` at ${k}`),
+      [at(s, q, k), at(p, q, k), normOf(rowOf(v, k))].map(x => el("td", { class: "number" }, number(x)))))))),
+    el("p", { class: "small soft" }, `Length of the output: ${number(normOf(rowOf(valueOf(`${at_}.heads`, state.head), q)))}.`));
+}
+
+function allHeads() {
+  const pictures = [];
+  for (let block = 0; block < config.n_layer; block++) for (let head = 0; head < config.n_head; head++) {
+    const chosen = block === state.block && head === state.head;
+    pictures.push(el("button", { type: "button", "aria-pressed": chosen ? "true" : "false", "data-key": `head-${block}-${head}`, "aria-label": `block ${block}, head ${head}`, onclick: () => change({ block, head }) },
+      heatmap(valueOf(`h.${block}.attn.probabilities`, head), { bare: true, kind: "sequential", largest: 1, label: `weights of block ${block}, head ${head}`, colNames: rowNames, masked: (row, col) => col > row }),
+      `${block} · ${head}`));
+  }
+  return el("div", { class: "heads", style: config.n_head <= 6 ? { gridTemplateColumns: `repeat(${config.n_head}, minmax(0, 1fr))` } : {} }, pictures);
+}
+
+const SAYINGS = {
+  query: ["Queries", "what each token asks for"], key: ["Keys", "what each token offers to be found by"],
+  value: ["Values", "what each token hands over"], heads: ["Output of the head", "the average of the values that each token takes over"],
+};
+function headRows(at_, part, q, size) {
+  const [title, what] = SAYINGS[part], m = valueOf(`${at_}.${part}`, state.head);
+  return figure(title, `${what[0].toUpperCase()}${what.slice(1)}, a row of ${config.head_size} numbers each; that of ${quoted(q)} has length ${number(normOf(rowOf(m, q)))}.`, { size },
+    heatmap(m, ofText(title, part === "heads" ? { height: Math.max(4, Math.min(12, 330 / T)) } : {})));
+}

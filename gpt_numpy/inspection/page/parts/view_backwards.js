@@ -1,0 +1,123 @@
+// Backward, step by step: from the loss to the embeddings with the arrow keys.
+
+VIEWS.backwards = { title: "Backwards", draw: drawBackwards };
+const STEPS = contents.steps;
+
+function drawBackwards() {
+  const step = STEPS[state.step];
+  return [
+    el("h2", {}, "Backwards"),
+    el("p", {}, ["The loss looks back: each step takes the gradient of what a line of forward wrote and gives the gradient of what it read. ", el("kbd", {}, "→"), " goes on towards the embeddings, ", el("kbd", {}, "←"), " back towards the loss."]),
+    rail(),
+    el("div", { class: "step" },
+      el("button", { type: "button", class: "button", "data-key": "earlier", disabled: state.step === 0, onclick: () => turn(-1) }, "← towards the loss"),
+      el("button", { type: "button", class: "button", "data-key": "later", disabled: state.step === STEPS.length - 1, onclick: () => turn(1) }, "on →"),
+      el("h3", { "aria-live": "polite" }, `${step.place}: ${step.title}`),
+      el("span", { class: "soft small" }, `step ${state.step + 1} of ${STEPS.length}`)),
+    el("div", { class: "grid" },
+      figure("The line and its derivative", forwardSentence(step), { size: "half beside" }, el("div", { class: "equations" },
+        el("div", {}, el("div", { class: "soft small" }, "forward"), step.forward.map(line => el("code", { class: "formula" }, line))),
+        step.equations.map(equation))),
+      el("div", { class: "half grid" }, gradients(step), specials(step))),
+  ];
+}
+
+function turn(by) {
+  const step = clamp(state.step + by, STEPS.length);
+  if (step !== state.step) change({ step });
+}
+
+function rail() {
+  return el("div", { class: "rail", role: "group", "aria-label": "Steps of backward" }, STEPS.map((step, k) =>
+    el("button", { type: "button", tabindex: k === state.step ? 0 : -1, class: k < state.step ? "done" : "", "aria-current": k === state.step ? "step" : null, "data-key": k === state.step ? "rail" : null,
+      title: `${k + 1}. ${step.place}: ${step.title}`, "aria-label": `step ${k + 1}, ${step.place}: ${step.title}`, onclick: () => change({ step: k }) })));
+}
+
+function forwardSentence(step) {
+  const known = step.equations.filter(e => contents.verdicts[e.array]);
+  const right = known.filter(e => contents.verdicts[e.array].ok).length;
+  const checked = known.length ? `${right} of ${known.length} checked against the exact derivative ${right === known.length ? (known.length === 1 ? "is right" : "are right") : "— the others are WRONG"}` : "checked through the steps around it";
+  return `One line of forward gives ${step.equations.length} ${step.equations.length === 1 ? "gradient" : "gradients"}; ${checked}. Derived in ${step.derivation}.`;
+}
+
+function equation(e) {
+  return el("div", {},
+    el("div", { class: "soft small" }, "gradient of ", el("code", {}, e.array)),
+    el("code", { class: "formula" }, e.text),
+    el("pre", { class: "source", tabindex: 0, "aria-label": "Lines of the reference" }, e.code.lines.map(([line, text]) =>
+      el("span", { class: e.code.marked.includes(line) ? "marked" : "" }, el("b", {}, line), text))),
+    el("p", { class: "small soft" }, `${e.code.file}, ${e.code.function}; computed here by ${e.computed}`),
+    el("p", { class: "small" }, verdict(e.array)));
+}
+
+function verdict(name) {
+  const found = contents.verdicts[name];
+  if (!found) return el("span", { class: "verdict none" }, "Gradient check: not moved by itself; the arrays before and after it are.");
+  return el("span", { class: `verdict ${found.ok ? "ok" : "bad"}` }, found.ok ? "✓ exact" : "✗ WRONG",
+    el("span", { class: "soft" }, `: differs from the complex step by ${number(found.error)} of its size (${about.dtype})`));
+}
+
+// The gradients that come in, go out, and stay with the parameters.
+function gradients(step) {
+  const groups = [
+    ["Comes in", step.incoming, "the gradient of what the line wrote"],
+    ["Goes out", step.outgoing, "the gradient of what the line read"],
+    ["Stays", step.parameters, "the gradient of the parameters, which the optimizer takes"],
+  ];
+  return groups.filter(([, names]) => names.length).map(([title, names, what]) =>
+    figure(title, `${what[0].toUpperCase()}${what.slice(1)}: ${names.map(normSentence).join("; ")}.`, {},
+      el("div", { class: "flow" }, names.map(name => [el("h4", {}, el("code", {}, `d ${name}`), el("span", { class: "soft small" }, ` ${contents.arrays[name].shape.join(" × ")}`)), gradientMap(name)]))));
+}
+
+function normSentence(name) {
+  const entry = contents.arrays[name];
+  const norm = entry.grad_numbers ? entry.grad_numbers.norm : normOf((gradOf(name) || { data: [] }).data);
+  const update = entry.update ? `, the next update moves it by ${percent(entry.update)} of its size` : "";
+  return `${name} has norm ${number(norm)}${update}`;
+}
+
+function gradientMap(name) {
+  const entry = contents.arrays[name], kind = entry.kind;
+  const many = entry.shape.length === 3;
+  const m = gradOf(name, many ? state.head : 0);
+  const note = many ? el("div", { class: "bar" }, chooseHead()) : null;
+  const say = (row, col, x) => kind === "parameter"
+    ? `${rowOfParameter(name, row, m)}, column ${grouped(col, m.group[1])}: ${number(x)}`
+    : name.endsWith("scores") || name.endsWith("probabilities") && many ? `query ${quoted(row)}, key ${quoted(col)}: ${number(x)}`
+    : name === "logits" ? `${quoted(row)}, logit of “${nameOf(col)}”: ${number(x)}`
+    : name === "losses" ? `${quoted(col)}: ${number(x)}`
+    : `${quoted(row)}, channel ${grouped(col, m.group[1])}: ${number(x)}`;
+  const square = many && m && m.rows === m.cols && entry.shape[1] === entry.shape[2];
+  const rows = kind === "parameter" || !m || m.rows !== T ? null : rowNames;
+  return [note, heatmap(m, { label: `gradient of ${name}`, rowNames: rows, colNames: square ? rowNames : null, say, masked: square ? (row, col) => col > row : null,
+    height: m && m.rows === 1 ? 24 : Math.max(3, Math.min(10, 300 / (m ? m.rows : 1))) })];
+}
+function rowOfParameter(name, row, m) {
+  if (m.rows === 1) return "vector";
+  return name === "wte.weight" && m.group[0] === 1 ? `row of “${nameOf(row)}”` : `row ${grouped(row, m.group[0])}`;
+}
+
+// At both ends: where the loss of a token pulls.
+function specials(step) {
+  if (step.title === "softmax and loss") return pullOnLogits();
+  if (step.place === "embedding") return pullOnRows();
+  return null;
+}
+
+function pullOnLogits() {
+  const t = state.position, g = matrixOf(contents.next.gradients), right = contents.targets[t];
+  const items = contents.next.tokens[t].slice(0, 10).map((token, k) => ({ label: tokenBox(nameOf(token)), size: -at(g, t, k), text: number(-at(g, t, k)), right: token === right }));
+  if (!items.some(item => item.right)) {
+    const x = numbersOf(contents.next.right_gradient)[t];
+    items.push({ label: tokenBox(nameOf(right)), size: -x, text: number(-x), right: true });
+  }
+  return figure(`Where the loss of ${tokenAt(t)} pulls`, `A step against the gradient raises the logit of “${targetAt(t)}”, which did come (blue), and lowers all others (orange), each by the probability that it was given wrongly; so it pulls on the rows of these tokens in the head.`, {}, tokenStrip(), bars(items));
+}
+
+function pullOnRows() {
+  if (!contents.pulls) return el("p", { class: "soft small" }, "This model is too large to see the losses of single tokens apart.");
+  const m = matrixOf(contents.pulls), t = state.position, row = rowOf(m, t), order = ranked(row, t + 1);
+  return figure("Where each token's loss pulls", `A row is the loss at one token, a column the embedding row that it pulls on: the loss at ${quoted(t)} pulls hardest on the row of ${quoted(order[0])} (norm ${number(row[order[0]])}).`, {},
+    heatmap(m, { kind: "sequential", rowNames, colNames: rowNames, chosen: t, masked: (r, c) => c > r, label: "pull of each loss on each row", pick: position => change({ position }),
+      say: (r, c, x) => `the loss at ${quoted(r)} pulls on the row of ${quoted(c)} with ${number(x)}` }));
+}

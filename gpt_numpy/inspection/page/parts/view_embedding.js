@@ -1,0 +1,47 @@
+// Tokens to rows: the row that a token picks, the row of its position, and their sum.
+
+VIEWS.embedding = { title: "Embedding", draw: drawEmbedding };
+
+function drawEmbedding() {
+  const token = matrixOf(contents.embedding.token), position = matrixOf(contents.embedding.position);
+  const sum = valueOf("embedding.out");
+  const largest = Math.max(largestOf(token), largestOf(position), largestOf(sum));
+  for (const m of [token, position, sum]) m.group = [1, about.group];
+  const t = state.position;
+  const lengths = [token, position, sum].map(m => normOf(rowOf(m, t)));
+  const learned = config.positions === "learned";
+  const part = (title, m, size) => figure(title, embeddingSentence(title, m), { size: "third" }, heatmap(m, ofText(title, { largest })));
+  return [
+    el("h2", {}, "Embedding"),
+    el("p", {}, `A token is a number. It picks a row of the token table; its place picks a row of the ${learned ? "learned table of positions" : "table of sinusoids"}. The sum, ${config.n_embd} numbers, is what the first block reads.`),
+    tokenStrip(),
+    figure(`One token: ${tokenAt(t)} is number ${contents.tokens[t]}, at position ${t}`,
+      `The token's row has length ${number(lengths[0])}, the position's ${number(lengths[1])}, their sum ${number(lengths[2])}: ${lengths[0] > lengths[1] ? "what it is weighs more than where it stands" : "where it stands weighs more than what it is"}.`,
+      { formula: contents.arrays["embedding.out"].forward[0] },
+      el("div", { class: "flow" }, [["the token's row of wte", token], [learned ? "the position's row of wpe" : "the position's sinusoids", position], ["their sum", sum]].map(([name, m]) =>
+        [el("h4", {}, name), heatmap(oneRow(m, t), { height: 26, largest, plain: m !== sum, label: `${name} for ${tokenAt(t)}`, key: `row-${name}`,
+          say: (row, col, x) => `${name}, channel ${grouped(col, about.group)}: ${number(x)}` })]))),
+    el("div", { class: "grid" },
+      part("Rows of the tokens", token),
+      part("Rows of the positions", position),
+      part("Their sum", sum),
+      figure("Some channels along the text", learned
+        ? "Each line is one channel of the table of positions: training has shaped what the paper drew as waves."
+        : "Each line is one channel: pairs of waves, the slower the further to the right in the row.", {}, waves(position))),
+  ];
+}
+
+function oneRow(m, t) { return { rows: 1, cols: m.cols, data: rowOf(m, t), group: m.group }; }
+
+function embeddingSentence(title, m) {
+  const lengths = contents.tokens.map((_, t) => normOf(rowOf(m, t)));
+  const longest = lengths.indexOf(Math.max(...lengths)), shortest = lengths.indexOf(Math.min(...lengths));
+  return `One row for each token of the text; the longest is that of ${quoted(longest)} (${number(lengths[longest])}), the shortest that of ${quoted(shortest)} (${number(lengths[shortest])}).`;
+}
+
+function waves(m) {
+  const channels = [0, 0.125, 0.3, 0.6].map(share => Math.floor(share * (m.cols - 1)));
+  return lineChart([...new Set(channels)].map((channel, k) => ({
+    name: `channel ${grouped(channel, about.group)}`, colour: line(k),
+    points: contents.tokens.map((_, t) => [t, at(m, t, channel)]) })), { label: "Channels of the positions", xLabel: "position" });
+}

@@ -1,0 +1,72 @@
+"""The gradient check of the very gradients that the page shows, activations included.
+
+Each array is moved along one random direction v by the complex step (derivatives.py), through the
+reference's forward pass: the slope of the loss is exact, and has to be the sum of v times the
+gradient. An activation is moved where it passes from one layer to the next (hooks.py).
+"""
+
+import time
+from typing import TypedDict
+
+import numpy as np
+
+from gpt_numpy.arrays import Array
+from gpt_numpy.gradients.check import TOLERANCE
+from gpt_numpy.gradients.derivatives import STEP
+from gpt_numpy.inspection.hooks import replaceable, replaced
+from gpt_numpy.inspection.trace import Trace
+from gpt_numpy.model import GPT
+
+TOLERANCES = {"float32": 1e-4, "float64": TOLERANCE}
+MOST_PARAMETERS = 20_000_000  # of complex numbers, 16 bytes each
+BUDGET_SECONDS = 30.0
+
+
+class Verdict(TypedDict):
+    """`error` is the difference over the slope, or over the gradient's norm where that is more."""
+
+    error: float
+    ok: bool
+
+
+def verdicts(model: GPT, trace: Trace, seed: int = 0) -> dict[str, Verdict]:
+    """The check of every parameter, and of every activation that passes between layers.
+
+    Those for which there is no time are left out, and all of a model that is too large for
+    complex numbers: `gpt-numpy gradcheck` checks it.
+    """
+    if trace.targets is None or model.n_params > MOST_PARAMETERS:
+        return {}
+    oracle = GPT(model.config, seed=None, dtype="complex128", ops="reference")
+    oracle.params.flat[...] = model.params.flat
+    rng = np.random.default_rng(seed)
+    end = time.perf_counter() + BUDGET_SECONDS
+    tolerance = TOLERANCES[model.dtype.name]
+    found: dict[str, Verdict] = {}
+    for name in [*model.params, *replaceable(model.config)]:
+        if time.perf_counter() > end:
+            break
+        grad = trace[name].grad
+        if grad is None:
+            continue
+        direction = rng.standard_normal(grad.shape)
+        slope = _slope(oracle, trace, name, direction)
+        along = float((direction * grad).sum())
+        scale = max(abs(slope), float(np.linalg.norm(grad)))
+        error = abs(along - slope) / scale if scale else abs(along - slope)
+        found[name] = {"error": error, "ok": bool(error <= tolerance)}
+    return found
+
+
+def _slope(oracle: GPT, trace: Trace, name: str, direction: Array) -> float:
+    """The exact derivative of the loss along a direction in one array."""
+    assert trace.targets is not None
+    if name in oracle.params:
+        oracle.params[name].imag[...] = direction * STEP
+        loss = oracle.forward(trace.tokens, trace.targets)
+        oracle.params[name].imag[...] = 0
+    else:
+        moved = 1j * STEP * direction
+        with replaced(oracle, {name: (lambda x: x + moved, lambda dout: dout)}):
+            loss = oracle.forward(trace.tokens, trace.targets)
+    return float(loss.imag / STEP)

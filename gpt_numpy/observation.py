@@ -99,5 +99,5 @@ def sample(
         if interrupted():
             return None
         # Each token has a seed of its own: the draws are those of no other place in the project.
-        tokens = generate(model, tokens, 1, seed=seed + tokens.size)
+        tokens = np.asarray(generate(model, tokens, 1, seed=seed + tokens.size))
     return tokens

@@ -11,14 +11,11 @@ allows. A table is printed, then one line of JSON.
 
 import argparse
 import json
-import os
 import statistics
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from workloads import pairs, set_thread_variables
 
 # layers, heads, width, context, vocabulary, biases, new tokens
 WORKLOADS = {
@@ -34,11 +31,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("workloads", nargs="*", default=list(WORKLOADS))
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--pairs", type=int, default=9)
+    parser.add_argument("--pairs", type=pairs, default=9)
     parser.add_argument("--tokens", type=int, default=0, help="new ones; 0: the workload's own")
     options = parser.parse_args()
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
-        os.environ[name] = str(options.threads)
+    set_thread_variables(options.threads)
     results = {}
     print("tokens/s   ours  recomputed  kept   ratio (quartiles)    of reading the weights once")
     for name in options.workloads:

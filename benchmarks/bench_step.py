@@ -11,7 +11,7 @@ import json
 import statistics
 import time
 
-from workloads import WORKLOADS, build, our_step, set_thread_variables, torch_step
+from workloads import WORKLOADS, build, our_step, pairs, set_thread_variables, torch_step
 
 SHORTEST = 0.2  # seconds: how long a side runs at least in a pair
 
@@ -21,7 +21,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("workloads", nargs="*", default=list(WORKLOADS))
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--pairs", type=int, default=9)
+    parser.add_argument("--pairs", type=pairs, default=9)
     parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
     options = parser.parse_args()
     set_thread_variables(options.threads)

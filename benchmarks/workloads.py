@@ -4,6 +4,7 @@ A step is forward, backward, clipping and AdamW. NumPy, Numba and PyTorch are im
 is built, after the number of threads was set.
 """
 
+import argparse
 import os
 import sys
 from collections.abc import Callable
@@ -25,6 +26,14 @@ def set_thread_variables(threads: int) -> None:
     """Hold every library to `threads`; call this before any of them is imported."""
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
         os.environ[name] = str(threads)
+
+
+def pairs(text: str) -> int:
+    """A number of pairs as the command line gives it; quartiles take two."""
+    count = int(text)
+    if count < 2:
+        raise argparse.ArgumentTypeError(f"{count}: must be at least 2")
+    return count
 
 
 def build(sizes: tuple[int, int, int, int, int, int, int, bool]) -> tuple[Any, Any, Any]:

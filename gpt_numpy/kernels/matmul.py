@@ -33,8 +33,15 @@ from gpt_numpy.kernels.jit import (
     tasks,
     threads,
 )  # fmt: skip
-from gpt_numpy.kernels.packing import pack, pack_left, pack_transposed
-from gpt_numpy.kernels.simd import TILE_ROWS, panel_width, take, tile_by_columns, tile_by_rows
+from gpt_numpy.kernels.packing import pack, pack_left, pack_transposed, strip_start, strips_of
+from gpt_numpy.kernels.simd import (
+    LEAST_ROWS,
+    TILE_ROWS,
+    panel_width,
+    take,
+    tile_by_columns,
+    tile_by_rows,
+)
 
 MANY = 8  # tasks that a product is cut into at least, if it is large enough
 SMALL = 4  # tiles that a block keeps at least in each direction
@@ -102,7 +109,7 @@ def strip_by_rows(
     """Write or add to `out` a @ panels, each `depth` long, for as many rows as a tile has."""
     width = panel_width(out)
     for j in range(0, columns, width):
-        if rows >= TILE_ROWS and j + width <= columns:
+        if rows >= LEAST_ROWS and j + width <= columns:
             tile_by_rows(
                 a, a_at, a_stride, rows, panels, j * depth,
                 out, out_at + j, out_stride, inner, add,
@@ -122,7 +129,7 @@ def strip_by_columns(
     width = panel_width(out)
     for j in range(0, columns, width):
         panel = j * depth + start * width
-        if rows >= TILE_ROWS and j + width <= columns:
+        if rows >= LEAST_ROWS and j + width <= columns:
             tile_by_columns(
                 a, a_at, a_stride, rows, panels, panel, out, out_at + j, out_stride, inner, add
             )
@@ -164,13 +171,16 @@ def product(
                 elif not packed:
                     pack(b, k0 * columns + j0, columns, depth, breadth, panels)
                 packed = whole
-                for i in range(i0, i1, TILE_ROWS):
+                strips = strips_of(i1 - i0)
+                for s in range(strips):
+                    i = i0 + strip_start(s, strips, i1 - i0)
+                    below = i0 + strip_start(s + 1, strips, i1 - i0)
                     strip_by_rows(
-                        a, i * inner + k0, inner, i1 - i, panels, depth, depth,
+                        a, i * inner + k0, inner, below - i, panels, depth, depth,
                         out, i * columns + j0, columns, breadth, k0 > 0, edge,
                     )  # fmt: skip
                     if k0 + step >= inner and (finish != PLAIN or bias.size > 0):
-                        for r in range(i, min(i + TILE_ROWS, i1)):
+                        for r in range(i, below):
                             finish_row(
                                 finish, kind, out, r * columns + j0, breadth, bias, j0,
                                 other, second, third, base, threshold, scale,
@@ -215,10 +225,13 @@ def product_of_columns(
                 if not packed or not keep_left:
                     pack_left(a, k0 * rows + i0, rows, depth, i1 - i0, left)
                 packed = whole
-                for i in range(i0, i1, TILE_ROWS):
+                strips = strips_of(i1 - i0)
+                for s in range(strips):
+                    i = strip_start(s, strips, i1 - i0)
+                    height = strip_start(s + 1, strips, i1 - i0) - i
                     strip_by_columns(
-                        left, (i - i0) * depth, TILE_ROWS, i1 - i, panels, 0, depth, depth,
-                        out, i * columns + j0, columns, breadth, k0 > 0, edge,
+                        left, i * depth, height, height, panels, 0, depth, depth,
+                        out, (i0 + i) * columns + j0, columns, breadth, k0 > 0, edge,
                     )  # fmt: skip
             task = take(counter)
 

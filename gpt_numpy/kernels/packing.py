@@ -54,19 +54,36 @@ def pack_transposed(b, b_at, b_stride, inner, columns, panels):
 
 
 @routine
+def strips_of(rows):
+    """How many strips, each at most as high as a tile, so many rows are cut into."""
+    return -(-rows // TILE_ROWS)
+
+
+@routine
+def strip_start(strip, strips, rows):
+    """The first row of a strip; heights differ by 1 at most, and the last strip ends at `rows`."""
+    return strip * rows // strips
+
+
+@routine
 def pack_left(a, a_at, a_stride, inner, rows, panels):
-    """Lay columns of `a` (inner, rows) in panels as narrow as a tile is high.
+    """Lay columns of `a` (inner, rows) in panels as narrow as the strips of a product are high.
 
     Whole vectors are copied, which are wider: what is too much is overwritten by the next copy.
     """
     lanes = vector_lanes(panels)
     wide = -(-TILE_ROWS // lanes) * lanes
-    whole = max(rows - wide + TILE_ROWS, 0) // TILE_ROWS * TILE_ROWS
-    for i0 in range(0, whole, GROUP * TILE_ROWS):
-        for k in range(inner - 1):
-            for i in range(i0, min(i0 + GROUP * TILE_ROWS, whole), TILE_ROWS):
-                copy_tile_column(a, a_at + k * a_stride + i, panels, i * inner + k * TILE_ROWS)
-    for i in range(0, rows, TILE_ROWS):
-        for k in range(inner - 1 if i < whole else 0, inner):
-            for r in range(min(TILE_ROWS, rows - i)):
-                panels[i * inner + k * TILE_ROWS + r] = a[a_at + k * a_stride + i + r]
+    vectors = max(inner - 1 - wide // a_stride, 0)  # steps that are not read beyond the end of `a`
+    strips = strips_of(rows)
+    for first in range(0, strips, GROUP):
+        for k in range(vectors):
+            for s in range(first, min(first + GROUP, strips)):
+                i = strip_start(s, strips, rows)
+                height = strip_start(s + 1, strips, rows) - i
+                copy_tile_column(a, a_at + k * a_stride + i, panels, i * inner + k * height)
+    for s in range(strips):
+        i = strip_start(s, strips, rows)
+        height = strip_start(s + 1, strips, rows) - i
+        for k in range(vectors, inner):
+            for r in range(height):
+                panels[i * inner + k * height + r] = a[a_at + k * a_stride + i + r]

@@ -16,6 +16,8 @@ from gpt_numpy.kernels.jit import vector_bits
 
 VECTOR_BITS = vector_bits()
 TILE_ROWS, TILE_VECTORS = {512: (14, 2), 256: (6, 2), 128: (8, 3)}[VECTOR_BITS]
+# Tiles as low as this exist too, so that strips of nearly equal height fill up any number of rows.
+LEAST_ROWS = {512: 8, 256: 4, 128: 6}[VECTOR_BITS]
 
 
 def lanes_of(array_type: Any) -> int:
@@ -75,63 +77,80 @@ def _tile(by_columns: bool) -> Any:
     """The generator of a register tile; `by_columns`: `a` is read down its columns."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        a, a_at, a_stride, rows, b, b_at, c, c_at, c_stride, inner, add = arguments
-        a_type, b_type, c_type = signature.args[0], signature.args[4], signature.args[6]
-        vector, align = _vector(context, c_type)
-        lanes = vector.count
-        a_pointer = _pointer(context, builder, a_type, a, a_at)
-        b_pointer = _pointer(context, builder, b_type, b, b_at)
-        c_pointer = _pointer(context, builder, c_type, c, c_at)
-        last = builder.sub(rows, _int(1))
-
-        def clamped(row: int) -> Any:
-            # Rows below the last one repeat it, so that nothing outside of `a` is read.
-            outside = builder.icmp_signed(">", _int(row), last)
-            return builder.select(outside, last, _int(row))
-
-        if by_columns:
-            starts = [builder.gep(a_pointer, [clamped(r)]) for r in range(TILE_ROWS)]
-        else:
-            starts = [
-                builder.gep(a_pointer, [builder.mul(clamped(r), a_stride)])
-                for r in range(TILE_ROWS)
-            ]
-        places = [(r, v) for r in range(TILE_ROWS) for v in range(TILE_VECTORS)]
-        sums = {p: cgutils.alloca_once(builder, vector) for p in places}
-        offsets = {
-            (r, v): builder.add(builder.mul(c_stride, _int(r)), _int(v * lanes)) for r, v in places
-        }
-        with builder.if_else(builder.trunc(add, ir.IntType(1))) as (then, otherwise):
-            with then:
-                for p in places:
-                    builder.store(_load(builder, c_pointer, offsets[p], vector, align), sums[p])
-            with otherwise:
-                for p in places:
-                    builder.store(ir.Constant(vector, None), sums[p])
-        name = f"llvm.fmuladd.v{lanes}{vector.element.intrinsic_name}"
-        multiply_add = cgutils.get_or_insert_function(
-            builder.module, ir.FunctionType(vector, [vector] * 3), name
-        )
-        with cgutils.for_range(builder, inner) as loop:
-            step = loop.index
-            row = builder.mul(step, _int(TILE_VECTORS * lanes))
-            panel = [
-                _load(builder, b_pointer, builder.add(row, _int(v * lanes)), vector, align)
-                for v in range(TILE_VECTORS)
-            ]
-            where = builder.mul(step, a_stride) if by_columns else step
-            for r in range(TILE_ROWS):
-                element = builder.load(builder.gep(starts[r], [where]), align=align)
-                spread = _broadcast(builder, element, vector)
-                for v in range(TILE_VECTORS):
-                    total = builder.load(sums[r, v])
-                    total = builder.call(multiply_add, [spread, panel[v], total])
-                    builder.store(total, sums[r, v])
-        for p in places:
-            _store(builder, builder.load(sums[p]), c_pointer, offsets[p], align)
+        rows = arguments[3]
+        done = builder.append_basic_block("done")
+        whole = builder.append_basic_block("whole")
+        choice = builder.switch(rows, whole)
+        for height in range(LEAST_ROWS, TILE_ROWS + 1):
+            block = whole
+            if height < TILE_ROWS:
+                block = builder.append_basic_block("lower")
+                choice.add_case(_int(height), block)
+            builder.position_at_end(block)
+            _tile_of(height, by_columns, context, builder, signature, arguments)
+            builder.branch(done)
+        builder.position_at_end(done)
         return context.get_dummy_value()
 
     return generate
+
+
+def _tile_of(
+    height: int, by_columns: bool, context: Any, builder: Any, signature: Any, arguments: Any
+) -> None:
+    """A tile of `height` rows; of the highest tile, rows beyond the last one repeat it."""
+    a, a_at, a_stride, rows, b, b_at, c, c_at, c_stride, inner, add = arguments
+    a_type, b_type, c_type = signature.args[0], signature.args[4], signature.args[6]
+    vector, align = _vector(context, c_type)
+    lanes = vector.count
+    a_pointer = _pointer(context, builder, a_type, a, a_at)
+    b_pointer = _pointer(context, builder, b_type, b, b_at)
+    c_pointer = _pointer(context, builder, c_type, c, c_at)
+    last = builder.sub(rows, _int(1))
+
+    def row_of(row: int) -> Any:
+        if height < TILE_ROWS:
+            return _int(row)
+        outside = builder.icmp_signed(">", _int(row), last)
+        return builder.select(outside, last, _int(row))  # so that nothing outside of `a` is read
+
+    if by_columns:
+        starts = [builder.gep(a_pointer, [row_of(r)]) for r in range(height)]
+    else:
+        starts = [builder.gep(a_pointer, [builder.mul(row_of(r), a_stride)]) for r in range(height)]
+    places = [(r, v) for r in range(height) for v in range(TILE_VECTORS)]
+    sums = {p: cgutils.alloca_once(builder, vector) for p in places}
+    offsets = {
+        (r, v): builder.add(builder.mul(c_stride, _int(r)), _int(v * lanes)) for r, v in places
+    }
+    with builder.if_else(builder.trunc(add, ir.IntType(1))) as (then, otherwise):
+        with then:
+            for p in places:
+                builder.store(_load(builder, c_pointer, offsets[p], vector, align), sums[p])
+        with otherwise:
+            for p in places:
+                builder.store(ir.Constant(vector, None), sums[p])
+    name = f"llvm.fmuladd.v{lanes}{vector.element.intrinsic_name}"
+    multiply_add = cgutils.get_or_insert_function(
+        builder.module, ir.FunctionType(vector, [vector] * 3), name
+    )
+    with cgutils.for_range(builder, inner) as loop:
+        step = loop.index
+        row = builder.mul(step, _int(TILE_VECTORS * lanes))
+        panel = [
+            _load(builder, b_pointer, builder.add(row, _int(v * lanes)), vector, align)
+            for v in range(TILE_VECTORS)
+        ]
+        where = builder.mul(step, a_stride) if by_columns else step
+        for r in range(height):
+            element = builder.load(builder.gep(starts[r], [where]), align=align)
+            spread = _broadcast(builder, element, vector)
+            for v in range(TILE_VECTORS):
+                total = builder.load(sums[r, v])
+                total = builder.call(multiply_add, [spread, panel[v], total])
+                builder.store(total, sums[r, v])
+    for p in places:
+        _store(builder, builder.load(sums[p]), c_pointer, offsets[p], align)
 
 
 def _broadcast(builder: Any, element: Any, vector: ir.VectorType) -> Any:

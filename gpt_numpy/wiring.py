@@ -118,6 +118,18 @@ SHARED_GRADIENTS = {
 WITHOUT_GRADIENT = ("mean", "rstd", "lse")  # the layer's own backward accounts for them
 
 
+@dataclass(frozen=True)
+class Layout:
+    """The arrays of a batch of one shape by name, and the arguments of the calls made with them.
+
+    The arguments are put together once: that takes longer than a kernel of a small model.
+    """
+
+    acts: dict[str, Array]
+    dacts: dict[str, Array]
+    calls: dict[tuple[Any, ...], dict[str, Any]] = field(default_factory=dict)
+
+
 class Buffers:
     """The activations of one batch shape and their gradients, and the arguments of every call.
 
@@ -127,18 +139,19 @@ class Buffers:
     def __init__(self, config: GPTConfig, dtype: np.dtype[Any], keep: frozenset[str]) -> None:
         self._config, self._dtype, self._keep = config, dtype, keep
         self._store = aligned_empty(0, dtype)
-        self._layouts: dict[tuple[int, int], tuple[dict[str, Array], dict[str, Array]]] = {}
-        self.acts: dict[str, Array] = {}
-        self.dacts: dict[str, Array] = {}
+        self._layouts: dict[tuple[int, int], Layout] = {}
+        self._layout = Layout({}, {})
+        self.acts, self.dacts = self._layout.acts, self._layout.dacts
 
     def prepare(self, batch: int, length: int) -> None:
         """Make `acts` and `dacts` those of a batch of this shape."""
         shape = (batch, length)
         if shape not in self._layouts:
             self._layouts[shape] = self._lay_out(batch, length)
-        self.acts, self.dacts = self._layouts[shape]
+        self._layout = self._layouts[shape]
+        self.acts, self.dacts = self._layout.acts, self._layout.dacts
 
-    def _lay_out(self, batch: int, length: int) -> tuple[dict[str, Array], dict[str, Array]]:
+    def _lay_out(self, batch: int, length: int) -> "Layout":
         shapes = activation_shapes(self._config, batch, length)
         graded = {n: s for n, s in shapes.items() if n.split(".")[-1] not in WITHOUT_GRADIENT}
         places = {n: self._place(n, SHARED) for n in shapes}
@@ -159,7 +172,7 @@ class Buffers:
             return room[place][: math.prod(shapes[name])].reshape(shapes[name])
 
         acts = {name: view(name, place) for name, place in places.items()}
-        return acts, {name: view(name, place) for name, place in dplaces.items()}
+        return Layout(acts, {name: view(name, place) for name, place in dplaces.items()})
 
     def _place(self, name: str, shared: Mapping[str, str]) -> str:
         ending = name.split(".", 2)[-1] if name.startswith("h.") else name
@@ -168,7 +181,29 @@ class Buffers:
     def forward_arguments(
         self, table: Sublayer, params: Mapping[str, Array], i: int = 0
     ) -> dict[str, Any]:
-        """Every array argument of a forward call."""
+        """Every array argument of a forward call; `params` is the same in every call."""
+        call = (table.target, i)
+        arguments = self._layout.calls.get(call)
+        if arguments is None:
+            arguments = self._layout.calls[call] = self._forward_arguments(table, params, i)
+        return arguments
+
+    def backward_arguments(
+        self, table: Sublayer, params: Mapping[str, Array], grads: Mapping[str, Array], i: int = 0
+    ) -> dict[str, Any]:
+        """Every array argument of a backward call; `grads` is one of the model's own."""
+        call = (table.target, i, id(grads))
+        arguments = self._layout.calls.get(call)
+        if arguments is None:
+            arguments = self._forward_arguments(table, params, i)
+            arguments |= self._gradient_arguments(table, grads, i)
+            del arguments["out"]
+            self._layout.calls[call] = arguments
+        return arguments
+
+    def _forward_arguments(
+        self, table: Sublayer, params: Mapping[str, Array], i: int
+    ) -> dict[str, Any]:
         arguments: dict[str, Any] = {"x": self.acts[self._name(table.source, i)]}
         arguments |= self._parameters(table, params, i)
         arguments["out"] = self.acts[self._name(table.target, i)]
@@ -176,14 +211,13 @@ class Buffers:
             arguments[argument] = self.acts[self._name(name, i)]
         return arguments
 
-    def backward_arguments(
-        self, table: Sublayer, params: Mapping[str, Array], grads: Mapping[str, Array], i: int = 0
+    def _gradient_arguments(
+        self, table: Sublayer, grads: Mapping[str, Array], i: int
     ) -> dict[str, Any]:
-        """Every array argument of a backward call."""
-        arguments = self.forward_arguments(table, params, i)
-        del arguments["out"]
-        arguments["dout"] = self.dacts[self._name(table.target, i)]
-        arguments["dx"] = self.dacts[self._name(table.source, i)]
+        arguments: dict[str, Any] = {
+            "dout": self.dacts[self._name(table.target, i)],
+            "dx": self.dacts[self._name(table.source, i)],
+        }
         for argument, grad in self._parameters(table, grads, i).items():
             arguments["d" + argument] = grad
         for argument in table.gradients:

@@ -6,7 +6,19 @@ import numpy as np
 
 from gpt_numpy.arrays import Array
 from gpt_numpy.kernels.elementary import like
-from gpt_numpy.kernels.jit import Counter, In, Int, Ints, Out, flat, kernel, prange, tasks, threads
+from gpt_numpy.kernels.jit import (
+    Counter,
+    In,
+    Int,
+    Ints,
+    Out,
+    flat,
+    kernel,
+    prange,
+    same_memory,
+    tasks,
+    threads,
+)
 from gpt_numpy.kernels.rows import copy, exp_in_place, fill, largest, scale_in_place, sum_of_exp
 from gpt_numpy.kernels.simd import take
 
@@ -68,7 +80,7 @@ def cross_entropy_backward(
     dout: Array, logits: Array, targets: Array, lse: Array, dlogits: Array
 ) -> None:
     """Write the gradient of `logits`; `dlogits` may be `logits`."""
-    in_place = logits.ctypes.data == dlogits.ctypes.data
+    in_place = same_memory(logits, dlogits)
     backward(
         flat(dout), flat(logits), flat(targets), flat(lse), flat(dlogits), int(in_place),
         logits.shape[-1], threads(), tasks(),

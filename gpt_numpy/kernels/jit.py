@@ -27,7 +27,7 @@ from gpt_numpy.threads import wanted_threads
 
 __all__ = [
     "Counter", "In", "Int", "Ints", "Out", "Real", "Wide", "Word",
-    "by_type", "exact", "flat", "kernel", "prange", "room", "routine",
+    "by_type", "exact", "flat", "kernel", "prange", "room", "routine", "same_memory",
 ]  # fmt: skip
 
 # How long an idle thread of libgomp spins before it sleeps, in rounds: some 40 us, longer than from
@@ -304,6 +304,11 @@ def flat(array: Array | None, like: Array | None = None) -> Array:
     if not array.flags.writeable:
         array = np.asarray(_Unlocked(array))
     return array.reshape(-1)
+
+
+def same_memory(a: Array, b: Array) -> bool:
+    """Whether two arrays of a call, which are apart or the same, are the same."""
+    return bool(np.may_share_memory(a, b))  # far cheaper than to ask both for their addresses
 
 
 class _Unlocked:

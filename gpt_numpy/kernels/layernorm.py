@@ -16,6 +16,7 @@ from gpt_numpy.kernels.jit import (
     prange,
     room,
     routine,
+    same_memory,
     tasks,
     threads,
 )  # fmt: skip
@@ -181,7 +182,7 @@ def layernorm_backward_and_add(
     dbias: Array | None,
 ) -> None:
     """The same with `residual` added to the gradient of `x`; `dx` may be `residual`."""
-    if flat(dx).ctypes.data != flat(residual).ctypes.data:
+    if not same_memory(dx, residual):
         dx[...] = residual
     _backward(dout, x, weight, mean, rstd, True, dx, dweight, dbias)
 

@@ -11,6 +11,7 @@ from gpt_numpy.kernels.attention import attention_backward, attention_forward
 from gpt_numpy.kernels.cross_entropy import cross_entropy_backward, cross_entropy_forward
 from gpt_numpy.kernels.dropout import dropout_backward
 from gpt_numpy.kernels.epilogue import ACTIVATE, GRADIENT, GRADIENT_IN_PLACE
+from gpt_numpy.kernels.jit import same_memory
 from gpt_numpy.kernels.layernorm import (
     layernorm_backward,
     layernorm_backward_and_add,
@@ -161,7 +162,7 @@ def mlp_sublayer_backward(
     """Write the gradients of `x`, the parameters and those between; `dx` may be `dout`."""
     # forward: act = activation(fc); out = x + dropout(linear(act))
     dbranch = _through_dropout(dout, rate, key, site, space=dnorm)
-    in_place = dfc.ctypes.data == dact.ctypes.data
+    in_place = same_memory(dfc, dact)
     multiply(
         dbranch, proj_weight, dact, transposed=True, kind=NUMBERS[activation], other=fc,
         finish=GRADIENT_IN_PLACE if in_place else GRADIENT, second=dfc, third=act,

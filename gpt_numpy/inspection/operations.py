@@ -97,6 +97,7 @@ LINEAR = pair("linear", "linear")
 NORM = pair("layernorm", "layernorm")
 ATTENTION = pair("attention", "attention")
 FUSED = "matmul.multiply_and_add"  # the kernel of projection, bias and sum
+NORM_AGAIN = "layernorm.layernorm_backward_again"  # with the sum and the normalised rows
 
 EMBEDDING = Operation(
     derivation="embedding",
@@ -112,12 +113,14 @@ BLOCK_NORM = Operation(
     derivation="layernorm",
     forward=NORM_FORWARD,
     backward=NORM_BACKWARD,
-    kernels=NORM | {"backward": "layernorm.layernorm_backward_and_add"},
+    kernels=NORM | {"backward": NORM_AGAIN},
     reference=NORM,
     recomputed={"xhat": "normalised"},
 )
-LAST_NORM = replace(BLOCK_NORM, kernels=NORM)
-QKV = Operation("linear", LINEAR_FORWARD, LINEAR_BACKWARD, kernels=LINEAR, reference=LINEAR)
+GRADIENTS_APART = {"backward": "linear.parameter_gradients", "x": "matmul.multiply"}
+QKV = Operation(
+    "linear", LINEAR_FORWARD, LINEAR_BACKWARD, kernels=LINEAR | GRADIENTS_APART, reference=LINEAR
+)
 SPLIT = Operation(
     derivation="attention",
     forward=dict.fromkeys("QKV", "Q, K, V = split_heads(qkv, n_head)"),
@@ -167,20 +170,16 @@ ATTENTION_SUM = Operation(
         "branch": "dropout_backward(dout, rate, key, site + 1, dx=dbranch)",
         "x": "dx = dout + (what comes back through the branch)",
     },
-    kernels={"forward": FUSED, "backward": "layernorm.layernorm_backward_and_add"},
+    kernels={"forward": FUSED, "backward": NORM_AGAIN},
     reference=pair("sublayers", "attention_sublayer"),
     recomputed={"branch": "branch"},
 )
-FC = replace(QKV, kernels=LINEAR | {"forward": "matmul.multiply"})
+FC = replace(QKV, kernels=GRADIENTS_APART | {"forward": "matmul.multiply"})
 MLP_PROJECTION = Operation(
     "linear",
     LINEAR_FORWARD,
     LINEAR_BACKWARD,
-    kernels={
-        "forward": FUSED,
-        "backward": "linear.parameter_gradients",
-        "x": "matmul.multiply",
-    },
+    kernels=GRADIENTS_APART | {"forward": FUSED},
     reference=LINEAR,
     recomputed={"out": "projection"},
 )

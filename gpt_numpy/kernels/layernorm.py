@@ -91,27 +91,14 @@ def forward(
 
 
 @kernel
-def again(
-    x: In, weight: In, bias: In, mean: In, rstd: In, out: Out, workers: Int, counter: Counter
-):  # fmt: skip
-    """The row from the statistics that forward kept."""
-    C, rows = weight.size, mean.size
-    counter[0] = 0
-    for _worker in prange(workers):
-        start = take(counter) * CHUNK
-        while start < rows:
-            for r in range(start, min(start + CHUNK, rows)):
-                row = x[r * C : (r + 1) * C]
-                normalise_row(row, weight, bias, mean[r], rstd[r], out[r * C : (r + 1) * C])
-            start = take(counter) * CHUNK
-
-
-@kernel
 def backward(
-    dout: In, x: In, weight: In, mean: In, rstd: In, add: Int, dx: Out, dweight: Out, dbias: Out,
-    partial: Out, workers: Int, counter: Counter,
+    dout: In, x: In, weight: In, bias: In, mean: In, rstd: In, add: Int,
+    dx: Out, dweight: Out, dbias: Out, out: Out, partial: Out, workers: Int, counter: Counter,
 ):  # fmt: skip
-    """Each chunk of rows has its own sums for weight and bias; they are added up in order."""
+    """Each chunk of rows has its own sums for weight and bias; they are added up in order.
+
+    Where `out` is wanted, the row is normalised again, while it is at hand.
+    """
     C, rows = weight.size, mean.size
     chunks = -(-rows // CHUNK)
     counter[0] = 0
@@ -125,6 +112,8 @@ def backward(
             for r in range(chunk * CHUNK, min((chunk + 1) * CHUNK, rows)):
                 part = slice(r * C, (r + 1) * C)
                 backward_row(dout[part], x[part], weight, mean[r], rstd[r], dw, db, add, dx[part])
+                if out.size > 0:
+                    normalise_row(x[part], weight, bias, mean[r], rstd[r], out[part])
             chunk = take(counter)
     fill(dweight, 0.0)
     fill(dbias, 0.0)
@@ -146,15 +135,6 @@ def layernorm_forward(
     )
 
 
-def normalise(
-    x: Array, weight: Array, bias: Array | None, mean: Array, rstd: Array, out: Array
-) -> None:
-    """Write the normalised rows to `out`, from the `mean` and `rstd` that forward kept."""
-    again(
-        flat(x), flat(weight), flat(bias, x), flat(mean), flat(rstd), flat(out), threads(), tasks()
-    )
-
-
 def layernorm_backward(
     dout: Array,
     x: Array,
@@ -167,33 +147,39 @@ def layernorm_backward(
     dbias: Array | None,
 ) -> None:
     """Write the gradients of `x`, `weight` and `bias`; `dx` may be `dout`."""
-    _backward(dout, x, weight, mean, rstd, False, dx, dweight, dbias)
+    _backward(dout, x, weight, bias, mean, rstd, False, dx, dweight, dbias, None)
 
 
-def layernorm_backward_and_add(
-    residual: Array,
+def layernorm_backward_again(
     dout: Array,
     x: Array,
     weight: Array,
+    bias: Array | None,
     mean: Array,
     rstd: Array,
     dx: Array,
     dweight: Array,
     dbias: Array | None,
+    out: Array,
+    residual: Array | None = None,
 ) -> None:
-    """The same with `residual` added to the gradient of `x`; `dx` may be `residual`."""
-    if not same_memory(dx, residual):
+    """The same, and what forward wrote to `out`; `residual` is added to the gradient of `x`.
+
+    `dx` may be `residual`.
+    """
+    if residual is not None and not same_memory(dx, residual):
         dx[...] = residual
-    _backward(dout, x, weight, mean, rstd, True, dx, dweight, dbias)
+    add = residual is not None
+    _backward(dout, x, weight, bias, mean, rstd, add, dx, dweight, dbias, out)
 
 
 def _backward(
-    dout: Array, x: Array, weight: Array, mean: Array, rstd: Array, add: bool,
-    dx: Array, dweight: Array, dbias: Array | None,
+    dout: Array, x: Array, weight: Array, bias: Array | None, mean: Array, rstd: Array, add: bool,
+    dx: Array, dweight: Array, dbias: Array | None, out: Array | None,
 ) -> None:  # fmt: skip
     C = weight.size
     partial = room("layernorm", 2 * C * -(-mean.size // CHUNK), x.dtype)
     backward(
-        flat(dout), flat(x), flat(weight), flat(mean), flat(rstd), int(add),
-        flat(dx), flat(dweight), flat(dbias, x), partial, threads(), tasks(),
+        flat(dout), flat(x), flat(weight), flat(bias, x), flat(mean), flat(rstd), int(add),
+        flat(dx), flat(dweight), flat(dbias, x), flat(out, x), partial, threads(), tasks(),
     )  # fmt: skip

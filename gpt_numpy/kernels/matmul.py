@@ -109,7 +109,7 @@ def strip_by_rows(
     """Write or add to `out` a @ panels, each `depth` long, for as many rows as a tile has."""
     width = panel_width(out)
     for j in range(0, columns, width):
-        if rows >= LEAST_ROWS and j + width <= columns:
+        if (rows >= TILE_ROWS or rows == LEAST_ROWS) and j + width <= columns:
             tile_by_rows(
                 a, a_at, a_stride, rows, panels, j * depth,
                 out, out_at + j, out_stride, inner, add,
@@ -171,16 +171,13 @@ def product(
                 elif not packed:
                     pack(b, k0 * columns + j0, columns, depth, breadth, panels)
                 packed = whole
-                strips = strips_of(i1 - i0)
-                for s in range(strips):
-                    i = i0 + strip_start(s, strips, i1 - i0)
-                    below = i0 + strip_start(s + 1, strips, i1 - i0)
+                for i in range(i0, i1, TILE_ROWS):
                     strip_by_rows(
-                        a, i * inner + k0, inner, below - i, panels, depth, depth,
+                        a, i * inner + k0, inner, i1 - i, panels, depth, depth,
                         out, i * columns + j0, columns, breadth, k0 > 0, edge,
                     )  # fmt: skip
                     if k0 + step >= inner and (finish != PLAIN or bias.size > 0):
-                        for r in range(i, below):
+                        for r in range(i, min(i + TILE_ROWS, i1)):
                             finish_row(
                                 finish, kind, out, r * columns + j0, breadth, bias, j0,
                                 other, second, third, base, threshold, scale,

@@ -16,7 +16,9 @@ from gpt_numpy.kernels.jit import vector_bits
 
 VECTOR_BITS = vector_bits()
 TILE_ROWS, TILE_VECTORS = {512: (14, 2), 256: (6, 2), 128: (8, 3)}[VECTOR_BITS]
-# Tiles as low as this exist too, so that strips of nearly equal height fill up any number of rows.
+# Lower tiles exist, too. Of tiles by columns all from this height on, so that any number of rows is
+# cut into strips of nearly equal height; of tiles by rows only this one: LLVM has too few registers
+# for the addresses of the others, and spills.
 LEAST_ROWS = {512: 8, 256: 4, 128: 6}[VECTOR_BITS]
 
 
@@ -81,7 +83,7 @@ def _tile(by_columns: bool) -> Any:
         done = builder.append_basic_block("done")
         whole = builder.append_basic_block("whole")
         choice = builder.switch(rows, whole)
-        for height in range(LEAST_ROWS, TILE_ROWS + 1):
+        for height in range(LEAST_ROWS, TILE_ROWS + 1, 1 if by_columns else TILE_ROWS - LEAST_ROWS):
             block = whole
             if height < TILE_ROWS:
                 block = builder.append_basic_block("lower")

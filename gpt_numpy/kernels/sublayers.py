@@ -2,7 +2,8 @@
 
 Bias, activation, dropout and the sum with the residual stream are epilogues of the products
 (epilogue.py), done strip by strip while the product is in the cache. The layer norm's backward adds
-to the residual stream's gradient directly.
+to the residual stream's gradient directly and writes the normalised rows again, which the gradient
+of the weight behind it needs: that comes after it.
 """
 
 from gpt_numpy.arrays import Array
@@ -12,12 +13,7 @@ from gpt_numpy.kernels.cross_entropy import cross_entropy_backward, cross_entrop
 from gpt_numpy.kernels.dropout import dropout_backward
 from gpt_numpy.kernels.epilogue import ACTIVATE, GRADIENT, GRADIENT_IN_PLACE
 from gpt_numpy.kernels.jit import same_memory
-from gpt_numpy.kernels.layernorm import (
-    layernorm_backward,
-    layernorm_backward_and_add,
-    layernorm_forward,
-    normalise,
-)
+from gpt_numpy.kernels.layernorm import layernorm_backward_again, layernorm_forward
 from gpt_numpy.kernels.linear import linear_backward, linear_forward, parameter_gradients
 from gpt_numpy.kernels.matmul import multiply, multiply_and_add, multiply_columns
 
@@ -93,15 +89,13 @@ def attention_sublayer_backward(
     )
     # forward: attn = attention(qkv)
     attention_backward(dattn, qkv, n_head, rate, key, site, out=attn, lse=lse, dqkv=dqkv)
-    # forward: qkv = linear(norm)
-    normalise(x, ln_weight, ln_bias, mean, rstd, out=norm)
-    linear_backward(
-        dqkv, norm, qkv_weight, qkv_bias, dx=dnorm, dweight=dqkv_weight, dbias=dqkv_bias
-    )
-    # forward: norm = layernorm(x)
-    layernorm_backward_and_add(
-        dout, dnorm, x, ln_weight, mean, rstd, dx=dx, dweight=dln_weight, dbias=dln_bias
-    )
+    # forward: norm = layernorm(x); qkv = linear(norm)
+    multiply(dqkv, qkv_weight, dnorm, transposed=True)
+    layernorm_backward_again(
+        dnorm, x, ln_weight, ln_bias, mean, rstd,
+        dx=dx, dweight=dln_weight, dbias=dln_bias, out=norm, residual=dout,
+    )  # fmt: skip
+    parameter_gradients(dqkv, norm, dweight=dqkv_weight, dbias=dqkv_bias)
 
 
 def mlp_sublayer_forward(
@@ -168,13 +162,13 @@ def mlp_sublayer_backward(
         finish=GRADIENT_IN_PLACE if in_place else GRADIENT, second=dfc, third=act,
     )  # fmt: skip
     parameter_gradients(dbranch, act, dproj_weight, dproj_bias)
-    # forward: fc = linear(norm)
-    normalise(x, ln_weight, ln_bias, mean, rstd, out=norm)
-    linear_backward(dfc, norm, fc_weight, fc_bias, dx=dnorm, dweight=dfc_weight, dbias=dfc_bias)
-    # forward: norm = layernorm(x)
-    layernorm_backward_and_add(
-        dout, dnorm, x, ln_weight, mean, rstd, dx=dx, dweight=dln_weight, dbias=dln_bias
-    )
+    # forward: norm = layernorm(x); fc = linear(norm)
+    multiply(dfc, fc_weight, dnorm, transposed=True)
+    layernorm_backward_again(
+        dnorm, x, ln_weight, ln_bias, mean, rstd,
+        dx=dx, dweight=dln_weight, dbias=dln_bias, out=norm, residual=dout,
+    )  # fmt: skip
+    parameter_gradients(dfc, norm, dweight=dfc_weight, dbias=dfc_bias)
 
 
 def head_forward(
@@ -208,14 +202,13 @@ def head_backward(
     dnorm: Array,
 ) -> None:
     """Write the gradients of `x` and of the parameters."""
-    # forward: logits = norm @ weight.T
-    normalise(x, ln_weight, ln_bias, mean, rstd, out=norm)
+    # forward: norm = layernorm(x); logits = norm @ weight.T
     multiply(dout, weight, dnorm)
+    layernorm_backward_again(
+        dnorm, x, ln_weight, ln_bias, mean, rstd,
+        dx=dx, dweight=dln_weight, dbias=dln_bias, out=norm,
+    )  # fmt: skip
     multiply_columns(dout, norm, dweight)
-    # forward: norm = layernorm(x)
-    layernorm_backward(
-        dnorm, x, ln_weight, ln_bias, mean, rstd, dx=dx, dweight=dln_weight, dbias=dln_bias
-    )
 
 
 def head_loss_forward(

@@ -31,6 +31,11 @@ ROWS = [
         ("dx[i] += (dout[i]", "dx[i] = (dout[i]"), ("kernel:mlp_sublayer",), ("kernel:layernorm",),
     ),
     _kernel(
+        "N62", "layer norm: rows are normalised again without the bias", "layernorm",
+        ("x[part], weight, bias, mean[r]", "x[part], weight, bias[:0], mean[r]"),
+        ("kernel:mlp_sublayer", "kernel:attention_sublayer"),
+    ),
+    _kernel(
         "D7k", "layer norm: the variance as mean of squares less squared mean", "layernorm",
         (
             "square += (np.float64(x[i]) - mean) ** 2", "square += np.float64(x[i] * x[i])",
@@ -195,8 +200,18 @@ PRODUCTS = [
     ),
     _kernel(
         "N29", "packing columns: the tail begins one step late", "packing",
-        ("if i < whole else 0, inner)", "if i < whole else 1, inner)"),
-        ("kernel:linear", "large:linear"),
+        ("for k in range(vectors, inner):", "for k in range(vectors + 1, inner):"),
+        ("large:linear", "products"), ("kernel:linear",),
+    ),
+    _kernel(
+        "N60", "packing columns: the last step of a strip spills into the next strip", "packing",
+        ("max(inner - 1 - wide // a_stride, 0)", "max(inner - wide // a_stride, 0)"),
+        ("products",),
+    ),
+    _kernel(
+        "N61", "packing columns: strips of equal height lose the rows that are left over", "packing",
+        ("return strip * rows // strips", "return strip * (rows // strips)"),
+        ("products",),
     ),
     _kernel(
         "N30", "tile: squares are transposed but for their first swap", "simd",

@@ -110,7 +110,7 @@ SHARED_GRADIENTS = {
     "ln_1.out": "norm",
     "ln_2.out": "norm",
     "ln_f.out": "norm",
-    "attn.qkv": "qkv",
+    "attn.qkv": "hidden",  # done with before, or begun after, an MLP sublayer
     "attn.out": "attn",
     "mlp.fc": "hidden",
     "mlp.act": "hidden",

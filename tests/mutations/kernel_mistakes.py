@@ -209,7 +209,7 @@ PRODUCTS = [
         ("products",),
     ),
     _kernel(
-        "N61", "packing columns: strips of equal height lose the rows that are left over", "packing",
+        "N61", "packing columns: strips lose the rows that are left over", "packing",
         ("return strip * rows // strips", "return strip * (rows // strips)"),
         ("products",),
     ),

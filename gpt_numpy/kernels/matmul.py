@@ -203,8 +203,7 @@ def product_of_columns(
         row_block, column_block, step = rows, unit_of(columns, 2 * width, width), inner
     elif whole:
         row_block, column_block, step = unit_of(rows, 4 * TILE_ROWS, TILE_ROWS), columns, inner
-    across = -(-columns // column_block)
-    count = -(-rows // row_block) * across
+    down, across = -(-rows // row_block), -(-columns // column_block)
     counter[0] = 0
     for worker in prange(workers):
         mine = space[worker * (EDGE + PACKED) : (worker + 1) * (EDGE + PACKED)]
@@ -212,9 +211,11 @@ def product_of_columns(
         left = panels[step * block_length(column_block, column_block, width) :]
         packed = False
         task = take(counter)
-        while task < count:
-            i0, j0 = task // across * row_block, task % across * column_block
-            i1, breadth = min(i0 + row_block, rows), min(column_block, columns - j0)
+        while task < down * across:
+            i0 = strip_start(task // across, down, rows)
+            i1 = strip_start(task // across + 1, down, rows)
+            j0 = task % across * column_block
+            breadth = min(column_block, columns - j0)
             for k0 in range(0, inner, step):
                 depth = min(step, inner - k0)
                 if not packed or keep_left:

@@ -22,7 +22,7 @@ from gpt_numpy.kernels.jit import (
     threads,
 )  # fmt: skip
 from gpt_numpy.kernels.rows import copy
-from gpt_numpy.kernels.simd import take
+from gpt_numpy.kernels.tasks import next_task, reset
 
 NUMBERS = {"gelu": 0, "gelu_tanh": 1, "relu": 2}
 GELU, GELU_TANH = NUMBERS["gelu"], NUMBERS["gelu_tanh"]
@@ -87,12 +87,12 @@ def activate_backward_row(kind, x, dx, out):
 @kernel
 def activate(x: In, kind: Int, out: Out, workers: Int, counter: Counter):
     """Chunk by chunk."""
-    counter[0] = 0
-    for _worker in prange(workers):
-        start = take(counter) * CHUNK
+    reset(counter)
+    for worker in prange(workers):
+        start = next_task(counter, worker, workers, x.size, CHUNK)
         while start < x.size:
             activate_row(kind, x[start : start + CHUNK], out[start : start + CHUNK])
-            start = take(counter) * CHUNK
+            start = next_task(counter, worker, workers, x.size, CHUNK)
 
 
 @kernel
@@ -100,16 +100,16 @@ def activate_backward(
     dout: In, x: In, kind: Int, dx: Out, space: Out, workers: Int, counter: Counter
 ):  # fmt: skip
     """Chunk by chunk; the activations that come along go to `space`."""
-    counter[0] = 0
+    reset(counter)
     for worker in prange(workers):
-        start = take(counter) * CHUNK
+        start = next_task(counter, worker, workers, x.size, CHUNK)
         while start < x.size:
             part = x[start : start + CHUNK]
             dpart = dx[start : start + CHUNK]
             copy(dout[start : start + CHUNK], dpart)
             out = space[worker * CHUNK : worker * CHUNK + part.size]
             activate_backward_row(kind, part, dpart, out)
-            start = take(counter) * CHUNK
+            start = next_task(counter, worker, workers, x.size, CHUNK)
 
 
 def _forward(name: str, x: Array, out: Array) -> None:

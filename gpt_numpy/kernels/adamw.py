@@ -22,7 +22,7 @@ from gpt_numpy.kernels.jit import (
     threads,
 )  # fmt: skip
 from gpt_numpy.kernels.rows import dot
-from gpt_numpy.kernels.simd import take
+from gpt_numpy.kernels.tasks import next_task, reset
 
 CHUNK = 16384  # elements of a task
 
@@ -53,29 +53,29 @@ def adamw(
     workers: Int, counter: Counter,
 ):  # fmt: skip
     """Chunk by chunk."""
-    counter[0] = 0
-    for _worker in prange(workers):
-        start = take(counter) * CHUNK
+    reset(counter)
+    for worker in prange(workers):
+        start = next_task(counter, worker, workers, param.size, CHUNK)
         while start < param.size:
             part = slice(start, start + CHUNK)
             update(
                 param[part], grad[part], m[part], v[part], grad_scale, learning_rate,
                 beta1, beta2, eps, decay, m_correction, v_correction,
             )  # fmt: skip
-            start = take(counter) * CHUNK
+            start = next_task(counter, worker, workers, param.size, CHUNK)
 
 
 @kernel
 def squares(x: In, total: Wide, sums: Wide, workers: Int, counter: Counter):
     """A sum for each chunk, and all of them added up in order."""
     chunks = -(-x.size // CHUNK)
-    counter[0] = 0
-    for _worker in prange(workers):
-        chunk = take(counter)
+    reset(counter)
+    for worker in prange(workers):
+        chunk = next_task(counter, worker, workers, chunks)
         while chunk < chunks:
             part = x[chunk * CHUNK : (chunk + 1) * CHUNK]
             sums[chunk] = dot(part, part)
-            chunk = take(counter)
+            chunk = next_task(counter, worker, workers, chunks)
     total[0] = 0.0
     for chunk in range(chunks):
         total[0] += sums[chunk]

@@ -37,7 +37,8 @@ from gpt_numpy.kernels.jit import (
 from gpt_numpy.kernels.matmul import EDGE, strip_by_columns, strip_by_rows
 from gpt_numpy.kernels.packing import pack, pack_transposed
 from gpt_numpy.kernels.rows import add_in_place, dot, exp_in_place, fill, largest, scale_in_place
-from gpt_numpy.kernels.simd import TILE_ROWS, panel_width, take, tile_by_rows
+from gpt_numpy.kernels.simd import TILE_ROWS, panel_width, tile_by_rows
+from gpt_numpy.kernels.tasks import next_task, reset
 
 STRIP = 48 // TILE_ROWS * TILE_ROWS  # queries of a strip in backward
 WIDEST = 64  # elements of a panel's row, at most
@@ -69,14 +70,14 @@ def forward(
     stride = 3 * C
     factor = like(1.0 / math.sqrt(D), qkv)
     wide_T = whole_panels(T, width)
-    counter[0] = 0
+    reset(counter)
     for worker in prange(workers):
         mine = space[worker * space_each : (worker + 1) * space_each]
         edge, mine = mine[:EDGE], mine[EDGE:]
         totals, mine = mine[:WIDEST], mine[WIDEST:]
         keys, mine = mine[: wide_T * D], mine[wide_T * D :]
         values, weights = mine[: T * whole_panels(D, width)], mine[T * whole_panels(D, width) :]
-        task = take(counter)
+        task = next_task(counter, worker, workers, B * H * parts)
         while task < B * H * parts:
             head, part = task // parts, task % parts
             start = head // H * T * stride + head % H * D
@@ -105,7 +106,7 @@ def forward(
                 for r in range(rows):
                     goal = out_start + (q0 + r) * C
                     scale_in_place(out[goal : goal + D], like(1.0, totals) / totals[r])
-            task = take(counter)
+            task = next_task(counter, worker, workers, B * H * parts)
 
 
 @routine
@@ -152,7 +153,7 @@ def backward(
     factor = like(1.0 / math.sqrt(D), qkv)
     wide_T, wide_D = whole_panels(T, width), whole_panels(D, width)
     across = wide_T + width  # of a strip; never a power of two, whose columns share few cache sets
-    counter[0] = 0
+    reset(counter)
     for worker in prange(workers):
         mine = space[worker * space_each : (worker + 1) * space_each]
         edge, mine = mine[:EDGE], mine[EDGE:]
@@ -163,7 +164,7 @@ def backward(
         douts, mine = mine[: STRIP * wide_D], mine[STRIP * wide_D :]
         half = (STRIP + TILE_ROWS) * across
         w, ds = mine[:half], mine[half : 2 * half]
-        task = take(counter)
+        task = next_task(counter, worker, workers, B * H * parts)
         while task < B * H * parts:
             head, part = task // parts, task % parts
             start = head // H * T * stride + head % H * D
@@ -212,7 +213,7 @@ def backward(
             if parts > 1:  # the last keys may have got nothing from the strips of this part
                 fill(partial[dk + done * D : dv], 0.0)
                 fill(partial[dv + done * D : dv + T * D], 0.0)
-            task = take(counter)
+            task = next_task(counter, worker, workers, B * H * parts)
     if parts > 1:
         for head in prange(B * H):
             start = head // H * T * stride + head % H * D

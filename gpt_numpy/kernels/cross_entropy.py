@@ -20,7 +20,7 @@ from gpt_numpy.kernels.jit import (
     threads,
 )
 from gpt_numpy.kernels.rows import copy, exp_in_place, fill, largest, scale_in_place, sum_of_exp
-from gpt_numpy.kernels.simd import take
+from gpt_numpy.kernels.tasks import next_task, reset
 
 IGNORED = -1
 
@@ -30,9 +30,9 @@ def forward(
     logits: In, targets: Ints, out: Out, lse: Out, V: Int, workers: Int, counter: Counter
 ):  # fmt: skip
     """Loss = log sum exp(logits) - logit of the target."""
-    counter[0] = 0
-    for _worker in prange(workers):
-        r = take(counter)
+    reset(counter)
+    for worker in prange(workers):
+        r = next_task(counter, worker, workers, targets.size)
         while r < targets.size:
             row = logits[r * V : (r + 1) * V]
             top = largest(row)
@@ -41,7 +41,7 @@ def forward(
             out[r] = 0.0
             if targets[r] != IGNORED:
                 out[r] = log_sum + (top - row[targets[r]])  # not rounded to the size of lse
-            r = take(counter)
+            r = next_task(counter, worker, workers, targets.size)
 
 
 @kernel
@@ -50,9 +50,9 @@ def backward(
     workers: Int, counter: Counter,
 ):  # fmt: skip
     """Dlogits = dout (softmax - 1 at the target), made in place from a copy of the logits."""
-    counter[0] = 0
-    for _worker in prange(workers):
-        r = take(counter)
+    reset(counter)
+    for worker in prange(workers):
+        r = next_task(counter, worker, workers, targets.size)
         while r < targets.size:
             row = dlogits[r * V : (r + 1) * V]
             if targets[r] == IGNORED:
@@ -64,7 +64,7 @@ def backward(
                 total = exp_in_place(row, lse[r], like(1.0, row))
                 scale_in_place(row, like(np.float64(dout[r]) / total, row))
                 row[targets[r]] -= dout[r]
-            r = take(counter)
+            r = next_task(counter, worker, workers, targets.size)
 
 
 def cross_entropy_forward(logits: Array, targets: Array, out: Array, lse: Array) -> None:

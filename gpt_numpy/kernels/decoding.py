@@ -248,7 +248,7 @@ def step(
     counter[0], counter[DONE] = 0, 0
     for worker in prange(workers):
         mine = rest[worker * mine_size : (worker + 1) * mine_size]
-        task = take(counter)
+        task = take(counter, 0)
         while task < B + L * each + -(-V // v_rows):
             i = min((task - B) // each, L)  # the logits may be more tasks than a layer
             before = B + i * each
@@ -301,7 +301,7 @@ def step(
                     i + 1, following, C, x, norm,
                 )  # fmt: skip
             arrive(counter)
-            task = take(counter)
+            task = take(counter, 0)
 
 
 def rows_of_a_task(inner: int) -> int:

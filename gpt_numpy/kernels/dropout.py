@@ -24,7 +24,7 @@ from gpt_numpy.kernels.jit import (
     threads,
 )  # fmt: skip
 from gpt_numpy.kernels.rows import copy
-from gpt_numpy.kernels.simd import take
+from gpt_numpy.kernels.tasks import next_task, reset
 
 CHUNK = 16384  # elements of a task
 
@@ -86,15 +86,15 @@ def drop(
     x: In, out: Out, base: Word, threshold: Word, scale: Real, workers: Int, counter: Counter
 ):  # fmt: skip
     """Copy each chunk and thin out the copy."""
-    counter[0] = 0
-    for _worker in prange(workers):
-        start = take(counter) * CHUNK
+    reset(counter)
+    for worker in prange(workers):
+        start = next_task(counter, worker, workers, x.size, CHUNK)
         while start < x.size:
             part = out[start : start + CHUNK]
             copy(x[start : start + CHUNK], part)
             if scale != 0.0:
                 drop_row(part, start, base, threshold, scale)
-            start = take(counter) * CHUNK
+            start = next_task(counter, worker, workers, x.size, CHUNK)
 
 
 def dropout_forward(x: Array, rate: float, key: int, site: int, out: Array) -> None:

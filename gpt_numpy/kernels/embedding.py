@@ -19,7 +19,7 @@ from gpt_numpy.kernels.jit import (
     threads,
 )  # fmt: skip
 from gpt_numpy.kernels.rows import add_in_place, copy, fill
-from gpt_numpy.kernels.simd import take
+from gpt_numpy.kernels.tasks import next_task, reset
 
 CHUNK = 32  # positions of a task, forward
 BREADTH = 64  # channels of a task, backward
@@ -31,9 +31,9 @@ def forward(
     base: Word, threshold: Word, scale: Real, workers: Int, counter: Counter,
 ):  # fmt: skip
     """Out = dropout(wte[token] + wpe[position]), row by row."""
-    counter[0] = 0
-    for _worker in prange(workers):
-        start = take(counter) * CHUNK
+    reset(counter)
+    for worker in prange(workers):
+        start = next_task(counter, worker, workers, tokens.size, CHUNK)
         while start < tokens.size:
             for r in range(start, min(start + CHUNK, tokens.size)):
                 row, v, t = out[r * C : (r + 1) * C], tokens[r], r % T
@@ -41,7 +41,7 @@ def forward(
                 add_in_place(row, wpe[t * C : (t + 1) * C])
                 if scale != 0.0:
                     drop_row(row, r * C, base, threshold, scale)
-            start = take(counter) * CHUNK
+            start = next_task(counter, worker, workers, tokens.size, CHUNK)
 
 
 @routine
@@ -57,9 +57,9 @@ def backward(
     base: Word, threshold: Word, scale: Real, workers: Int, counter: Counter, space: Out,
 ):  # fmt: skip
     """Every position's row is added to the rows of its token and of its place, in order."""
-    counter[0] = 0
+    reset(counter)
     for worker in prange(workers):
-        j0 = take(counter) * BREADTH
+        j0 = next_task(counter, worker, workers, C, BREADTH)
         while j0 < C:
             breadth = min(BREADTH, C - j0)
             drow = space[worker * BREADTH : worker * BREADTH + breadth]
@@ -76,7 +76,7 @@ def backward(
                 if dwpe.size > 0:
                     t = r % T * C + j0
                     add_in_place(dwpe[t : t + breadth], drow)
-            j0 = take(counter) * BREADTH
+            j0 = next_task(counter, worker, workers, C, BREADTH)
 
 
 def embedding_forward(

@@ -266,9 +266,12 @@ if hasattr(os, "register_at_fork"):
 # Room for the kernels to work in, kept between calls.
 
 
+LINE = 8  # integers in a cache line
+
+
 def tasks() -> Array:
-    """The counter from which workers draw their tasks."""
-    return room("tasks", 8, np.int64)
+    """A counter for each worker, on a cache line of its own; tasks.py draws tasks from them."""
+    return room("tasks", threads() * LINE, np.int64)
 
 
 _rooms: dict[tuple[str, Any], Array] = {}

@@ -21,7 +21,7 @@ from gpt_numpy.kernels.jit import (
     threads,
 )  # fmt: skip
 from gpt_numpy.kernels.rows import add_in_place, fill
-from gpt_numpy.kernels.simd import take
+from gpt_numpy.kernels.tasks import next_task, reset
 
 EPS = 1e-5
 CHUNK = 32  # rows of a task
@@ -78,16 +78,16 @@ def forward(
 ):  # fmt: skip
     """Statistics, then the row itself."""
     C, rows = weight.size, mean.size
-    counter[0] = 0
-    for _worker in prange(workers):
-        start = take(counter) * CHUNK
+    reset(counter)
+    for worker in prange(workers):
+        start = next_task(counter, worker, workers, rows, CHUNK)
         while start < rows:
             for r in range(start, min(start + CHUNK, rows)):
                 row = x[r * C : (r + 1) * C]
                 m, s = row_statistics(row)
                 mean[r], rstd[r] = m, s
                 normalise_row(row, weight, bias, mean[r], rstd[r], out[r * C : (r + 1) * C])
-            start = take(counter) * CHUNK
+            start = next_task(counter, worker, workers, rows, CHUNK)
 
 
 @kernel
@@ -101,9 +101,9 @@ def backward(
     """
     C, rows = weight.size, mean.size
     chunks = -(-rows // CHUNK)
-    counter[0] = 0
-    for _worker in prange(workers):
-        chunk = take(counter)
+    reset(counter)
+    for worker in prange(workers):
+        chunk = next_task(counter, worker, workers, chunks)
         while chunk < chunks:
             dw = partial[2 * chunk * C : (2 * chunk + 1) * C]
             db = partial[(2 * chunk + 1) * C : (2 * chunk + 2) * C]
@@ -114,7 +114,7 @@ def backward(
                 backward_row(dout[part], x[part], weight, mean[r], rstd[r], dw, db, add, dx[part])
                 if out.size > 0:
                     normalise_row(x[part], weight, bias, mean[r], rstd[r], out[part])
-            chunk = take(counter)
+            chunk = next_task(counter, worker, workers, chunks)
     fill(dweight, 0.0)
     fill(dbias, 0.0)
     for chunk in range(chunks):

@@ -15,7 +15,7 @@ from gpt_numpy.kernels.jit import (
 )  # fmt: skip
 from gpt_numpy.kernels.matmul import multiply, multiply_columns
 from gpt_numpy.kernels.rows import add_in_place, fill
-from gpt_numpy.kernels.simd import take
+from gpt_numpy.kernels.tasks import next_task, reset
 
 BREADTH = 64  # columns of a task
 HEIGHT = 64  # rows that are summed before their sum is added to the total, which keeps it exact
@@ -25,9 +25,9 @@ HEIGHT = 64  # rows that are summed before their sum is added to the total, whic
 def sum_rows(x: In, out: Out, columns: Int, workers: Int, counter: Counter, space: Out):
     """Sum a strip of columns at a time, in two levels."""
     rows = x.size // columns
-    counter[0] = 0
+    reset(counter)
     for worker in prange(workers):
-        j0 = take(counter) * BREADTH
+        j0 = next_task(counter, worker, workers, columns, BREADTH)
         while j0 < columns:
             breadth = min(BREADTH, columns - j0)
             total = out[j0 : j0 + breadth]
@@ -38,7 +38,7 @@ def sum_rows(x: In, out: Out, columns: Int, workers: Int, counter: Counter, spac
                 for i in range(i0, min(i0 + HEIGHT, rows)):
                     add_in_place(subtotal, x[i * columns + j0 : i * columns + j0 + breadth])
                 add_in_place(total, subtotal)
-            j0 = take(counter) * BREADTH
+            j0 = next_task(counter, worker, workers, columns, BREADTH)
 
 
 def linear_forward(x: Array, weight: Array, bias: Array | None, out: Array) -> None:

@@ -38,10 +38,10 @@ from gpt_numpy.kernels.simd import (
     LEAST_ROWS,
     TILE_ROWS,
     panel_width,
-    take,
     tile_by_columns,
     tile_by_rows,
 )
+from gpt_numpy.kernels.tasks import next_task, reset
 
 MANY = 8  # tasks that a product is cut into at least, if it is large enough
 SMALL = 4  # tiles that a block keeps at least in each direction
@@ -155,12 +155,12 @@ def product(
         row_block, column_block, step = FEW, columns, inner
     across = -(-columns // column_block)
     count = -(-rows // row_block) * across
-    counter[0] = 0
+    reset(counter)
     for worker in prange(workers):
         mine = space[worker * (EDGE + PACKED) : (worker + 1) * (EDGE + PACKED)]
         edge, panels = mine[:EDGE], mine[EDGE:]
         packed = False
-        task = take(counter)
+        task = next_task(counter, worker, workers, count)
         while task < count:
             i0, j0 = task // across * row_block, task % across * column_block
             i1, breadth = min(i0 + row_block, rows), min(column_block, columns - j0)
@@ -182,7 +182,7 @@ def product(
                                 finish, kind, out, r * columns + j0, breadth, bias, j0,
                                 other, second, third, base, threshold, scale,
                             )  # fmt: skip
-            task = take(counter)
+            task = next_task(counter, worker, workers, count)
 
 
 @kernel
@@ -204,13 +204,13 @@ def product_of_columns(
     elif whole:
         row_block, column_block, step = unit_of(rows, 4 * TILE_ROWS, TILE_ROWS), columns, inner
     down, across = -(-rows // row_block), -(-columns // column_block)
-    counter[0] = 0
+    reset(counter)
     for worker in prange(workers):
         mine = space[worker * (EDGE + PACKED) : (worker + 1) * (EDGE + PACKED)]
         edge, panels = mine[:EDGE], mine[EDGE:]
         left = panels[step * block_length(column_block, column_block, width) :]
         packed = False
-        task = take(counter)
+        task = next_task(counter, worker, workers, down * across)
         while task < down * across:
             i0 = strip_start(task // across, down, rows)
             i1 = strip_start(task // across + 1, down, rows)
@@ -231,7 +231,7 @@ def product_of_columns(
                         left, i * depth, height, height, panels, 0, depth, depth,
                         out, (i0 + i) * columns + j0, columns, breadth, k0 > 0, edge,
                     )  # fmt: skip
-            task = take(counter)
+            task = next_task(counter, worker, workers, down * across)
 
 
 def _space(dtype: object) -> Array:

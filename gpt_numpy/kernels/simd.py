@@ -261,14 +261,14 @@ def _mask(indices: list[int]) -> ir.Constant:
 
 
 @intrinsic
-def take(typing: Any, counter: Any) -> Any:
-    """The value of counter[0], which grows by one: workers draw their tasks from it."""
+def take(typing: Any, counter: Any, at: Any) -> Any:
+    """The value of counter[at], which grows by one: workers draw their tasks from it."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        pointer = _pointer(context, builder, signature.args[0], arguments[0], _int(0))
+        pointer = _pointer(context, builder, signature.args[0], *arguments)
         return builder.atomic_rmw("add", pointer, _int(1), "monotonic")
 
-    return types.int64(counter), generate
+    return types.int64(counter, types.int64), generate
 
 
 @intrinsic

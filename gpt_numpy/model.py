@@ -9,7 +9,7 @@ sublayer's call is, in `wiring.py`.
 
 import importlib
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -197,13 +197,13 @@ class GPT:
             out=self._buffers.acts["embedding.out"],
         )
         for i in range(self.config.n_layer):
-            self.ops.attention_sublayer_forward(**self._arguments(ATTENTION, now, i))
-            self.ops.mlp_sublayer_forward(**self._arguments(MLP, now, i))
+            self._run(self.ops.attention_sublayer_forward, ATTENTION, now, i)
+            self._run(self.ops.mlp_sublayer_forward, MLP, now, i)
 
     def _blocks_backward(self, last: Pass, grads: NamedArrays) -> None:
         for i in reversed(range(self.config.n_layer)):
-            self.ops.mlp_sublayer_backward(**self._arguments(MLP, last, i, grads))
-            self.ops.attention_sublayer_backward(**self._arguments(ATTENTION, last, i, grads))
+            self._run(self.ops.mlp_sublayer_backward, MLP, last, i, grads)
+            self._run(self.ops.attention_sublayer_backward, ATTENTION, last, i, grads)
         dwte = grads["wte.weight"]
         self.ops.embedding_backward(
             self._buffers.dacts["embedding.out"],
@@ -237,6 +237,24 @@ class GPT:
         tokens = self._check_tokens("tokens", tokens, lowest=0)
         self._blocks_forward(Pass(tokens, tokens, 1, (0.0, 0)))
         return [self._buffers.acts[f"h.{i}.attn.qkv"] for i in range(self.config.n_layer)]
+
+    def _run(
+        self,
+        function: Callable[..., None],
+        sublayer: Sublayer,
+        now: Pass,
+        i: int,
+        grads: NamedArrays | None = None,
+    ) -> None:
+        """Call a sublayer's function, or let it repeat its last call where only values changed.
+
+        With dropout the key is another in every pass.
+        """
+        if now.dropout[0] or not hasattr(function, "repeat"):
+            function(**self._arguments(sublayer, now, i, grads))
+        else:
+            launches = self._buffers.launches_of(function, i, grads)
+            function.repeat(launches, lambda: self._arguments(sublayer, now, i, grads))
 
     def _arguments(
         self, sublayer: Sublayer, now: Pass, i: int = 0, grads: NamedArrays | None = None

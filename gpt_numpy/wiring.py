@@ -128,6 +128,7 @@ class Layout:
     acts: dict[str, Array]
     dacts: dict[str, Array]
     calls: dict[tuple[Any, ...], dict[str, Any]] = field(default_factory=dict)
+    launches: dict[tuple[Any, ...], Any] = field(default_factory=dict)
 
 
 class Buffers:
@@ -200,6 +201,14 @@ class Buffers:
             del arguments["out"]
             self._layout.calls[call] = arguments
         return arguments
+
+    def launches_of(self, function: Any, i: int, grads: Mapping[str, Array] | None) -> Any:
+        """Where `function`, which can repeat itself, notes what it launches for these arrays."""
+        call = (function, i, id(grads))
+        launches = self._layout.launches.get(call)
+        if launches is None:
+            launches = self._layout.launches[call] = function.launches()
+        return launches
 
     def _forward_arguments(
         self, table: Sublayer, params: Mapping[str, Array], i: int

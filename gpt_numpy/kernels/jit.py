@@ -13,7 +13,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import llvmlite.binding
 import numba
@@ -27,7 +27,8 @@ from gpt_numpy.threads import wanted_threads
 
 __all__ = [
     "Counter", "In", "Int", "Ints", "Out", "Real", "Wide", "Word",
-    "by_type", "exact", "flat", "kernel", "prange", "room", "routine", "same_memory",
+    "by_type", "exact", "flat", "kernel", "prange", "repeatable", "room", "routine",
+    "same_memory",
 ]  # fmt: skip
 
 # How long an idle thread of libgomp spins before it sleeps, in rounds: some 40 us, longer than from
@@ -106,10 +107,10 @@ class kernel:
         if compiled is None:
             compiled = self.compile(arguments[0].dtype)
         with _lock:
-            if not hasattr(_thread, "count") or _thread.count != _threads:
-                numba.set_num_threads(_threads)  # Numba keeps this number for each Python thread
-                _thread.count = _threads
+            _use_threads()
             compiled(*arguments)
+        if _thread.notes is not None:
+            _thread.notes.append((compiled, arguments))
 
     def compile(self, dtype: np.dtype[Any]) -> Any:
         """Machine code for `dtype`: from the cache, or compiled into it."""
@@ -216,8 +217,16 @@ _compile_lock = threading.RLock()
 
 # Threads. Numba's simplest pool aborts the process when two Python threads use it at once.
 
+
+class _Thread(threading.local):
+    """What belongs to one thread of Python."""
+
+    count = 0  # what Numba was last told; it keeps this number for each Python thread
+    notes: "list[Launch] | None" = None  # where launches are noted, while they are
+
+
 _lock = threading.Lock()
-_thread = threading.local()
+_thread = _Thread()
 _forked = False
 
 
@@ -227,6 +236,12 @@ _threads = min(wanted_threads(), numba.config.NUMBA_NUM_THREADS)
 def threads() -> int:
     """How many threads the kernels use."""
     return _threads
+
+
+def _use_threads() -> None:
+    if _thread.count != _threads:
+        numba.set_num_threads(_threads)
+        _thread.count = _threads
 
 
 def set_threads(count: int) -> None:
@@ -261,6 +276,45 @@ def _refuse_in_fork() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_note_fork)
+
+
+# Launches again. What Python does for a launch takes a tenth of a small kernel's time.
+
+Launch: TypeAlias = tuple[Callable[..., None], tuple[Any, ...]]
+
+
+class Launches:
+    """What one call of a function launched; it belongs to whoever owns the arrays of that call."""
+
+    def __init__(self) -> None:
+        self.noted: list[Launch] = []
+        self.threads = 0
+
+
+def repeatable(function: Callable[..., None]) -> Callable[..., None]:
+    """Give a function that does nothing but launch kernels a second form, `function.repeat`.
+
+    `repeat(launches, arguments)` calls it and notes what it launches in `launches`; with launches
+    already noted there it launches the same, without Python's part of the function.
+    """
+
+    def repeat(launches: Launches, arguments: Callable[[], dict[str, Any]]) -> None:
+        if launches.threads != _threads:
+            _thread.notes = []
+            try:
+                function(**arguments())
+                launches.noted, launches.threads = _thread.notes, _threads
+            finally:
+                _thread.notes = None
+            return
+        _refuse_in_fork()
+        with _lock:
+            _use_threads()
+            for compiled, values in launches.noted:
+                compiled(*values)
+
+    function.repeat, function.launches = repeat, Launches  # type: ignore[attr-defined]
+    return function
 
 
 # Room for the kernels to work in, kept between calls.

@@ -12,12 +12,13 @@ from gpt_numpy.kernels.attention import attention_backward, attention_forward
 from gpt_numpy.kernels.cross_entropy import cross_entropy_backward, cross_entropy_forward
 from gpt_numpy.kernels.dropout import dropout_backward
 from gpt_numpy.kernels.epilogue import ACTIVATE, GRADIENT, GRADIENT_IN_PLACE
-from gpt_numpy.kernels.jit import same_memory
+from gpt_numpy.kernels.jit import repeatable, same_memory
 from gpt_numpy.kernels.layernorm import layernorm_backward_again, layernorm_forward
 from gpt_numpy.kernels.linear import linear_backward, linear_forward, parameter_gradients
 from gpt_numpy.kernels.matmul import multiply, multiply_and_add, multiply_columns
 
 
+@repeatable
 def attention_sublayer_forward(
     x: Array,
     ln_weight: Array,
@@ -45,6 +46,7 @@ def attention_sublayer_forward(
     multiply_and_add(attn, proj_weight, proj_bias, x, (rate, key, site + 1), out=out)
 
 
+@repeatable
 def attention_sublayer_backward(
     dout: Array,
     x: Array,
@@ -98,6 +100,7 @@ def attention_sublayer_backward(
     parameter_gradients(dqkv, norm, dweight=dqkv_weight, dbias=dqkv_bias)
 
 
+@repeatable
 def mlp_sublayer_forward(
     x: Array,
     ln_weight: Array,
@@ -124,6 +127,7 @@ def mlp_sublayer_forward(
     multiply_and_add(act, proj_weight, proj_bias, x, (rate, key, site), out=out)
 
 
+@repeatable
 def mlp_sublayer_backward(
     dout: Array,
     x: Array,

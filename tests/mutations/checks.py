@@ -64,6 +64,10 @@ CHECKS: dict[str, tuple[str, dict[str, tuple[object, ...]]]] = {
         "[reference-float64-changes{shape}]",
         {"shape": (0, 2, 3)},
     ),
+    "repeat": (
+        "test_repeat.py::test_repeated_launches_compute_the_same_bits[keep{case}]",
+        {"case": (0, 1, 2)},
+    ),
     "hash": ("test_kernels.py::test_a_mask_goes_on_beyond_2_to_the_32nd_index", {}),
     "rules": ("test_kernel_rules.py::test_kernels_keep_the_rules[{layer}.py]", {}),
 }

@@ -31,6 +31,11 @@ ROWS = [
         ("dx[i] += (dout[i]", "dx[i] = (dout[i]"), ("kernel:mlp_sublayer",), ("kernel:layernorm",),
     ),
     _kernel(
+        "N63", "layer norm: the residual's gradient is copied, but not by a launch", "layernorm",
+        ("dropout_forward(residual, 0.0, 0, 0, out=dx)", "dx[...] = residual"),
+        ("repeat",), ("kernel:mlp_sublayer",),
+    ),
+    _kernel(
         "N62", "layer norm: rows are normalised again without the bias", "layernorm",
         ("x[part], weight, bias, mean[r]", "x[part], weight, bias[:0], mean[r]"),
         ("kernel:mlp_sublayer", "kernel:attention_sublayer"),
@@ -202,6 +207,10 @@ PRODUCTS = [
         "N29", "packing columns: the tail begins one step late", "packing",
         ("for k in range(vectors, inner):", "for k in range(vectors + 1, inner):"),
         ("large:linear", "products"), ("kernel:linear",),
+    ),
+    _kernel(
+        "N64", "tasks: the last of each worker is lost", "tasks",
+        ("if task < last:", "if task + 1 < last:"), ("kernel:layernorm", "large:layernorm"),
     ),
     _kernel(
         "N60", "packing columns: the last step of a strip spills into the next strip", "packing",

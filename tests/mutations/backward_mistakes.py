@@ -324,7 +324,7 @@ OTHERS = [
     ),
     _model(
         "R2", "the gradients of an MLP's two sides share one buffer with attention's", "wiring.py",
-        '"attn.qkv": "qkv"', '"attn.qkv": "attn"',
+        '"attn.qkv": "hidden"', '"attn.qkv": "attn"',
     ),
     Mistake(
         edit(

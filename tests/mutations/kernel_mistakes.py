@@ -117,7 +117,7 @@ ELEMENTS = [
     ),
     _kernel(
         "N16", "the norm lacks the chunk that is not full", "adamw",
-        ("-(-x.size // CHUNK)\n    counter", "x.size // CHUNK\n    counter"), ("optimizer",),
+        ("-(-x.size // CHUNK)\n    reset", "x.size // CHUNK\n    reset"), ("optimizer",),
     ),
     _kernel(
         "N17", "AdamW: eps inside the root", "adamw",

@@ -55,7 +55,7 @@ def measure(name: str, options: argparse.Namespace) -> dict:
     import torch
 
     from gpt_numpy import GPT, GPTConfig, generate, torch_gpt
-    from gpt_numpy.kernels.jit import set_threads
+    from gpt_numpy.kernels.pool import set_threads
 
     set_threads(options.threads)
     torch.set_num_threads(options.threads)

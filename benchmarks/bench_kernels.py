@@ -19,7 +19,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from gpt_numpy import kernels
-from gpt_numpy.kernels import attention, jit, layernorm
+from gpt_numpy.kernels import attention, layernorm, pool
 from gpt_numpy.kernels.jit import Int, Out, kernel, prange
 from gpt_numpy.kernels.simd import (
     TILE_ROWS,
@@ -122,9 +122,9 @@ def cases() -> dict[str, tuple[str, list, dict, float, str]]:
 def main() -> None:
     """Print a line for each kernel, then one line of JSON."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--threads", type=int, default=jit.threads())
+    parser.add_argument("--threads", type=int, default=pool.threads())
     threads = parser.parse_args().threads
-    jit.set_threads(threads)
+    pool.set_threads(threads)
     flops, bandwidth = ceilings(threads)
     print(f"ceiling, {threads} threads: {flops:.0f} GFLOP/s, {bandwidth:.1f} GB/s")
     print(f"{'kernel':24} {'error':>8} {'ms':>9} {'rate':>16} {'of ceiling':>10} {'x ref':>7}")

@@ -56,7 +56,7 @@ def our_step(
 ) -> tuple[Callable[[], float], Any]:
     """A function that takes one step and returns the loss; and the model."""
     from gpt_numpy import GPT, AdamW
-    from gpt_numpy.kernels.jit import set_threads
+    from gpt_numpy.kernels.pool import set_threads
 
     set_threads(threads)
     model = GPT(config, ops="kernels")

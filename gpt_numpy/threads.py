@@ -60,8 +60,8 @@ def set_threads(count: int) -> None:
     """
     count = whole("threads", count, 1, "a whole number of at least 1")
     global _wanted
-    if "gpt_numpy.kernels.jit" in sys.modules:
-        sys.modules["gpt_numpy.kernels.jit"].set_threads(count)
+    if "gpt_numpy.kernels.pool" in sys.modules:
+        sys.modules["gpt_numpy.kernels.pool"].set_threads(count)
     _wanted = count
     try:
         import threadpoolctl

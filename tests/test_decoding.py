@@ -10,7 +10,7 @@ import gpt_numpy as gn
 import gpt_numpy.kernels
 import gpt_numpy.reference
 from gpt_numpy.decoding import Cache, parameter_places
-from gpt_numpy.kernels import jit
+from gpt_numpy.kernels import jit, pool
 
 TOLERANCE = {"float64": 1e-12, "float32": 5e-6}
 SHAPES = [
@@ -82,7 +82,7 @@ def test_the_kernel_agrees_with_its_twin_and_writes_nothing_else(dtype, changes)
 
 
 def bits(model, threads, groups):
-    jit.set_threads(threads)
+    pool.set_threads(threads)
     try:
         cache, rows = Cache(model, 3), texts(model, 3)
         for s in range(3):
@@ -96,7 +96,7 @@ def bits(model, threads, groups):
                     found[s] = found.get(s, b"") + row.tobytes()
         return found
     finally:
-        jit.set_threads(min(2, jit.numba.config.NUMBA_NUM_THREADS))
+        pool.set_threads(min(2, jit.numba.config.NUMBA_NUM_THREADS))
 
 
 @pytest.mark.parametrize("changes", SHAPES[2:])

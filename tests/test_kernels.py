@@ -19,7 +19,7 @@ import gpt_numpy.kernels
 import gpt_numpy.reference
 from gpt_numpy import GPT, AdamW, GPTConfig, InputError
 from gpt_numpy.gradients.check import randomise
-from gpt_numpy.kernels import jit
+from gpt_numpy.kernels import jit, pool
 from gpt_numpy.kernels.attention import attention_backward, attention_forward
 from gpt_numpy.kernels.dropout import drop_row, mask_state
 from gpt_numpy.reference.dropout import mix32, mix64
@@ -371,7 +371,7 @@ def test_kept_activations_and_gradients_agree():
 
 
 def bits_of_a_run(threads, config):
-    jit.set_threads(threads)
+    pool.set_threads(threads)
     try:
         model = GPT(config, ops="kernels")
         optimizer = AdamW(model)
@@ -379,7 +379,7 @@ def bits_of_a_run(threads, config):
         optimizer.step()
         return losses.tobytes() + model.params.flat.tobytes() + model.grads.flat.tobytes()
     finally:
-        jit.set_threads(POOL)
+        pool.set_threads(POOL)
 
 
 @pytest.mark.skipif(POOL < 2, reason="one thread")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gpt_numpy import GPT, AdamW, GPTConfig
-from gpt_numpy.kernels import jit
+from gpt_numpy.kernels import jit, pool
 
 CONFIG = GPTConfig(
     vocab_size=17, block_size=24, n_layer=2, n_head=2, n_embd=16, dropout=0.25, bias=True
@@ -64,15 +64,15 @@ def test_repeated_launches_compute_the_same_bits(keep):
 
 def test_launches_are_noted_anew_for_another_number_of_threads():
     repeating, plain = two_models()
-    before = jit.threads()
+    before = pool.threads()
     try:
         for n, count in enumerate((1, POOL, 1, POOL)):
-            jit.set_threads(count)
+            pool.set_threads(count)
             for model in (repeating, plain):
                 passes(model, np.random.default_rng(n), (3, 24))
             assert np.array_equal(repeating.grads.flat, plain.grads.flat)
     finally:
-        jit.set_threads(before)
+        pool.set_threads(before)
 
 
 def test_repeated_launches_read_parameters_that_an_optimizer_changed():
@@ -105,7 +105,7 @@ def test_a_launch_is_repeated_and_an_exception_leaves_nothing_noted(monkeypatch)
     tokens = rng.integers(0, CONFIG.vocab_size, (2, 9))
     with pytest.raises(RuntimeError, match="broken"):
         model.forward(tokens, tokens)
-    assert jit._thread.notes is None
+    assert pool._thread.notes is None
     monkeypatch.undo()
     assert np.isfinite(model.forward(tokens, tokens))
 

@@ -12,7 +12,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from gpt_numpy.kernels.jit import vector_bits
+from gpt_numpy.kernels.cache import vector_bits
 
 VECTOR_BITS = vector_bits()
 TILE_ROWS, TILE_VECTORS = {512: (14, 2), 256: (6, 2), 128: (8, 3)}[VECTOR_BITS]

@@ -12,10 +12,11 @@ from gpt_numpy.kernels.attention import attention_backward, attention_forward
 from gpt_numpy.kernels.cross_entropy import cross_entropy_backward, cross_entropy_forward
 from gpt_numpy.kernels.dropout import dropout_backward
 from gpt_numpy.kernels.epilogue import ACTIVATE, GRADIENT, GRADIENT_IN_PLACE
-from gpt_numpy.kernels.jit import repeatable, same_memory
+from gpt_numpy.kernels.jit import same_memory
 from gpt_numpy.kernels.layernorm import layernorm_backward_again, layernorm_forward
 from gpt_numpy.kernels.linear import linear_backward, linear_forward, parameter_gradients
 from gpt_numpy.kernels.matmul import multiply, multiply_and_add, multiply_columns
+from gpt_numpy.kernels.pool import repeatable
 
 
 @repeatable

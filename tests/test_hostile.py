@@ -50,11 +50,11 @@ def test_the_watch_sees_what_pickle_itself_would_do(tmp_path, monkeypatch):
 
 @pytest.mark.skipif(os.name != "posix", reason="modes of folders are POSIX")
 def test_the_folder_of_machine_code_is_private_to_the_user(tmp_path, monkeypatch):
-    from gpt_numpy.kernels import jit
+    from gpt_numpy.kernels import cache
 
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
-    monkeypatch.setattr(jit, "_cache", None)
-    folder = jit.cache_directory()
+    monkeypatch.setattr(cache, "_cache", None)
+    folder = cache.cache_directory()
     assert folder.parent == tmp_path and folder.stat().st_mode & 0o077 == 0
 
 

@@ -4,8 +4,8 @@ Three products are needed, with x (rows, inner) and weight (inner, columns):
 
     out = x @ weight           dx = dout @ weight.T           dweight = x.T @ dout
 
-Each is cut into tasks, a block of rows by a block of columns, by the shape alone; workers take
-tasks from a counter. A task packs its part of the right operand into panels as wide as a register
+Each is cut into tasks, a block of rows by a block of columns, by the shape alone; tasks.py says who
+does which. A task packs its part of the right operand into panels as wide as a register
 tile, a stretch of the inner dimension at a time; the panels then stay in the second-level cache and
 the rows of the left operand, read as they lie, in the first. Every element is summed in the same
 order whichever worker computes it.

@@ -247,6 +247,7 @@ def test_products_larger_than_one_block(dtype):
     # In the first two no worker has room for all of an operand; in the last each packs one once.
     sizes = [(1300, 401, 150), (1300, 150, 401), (401, 777, 195), (1, 64, 3), (401, 70, 50)]
     sizes += [(300, 3, 70), (5, 2, 1)]  # rows of the left operand narrower than a vector
+    sizes += [(100, 70, 1024)]  # and of one whose rows lie a power of two apart, which are copied
     for rows, inner, columns in sizes:
         x, w = rng.standard_normal((rows, inner)), rng.standard_normal((inner, columns))
         dout = rng.standard_normal((rows, columns))

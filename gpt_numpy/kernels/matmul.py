@@ -33,7 +33,14 @@ from gpt_numpy.kernels.jit import (
     tasks,
     threads,
 )  # fmt: skip
-from gpt_numpy.kernels.packing import pack, pack_left, pack_transposed, strip_start, strips_of
+from gpt_numpy.kernels.packing import (
+    copy_rows,
+    pack,
+    pack_left,
+    pack_transposed,
+    strip_start,
+    strips_of,
+)
 from gpt_numpy.kernels.simd import (
     LEAST_ROWS,
     TILE_ROWS,
@@ -55,6 +62,11 @@ BOTH_INNER, BOTH_ROWS, BOTH_COLUMNS = 256, 384 // TILE_ROWS * TILE_ROWS, 384
 EDGE = 1024  # elements of a register tile, at most: where one goes that hangs over the edge
 WIDEST = 64  # elements of a panel's row, at most
 PACKED = BOTH_INNER * (BOTH_ROWS + BOTH_COLUMNS + 128)  # elements that a worker packs at most
+
+# The first-level cache holds WAYS lines of one address modulo WAY bytes. Rows a multiple of that
+# apart evict each other when a tile reads more of them at once; their strip is copied first.
+WAYS, WAY = 8, 4096
+APART = 16  # elements between the rows of the copy
 
 
 @routine
@@ -155,10 +167,11 @@ def product(
         row_block, column_block, step = FEW, columns, inner
     across = -(-columns // column_block)
     count = -(-rows // row_block) * across
+    crowded = TILE_ROWS > WAYS and inner * a.itemsize % WAY == 0
     reset(counter)
     for worker in prange(workers):
         mine = space[worker * (EDGE + PACKED) : (worker + 1) * (EDGE + PACKED)]
-        edge, panels = mine[:EDGE], mine[EDGE:]
+        edge, panels, strip = mine[:EDGE], mine[EDGE:], mine[EDGE + PACKED // 2 :]
         packed = False
         task = next_task(counter, worker, workers, count)
         while task < count:
@@ -172,8 +185,13 @@ def product(
                     pack(b, k0 * columns + j0, columns, depth, breadth, panels)
                 packed = whole
                 for i in range(i0, i1, TILE_ROWS):
+                    left, left_at, left_stride = a, i * inner + k0, inner
+                    if crowded:
+                        left, left_at, left_stride = strip, 0, depth + APART
+                        height = min(TILE_ROWS, i1 - i)
+                        copy_rows(a, i * inner + k0, inner, height, depth, strip, left_stride)
                     strip_by_rows(
-                        a, i * inner + k0, inner, i1 - i, panels, depth, depth,
+                        left, left_at, left_stride, i1 - i, panels, depth, depth,
                         out, i * columns + j0, columns, breadth, k0 > 0, edge,
                     )  # fmt: skip
                     if k0 + step >= inner and (finish != PLAIN or bias.size > 0):

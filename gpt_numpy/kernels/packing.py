@@ -54,6 +54,19 @@ def pack_transposed(b, b_at, b_stride, inner, columns, panels):
 
 
 @routine
+def copy_rows(a, a_at, a_stride, rows, inner, copy, copy_stride):
+    """Copy a strip's rows of `a` to where they lie at another distance."""
+    width = panel_width(copy)
+    whole = inner // width * width
+    for k in range(0, whole, width):
+        for r in range(rows):
+            copy_panel_row(a, a_at + r * a_stride + k, copy, r * copy_stride + k)
+    for r in range(rows):
+        for k in range(whole, inner):
+            copy[r * copy_stride + k] = a[a_at + r * a_stride + k]
+
+
+@routine
 def strips_of(rows):
     """How many strips, each at most as high as a tile, so many rows are cut into."""
     return -(-rows // TILE_ROWS)

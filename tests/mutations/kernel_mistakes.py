@@ -223,6 +223,11 @@ PRODUCTS = [
         ("products",),
     ),
     _kernel(
+        "N65", "packing rows: the last step of a copied strip is lost", "packing",
+        ("for k in range(whole, inner):", "for k in range(whole, inner - 1):"),
+        ("products",), ("large:linear",),
+    ),
+    _kernel(
         "N30", "tile: squares are transposed but for their first swap", "simd",
         ("distance = lanes // 2", "distance = lanes // 4"), ("large:linear",), ("kernel:linear",),
     ),

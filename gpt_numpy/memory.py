@@ -34,7 +34,9 @@ def check_memory(
     """
     parameters = parameter_count(config)
     activations = _of_blocks(config, lambda c: activation_shapes(c, batch_size, c.block_size))
-    # Some activations share a buffer; half of the sum is a bound from below.
+    # Of the logits only a part need exist, and some activations share a buffer: half of the others
+    # is a bound from below.
+    activations -= batch_size * config.block_size * config.vocab_size
     needed = itemsize * (copies * parameters + activations // 2) + more
     needed += 8 * config.block_size * config.n_embd  # the sinusoids
     available = _memory()

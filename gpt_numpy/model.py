@@ -82,7 +82,9 @@ class GPT:
         if config.positions == "sinusoidal":
             table = sinusoidal_positions(config.block_size, config.n_embd)
             self._sinusoids = table.astype(self.dtype)
-        self._buffers = Buffers(config, self.dtype, self._keep)
+        self._buffers = Buffers(
+            config, self.dtype, self._keep, getattr(self.ops, "LOGITS", math.inf)
+        )
         self._room_for_tokens: dict[str, Array] = {}
         self._last: Pass | None = None
         if seed is not None:
@@ -225,8 +227,10 @@ class GPT:
         self._last = None
         tokens = self._check_tokens("tokens", tokens, lowest=0)
         self._blocks_forward(Pass(tokens, tokens, 1, (0.0, 0)))
-        self.ops.head_forward(**self._buffers.forward_arguments(LOGITS, self.params))
-        return self._buffers.acts["logits"].copy()
+        out = np.empty((*tokens.shape, self.config.vocab_size), self.dtype)
+        arguments = self._buffers.forward_arguments(LOGITS, self.params)
+        self.ops.head_forward(**(arguments | {"out": out}))
+        return out
 
     def queries_keys_values(self, tokens: Array) -> list[Array]:
         """What each block's attention works with, (B, T, 3C), without dropout.

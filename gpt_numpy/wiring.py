@@ -6,8 +6,9 @@ the one to the other, and `Buffers` holds the arrays for a batch of one shape an
 keyword arguments of every call.
 
 An activation that backward reads has a buffer of its own. All others of one kind (every layer
-norm's output, say) share one, unless somebody asked to keep them. Everything lies in one flat
-buffer, which grows with the largest batch.
+norm's output, say) share one, unless somebody asked to keep them; the last layer norm's stays there
+until backward, which begins with it. Everything lies in one flat buffer, which grows with the
+largest batch.
 """
 
 import fnmatch
@@ -95,8 +96,7 @@ HEAD = Sublayer(
     source="resid_last",
     target="losses",
     params=LOGITS.params,
-    kept=LOGITS.kept | {"logits": "logits", "lse": "lse"},
-    scratch=LOGITS.scratch,
+    kept=LOGITS.kept | LOGITS.scratch | {"logits": "logits", "lse": "lse"},
     gradients=("norm", "logits"),
 )
 
@@ -115,6 +115,7 @@ SHARED_GRADIENTS = {
     "mlp.fc": "hidden",
     "mlp.act": "hidden",
 }
+BLOCKS_ALONE = ("act", "d hidden", "d attn")  # nothing lies there while there are logits
 WITHOUT_GRADIENT = ("mean", "rstd", "lse")  # the layer's own backward accounts for them
 
 
@@ -134,11 +135,19 @@ class Layout:
 class Buffers:
     """The activations of one batch shape and their gradients, and the arguments of every call.
 
-    `prepare` must come first. `acts` and `dacts` are then dictionaries of name to array.
+    `prepare` must come first. `acts` and `dacts` are then dictionaries of name to array. Of the
+    logits, unless they are kept, at most `logits` elements exist at once, or one position's.
     """
 
-    def __init__(self, config: GPTConfig, dtype: np.dtype[Any], keep: frozenset[str]) -> None:
+    def __init__(
+        self,
+        config: GPTConfig,
+        dtype: np.dtype[Any],
+        keep: frozenset[str],
+        logits: float = math.inf,
+    ) -> None:
         self._config, self._dtype, self._keep = config, dtype, keep
+        self._most_logits = logits
         self._store = aligned_empty(0, dtype)
         self._layouts: dict[tuple[int, int], Layout] = {}
         self._layout = Layout({}, {})
@@ -153,7 +162,7 @@ class Buffers:
         self.acts, self.dacts = self._layout.acts, self._layout.dacts
 
     def _lay_out(self, batch: int, length: int) -> "Layout":
-        shapes = activation_shapes(self._config, batch, length)
+        shapes = self._shapes(batch, length)
         graded = {n: s for n, s in shapes.items() if n.split(".")[-1] not in WITHOUT_GRADIENT}
         places = {n: self._place(n, SHARED) for n in shapes}
         dplaces = {n: "d " + self._place(n, SHARED_GRADIENTS) for n in graded}
@@ -163,17 +172,30 @@ class Buffers:
         for name, place in [*places.items(), *dplaces.items()]:
             size = max(math.prod(shapes[name]), *sizes.get(place, (0,)))
             sizes[place] = (size,)
+        idle: dict[str, Shape] = {}
+        if "logits" not in self._keep:
+            idle = {place: sizes.pop(place) for place in BLOCKS_ALONE if place in sizes}
+            sizes["logits"] = (max(*sizes["logits"], sum(size for (size,) in idle.values())),)
         total = sum(size for (size,) in sizes.values())
         if total > self._store.size:
             self._layouts.clear()
             self._store = aligned_empty(total, self._dtype)
-        room = NamedArrays(sizes, self._dtype, buffer=self._store)
+        room: dict[str, Array] = dict(NamedArrays(sizes, self._dtype, buffer=self._store))
+        room |= NamedArrays(idle, self._dtype, buffer=room["logits"])
 
         def view(name: str, place: str) -> Array:
             return room[place][: math.prod(shapes[name])].reshape(shapes[name])
 
         acts = {name: view(name, place) for name, place in places.items()}
         return Layout(acts, {name: view(name, place) for name, place in dplaces.items()})
+
+    def _shapes(self, batch: int, length: int) -> dict[str, Shape]:
+        """Those of all activations; of the logits, what of them exists at once."""
+        shapes = activation_shapes(self._config, batch, length)
+        if "logits" not in self._keep and math.prod(shapes["logits"]) > self._most_logits:
+            V = self._config.vocab_size
+            shapes["logits"] = (max(1, int(self._most_logits) // V), V)
+        return shapes
 
     def _place(self, name: str, shared: Mapping[str, str]) -> str:
         ending = name.split(".", 2)[-1] if name.startswith("h.") else name

@@ -126,7 +126,7 @@ def _head(rng):
         "x": rng.standard_normal((B, T, C)),
         "ln_weight": ln_weight,
         "ln_bias": ln_bias,
-        "weight": rng.standard_normal((V, C)),
+        "weight": _weight(rng, C, V).T.copy(),
     }
     return Example(inputs, _NORM_OUT | {"out": (B, T, V)})
 

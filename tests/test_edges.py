@@ -64,6 +64,17 @@ def test_a_gap_of_200_nats_is_a_loss_of_200(ops):
     assert losses[0] == pytest.approx(200, abs=1e-12)
 
 
+@pytest.mark.parametrize(("dtype", "gap"), [(np.float32, 16), (np.float64, 36)])
+def test_the_kernel_keeps_the_digits_of_a_loss_near_0(dtype, gap):
+    # P - 1 would have one digit, or none, left.
+    ops = SimpleNamespace(**vars(importlib.import_module("gpt_numpy.kernels.cross_entropy")))
+    losses, dlogits = cross_entropy(ops, np.array([[3, 3 + gap, 3 + 1]], dtype), [1])
+    others = np.exp(-float(gap)) + np.exp(1.0 - gap)
+    assert losses[0] == pytest.approx(np.log1p(others), rel=1e-6)
+    assert dlogits[0, 1] == pytest.approx(-others / (1 + others), rel=1e-6)
+    assert dlogits[0, 1] == pytest.approx(-dlogits[0, 0] - dlogits[0, 2], rel=1e-6)
+
+
 @pytest.mark.parametrize("size", [1e3, 1e18])
 def test_attention_with_huge_scores_picks_the_best_key(ops, size):
     qkv = np.zeros((1, 3, 6), np.float32)

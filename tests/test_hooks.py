@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import gpt_numpy as gn
+import gpt_numpy.kernels
 from gpt_numpy.config import IMPLEMENTATIONS
 from gpt_numpy.gradients.check import randomise
 from gpt_numpy.inspection.hooks import replaceable
@@ -109,6 +110,12 @@ def test_gradients_with_many_replacements_are_exact(ops, keep):
         }
 
     assert_exact(build(ops, keep=keep, activation="gelu", bias=False, tied=False), replacements)
+
+
+def test_gradients_are_exact_where_only_a_part_of_the_logits_exists(monkeypatch):
+    monkeypatch.setattr(gpt_numpy.kernels, "LOGITS", 20)
+    names = ("logits", "ln_f.out")
+    assert_exact(build("kernels"), lambda: {name: as_pair("squared") for name in names})
 
 
 def test_gradients_are_exact_under_dropout():

@@ -265,6 +265,39 @@ def test_products_larger_than_one_block(dtype):
         assert_close(got, wanted, dtype)
 
 
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("room", [1, 3, 5, 9, 10])
+def test_the_head_works_with_a_part_of_the_logits_at_a_time(room, dtype):
+    rng = np.random.default_rng(4)
+    example = example_of("head_loss", rng)
+    forward, backward = (exact for _, exact in both("head_loss", dtype, rng, example))
+    dout = np.random.default_rng(4)  # what `both` drew
+    example_of("head_loss", dout)
+    dout = dout.standard_normal((layers.B, layers.T)).astype(dtype)
+    example.outputs = example.outputs | {"logits": (room, layers.V)}
+    ours = kernel_forward("head_loss", example, dtype)
+    written = kernel_backward("head_loss", example, ours, dout, dtype)
+    assert_close(ours, {n: v for n, v in forward.items() if n != "logits"}, dtype)
+    assert_close(written, {n: v for n, v in backward.items() if n != "dlogits"}, dtype)
+
+
+def test_a_model_with_room_for_a_part_of_the_logits_computes_the_same(monkeypatch):
+    config = GPTConfig(vocab_size=11, block_size=5, n_layer=2, n_head=2, n_embd=6)
+    tokens, targets = np.random.default_rng(0).integers(0, 11, (2, 2, 5))
+    gradients = []
+    for room in (jit.np.inf, 40, 1):
+        monkeypatch.setattr(gpt_numpy.kernels, "LOGITS", room)
+        model = GPT(config, dtype="float64")
+        randomise(model, 0)
+        losses = model.forward(tokens, targets), model.forward(tokens, targets)
+        model.backward()
+        gradients.append((losses, model.grads.flat.copy(), model.logits(tokens)))
+    for losses, grads, logits in gradients[1:]:
+        assert losses == gradients[0][0]
+        assert np.abs(grads - gradients[0][1]).max() <= 1e-15
+        assert np.array_equal(logits, gradients[0][2])
+
+
 def test_a_mask_goes_on_beyond_2_to_the_32nd_index():
     # The weights of a few long sequences are so many. By hand from reference/dropout.py.
     @jit.numba.njit

@@ -59,7 +59,7 @@ def nodes(config: GPTConfig) -> list[Node]:
         before = f"h.{i}.resid_post"
     head = "wte.weight" if config.tied else "lm_head.weight"
     listed += [
-        Node(op.BLOCK_NORM, _norm("ln_f", before)),
+        Node(op.LAST_NORM, _norm("ln_f", before)),
         Node(op.HEAD, {"x": "ln_f.out", "weight": head, "out": "logits"}),
         Node(op.LOSS, {"z": "logits", "lse": "lse", "P": "probabilities", "loss": "losses"}),
     ]

@@ -149,23 +149,32 @@ def head_forward_with(change: Change, a: Any, logits: Array) -> None:
 
 def head_loss_forward_with(change: Change, a: Any) -> None:
     """The head's and the loss's forward."""
-    head_forward_with(change, a, a.logits)
-    cross_entropy_forward(a.logits, a.targets, out=a.out, lse=a.lse)
+    logits = _room_for_logits(a)
+    head_forward_with(change, a, logits)
+    cross_entropy_forward(logits, a.targets, out=a.out, lse=a.lse)
 
 
 def head_loss_backward_with(change: Change, back: Change, a: Any) -> None:
     """The head's and the loss's backward."""
+    logits, dlogits = _room_for_logits(a), a.dlogits
+    if logits is not a.logits:
+        linear_forward(a.norm, a.weight.T, None, out=logits)
+        change("logits", logits)
+        dlogits = logits
     # forward: out = cross_entropy(logits)
-    cross_entropy_backward(a.dout, a.logits, a.targets, a.lse, dlogits=a.dlogits)
-    back("logits", a.dlogits)
-    normalise(a.x, a.ln_weight, a.ln_bias, a.mean, a.rstd, out=a.norm)
-    change("ln_f.out", a.norm)
+    cross_entropy_backward(a.dout, logits, a.targets, a.lse, dlogits=dlogits)
+    back("logits", dlogits)
     # forward: logits = norm @ weight.T
-    linear_backward(
-        a.dlogits, a.norm, a.weight.T, None, dx=a.dnorm, dweight=a.dweight.T, dbias=None
-    )
+    linear_backward(dlogits, a.norm, a.weight.T, None, dx=a.dnorm, dweight=a.dweight.T, dbias=None)
     back("ln_f.out", a.dnorm)
     _norm_backward(a, a.dx)
+
+
+def _room_for_logits(a: Any) -> Array:
+    """Those of all positions: the model's own array, or one of its own if that holds only some."""
+    shape = (*a.targets.shape, len(a.weight))
+    room: Array = a.logits if a.logits.shape == shape else np.empty(shape, a.x.dtype)
+    return room
 
 
 def _norm_backward(a: Any, dx: Array) -> None:

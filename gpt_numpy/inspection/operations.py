@@ -117,6 +117,7 @@ BLOCK_NORM = Operation(
     reference=NORM,
     recomputed={"xhat": "normalised"},
 )
+LAST_NORM = replace(BLOCK_NORM, kernels=NORM)
 GRADIENTS_APART = {"backward": "linear.parameter_gradients", "x": "matmul.multiply"}
 QKV = Operation(
     "linear", LINEAR_FORWARD, LINEAR_BACKWARD, kernels=LINEAR | GRADIENTS_APART, reference=LINEAR

@@ -9,6 +9,7 @@ from gpt_numpy.kernels.adamw import adamw_update, sum_of_squares
 from gpt_numpy.kernels.decoding import decode_step
 from gpt_numpy.kernels.embedding import embedding_backward, embedding_forward
 from gpt_numpy.kernels.sublayers import (
+    LOGITS,
     attention_sublayer_backward,
     attention_sublayer_forward,
     head_backward,
@@ -20,6 +21,7 @@ from gpt_numpy.kernels.sublayers import (
 )
 
 __all__ = [
+    "LOGITS",
     "adamw_update",
     "attention_sublayer_backward",
     "attention_sublayer_forward",

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from gpt_numpy.arrays import Array
-from gpt_numpy.kernels.elementary import like
+from gpt_numpy.kernels.elementary import exp, like
 from gpt_numpy.kernels.jit import (
     Counter,
     In,
@@ -36,11 +36,16 @@ def forward(
         while r < targets.size:
             row = logits[r * V : (r + 1) * V]
             top = largest(row)
-            log_sum = math.log(sum_of_exp(row, top))
-            lse[r] = top + log_sum
-            out[r] = 0.0
-            if targets[r] != IGNORED:
-                out[r] = log_sum + (top - row[targets[r]])  # not rounded to the size of lse
+            y = targets[r]
+            if y == IGNORED:
+                lse[r] = top + math.log(sum_of_exp(row, top))
+                out[r] = 0.0
+            else:
+                # Apart, so that neither a probability near 1 nor a large lse takes the digits.
+                others = sum_of_exp(row[:y], top) + sum_of_exp(row[y + 1 :], top)
+                log_sum = math.log1p(others + (np.float64(exp(row[y] - top)) - 1.0))
+                lse[r] = top + log_sum
+                out[r] = log_sum + (top - row[y])
             r = next_task(counter, worker, workers, targets.size)
 
 
@@ -60,10 +65,13 @@ def backward(
             else:
                 if not in_place:
                     copy(logits[r * V : (r + 1) * V], row)
+                y, own = targets[r], row[targets[r]]
+                row[y] = -np.inf
+                others = exp_in_place(row, lse[r], like(1.0, row))
                 # Divided by their sum, which is 1 but for the rounding of a large lse.
-                total = exp_in_place(row, lse[r], like(1.0, row))
-                scale_in_place(row, like(np.float64(dout[r]) / total, row))
-                row[targets[r]] -= dout[r]
+                factor = np.float64(dout[r]) / (others + np.float64(exp(own - lse[r])))
+                scale_in_place(row, like(factor, row))
+                row[y] = -others * factor  # P - 1, without losing the digits of a P near 1
             r = next_task(counter, worker, workers, targets.size)
 
 

@@ -205,10 +205,10 @@ def product(
 
 @kernel
 def product_of_columns(
-    a: In, b: In, out: Out, rows: Int, inner: Int, columns: Int,
+    a: In, b: In, out: Out, rows: Int, inner: Int, columns: Int, add: Int,
     workers: Int, counter: Counter, space: Out,
 ):  # fmt: skip
-    """Write a.T @ b to `out`, with a (inner, rows) and b (inner, columns): both are packed.
+    """Write or add a.T @ b to `out`, with a (inner, rows) and b (inner, columns): both are packed.
 
     Where there is room, a worker packs all of the smaller operand once, for all its tasks.
     """
@@ -247,7 +247,7 @@ def product_of_columns(
                     height = strip_start(s + 1, strips, i1 - i0) - i
                     strip_by_columns(
                         left, i * depth, height, height, panels, 0, depth, depth,
-                        out, (i0 + i) * columns + j0, columns, breadth, k0 > 0, edge,
+                        out, (i0 + i) * columns + j0, columns, breadth, add != 0 or k0 > 0, edge,
                     )  # fmt: skip
             task = next_task(counter, worker, workers, down * across)
 
@@ -292,10 +292,10 @@ def multiply_and_add(
     multiply(x, weight, out, bias=bias, finish=RESIDUAL, other=residual, dropout=dropout)
 
 
-def multiply_columns(x: Array, dout: Array, out: Array) -> None:
-    """Write x.T @ dout to `out`: x (..., I), dout (..., O), out (I, O)."""
+def multiply_columns(x: Array, dout: Array, out: Array, *, add: bool = False) -> None:
+    """Write x.T @ dout to `out`, or add it: x (..., I), dout (..., O), out (I, O)."""
     rows, columns = out.shape
     product_of_columns(
         flat(x), flat(dout), flat(out), rows, x.size // rows, columns,
-        threads(), tasks(), _space(out.dtype),
+        int(add), threads(), tasks(), _space(out.dtype),
     )  # fmt: skip

@@ -12,11 +12,17 @@ from gpt_numpy.kernels.attention import attention_backward, attention_forward
 from gpt_numpy.kernels.cross_entropy import cross_entropy_backward, cross_entropy_forward
 from gpt_numpy.kernels.dropout import dropout_backward
 from gpt_numpy.kernels.epilogue import ACTIVATE, GRADIENT, GRADIENT_IN_PLACE
-from gpt_numpy.kernels.jit import same_memory
-from gpt_numpy.kernels.layernorm import layernorm_backward_again, layernorm_forward
+from gpt_numpy.kernels.jit import flat, same_memory
+from gpt_numpy.kernels.layernorm import (
+    layernorm_backward,
+    layernorm_backward_again,
+    layernorm_forward,
+)
 from gpt_numpy.kernels.linear import linear_backward, linear_forward, parameter_gradients
 from gpt_numpy.kernels.matmul import multiply, multiply_and_add, multiply_columns
 from gpt_numpy.kernels.pool import repeatable
+
+LOGITS = 2**25  # elements of the logits that need to exist at once; the head works through the rest
 
 
 @repeatable
@@ -199,21 +205,20 @@ def head_backward(
     weight: Array,
     mean: Array,
     rstd: Array,
+    norm: Array,
     dx: Array,
     dln_weight: Array,
     dln_bias: Array | None,
     dweight: Array,
-    norm: Array,
     dnorm: Array,
 ) -> None:
     """Write the gradients of `x` and of the parameters."""
     # forward: norm = layernorm(x); logits = norm @ weight.T
     multiply(dout, weight, dnorm)
-    layernorm_backward_again(
-        dnorm, x, ln_weight, ln_bias, mean, rstd,
-        dx=dx, dweight=dln_weight, dbias=dln_bias, out=norm,
-    )  # fmt: skip
     multiply_columns(dout, norm, dweight)
+    layernorm_backward(
+        dnorm, x, ln_weight, ln_bias, mean, rstd, dx=dx, dweight=dln_weight, dbias=dln_bias
+    )
 
 
 def head_loss_forward(
@@ -229,9 +234,16 @@ def head_loss_forward(
     logits: Array,
     lse: Array,
 ) -> None:
-    """Write each position's loss to `out`, and the logits that it comes from."""
-    head_forward(x, ln_weight, ln_bias, weight, out=logits, mean=mean, rstd=rstd, norm=norm)
-    cross_entropy_forward(logits, targets, out=out, lse=lse)
+    """Write each position's loss to `out`.
+
+    The logits of as many positions as `logits` has room for are worked out at a time; those of the
+    last ones stay there.
+    """
+    layernorm_forward(x, ln_weight, ln_bias, out=norm, mean=mean, rstd=rstd)
+    norms, y, losses, sums = _positions(norm), flat(targets), flat(out), flat(lse)
+    for part, z in _parts(logits, y.size):
+        multiply(norms[part], weight, z, transposed=True)
+        cross_entropy_forward(z, y[part], out=losses[part], lse=sums[part])
 
 
 def head_loss_backward(
@@ -243,33 +255,49 @@ def head_loss_backward(
     targets: Array,
     mean: Array,
     rstd: Array,
+    norm: Array,
     logits: Array,
     lse: Array,
     dx: Array,
     dln_weight: Array,
     dln_bias: Array | None,
     dweight: Array,
-    norm: Array,
     dnorm: Array,
     dlogits: Array,
 ) -> None:
-    """Write the gradients of `x` and of the parameters; `dlogits` may be `logits`."""
-    cross_entropy_backward(dout, logits, targets, lse, dlogits=dlogits)
-    head_backward(
-        dlogits,
-        x,
-        ln_weight,
-        ln_bias,
-        weight,
-        mean,
-        rstd,
-        dx=dx,
-        dln_weight=dln_weight,
-        dln_bias=dln_bias,
-        dweight=dweight,
-        norm=norm,
-        dnorm=dnorm,
+    """Write the gradients of `x` and of the parameters; `dlogits` may be `logits`.
+
+    Those logits that forward did not leave are worked out again, in `dlogits`.
+    """
+    norms, dnorms, douts = _positions(norm), _positions(dnorm), flat(dout)
+    y, sums = flat(targets), flat(lse)
+    for again, (part, dz) in enumerate(reversed(_parts(dlogits, y.size))):
+        z = dz if again else _positions(logits)[: len(dz)]
+        if again:
+            multiply(norms[part], weight, z, transposed=True)
+        # forward: loss = cross_entropy(logits)
+        cross_entropy_backward(douts[part], z, y[part], sums[part], dlogits=dz)
+        # forward: logits = norm @ weight.T
+        multiply(dz, weight, dnorms[part])
+        multiply_columns(dz, norms[part], dweight, add=again > 0)
+    # forward: norm = layernorm(x)
+    layernorm_backward(
+        dnorm, x, ln_weight, ln_bias, mean, rstd, dx=dx, dweight=dln_weight, dbias=dln_bias
     )
+
+
+def _positions(array: Array) -> Array:
+    """All vectors of an array, one after the other."""
+    return flat(array).reshape(-1, array.shape[-1])
+
+
+def _parts(logits: Array, count: int) -> list[tuple[slice, Array]]:
+    """Which positions have their logits where, in turn: at last as many as there is room for."""
+    room = _positions(logits)
+    first = count % len(room)
+    starts = [0] * (first > 0) + list(range(first, count, len(room)))
+    stops = [*starts[1:], count]
+    return [(slice(i, j), room[: j - i]) for i, j in zip(starts, stops, strict=True)]
 
 
 def _through_dropout(dout: Array, rate: float, key: int, site: int, space: Array) -> Array:

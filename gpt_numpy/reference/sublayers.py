@@ -11,7 +11,7 @@ Backward of a sum: out = x + branch(x), so dx = dout + (what comes back through 
 first term hands the gradient down from block to block unchanged: this is why deep stacks train.
 
 Backward of a composition runs through the same functions in reverse, each taking the gradient that
-the next one wrote. The layer norm's output and the activation's are not kept for backward but
+the next one wrote. A block's outputs of layer norm and activation are not kept for backward but
 recomputed, each into the buffer that forward used: `norm` and `act` are written in both directions.
 
 The head's weight lies as (V, C), like the token embedding that it may be, so it enters the linear
@@ -244,15 +244,14 @@ def head_backward(
     weight: Array,
     mean: Array,
     rstd: Array,
+    norm: Array,
     dx: Array,
     dln_weight: Array,
     dln_bias: Array | None,
     dweight: Array,
-    norm: Array,
     dnorm: Array,
 ) -> None:
     """Write the gradients of `x` and of the parameters."""
-    normalise(x, ln_weight, ln_bias, mean, rstd, out=norm)  # recomputed
     # forward: logits = norm @ weight.T
     linear_backward(dout, norm, weight.T, None, dx=dnorm, dweight=dweight.T, dbias=None)
     # forward: norm = layernorm(x)
@@ -288,13 +287,13 @@ def head_loss_backward(
     targets: Array,
     mean: Array,
     rstd: Array,
+    norm: Array,
     logits: Array,
     lse: Array,
     dx: Array,
     dln_weight: Array,
     dln_bias: Array | None,
     dweight: Array,
-    norm: Array,
     dnorm: Array,
     dlogits: Array,
 ) -> None:
@@ -308,10 +307,10 @@ def head_loss_backward(
         weight,
         mean,
         rstd,
+        norm,
         dx=dx,
         dln_weight=dln_weight,
         dln_bias=dln_bias,
         dweight=dweight,
-        norm=norm,
         dnorm=dnorm,
     )

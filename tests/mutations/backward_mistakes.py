@@ -326,6 +326,10 @@ OTHERS = [
         "R2", "the gradients of an MLP's two sides share one buffer with attention's", "wiring.py",
         '"attn.qkv": "hidden"', '"attn.qkv": "attn"',
     ),
+    _model(
+        "R4", "the gradient of the last layer norm lies where the logits do", "wiring.py",
+        'BLOCKS_ALONE = ("act",', 'BLOCKS_ALONE = ("d norm",',
+    ),
     Mistake(
         edit(
             "R3", "erf is taken for 1 from 4.5 on", "reference/erf.py",

@@ -58,7 +58,16 @@ ROWS = [
     ),
     _kernel(
         "N06", "loss: at the target 1 instead of dout is taken off", "cross_entropy",
-        ("row[targets[r]] -= dout[r]", "row[targets[r]] -= 1.0"), ("kernel:cross_entropy",),
+        ("= -others * factor", "= -others * factor + dout[r] - 1.0"), ("kernel:cross_entropy",),
+    ),
+    _kernel(
+        "N68", "loss: 1 is taken off a target's probability that was rounded", "cross_entropy",
+        (
+            "row[y] = -others * factor",
+            "row[y] = like(factor * np.float64(exp(own - lse[r])), row) - dout[r]",
+        ),
+        ("edges:test_the_kernel_keeps_the_digits_of_a_loss_near_0[float32-16]",),
+        ("kernel:cross_entropy",),
     ),
     _kernel(
         "D6k", "the search for the largest element starts at -1e4", "rows",
@@ -298,6 +307,14 @@ FUSED = [
         "N42", "the bias's gradient is taken from before dropout", "sublayers",
         ("parameter_gradients(dbranch, act", "parameter_gradients(dout, act"),
         ("kernel:mlp_sublayer",),
+    ),
+    _kernel(
+        "N66", "head: the weight's gradient is that of the first positions alone", "sublayers",
+        ("add=again > 0)", "add=False)"), ("room",), ("kernel:head_loss",),
+    ),
+    _kernel(
+        "N67", "head: positions whose logits were dropped get those of the last", "sublayers",
+        ("if again:\n            multiply", "if again > 1:\n            multiply"), ("room",),
     ),
     _kernel(
         "E1", "the gradient of the activation is copied even where it is made in place",

@@ -16,6 +16,7 @@ from gpt_numpy.inspection.trace import Trace
 TITLES: tuple[tuple[Operation, str], ...] = (
     (op.EMBEDDING, "token and position embedding"),
     (op.BLOCK_NORM, "layer norm"),
+    (op.LAST_NORM, "last layer norm"),
     (op.QKV, "query, key and value"),
     (op.SPLIT, "split into heads"),
     (op.SCORES, "scores"),

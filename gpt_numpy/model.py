@@ -14,8 +14,9 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import DTypeLike
 
-from gpt_numpy.arrays import Array, NamedArrays, aligned_zeros, as_array, parameter_shapes
+from gpt_numpy.arrays import Array, NamedArrays, Shape, aligned_zeros, as_array, parameter_shapes
 from gpt_numpy.checks import shown, whole
 from gpt_numpy.config import DTYPES, IMPLEMENTATIONS, GPTConfig
 from gpt_numpy.errors import InputError, did_you_mean
@@ -85,7 +86,7 @@ class GPT:
         self._buffers = Buffers(
             config, self.dtype, self._keep, getattr(self.ops, "LOGITS", math.inf)
         )
-        self._room_for_tokens: dict[str, Array] = {}
+        self._rooms: dict[str, Array] = {}
         self._last: Pass | None = None
         if seed is not None:
             self.initialise(seed)
@@ -158,14 +159,16 @@ class GPT:
                 "one target for each token; use -1 where none counts"
             )
         if divisor is None:
-            divisor = max(int((targets != IGNORED).sum()), 1)
+            counts = self._room("counts", targets.shape, np.bool_)
+            divisor = max(int(np.count_nonzero(np.not_equal(targets, IGNORED, out=counts))), 1)
         divisor = whole("divisor", divisor, 1, "the number of targets that count, at least 1")
         self._last = Pass(tokens, targets, divisor, self._dropout(dropout_key))
 
         self._blocks_forward(self._last)
         self.ops.head_loss_forward(**self._arguments(HEAD, self._last))
-        losses = self._buffers.acts["losses"]
-        return losses.sum(dtype=np.result_type(self.dtype, np.float64)).item() / divisor
+        losses = self._room("losses", targets.shape, np.result_type(self.dtype, np.float64))
+        losses[...] = self._buffers.acts["losses"]
+        return losses.sum().item() / divisor
 
     def backward(self, *, accumulate: bool = False) -> None:
         """Write the gradient of the last forward pass's loss to `grads`, or add it to them.
@@ -312,12 +315,17 @@ class GPT:
             raise InputError(
                 f"{name} contains {wrong}: must be from 0 to {self.config.vocab_size - 1}{also}"
             )
-        room = self._room_for_tokens.get(name)
-        if room is None or room.size < tokens.size:
-            room = self._room_for_tokens[name] = np.empty(tokens.size, np.int64)
-        copy = room[: tokens.size].reshape(tokens.shape)
+        copy = self._room(name, tokens.shape, np.int64)
         copy[...] = tokens
         return copy
+
+    def _room(self, name: str, shape: Shape, dtype: DTypeLike) -> Array:
+        """An array for the purpose `name`, in the same memory every time: a step allocates none."""
+        size = math.prod(shape)
+        room = self._rooms.get(name)
+        if room is None or room.size < size:
+            room = self._rooms[name] = np.empty(size, dtype)
+        return room[:size].reshape(shape)
 
 
 def load_ops(name: str) -> ModuleType:

@@ -1,6 +1,7 @@
 """Sublayers whose launches are repeated: the same bits as when Python runs them every time."""
 
 import gc
+import tracemalloc
 import weakref
 
 import numpy as np
@@ -117,3 +118,27 @@ def test_what_is_noted_goes_with_the_model():
     del model
     gc.collect()
     assert all(array() is None for array in arrays)
+
+
+def test_a_step_allocates_less_than_4_kb():
+    model = GPT(CONFIG)
+    optimizer = AdamW(model, learning_rate=1e-4)
+    tokens = np.random.default_rng(0).integers(0, CONFIG.vocab_size, (200, 24))
+
+    def step():
+        model.forward(tokens, tokens)
+        model.backward()
+        optimizer.step()
+
+    for _ in range(3):
+        step()
+    gc.collect()
+    tracemalloc.start()
+    try:
+        step()
+        before, _ = tracemalloc.get_traced_memory()
+        tracemalloc.reset_peak()
+        step()
+        assert tracemalloc.get_traced_memory()[1] - before < 4096
+    finally:
+        tracemalloc.stop()

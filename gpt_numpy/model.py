@@ -166,9 +166,9 @@ class GPT:
 
         self._blocks_forward(self._last)
         self.ops.head_loss_forward(**self._arguments(HEAD, self._last))
-        losses = self._room("losses", targets.shape, np.result_type(self.dtype, np.float64))
-        losses[...] = self._buffers.acts["losses"]
-        return losses.sum().item() / divisor
+        wide = self._room("losses", targets.shape, np.result_type(self.dtype, np.float64))
+        wide[...] = self._buffers.acts["losses"]
+        return wide.sum().item() / divisor
 
     def backward(self, *, accumulate: bool = False) -> None:
         """Write the gradient of the last forward pass's loss to `grads`, or add it to them.

@@ -54,10 +54,10 @@ MANY = 8  # tasks that a product is cut into at least, if it is large enough
 SMALL = 4  # tiles that a block keeps at least in each direction
 
 # Blocks of x @ weight and dout @ weight.T: INNER x COLUMNS is what a task packs at a time.
-INNER, ROWS, COLUMNS = 384, 384 // TILE_ROWS * TILE_ROWS, 192
+INNER, ROWS, COLUMNS = 384, 518 // TILE_ROWS * TILE_ROWS, 192
 FEW = 48 // TILE_ROWS * TILE_ROWS  # rows of a task that finds the right operand packed
 # Blocks of x.T @ dout, where both operands are packed.
-BOTH_INNER, BOTH_ROWS, BOTH_COLUMNS = 256, 384 // TILE_ROWS * TILE_ROWS, 384
+BOTH_INNER, BOTH_ROWS, BOTH_COLUMNS = 256, 400 // TILE_ROWS * TILE_ROWS, 384
 
 EDGE = 1024  # elements of a register tile, at most: where one goes that hangs over the edge
 WIDEST = 64  # elements of a panel's row, at most

@@ -83,9 +83,7 @@ class GPT:
         if config.positions == "sinusoidal":
             table = sinusoidal_positions(config.block_size, config.n_embd)
             self._sinusoids = table.astype(self.dtype)
-        self._buffers = Buffers(
-            config, self.dtype, self._keep, getattr(self.ops, "LOGITS", math.inf)
-        )
+        self._buffers = Buffers(config, self.dtype, self._keep, self.ops.LOGITS)
         self._rooms: dict[str, Array] = {}
         self._last: Pass | None = None
         if seed is not None:
@@ -159,8 +157,8 @@ class GPT:
                 "one target for each token; use -1 where none counts"
             )
         if divisor is None:
-            counts = self._room("counts", targets.shape, np.bool_)
-            divisor = max(int(np.count_nonzero(np.not_equal(targets, IGNORED, out=counts))), 1)
+            count = np.not_equal(targets, IGNORED, out=self._room("count", targets.shape, np.bool_))
+            divisor = max(int(np.count_nonzero(count)), 1)
         divisor = whole("divisor", divisor, 1, "the number of targets that count, at least 1")
         self._last = Pass(tokens, targets, divisor, self._dropout(dropout_key))
 
@@ -231,8 +229,7 @@ class GPT:
         tokens = self._check_tokens("tokens", tokens, lowest=0)
         self._blocks_forward(Pass(tokens, tokens, 1, (0.0, 0)))
         out = np.empty((*tokens.shape, self.config.vocab_size), self.dtype)
-        arguments = self._buffers.forward_arguments(LOGITS, self.params)
-        self.ops.head_forward(**(arguments | {"out": out}))
+        self.ops.head_forward(**self._buffers.forward_arguments(LOGITS, self.params) | {"out": out})
         return out
 
     def queries_keys_values(self, tokens: Array) -> list[Array]:

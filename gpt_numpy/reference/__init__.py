@@ -18,6 +18,8 @@ inside the MLP, V tokens in the vocabulary. A row is one position of one sequenc
 where c = j, else 0.
 """
 
+import math
+
 from gpt_numpy.reference.adamw import adamw_update, sum_of_squares
 from gpt_numpy.reference.decoding import decode_step
 from gpt_numpy.reference.embedding import embedding_backward, embedding_forward
@@ -32,7 +34,10 @@ from gpt_numpy.reference.sublayers import (
     mlp_sublayer_forward,
 )
 
+LOGITS = math.inf  # elements of the logits that exist at once: all
+
 __all__ = [
+    "LOGITS",
     "adamw_update",
     "attention_sublayer_backward",
     "attention_sublayer_forward",

@@ -144,7 +144,7 @@ class Buffers:
         config: GPTConfig,
         dtype: np.dtype[Any],
         keep: frozenset[str],
-        logits: float = math.inf,
+        logits: float,
     ) -> None:
         self._config, self._dtype, self._keep = config, dtype, keep
         self._most_logits = logits

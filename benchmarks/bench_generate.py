@@ -54,8 +54,9 @@ def measure(name: str, options: argparse.Namespace) -> dict:
     import numpy as np
     import torch
 
-    from gpt_numpy import GPT, GPTConfig, generate, torch_gpt
-    from gpt_numpy.kernels.pool import set_threads
+    from gpt_numpy import GPT, GPTConfig, generate
+    from gpt_numpy.bench import torch_gpt
+    from gpt_numpy.kernels.engine.pool import set_threads
 
     set_threads(options.threads)
     torch.set_num_threads(options.threads)
@@ -109,7 +110,7 @@ def measure(name: str, options: argparse.Namespace) -> dict:
 def rate_of_reading(np: object, threads: int) -> float:
     """Bytes a second that all threads together read from memory; the best of three."""
     from gpt_numpy.kernels import sum_of_squares
-    from gpt_numpy.kernels.jit import room
+    from gpt_numpy.kernels.engine.jit import room
 
     data = room("reading", READ, np.float32)
     if data[0] != 1:

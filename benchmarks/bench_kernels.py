@@ -19,9 +19,10 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from gpt_numpy import kernels
-from gpt_numpy.kernels import attention, layernorm, pool
-from gpt_numpy.kernels.jit import Int, Out, kernel, prange
-from gpt_numpy.kernels.simd import (
+from gpt_numpy.kernels import attention, layernorm
+from gpt_numpy.kernels.engine import pool
+from gpt_numpy.kernels.engine.jit import Int, Out, kernel, prange
+from gpt_numpy.kernels.products.tile import (
     TILE_ROWS,
     TILE_VECTORS,
     VECTOR_BITS,

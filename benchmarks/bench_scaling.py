@@ -48,7 +48,7 @@ def main() -> None:
 
 def time_of(sizes: tuple, threads: int) -> tuple[float, float]:
     """Seconds of a step, the median of a few; and how many useful operations it has."""
-    from gpt_numpy.bench import forward_flops
+    from gpt_numpy.model.flops import forward_flops
 
     config, tokens, targets = build(sizes)
     step, _ = our_step(config, tokens, targets, threads)

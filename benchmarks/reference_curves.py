@@ -15,9 +15,10 @@ import os
 from pathlib import Path
 
 import gpt_numpy as gn
-from gpt_numpy.environment import processor
-from gpt_numpy.inspection import curves, normal
-from gpt_numpy.presets import PRESETS
+from gpt_numpy.base.environment import processor
+from gpt_numpy.config.presets import PRESETS
+from gpt_numpy.inspection.curves import drawing as curves
+from gpt_numpy.inspection.curves import normal
 
 FREE = ("seed", "out_dir", "max_iters")
 

@@ -56,7 +56,7 @@ def our_step(
 ) -> tuple[Callable[[], float], Any]:
     """A function that takes one step and returns the loss; and the model."""
     from gpt_numpy import GPT, AdamW
-    from gpt_numpy.kernels.pool import set_threads
+    from gpt_numpy.kernels.engine.pool import set_threads
 
     set_threads(threads)
     model = GPT(config, ops="kernels")
@@ -77,7 +77,7 @@ def torch_step(
     """The same of PyTorch's, from the same parameters."""
     import torch
 
-    from gpt_numpy.torch_gpt import TorchTrainer
+    from gpt_numpy.bench.torch_gpt import TorchTrainer
 
     torch.set_num_threads(threads)
     trainer = TorchTrainer(config, weights, compiled)

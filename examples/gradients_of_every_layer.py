@@ -6,7 +6,7 @@ python examples/gradients_of_every_layer.py
 import numpy as np
 
 import gpt_numpy as gn
-from gpt_numpy.gradients.check import randomise
+from gpt_numpy.gradients.model_check import randomise
 
 config = gn.GPTConfig(vocab_size=11, block_size=5, n_layer=2, n_head=2, n_embd=6)
 model = gn.GPT(config, seed=None, dtype="float64", ops="reference", keep=("*",))

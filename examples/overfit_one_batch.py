@@ -9,7 +9,7 @@ wrong: most wrong gradients learn, too. That is what gradients_of_every_layer.py
 import numpy as np
 
 import gpt_numpy as gn
-from gpt_numpy.tokenizers import CharTokenizer
+from gpt_numpy.data.tokenizers.characters import CharTokenizer
 
 TEXT = """\
 The forward pass asks what the model believes. The backward pass asks how each number should

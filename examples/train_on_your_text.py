@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 import gpt_numpy as gn
-from gpt_numpy.tokenizers import CharTokenizer
+from gpt_numpy.data.tokenizers.characters import CharTokenizer
 
 STEPS, B, T = 200, 12, 64
 

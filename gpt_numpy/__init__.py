@@ -3,42 +3,42 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from gpt_numpy.base.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from gpt_numpy.checkpoint import load as load
-    from gpt_numpy.checkpoint import save as save
-    from gpt_numpy.config import GPTConfig as GPTConfig
-    from gpt_numpy.config import TrainConfig as TrainConfig
-    from gpt_numpy.errors import InputError as InputError
-    from gpt_numpy.generation import generate as generate
-    from gpt_numpy.gradients.check import gradcheck as gradcheck
+    from gpt_numpy.base.errors import InputError as InputError
+    from gpt_numpy.base.threads import set_threads as set_threads
+    from gpt_numpy.config.gpt import GPTConfig as GPTConfig
+    from gpt_numpy.config.train import TrainConfig as TrainConfig
+    from gpt_numpy.generation.generate import generate as generate
     from gpt_numpy.gradients.layer_check import check_layer as check_layer
-    from gpt_numpy.inspection.hooks import ablate as ablate
-    from gpt_numpy.inspection.hooks import replaced as replaced
-    from gpt_numpy.inspection.trace import trace as trace
+    from gpt_numpy.gradients.model_check import gradcheck as gradcheck
+    from gpt_numpy.inspection.hooks.hooks import ablate as ablate
+    from gpt_numpy.inspection.hooks.hooks import replaced as replaced
+    from gpt_numpy.inspection.trace.trace import trace as trace
     from gpt_numpy.interop import from_pretrained as from_pretrained
-    from gpt_numpy.model import GPT as GPT
-    from gpt_numpy.optimizer import AdamW as AdamW
-    from gpt_numpy.threads import set_threads as set_threads
+    from gpt_numpy.model.gpt import GPT as GPT
+    from gpt_numpy.training.checkpoint import load as load
+    from gpt_numpy.training.checkpoint import save as save
+    from gpt_numpy.training.optimizer import AdamW as AdamW
 
 # Imported when first used, so that `import gpt_numpy` and `gpt-numpy --help` cost nothing.
 _HOME = {
-    "GPT": "model",
-    "GPTConfig": "config",
-    "TrainConfig": "config",
-    "AdamW": "optimizer",
-    "InputError": "errors",
+    "GPT": "model.gpt",
+    "GPTConfig": "config.gpt",
+    "TrainConfig": "config.train",
+    "AdamW": "training.optimizer",
+    "InputError": "base.errors",
     "check_layer": "gradients.layer_check",
-    "ablate": "inspection.hooks",
+    "ablate": "inspection.hooks.hooks",
     "from_pretrained": "interop",
-    "generate": "generation",
-    "gradcheck": "gradients.check",
-    "load": "checkpoint",
-    "replaced": "inspection.hooks",
-    "save": "checkpoint",
-    "set_threads": "threads",
-    "trace": "inspection.trace",
+    "generate": "generation.generate",
+    "gradcheck": "gradients.model_check",
+    "load": "training.checkpoint",
+    "replaced": "inspection.hooks.hooks",
+    "save": "training.checkpoint",
+    "set_threads": "base.threads",
+    "trace": "inspection.trace.trace",
 }
 __all__ = sorted([*_HOME, "__version__"])
 

@@ -2,7 +2,7 @@
 
 import sys
 
-from gpt_numpy.cli import main
+from gpt_numpy.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

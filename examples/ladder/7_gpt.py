@@ -23,7 +23,8 @@ import argparse
 
 import numpy as np
 
-from gpt_numpy.datasets import TRAIN, draw_batch, open_dataset, whole_split
+from gpt_numpy.data.batches import TRAIN, draw_batch, whole_split
+from gpt_numpy.data.dataset import open_dataset
 from gpt_numpy.reference import adamw_update, embedding_backward, embedding_forward
 from gpt_numpy.reference.activation import relu_backward, relu_forward
 from gpt_numpy.reference.attention import attention_backward, attention_forward

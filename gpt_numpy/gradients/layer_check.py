@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from gpt_numpy.arrays import Array, Shape
-from gpt_numpy.errors import InputError
+from gpt_numpy.base.arrays import Array, Shape
+from gpt_numpy.base.errors import InputError
 from gpt_numpy.gradients.derivatives import STEP, SWEEP, best_slope
 from gpt_numpy.gradients.diagnosis import Clues, diagnose, input_clues, layer_clues
 from gpt_numpy.gradients.layer_protocol import Function, Layer, unwritten

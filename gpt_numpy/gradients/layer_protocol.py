@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from gpt_numpy.arrays import Array, Shape
-from gpt_numpy.errors import InputError, did_you_mean
+from gpt_numpy.base.arrays import Array, Shape
+from gpt_numpy.base.errors import InputError, did_you_mean
 
 UNWRITTEN = np.uint64(0x7FF80000DEADBEEF).view(np.float64)
 

@@ -10,11 +10,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from gpt_numpy.arrays import Array
+from gpt_numpy.base.arrays import Array
 from gpt_numpy.gradients.derivatives import STEP
 from gpt_numpy.gradients.diagnosis import diagnose, model_clues, name_factor
 from gpt_numpy.gradients.oracles import Checked, Measured
-from gpt_numpy.model import GPT
+from gpt_numpy.model.gpt import GPT
 
 BLOCKS = 8  # of rows, that are moved one by one
 SAME = 1e-7  # slopes that differ by less than this share are the same

@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gpt_numpy.arrays import Array
+from gpt_numpy.base.arrays import Array
 from gpt_numpy.gradients.derivatives import STEP, best_slope, richardson
-from gpt_numpy.model import GPT
+from gpt_numpy.model.gpt import GPT
 
 Tick = Callable[[str, int, int], None]  # what is measured, how much is done, how much there is
 

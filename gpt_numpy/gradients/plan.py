@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gpt_numpy.arrays import Array
+from gpt_numpy.base.arrays import Array
 from gpt_numpy.gradients.oracles import kinds_of, passes_by_differences, passes_by_kind
-from gpt_numpy.model import GPT
+from gpt_numpy.model.gpt import GPT
 
 BUDGET_SECONDS = 60.0  # for a check of every element
 LARGE = 50_000_000  # parameters, from which on fewer positions are used

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from gpt_numpy.arrays import Shape
+from gpt_numpy.base.arrays import Shape
 
 WIDTH = 100  # of a line of diagnosis
 

@@ -1,5 +1,5 @@
 """Models from elsewhere and for elsewhere: GPT-2 folders of Hugging Face, and nanoGPT's files."""
 
-from gpt_numpy.interop.sources import cropped, export, from_pretrained, open_run
+from gpt_numpy.interop.open_model import cropped, export, from_pretrained, open_run
 
 __all__ = ["cropped", "export", "from_pretrained", "open_run"]

@@ -15,13 +15,14 @@ from typing import Any
 
 import numpy as np
 
-from gpt_numpy import archives
-from gpt_numpy.config import GPTConfig
-from gpt_numpy.durable import replaced
-from gpt_numpy.errors import InputError
-from gpt_numpy.interop import safetensors_files, torch_files
+from gpt_numpy.base.errors import InputError
+from gpt_numpy.config.gpt import GPTConfig
+from gpt_numpy.files import zip_archives as archives
+from gpt_numpy.files.durable import replaced
+from gpt_numpy.interop import safetensors_files
+from gpt_numpy.interop import torch_reader as torch_files
 from gpt_numpy.interop.weights import Tensor
-from gpt_numpy.model import GPT
+from gpt_numpy.model.gpt import GPT
 from gpt_numpy.reference.embedding import sinusoidal_positions
 
 CONFIG = "config.json"

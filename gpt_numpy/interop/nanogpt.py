@@ -14,15 +14,16 @@ from typing import Any
 
 import numpy as np
 
-from gpt_numpy import archives
-from gpt_numpy.arrays import Array
-from gpt_numpy.config import GPTConfig
-from gpt_numpy.durable import replaced
-from gpt_numpy.errors import InputError
-from gpt_numpy.interop import torch_files, torch_writer
+from gpt_numpy.base.arrays import Array
+from gpt_numpy.base.errors import InputError
+from gpt_numpy.config.gpt import GPTConfig
+from gpt_numpy.files import zip_archives as archives
+from gpt_numpy.files.durable import replaced
+from gpt_numpy.interop import torch_reader as torch_files
+from gpt_numpy.interop import torch_writer
 from gpt_numpy.interop.huggingface import MASKS
 from gpt_numpy.interop.weights import Tensor
-from gpt_numpy.model import GPT
+from gpt_numpy.model.gpt import GPT
 
 CHECKPOINT = "ckpt.pt"
 META = "meta.pkl"

@@ -17,9 +17,9 @@ from typing import IO, Any
 
 import numpy as np
 
-from gpt_numpy.arrays import Array
-from gpt_numpy.durable import replaced
-from gpt_numpy.errors import InputError
+from gpt_numpy.base.arrays import Array
+from gpt_numpy.base.errors import InputError
+from gpt_numpy.files.durable import replaced
 from gpt_numpy.interop.weights import BF16, ITEMSIZE, Tensor, read_elements
 
 HEADER_LIMIT = 1 << 20  # bytes: 9,000 arrays; GPT-2's largest has 580

@@ -7,8 +7,8 @@ from typing import IO, Any
 
 import numpy as np
 
-from gpt_numpy import pickles
-from gpt_numpy.arrays import Array
+from gpt_numpy.base.arrays import Array
+from gpt_numpy.files import pickles
 
 FOLDER = "archive"
 _DATE = (1980, 1, 1, 0, 0, 0)  # a fixed one: the same value gives the same bytes

@@ -5,9 +5,9 @@ The tanh form is computed as x sigmoid(2u), since (1 + tanh u) / 2 = sigmoid(2u)
 
 import math
 
-from gpt_numpy.arrays import Array
+from gpt_numpy.base.arrays import Array
 from gpt_numpy.kernels.elementary import erf, exp, like, sigmoid
-from gpt_numpy.kernels.jit import (
+from gpt_numpy.kernels.engine.jit import (
     Counter,
     In,
     Int,
@@ -21,8 +21,8 @@ from gpt_numpy.kernels.jit import (
     tasks,
     threads,
 )  # fmt: skip
+from gpt_numpy.kernels.engine.tasks import next_task, reset
 from gpt_numpy.kernels.rows import copy
-from gpt_numpy.kernels.tasks import next_task, reset
 
 NUMBERS = {"gelu": 0, "gelu_tanh": 1, "relu": 2}
 GELU, GELU_TANH = NUMBERS["gelu"], NUMBERS["gelu_tanh"]

@@ -16,10 +16,10 @@ import math
 
 import numpy as np
 
-from gpt_numpy.arrays import Array
+from gpt_numpy.base.arrays import Array
 from gpt_numpy.kernels.dropout import drop_row, mask_state
 from gpt_numpy.kernels.elementary import exp, like
-from gpt_numpy.kernels.jit import (
+from gpt_numpy.kernels.engine.jit import (
     Counter,
     In,
     Int,
@@ -34,11 +34,11 @@ from gpt_numpy.kernels.jit import (
     tasks,
     threads,
 )  # fmt: skip
-from gpt_numpy.kernels.matmul import EDGE, strip_by_columns, strip_by_rows
-from gpt_numpy.kernels.packing import pack, pack_transposed
+from gpt_numpy.kernels.engine.tasks import next_task, reset
+from gpt_numpy.kernels.products.matmul import EDGE, strip_by_columns, strip_by_rows
+from gpt_numpy.kernels.products.packing import pack, pack_transposed
+from gpt_numpy.kernels.products.tile import TILE_ROWS, panel_width, tile_by_rows
 from gpt_numpy.kernels.rows import add_in_place, dot, exp_in_place, fill, largest, scale_in_place
-from gpt_numpy.kernels.simd import TILE_ROWS, panel_width, tile_by_rows
-from gpt_numpy.kernels.tasks import next_task, reset
 
 STRIP = 48 // TILE_ROWS * TILE_ROWS  # queries of a strip in backward
 WIDEST = 64  # elements of a panel's row, at most

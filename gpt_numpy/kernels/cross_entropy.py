@@ -4,9 +4,9 @@ import math
 
 import numpy as np
 
-from gpt_numpy.arrays import Array
+from gpt_numpy.base.arrays import Array
 from gpt_numpy.kernels.elementary import exp, like
-from gpt_numpy.kernels.jit import (
+from gpt_numpy.kernels.engine.jit import (
     Counter,
     In,
     Int,
@@ -19,8 +19,8 @@ from gpt_numpy.kernels.jit import (
     tasks,
     threads,
 )
+from gpt_numpy.kernels.engine.tasks import next_task, reset
 from gpt_numpy.kernels.rows import copy, exp_in_place, fill, largest, scale_in_place, sum_of_exp
-from gpt_numpy.kernels.tasks import next_task, reset
 
 IGNORED = -1
 

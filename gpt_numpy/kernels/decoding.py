@@ -15,10 +15,11 @@ import math
 
 import numpy as np
 
-from gpt_numpy.arrays import Array
+from gpt_numpy.base.arrays import Array
 from gpt_numpy.kernels.activation import NUMBERS, activate_row
 from gpt_numpy.kernels.elementary import like
-from gpt_numpy.kernels.jit import (
+from gpt_numpy.kernels.engine.atomics import DONE, arrive, arrived, take
+from gpt_numpy.kernels.engine.jit import (
     Counter,
     In,
     Int,
@@ -41,8 +42,6 @@ from gpt_numpy.kernels.rows import (
     largest,
     scale_in_place,
 )  # fmt: skip
-from gpt_numpy.kernels.signals import DONE, arrive, arrived
-from gpt_numpy.kernels.simd import take
 
 EIGHT = 8  # rows of a weight that are added at once: as many streams from memory
 LEAST_ROWS, MOST_TASKS = 32, 32  # of a product

@@ -6,9 +6,9 @@ hash must reach; and `scale`. With scale 0 nothing is dropped.
 
 import numpy as np
 
-from gpt_numpy.arrays import Array
+from gpt_numpy.base.arrays import Array
 from gpt_numpy.kernels.elementary import like
-from gpt_numpy.kernels.jit import (
+from gpt_numpy.kernels.engine.jit import (
     Counter,
     In,
     Int,
@@ -23,8 +23,8 @@ from gpt_numpy.kernels.jit import (
     tasks,
     threads,
 )  # fmt: skip
+from gpt_numpy.kernels.engine.tasks import next_task, reset
 from gpt_numpy.kernels.rows import copy
-from gpt_numpy.kernels.tasks import next_task, reset
 
 CHUNK = 16384  # elements of a task
 

@@ -17,7 +17,7 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from gpt_numpy.kernels.jit import by_type, exact
+from gpt_numpy.kernels.engine.jit import by_type, exact
 
 _f = np.float32
 
@@ -108,3 +108,14 @@ def _erf_double(x):
 
 
 erf = by_type(_erf_single, _erf_double)
+
+
+@intrinsic
+def maximum(typing: Any, a: Any, b: Any) -> Any:
+    """The larger number, as an operation of which a loop can be made a vector reduction."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        larger = builder.fcmp_ordered(">", *arguments, flags=("nnan", "nsz"))
+        return builder.select(larger, *arguments, flags=("nnan", "nsz"))
+
+    return a(a, a), generate

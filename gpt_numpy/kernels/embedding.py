@@ -1,8 +1,8 @@
 """Embedding; backward gives each worker channels of its own, so that no two add to one element."""
 
-from gpt_numpy.arrays import Array
+from gpt_numpy.base.arrays import Array
 from gpt_numpy.kernels.dropout import drop_row, mask_state
-from gpt_numpy.kernels.jit import (
+from gpt_numpy.kernels.engine.jit import (
     Counter,
     In,
     Int,
@@ -18,8 +18,8 @@ from gpt_numpy.kernels.jit import (
     tasks,
     threads,
 )  # fmt: skip
+from gpt_numpy.kernels.engine.tasks import next_task, reset
 from gpt_numpy.kernels.rows import add_in_place, copy, fill
-from gpt_numpy.kernels.tasks import next_task, reset
 
 CHUNK = 32  # positions of a task, forward
 BREADTH = 64  # channels of a task, backward

@@ -4,10 +4,10 @@ import math
 
 import numpy as np
 
-from gpt_numpy.arrays import Array
+from gpt_numpy.base.arrays import Array
 from gpt_numpy.kernels.dropout import dropout_forward
 from gpt_numpy.kernels.elementary import like
-from gpt_numpy.kernels.jit import (
+from gpt_numpy.kernels.engine.jit import (
     Counter,
     In,
     Int,
@@ -21,8 +21,8 @@ from gpt_numpy.kernels.jit import (
     tasks,
     threads,
 )  # fmt: skip
+from gpt_numpy.kernels.engine.tasks import next_task, reset
 from gpt_numpy.kernels.rows import add_in_place, fill
-from gpt_numpy.kernels.tasks import next_task, reset
 
 EPS = 1e-5
 CHUNK = 32  # rows of a task

@@ -1,7 +1,7 @@
 """Linear layer: the three products of `matmul.py`, and sums over rows for the bias."""
 
-from gpt_numpy.arrays import Array
-from gpt_numpy.kernels.jit import (
+from gpt_numpy.base.arrays import Array
+from gpt_numpy.kernels.engine.jit import (
     Counter,
     In,
     Int,
@@ -13,9 +13,9 @@ from gpt_numpy.kernels.jit import (
     tasks,
     threads,
 )  # fmt: skip
-from gpt_numpy.kernels.matmul import multiply, multiply_columns
+from gpt_numpy.kernels.engine.tasks import next_task, reset
+from gpt_numpy.kernels.products.matmul import multiply, multiply_columns
 from gpt_numpy.kernels.rows import add_in_place, fill
-from gpt_numpy.kernels.tasks import next_task, reset
 
 BREADTH = 64  # columns of a task
 HEIGHT = 64  # rows that are summed before their sum is added to the total, which keeps it exact

@@ -6,9 +6,8 @@ and in float64 over the stretches.
 
 import numpy as np
 
-from gpt_numpy.kernels.elementary import exp, like
-from gpt_numpy.kernels.jit import exact, routine
-from gpt_numpy.kernels.simd import maximum
+from gpt_numpy.kernels.elementary import exp, like, maximum
+from gpt_numpy.kernels.engine.jit import exact, routine
 
 STRETCH = 256
 

@@ -6,21 +6,21 @@ to the residual stream's gradient directly and writes the normalised rows again,
 of the weight behind it needs: that comes after it.
 """
 
-from gpt_numpy.arrays import Array
+from gpt_numpy.base.arrays import Array
 from gpt_numpy.kernels.activation import NUMBERS
 from gpt_numpy.kernels.attention import attention_backward, attention_forward
 from gpt_numpy.kernels.cross_entropy import cross_entropy_backward, cross_entropy_forward
 from gpt_numpy.kernels.dropout import dropout_backward
-from gpt_numpy.kernels.epilogue import ACTIVATE, GRADIENT, GRADIENT_IN_PLACE
-from gpt_numpy.kernels.jit import flat, same_memory
+from gpt_numpy.kernels.engine.jit import flat, same_memory
+from gpt_numpy.kernels.engine.pool import repeatable
 from gpt_numpy.kernels.layernorm import (
     layernorm_backward,
     layernorm_backward_again,
     layernorm_forward,
 )
 from gpt_numpy.kernels.linear import linear_backward, linear_forward, parameter_gradients
-from gpt_numpy.kernels.matmul import multiply, multiply_and_add, multiply_columns
-from gpt_numpy.kernels.pool import repeatable
+from gpt_numpy.kernels.products.epilogue import ACTIVATE, GRADIENT, GRADIENT_IN_PLACE
+from gpt_numpy.kernels.products.matmul import multiply, multiply_and_add, multiply_columns
 
 LOGITS = 2**25  # elements of the logits that need to exist at once; the head works through the rest
 

@@ -26,7 +26,7 @@ import math
 
 import numpy as np
 
-from gpt_numpy.arrays import Array
+from gpt_numpy.base.arrays import Array
 from gpt_numpy.reference.erf import erf
 
 TANH_SCALE = math.sqrt(2 / math.pi)

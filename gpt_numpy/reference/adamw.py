@@ -24,7 +24,7 @@ Clipping by the norm of the whole gradient multiplies g by
 
 import numpy as np
 
-from gpt_numpy.arrays import Array
+from gpt_numpy.base.arrays import Array
 
 
 def adamw_update(

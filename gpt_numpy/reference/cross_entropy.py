@@ -27,7 +27,7 @@ Shapes: logits, dlogits (..., V); targets, out, lse, dout (...). dlogits may be 
 
 import numpy as np
 
-from gpt_numpy.arrays import Array
+from gpt_numpy.base.arrays import Array
 
 IGNORED = -1
 

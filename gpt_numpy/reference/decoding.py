@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from gpt_numpy.arrays import Array
+from gpt_numpy.base.arrays import Array
 from gpt_numpy.reference import activation as activations
 from gpt_numpy.reference.layernorm import layernorm_forward
 

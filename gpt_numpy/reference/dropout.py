@@ -31,7 +31,7 @@ Shapes: x and out alike, any.
 
 import numpy as np
 
-from gpt_numpy.arrays import Array, Shape
+from gpt_numpy.base.arrays import Array, Shape
 
 _MASK64 = 0xFFFFFFFFFFFFFFFF
 

@@ -40,7 +40,7 @@ import math
 
 import numpy as np
 
-from gpt_numpy.arrays import Array
+from gpt_numpy.base.arrays import Array
 from gpt_numpy.reference.dropout import dropout_backward, dropout_forward
 
 

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gpt_numpy.arrays import Array
+from gpt_numpy.base.arrays import Array
 
 # Polynomials, highest power first.
 _SMALL_P = (

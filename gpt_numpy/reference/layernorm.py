@@ -52,7 +52,7 @@ Shapes: x, out (..., C); weight, bias (C,) or None for bias; mean, rstd (...).
 
 import numpy as np
 
-from gpt_numpy.arrays import Array
+from gpt_numpy.base.arrays import Array
 
 EPS = 1e-5
 

@@ -24,7 +24,7 @@ Shapes: x (..., I); weight (I, O); bias (O,) or None; out (..., O).
 
 import numpy as np
 
-from gpt_numpy.arrays import Array
+from gpt_numpy.base.arrays import Array
 
 
 def linear_forward(x: Array, weight: Array, bias: Array | None, out: Array) -> None:

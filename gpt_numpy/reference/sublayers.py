@@ -23,7 +23,7 @@ logits (B, T, V); mean, rstd, losses and the head's lse (B, T); the attention's 
 
 import numpy as np
 
-from gpt_numpy.arrays import Array
+from gpt_numpy.base.arrays import Array
 from gpt_numpy.reference import activation as activations
 from gpt_numpy.reference.attention import attention_backward, attention_forward
 from gpt_numpy.reference.cross_entropy import cross_entropy_backward, cross_entropy_forward

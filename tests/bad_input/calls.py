@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 import gpt_numpy as gn
-from gpt_numpy import config, tokenizers
-from gpt_numpy.gradients.check import randomise
+from gpt_numpy.config import gpt as config
+from gpt_numpy.data.tokenizers import characters as tokenizers
+from gpt_numpy.gradients.model_check import randomise
 from tests.bad_input.values import BAD, Maybe, strange
 
 SHAPE = gn.GPTConfig(vocab_size=11, block_size=8, n_layer=1, n_head=2, n_embd=6, dropout=0.2)

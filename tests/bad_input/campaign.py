@@ -49,7 +49,7 @@ def calls_in_this_process(count, seed, announce):
     """Make the calls; how many of each function, and what went wrong."""
     from tests.bad_input import data, models
     from tests.bad_input.calls import World
-    from tests.guards import Padded
+    from tests.support.guards import Padded
 
     warnings.simplefilter("ignore")
     padded = Padded().install()

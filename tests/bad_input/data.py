@@ -6,7 +6,11 @@ from fractions import Fraction
 import numpy as np
 
 import gpt_numpy as gn
-from gpt_numpy import command_config, config, datasets, settings, tokenizers
+from gpt_numpy.cli import options as command_config
+from gpt_numpy.cli import settings
+from gpt_numpy.config import gpt as config
+from gpt_numpy.data import dataset as datasets
+from gpt_numpy.data.tokenizers import characters as tokenizers
 from tests.bad_input.calls import HUGE, LONG, SHAPE, WORD, Call, choose, plain, verdict
 from tests.bad_input.values import BAD, Maybe, one_of, strange, token_array, whole
 

@@ -5,8 +5,9 @@ import math
 import numpy as np
 
 import gpt_numpy as gn
-from gpt_numpy import config, sampling
-from gpt_numpy.errors import NotFiniteError
+from gpt_numpy.base.errors import NotFiniteError
+from gpt_numpy.config import gpt as config
+from gpt_numpy.generation import sampling
 from tests.bad_input.calls import HUGE, LONG, SHAPE, WORD, Call, choose, close, plain, verdict
 from tests.bad_input.values import BAD, RAGGED, Maybe, one_of, real, strange, token_array, whole
 

@@ -1,8 +1,8 @@
 """Try to lose or to bend a run; a table of what came of it, exit status 1 on any miss.
 
-python tests/durability                           all campaigns at full size, some 12 minutes
-python tests/durability kills interrupts          some of them
-python tests/durability damage --count=1000 --seed=5 --json=results.json
+python -m tests.durability                        all campaigns at full size, some 12 minutes
+python -m tests.durability kills interrupts          some of them
+python -m tests.durability damage --count=1000 --seed=5 --json=results.json
 """
 
 import argparse
@@ -12,8 +12,6 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-
-sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
 
 FULL_SIZE = {"kills": 300, "interrupts": 100, "crashes": 0, "damage": 20_000, "resumes": 50}
 
@@ -32,7 +30,7 @@ def main():
         words.error(f"no campaign {min(unknown)}: known are {', '.join(FULL_SIZE)}")
     results = {}
     for name in given.campaigns or FULL_SIZE:
-        campaign = importlib.import_module(f"durability.{name}").campaign
+        campaign = importlib.import_module(f"tests.durability.{name}").campaign
         start = time.monotonic()
         with tempfile.TemporaryDirectory() as folder:
             count = FULL_SIZE[name] if given.count is None else given.count

@@ -10,10 +10,10 @@ import os
 import shutil
 
 import gpt_numpy as gn
-from durability.disk import Disk, states
-from durability.subject import Subject
-from gpt_numpy import runs
-from gpt_numpy.durable import TEMPORARY
+from gpt_numpy.files.durable import TEMPORARY
+from gpt_numpy.training import run_folder as runs
+from tests.durability.disk import Disk, states
+from tests.durability.subject import Subject
 
 ERRORS = (errno.ENOSPC, errno.EIO, errno.EROFS, errno.EDQUOT, errno.ENOENT, errno.EACCES)
 

@@ -3,7 +3,7 @@
 import random
 
 import gpt_numpy as gn
-from durability.subject import Subject
+from tests.durability.subject import Subject
 
 KINDS = ("flip", "truncate", "overwrite", "swap", "insert", "append", "remove", "mix")
 

@@ -1,6 +1,6 @@
 """A disk in between: it notes every call that changes it, fails at one, or forgets as disks do.
 
-`Disk` is put under `gpt_numpy.durable` and under `os`, and passes everything on. `states` gives
+`Disk` is put under `gpt_numpy.files.durable` and under `os`, and passes everything on. `states` gives
 what may be found after the power went off behind the last of the calls: data that was not flushed
 is missing, half there or zeros, and of the names given since the folder was flushed only the first
 few are there.
@@ -13,7 +13,7 @@ import stat
 from pathlib import Path
 from unittest import mock
 
-from gpt_numpy import durable
+from gpt_numpy.files import durable
 
 CALLS = ("replace", "link", "unlink", "fsync")
 

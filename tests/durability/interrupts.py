@@ -9,8 +9,8 @@ import shutil
 import signal
 import time
 
-from durability.subject import ITERATIONS, Subject, command
-from gpt_numpy import runs
+from gpt_numpy.training import run_folder as runs
+from tests.durability.subject import ITERATIONS, Subject, command
 
 LIMIT = 2.0  # seconds from the signal to the end; a micro-step of this run takes a millisecond
 LONGEST, COMPILING = 0.5, 8.0  # seconds in which the signal comes, after the run has begun

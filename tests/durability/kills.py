@@ -4,8 +4,8 @@ import random
 import shutil
 import time
 
-from durability.subject import Subject, command, losses
-from gpt_numpy.durable import TEMPORARY
+from gpt_numpy.files.durable import TEMPORARY
+from tests.durability.subject import Subject, command, losses
 
 LONGEST = 0.5  # seconds from the first line to the kill
 

@@ -5,7 +5,7 @@ import shutil
 import warnings
 
 import gpt_numpy as gn
-from durability.subject import Subject, digest, finish, losses
+from tests.durability.subject import Subject, digest, finish, losses
 
 ITERATIONS = 24
 

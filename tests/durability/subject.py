@@ -17,14 +17,15 @@ import sys
 from pathlib import Path
 
 import gpt_numpy as gn
-from gpt_numpy import checkpoint, runs
-from gpt_numpy.commands import train as train_command
-from gpt_numpy.config import TrainConfig
-from gpt_numpy.datasets import open_dataset
-from gpt_numpy.progress import Progress
-from gpt_numpy.settings import gather
-from gpt_numpy.threads import set_variables
-from gpt_numpy.training import Training
+from gpt_numpy.base.progress import Progress
+from gpt_numpy.base.threads import set_variables
+from gpt_numpy.cli.commands import train as train_command
+from gpt_numpy.cli.settings import gather
+from gpt_numpy.config.train import TrainConfig
+from gpt_numpy.data.dataset import open_dataset
+from gpt_numpy.training import checkpoint
+from gpt_numpy.training import run_folder as runs
+from gpt_numpy.training.loop import Training
 
 set_variables(None)  # as every command does, so that runs in this process are like those outside
 

@@ -14,7 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from gpt_numpy.errors import InputError
+from gpt_numpy.base.errors import InputError
 from tests.hostile.files import KINDS, MARK, torch_file
 from tests.hostile.watch import watched
 
@@ -51,8 +51,8 @@ def one(name):
 def _reader(name, folder):
     """What reads the files of a folder that were made before, by making them small again."""
     import gpt_numpy as gn
-    from gpt_numpy import bpe
-    from gpt_numpy.datasets import open_dataset
+    from gpt_numpy.data.dataset import open_dataset
+    from gpt_numpy.data.tokenizers import byte_pairs as bpe
 
     gn.from_pretrained  # noqa: B018 - imports what it needs, which is not the file's doing
     if name.startswith("ours"):

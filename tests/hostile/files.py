@@ -12,9 +12,11 @@ import zipfile
 import numpy as np
 
 import gpt_numpy as gn
-from gpt_numpy import bpe, durable, interop, pickles
-from gpt_numpy.checkpoint import Run
-from gpt_numpy.datasets import open_dataset
+from gpt_numpy import interop
+from gpt_numpy.data.dataset import open_dataset
+from gpt_numpy.data.tokenizers import byte_pairs as bpe
+from gpt_numpy.files import durable, pickles
+from gpt_numpy.training.checkpoint import Run
 
 MARK = "EXECUTED"  # a file that hostile code would make
 

@@ -9,8 +9,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from gpt_numpy.errors import InputError
-from gpt_numpy.progress import Progress, duration
+from gpt_numpy.base.errors import InputError
+from gpt_numpy.base.progress import Progress, duration
 
 from . import backward_mistakes, durability_mistakes, kernel_mistakes, record
 from .campaign import Verdict, campaign

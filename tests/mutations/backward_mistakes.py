@@ -143,7 +143,7 @@ MLP = [
     ),
     Mistake(
         edit(
-            "M28", "micro-batches overwrite each other's gradients", "model.py",
+            "M28", "micro-batches overwrite each other's gradients", "model/gpt.py",
             "self.grads.flat += grads.flat", "self.grads.flat[...] = grads.flat",
         ),
         ("model",),
@@ -177,11 +177,11 @@ ENDS = [
         "dwpe[:T] = drow.sum(axis=0)", "dwpe[:T] = np.roll(drow.sum(axis=0), 1, axis=0)",
     ),
     _model(
-        "M36", "the gradient of the loss is not divided by N", "model.py",
+        "M36", "the gradient of the loss is not divided by N", "model/gpt.py",
         '["losses"][...] = 1 / last.divisor', '["losses"][...] = 1',
     ),
     _model(
-        "M37", "divided by all positions, not by the kept targets", "model.py",
+        "M37", "divided by all positions, not by the kept targets", "model/gpt.py",
         '["losses"][...] = 1 / last.divisor', '["losses"][...] = 1 / last.targets.size',
     ),
     _pair(
@@ -232,33 +232,33 @@ OPTIMIZER = [
     ),
     Mistake(
         edit(
-            "O5", "AdamW: biases and layer norms decay", "optimizer.py",
+            "O5", "AdamW: biases and layer norms decay", "training/optimizer.py",
             "self.weight_decay if param.ndim >= 2 else 0.0", "self.weight_decay",
         ),
         WHOLE_STEP,
     ),
     Mistake(
         edit(
-            "O6", "each tensor is clipped by its own norm", "optimizer.py",
+            "O6", "each tensor is clipped by its own norm", "training/optimizer.py",
             "grad_scale=clip,",
             "grad_scale=min(1, self.grad_clip / (np.linalg.norm(self.model.grads[name]) + 1e-6)),",
         ),
         WHOLE_STEP,
     ),
     Mistake(
-        edit("O7", "nothing is clipped", "optimizer.py", "grad_scale=clip,", "grad_scale=1.0,"),
+        edit("O7", "nothing is clipped", "training/optimizer.py", "grad_scale=clip,", "grad_scale=1.0,"),
         WHOLE_STEP,
     ),
     Mistake(
         edit(
-            "O8", "the warm-up is off by one", "optimizer.py",
+            "O8", "the warm-up is off by one", "training/optimizer.py",
             "config.learning_rate * (iteration + 1) /", "config.learning_rate * iteration /",
         ),
         ("schedule",),
     ),
     Mistake(
         edit(
-            "O9", "beta2 is beta1", "optimizer.py",
+            "O9", "beta2 is beta1", "training/optimizer.py",
             "beta2=self.betas[1]", "beta2=self.betas[0]",
         ),
         WHOLE_STEP,
@@ -285,7 +285,7 @@ OTHERS = [
     ),
     Mistake(
         edit(
-            "D2", "gradients of the step before are kept", "model.py",
+            "D2", "gradients of the step before are kept", "model/gpt.py",
             "self._room_for_grads(accumulate)", "self._room_for_grads(True)",
             "if accumulate:\n            self.grads.flat +=",
             "if True:\n            self.grads.flat +=",
@@ -316,18 +316,18 @@ OTHERS = [
     ),
     Mistake(
         edit(
-            "R1", "the MLP's dropout has the site of attention's", "wiring.py",
+            "R1", "the MLP's dropout has the site of attention's", "model/wiring.py",
             'setting="activation",\n    site=3,', 'setting="activation",\n    site=2,',
         ),
         ("sites",),
         ("model",),
     ),
     _model(
-        "R2", "the gradients of an MLP's two sides share one buffer with attention's", "wiring.py",
+        "R2", "the gradients of an MLP's two sides share one buffer with attention's", "model/wiring.py",
         '"attn.qkv": "hidden"', '"attn.qkv": "attn"',
     ),
     _model(
-        "R4", "the gradient of the last layer norm lies where the logits do", "wiring.py",
+        "R4", "the gradient of the last layer norm lies where the logits do", "model/wiring.py",
         'BLOCKS_ALONE = ("act",', 'BLOCKS_ALONE = ("d norm",',
     ),
     Mistake(

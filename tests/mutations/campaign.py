@@ -16,8 +16,8 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gpt_numpy.errors import InputError
-from gpt_numpy.mutation import copy_package, mutated
+from gpt_numpy.base.errors import InputError
+from gpt_numpy.gradients.mutation import copy_package, mutated
 
 from .checks import nodes
 from .mistake import Mistake
@@ -92,7 +92,7 @@ class Copy:
         start = time.perf_counter()
         try:
             done = subprocess.run(
-                [sys.executable, "tests/mutations/inside.py", request.name],
+                [sys.executable, "-m", "tests.mutations.inside", request.name],
                 cwd=self.folder, env=_environment(self.folder, cache), capture_output=True,
                 text=True, encoding="utf-8", errors="replace", timeout=LIMIT,
             )  # fmt: skip
@@ -180,7 +180,7 @@ def _try(copy: Copy, mistake: Mistake, checks: tuple[str, ...], machine_code: Pa
     path = copy.package / mutation.path
     original = path.with_suffix(".original")
     text = mutated(mutation, copy.package)
-    in_kernels = path.parent.name == "kernels"
+    in_kernels = mutation.path.startswith("kernels/")
     cache = copy.folder / "cache"
     path.rename(original)
     try:

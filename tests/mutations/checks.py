@@ -11,69 +11,78 @@ CASES = ("A", "B", "C", "D")
 CHECKS: dict[str, tuple[str, dict[str, tuple[object, ...]]]] = {
     # One pair of layer functions, every element of every input, by the complex step.
     "pair": (
-        "test_layers.py::test_backward_is_the_exact_derivative_of_forward[{layer}-{seed}]",
+        "reference/test_layers.py::test_backward_is_the_exact_derivative_of_forward[{layer}-{seed}]",
         {"seed": SEEDS},
     ),
     # Every parameter of five small models, two micro-batches, by the complex step.
     "model": (
-        "test_model_gradients.py::test_every_parameter_gradient_is_exact[{model}-0]",
+        "model/test_gradients.py::test_every_parameter_gradient_is_exact[{model}-0]",
         {"model": MODELS},
     ),
     # All gradients of four models as PyTorch computed them.
     "torch": (
-        "test_golden.py::test_every_parameter_gradient_equals_pytorch[reference-{case}]",
+        "model/test_golden.py::test_every_parameter_gradient_equals_pytorch[reference-{case}]",
         {"case": CASES},
     ),
-    "sites": ("test_wiring.py::test_every_place_has_its_own_site_of_dropout", {}),
-    "adamw": ("test_training.py::test_adamw_equals_the_algorithm_in_plain_python", {}),
+    "sites": ("model/test_stages.py::test_every_place_has_its_own_site_of_dropout", {}),
+    "adamw": ("training/test_loop.py::test_adamw_equals_the_algorithm_in_plain_python", {}),
     "steps": (
-        "test_golden.py::test_100_training_steps_equal_pytorch[reference-{case}]",
+        "model/test_golden.py::test_100_training_steps_equal_pytorch[reference-{case}]",
         {"case": ("A", "C")},
     ),
-    "schedule": ("test_training.py::test_the_learning_rate_follows_nanogpts_schedule", {}),
+    "schedule": ("training/test_loop.py::test_the_learning_rate_follows_nanogpts_schedule", {}),
     "resume": (
-        "test_training.py::test_an_interrupted_run_goes_on_to_the_bit[{forwards}]",
+        "training/test_loop.py::test_an_interrupted_run_goes_on_to_the_bit[{forwards}]",
         {"forwards": (4, 16, 37)},
     ),
     "undisturbed": (
-        "test_training.py::test_evaluation_does_not_change_what_is_trained_on",
+        "training/test_loop.py::test_evaluation_does_not_change_what_is_trained_on",
         {},
     ),
-    "crashes": ("test_durability.py::test_a_small_campaign_misses_nothing[crashes]", {}),
-    "damage": ("test_durability.py::test_a_small_campaign_misses_nothing[damage]", {}),
-    "flushed": ("test_checkpoint.py::test_the_file_is_on_disk_before_it_gets_its_name", {}),
-    "edges": ("test_edges.py::{layer}", {}),
+    "crashes": ("durability/test_durability.py::test_a_small_campaign_misses_nothing[crashes]", {}),
+    "damage": ("durability/test_durability.py::test_a_small_campaign_misses_nothing[damage]", {}),
+    "flushed": (
+        "training/test_checkpoint.py::test_the_file_is_on_disk_before_it_gets_its_name",
+        {},
+    ),
+    "edges": ("reference/test_edges.py::{layer}", {}),
     # One kernel and its twin in `reference/`: a small example, one of many tasks, float32.
-    "kernel": ("test_kernels.py::test_kernels_agree_with_the_reference[{layer}-float64]", {}),
-    "large": ("test_kernels.py::test_one_task_does_not_do_all[{layer}]", {}),
-    "single": ("test_kernels.py::test_kernels_agree_with_the_reference[{layer}-float32]", {}),
-    "products": ("test_kernels.py::test_products_larger_than_one_block[float64]", {}),
+    "kernel": (
+        "kernels/test_kernels.py::test_kernels_agree_with_the_reference[{layer}-float64]",
+        {},
+    ),
+    "large": ("kernels/test_kernels.py::test_one_task_does_not_do_all[{layer}]", {}),
+    "single": (
+        "kernels/test_kernels.py::test_kernels_agree_with_the_reference[{layer}-float32]",
+        {},
+    ),
+    "products": ("kernels/test_kernels.py::test_products_larger_than_one_block[float64]", {}),
     "room": (
-        "test_kernels.py::test_the_head_works_with_a_part_of_the_logits_at_a_time[{room}-float64]",
+        "kernels/test_kernels.py::test_the_head_works_with_a_part_of_the_logits_at_a_time[{room}-float64]",
         {"room": (1, 3)},
     ),
     "parts": (
-        "test_kernels.py::test_few_long_heads_are_cut_into_parts[{rate}-float64]",
+        "kernels/test_kernels.py::test_few_long_heads_are_cut_into_parts[{rate}-float64]",
         {"rate": ("0.0", "0.3")},
     ),
-    "optimizer": ("test_kernels.py::test_optimizer_kernels[float64]", {}),
+    "optimizer": ("kernels/test_kernels.py::test_optimizer_kernels[float64]", {}),
     "decode": (
-        "test_decoding.py::test_the_kernel_agrees_with_its_twin_and_writes_nothing_else"
+        "generation/test_kv_cache.py::test_the_kernel_agrees_with_its_twin_and_writes_nothing_else"
         "[float64-changes{shape}]",
         {"shape": (0, 2, 4)},
     ),
     # The reference of a decoding step against the forward pass of the whole text.
     "prefix": (
-        "test_decoding.py::test_every_prefix_gives_the_logits_of_the_whole_text"
+        "generation/test_kv_cache.py::test_every_prefix_gives_the_logits_of_the_whole_text"
         "[reference-float64-changes{shape}]",
         {"shape": (0, 2, 3)},
     ),
     "repeat": (
-        "test_repeat.py::test_repeated_launches_compute_the_same_bits[keep{case}]",
+        "model/test_calls.py::test_repeated_launches_compute_the_same_bits[keep{case}]",
         {"case": (0, 1, 2)},
     ),
-    "hash": ("test_kernels.py::test_a_mask_goes_on_beyond_2_to_the_32nd_index", {}),
-    "rules": ("test_kernel_rules.py::test_kernels_keep_the_rules[{layer}.py]", {}),
+    "hash": ("kernels/test_kernels.py::test_a_mask_goes_on_beyond_2_to_the_32nd_index", {}),
+    "rules": ("kernels/test_rules.py::test_kernels_keep_the_rules[{layer}.py]", {}),
 }
 
 

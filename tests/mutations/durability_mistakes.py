@@ -13,21 +13,21 @@ _SAFELY = """            _flush(file.fileno())
 MISTAKES = [
     Mistake(
         edit(
-            "O10", "resuming: AdamW counts its steps from the beginning", "checkpoint.py",
+            "O10", "resuming: AdamW counts its steps from the beginning", "training/checkpoint.py",
             "optimizer.steps = steps\n", "optimizer.steps = 0\n",
         ),
         ("resume",),
     ),
     Mistake(
         edit(
-            "D3", "batches: drawn from a stream that a resumed run begins again", "training.py",
+            "D3", "batches: drawn from a stream that a resumed run begins again", "training/loop.py",
             _INDEX, 'index=next(self.__dict__.setdefault("_drawn", iter(range(1 << 30)))),',
         ),
         ("resume",),
     ),
     Mistake(
         edit(
-            "D4", "batches: evaluation draws from the stream of training", "training.py",
+            "D4", "batches: evaluation draws from the stream of training", "training/loop.py",
             _INDEX,
             "index=(self.state.iteration + max(self.state.evaluated, 0))"
             " * config.gradient_accumulation_steps + micro_step,",
@@ -36,7 +36,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "K1", "checkpoint: written in place of the last one", "durable.py",
+            "K1", "checkpoint: written in place of the last one", "files/durable.py",
             'path.parent / f"{TEMPORARY}{secrets.token_hex(8)}{path.suffix}"', "path",
             'open(temporary, "x+b")', 'open(temporary, "w+b")',
         ),
@@ -44,21 +44,21 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "K2", "checkpoint: renamed before it is on the disk", "durable.py",
+            "K2", "checkpoint: renamed before it is on the disk", "files/durable.py",
             _SAFELY, "        os.replace(temporary, path)\n",
         ),
         ("crashes",), ("flushed",),
     ),
     Mistake(
         edit(
-            "K2b", "checkpoint: the folder's new entry is never flushed", "durable.py",
+            "K2b", "checkpoint: the folder's new entry is never flushed", "files/durable.py",
             "        raise\n    _flush_folder(path.parent)\n", "        raise\n",
         ),
         ("flushed",), ("crashes",),
     ),
     Mistake(
         edit(
-            "K3", "checkpoint: a checksum that does not fit is passed over", "durable.py",
+            "K3", "checkpoint: a checksum that does not fit is passed over", "files/durable.py",
             'raise InputError(f"{path} is damaged: its checksum does not fit; use another copy")',
             "return",
         ),

@@ -13,14 +13,14 @@ from pathlib import Path
 import numpy as np
 
 import gpt_numpy as gn
-from gpt_numpy.gradients.check import TOLERANCE, randomise
-from gpt_numpy.progress import Progress
+from gpt_numpy.base.progress import Progress
+from gpt_numpy.gradients.model_check import TOLERANCE, randomise
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import layers
-import test_kernels
-import test_layers
+from tests.kernels import test_kernels
+from tests.reference import test_layers
+from tests.support import layers
 
 EXACT = 1e-13
 

@@ -1,6 +1,6 @@
 """Run by the campaign inside of a copy: the tests that it names, on the package that lies there.
 
-    python tests/mutations/inside.py REQUEST.json
+    python -m tests.mutations.inside REQUEST.json
 
 The request names the tests, where to write what became of each, and a folder of machine code of
 the unmutated kernels. Kernels that the mutation cannot have changed are taken from there; what it
@@ -52,11 +52,12 @@ class Recorder:
 def touched(source):
     """The modules of kernels/ that import `source`, also by way of others; and itself."""
     imports = {}
-    for path in (PACKAGE / "kernels").glob("*.py"):
+    for path in (PACKAGE / "kernels").rglob("*.py"):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         lines = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
-        names = [f"{line.module}.{alias.name}".split(".") for line in lines for alias in line.names]
-        imports[path.stem] = {n[2] for n in names if n[:2] == ["gpt_numpy", "kernels"]}
+        names = [line.module.split(".") + [a.name for a in line.names] for line in lines]
+        ours = [n[2:] for n in names if n[:2] == ["gpt_numpy", "kernels"]]
+        imports[path.stem] = {part for name in ours for part in name}
     found, size = {source}, 0
     while size < len(found):
         size = len(found)
@@ -68,16 +69,17 @@ def take_over(folder, source):
     """Give this copy the machine code in `folder` of all kernels that `source` does not touch."""
     from numba.core.caching import _CacheLocator
 
-    from gpt_numpy.kernels import jit
+    from gpt_numpy.kernels.engine import machine_code
 
     changed = touched(source)
     for place in folder.glob("kernels-*/*"):
         module = place.name.split(".")[0]
         if module in changed:
             continue
-        target = jit.cache_directory() / place.name
+        target = machine_code.cache_directory() / place.name
         # Numba names the folder after where the source lies, which differs from copy to copy.
-        name = _CacheLocator.get_suitable_cache_subpath(str(PACKAGE / "kernels" / f"{module}.py"))
+        lies = next((PACKAGE / "kernels").rglob(f"{module}.py"))
+        name = _CacheLocator.get_suitable_cache_subpath(str(lies))
         for inner in place.iterdir():
             shutil.copytree(inner, target / name)
 

@@ -4,11 +4,14 @@ What they touch is compiled for float64, or float32 where only that has the code
 N names them; D5 to D7 are of the common list, put into the kernels.
 """
 
+from gpt_numpy.gradients.mutation import PACKAGE
+
 from .mistake import Mistake, edit
 
 
 def _kernel(name, what, file, texts, seen_by, others=(), equivalent=""):
-    return Mistake(edit(name, what, f"kernels/{file}.py", *texts), seen_by, others, equivalent)
+    path = next((PACKAGE / "kernels").rglob(f"{file}.py")).relative_to(PACKAGE).as_posix()
+    return Mistake(edit(name, what, path, *texts), seen_by, others, equivalent)
 
 
 ROWS = [
@@ -237,7 +240,7 @@ PRODUCTS = [
         ("products",), ("large:linear",),
     ),
     _kernel(
-        "N30", "tile: squares are transposed but for their first swap", "simd",
+        "N30", "tile: squares are transposed but for their first swap", "tile",
         ("distance = lanes // 2", "distance = lanes // 4"), ("large:linear",), ("kernel:linear",),
     ),
     _kernel(
@@ -352,7 +355,7 @@ DECODING = [
         ("((i * S + slots[b]) * H + head)", "((i * S + b) * H + head)"), ("decode",),
     ),
     _kernel(
-        "N56", "decoding: what is done is counted where the next task stands", "signals",
+        "N56", "decoding: what is done is counted where the next task stands", "atomics",
         ("ir.Constant(ir.IntType(64), DONE)", "ir.Constant(ir.IntType(64), 0)"), ("decode",),
     ),
     Mistake(

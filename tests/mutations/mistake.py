@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from gpt_numpy.mutation import LIVE, Mutation
+from gpt_numpy.gradients.mutation import LIVE, Mutation
 
 
 @dataclass(frozen=True)

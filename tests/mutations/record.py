@@ -10,9 +10,9 @@ import numba
 import numpy
 
 import gpt_numpy
-from gpt_numpy.mutation import PACKAGE
+from gpt_numpy.gradients.mutation import PACKAGE
 
-PATH = PACKAGE / "recorded.json"
+PATH = PACKAGE / "gradients" / "recorded.json"
 
 
 def campaign(mistakes: list[Any], verdicts: list[Any], seconds: float, jobs: int) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from gpt_numpy.arrays import Array
+from gpt_numpy.base.arrays import Array
 
 MATCH = 1e-8  # a hypothesis fits if no element differs by more than this share of the scale
 

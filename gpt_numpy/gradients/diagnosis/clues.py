@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from gpt_numpy.arrays import Array
-from gpt_numpy.config import GPTConfig
+from gpt_numpy.base.arrays import Array
+from gpt_numpy.config.gpt import GPTConfig
 from gpt_numpy.gradients.diagnosis.case import Clues
 from gpt_numpy.gradients.diagnosis.known import known_mistakes
 

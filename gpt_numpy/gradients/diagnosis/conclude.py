@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from gpt_numpy.arrays import Array
+from gpt_numpy.base.arrays import Array
 from gpt_numpy.gradients.diagnosis.case import Case, Clues
 from gpt_numpy.gradients.diagnosis.factors import array_factor, constant_factor
 from gpt_numpy.gradients.diagnosis.missing import (

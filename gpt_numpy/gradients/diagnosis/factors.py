@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from gpt_numpy.arrays import Array
+from gpt_numpy.base.arrays import Array
 from gpt_numpy.gradients.diagnosis.case import Case
 
 RELATIVE = 1e-7  # how near a factor has to be to one that has a name

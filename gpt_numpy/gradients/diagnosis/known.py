@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from gpt_numpy.arrays import Array
+from gpt_numpy.base.arrays import Array
 from gpt_numpy.gradients.diagnosis.known_attention import attention_mistakes
 
 _UNFIT = (ValueError, TypeError, IndexError, KeyError, AttributeError)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from gpt_numpy.arrays import Array
+from gpt_numpy.base.arrays import Array
 from gpt_numpy.reference.attention import causal_mask, scores, split_heads
 from gpt_numpy.reference.dropout import keep_mask
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from gpt_numpy.arrays import Array
+from gpt_numpy.base.arrays import Array
 from gpt_numpy.gradients.diagnosis.case import Case
 from gpt_numpy.gradients.diagnosis.regions import axis_names
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from gpt_numpy.arrays import Array
+from gpt_numpy.base.arrays import Array
 from gpt_numpy.gradients.diagnosis.case import Case
 
 SHOWN = 8  # ranges of indices in a sentence

@@ -12,8 +12,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from gpt_numpy.durable import replaced
-from gpt_numpy.errors import InputError
+from gpt_numpy.base.errors import InputError
+from gpt_numpy.files.durable import replaced
 
 SCRIPTS = (  # in the order in which they build on one another
     "data.js",

@@ -8,10 +8,10 @@ import ast
 from functools import cache
 from typing import Any
 
-from gpt_numpy.inspection import operations as op
-from gpt_numpy.inspection.diagram import Node
-from gpt_numpy.inspection.operations import Operation, place_of
-from gpt_numpy.inspection.trace import Trace
+from gpt_numpy.inspection.trace import operations as op
+from gpt_numpy.inspection.trace.diagram import Node
+from gpt_numpy.inspection.trace.operations import Operation, place_of
+from gpt_numpy.inspection.trace.trace import Trace
 
 TITLES: tuple[tuple[Operation, str], ...] = (
     (op.EMBEDDING, "token and position embedding"),

@@ -19,19 +19,19 @@ from typing import Any
 
 import numpy as np
 
-import gpt_numpy
-from gpt_numpy.arrays import Array, Shape
-from gpt_numpy.checkpoint import Run
-from gpt_numpy.errors import InputError
+from gpt_numpy.base.arrays import Array, Shape
+from gpt_numpy.base.errors import InputError
+from gpt_numpy.base.version import __version__
 from gpt_numpy.inspection.page.backwards import steps
 from gpt_numpy.inspection.page.encoding import BYTES_A_NUMBER, groups_for, pack, strongest
 from gpt_numpy.inspection.page.history import history
 from gpt_numpy.inspection.page.lens import lens, likeliest
 from gpt_numpy.inspection.page.pulls import pulls
 from gpt_numpy.inspection.page.verdicts import verdicts
-from gpt_numpy.inspection.statistics import Row, Summary, rows
-from gpt_numpy.inspection.trace import Trace, Traced
+from gpt_numpy.inspection.summary.statistics import Row, Summary, rows
+from gpt_numpy.inspection.trace.trace import Trace, Traced
 from gpt_numpy.reference.embedding import sinusoidal_positions
+from gpt_numpy.training.checkpoint import Run
 
 BUDGET = 4_500_000  # bytes, for all arrays together
 PARAMETER_MAP = (64, 64)
@@ -69,7 +69,7 @@ def contents(run: Run, trace: Trace, folder: str, text: str) -> dict[str, Any]:
 def _about(run: Run, trace: Trace, folder: str, text: str, group: int) -> dict[str, Any]:
     c = run.config
     return {
-        "version": gpt_numpy.__version__,
+        "version": __version__,
         "folder": folder,
         "text": text,
         "iteration": run.progress.get("iteration"),

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from gpt_numpy.arrays import Array, Shape
+from gpt_numpy.base.arrays import Array, Shape
 
 TOP = 14  # the largest number lies between 2^14 and 2^15; half floats end at 2^16
 BYTES_A_NUMBER = 8 / 3  # two bytes, four letters for three

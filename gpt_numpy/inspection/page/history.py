@@ -5,7 +5,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from gpt_numpy.runs import LOG
+from gpt_numpy.training.log import LOG
 
 MOST_POINTS = 400  # of a curve: more than a screen can show apart
 MOST_SAMPLES = 24

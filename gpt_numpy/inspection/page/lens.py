@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from gpt_numpy.arrays import Array
+from gpt_numpy.base.arrays import Array
 from gpt_numpy.inspection.page.encoding import pack
-from gpt_numpy.inspection.trace import Trace
+from gpt_numpy.inspection.trace.trace import Trace
 from gpt_numpy.reference.layernorm import layernorm_forward
 
 BEST = 10

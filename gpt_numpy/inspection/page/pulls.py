@@ -6,9 +6,9 @@ each target, with all others left out: as sequences of a batch, so that it is fe
 
 import numpy as np
 
-from gpt_numpy.arrays import Array
-from gpt_numpy.inspection.trace import Trace, twin_of
-from gpt_numpy.model import GPT
+from gpt_numpy.base.arrays import Array
+from gpt_numpy.inspection.trace.trace import Trace
+from gpt_numpy.model.gpt import GPT, twin_of
 from gpt_numpy.reference.cross_entropy import IGNORED
 
 SEQUENCES = 8  # of a batch

@@ -10,12 +10,12 @@ from typing import TypedDict
 
 import numpy as np
 
-from gpt_numpy.arrays import Array
-from gpt_numpy.gradients.check import TOLERANCE
+from gpt_numpy.base.arrays import Array
 from gpt_numpy.gradients.derivatives import STEP
-from gpt_numpy.inspection.hooks import replaceable, replaced
-from gpt_numpy.inspection.trace import Trace
-from gpt_numpy.model import GPT
+from gpt_numpy.gradients.model_check import TOLERANCE
+from gpt_numpy.inspection.hooks.hooks import replaceable, replaced
+from gpt_numpy.inspection.trace.trace import Trace
+from gpt_numpy.model.gpt import GPT
 
 TOLERANCES = {"float32": 1e-4, "float64": TOLERANCE}
 MOST_PARAMETERS = 20_000_000  # of complex numbers, 16 bytes each

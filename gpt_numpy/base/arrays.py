@@ -1,0 +1,92 @@
+"""Named views of one flat buffer, and the tables that say which parameters a GPT has.
+
+A table is a plain dictionary, name -> shape, in the order of the data. `NamedArrays` lays such a
+table out in one buffer: an optimizer or a checksum sees `flat`, everybody else sees names.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from gpt_numpy.base.errors import InputError, did_you_mean
+
+Array: TypeAlias = NDArray[Any]
+Shape: TypeAlias = tuple[int, ...]
+
+ALIGNMENT = 64  # bytes: one cache line, and the widest vector of current processors
+
+
+def aligned_empty(size: int, dtype: DTypeLike) -> Array:
+    """An uninitialised vector of `size` elements whose first one lies on a cache line."""
+    dtype = np.dtype(dtype)
+    raw = np.empty(size * dtype.itemsize + ALIGNMENT, dtype=np.uint8)
+    start = -raw.ctypes.data % ALIGNMENT
+    return raw[start : start + size * dtype.itemsize].view(dtype)
+
+
+def as_array(name: str, values: Any) -> Array:
+    """What a user passed as `name`, as an array.
+
+    Raises
+    ------
+    InputError : it is none, such as rows of unequal lengths.
+    """
+    try:
+        return np.asarray(values)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise InputError(f"{name} cannot be an array of integers: {error}") from None
+
+
+def aligned_zeros(size: int, dtype: DTypeLike) -> Array:
+    """A vector of zeros like that of `aligned_empty`; it takes no time until it is written to."""
+    dtype = np.dtype(dtype)
+    raw = np.zeros(size * dtype.itemsize + ALIGNMENT, dtype=np.uint8)
+    start = -raw.ctypes.data % ALIGNMENT
+    return raw[start : start + size * dtype.itemsize].view(dtype)
+
+
+class NamedArrays(Mapping[str, Array]):
+    """A read-only mapping of names to views of one flat buffer.
+
+    The arrays themselves are written in place: `arrays["wte.weight"][...] = value`.
+
+    Parameters
+    ----------
+    shapes : mapping of name to shape; the views lie in the buffer in this order.
+    dtype : the type of all elements.
+    buffer : a vector to lay the views in, at least as long as all of them; a new one by default.
+    """
+
+    def __init__(
+        self, shapes: Mapping[str, Shape], dtype: DTypeLike, buffer: Array | None = None
+    ) -> None:
+        size = sum(math.prod(shape) for shape in shapes.values())
+        self.flat = aligned_empty(size, dtype) if buffer is None else buffer[:size]
+        self._views: dict[str, Array] = {}
+        start = 0
+        for name, shape in shapes.items():
+            stop = start + math.prod(shape)
+            self._views[name] = self.flat[start:stop].reshape(shape)
+            start = stop
+
+    def __getitem__(self, name: str) -> Array:
+        try:
+            return self._views[name]
+        except KeyError:
+            raise KeyError(f"no array {name!r}: {did_you_mean(name, self._views)}") from None
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The array of this name, or `default` where there is none (without a search for it)."""
+        return self._views.get(name, default)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._views)
+
+    def __len__(self) -> int:
+        return len(self._views)
+
+    def __repr__(self) -> str:
+        return f"NamedArrays({len(self)} arrays, {self.flat.size:,} x {self.flat.dtype})"

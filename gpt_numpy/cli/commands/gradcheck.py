@@ -1,0 +1,195 @@
+"""`gpt-numpy gradcheck`: the gradients of a run's model, or of a random one."""
+
+import dataclasses
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from gpt_numpy.base.arrays import Array
+from gpt_numpy.base.errors import InputError
+from gpt_numpy.base.progress import Progress, duration
+from gpt_numpy.cli.options import GradcheckConfig
+from gpt_numpy.cli.settings import Types, gather, is_flag, mute, shape_of
+from gpt_numpy.config.choices import IMPLEMENTATIONS
+from gpt_numpy.config.gpt import GPTConfig
+from gpt_numpy.config.presets import GRADCHECK_MODEL
+from gpt_numpy.data.batches import EVALUATE_VAL, draw_batch
+from gpt_numpy.data.dataset import open_dataset
+from gpt_numpy.gradients.model_check import gradcheck, randomise
+from gpt_numpy.gradients.plan import positions_of
+from gpt_numpy.model.gpt import GPT
+from gpt_numpy.model.memory import check_memory, parameter_count
+from gpt_numpy.training.checkpoint import load
+from gpt_numpy.training.run_folder import find_checkpoint
+
+SMALL = 100_000  # parameters, up to which every element is likely to be checked
+SECONDS_BETWEEN_LINES = 20.0  # where there is no terminal to draw a bar on
+
+
+def run(words: list[str], types: Types) -> int:
+    """`gpt-numpy gradcheck`."""
+    sources = [word for word in words if not is_flag(word)]
+    flags = gather(filter(is_flag, words), types, mute)
+    names = {field.name for field in dataclasses.fields(GradcheckConfig)}
+    config = GradcheckConfig(**{k: v for k, v in flags.items() if k in names})
+    shape = {k: v for k, v in flags.items() if k not in names}
+    stream = sys.stderr if config.json else sys.stdout
+
+    def say(text: str) -> None:
+        print(text, file=stream, flush=True)
+
+    if config.out_dir:
+        if sources or shape:
+            extra = sources[0] if sources else f"--{min(shape)}"
+            raise InputError(f"{extra} does not go with --out_dir: the run has its own shape")
+        model, tokens, targets = _from_run(config, say)
+    else:
+        model, tokens, targets = _random_model(config, sources, shape)
+    with _Bars(say, quiet=config.json) as bars:
+        report = gradcheck(
+            model,
+            tokens,
+            targets,
+            dropout_key=1 if model.config.dropout else None,
+            method=_method(model.config, config, say),
+            tolerance=config.tolerance,
+            seed=config.seed,
+            say=say,
+            tick=bars.tick,
+        )
+    if config.json:
+        print(json.dumps(report.as_dict(), indent=1, allow_nan=False))
+    else:
+        print("\n".join(report.lines(_painter())))
+    return 0 if report.ok else 1
+
+
+class _Bars:
+    """A bar for each part of the check on a terminal; elsewhere a line now and then."""
+
+    def __init__(self, say: Callable[[str], None], *, quiet: bool) -> None:
+        self._say, self._quiet = say, quiet
+        self._what = ""
+        self._bar: Progress | None = None
+        self._start = self._spoken = time.perf_counter()
+
+    def __enter__(self) -> "_Bars":
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        if self._bar is not None:
+            self._bar.__exit__(None, None, None)
+            self._bar = None
+
+    def tick(self, what: str, done: int, total: int) -> None:
+        """Note that `done` of `total` are measured."""
+        now = time.perf_counter()
+        if what != self._what:
+            self._close()
+            self._what, self._start = what, now
+            if sys.stdout.isatty() and not self._quiet:
+                self._bar = Progress(total, unit=" " + what)
+        if self._bar is not None:
+            self._bar.advance()
+        elif now - self._spoken > SECONDS_BETWEEN_LINES and 1 < done < total:
+            self._spoken = now
+            left = (now - self._start) / (done - 1) * (total - done)
+            self._say(f"{done} of {total} {what}, {duration(left)} left")
+
+
+def _from_run(config: GradcheckConfig, say: Callable[[str], None]) -> tuple[GPT, Array, Array]:
+    run = load(find_checkpoint(config.out_dir, config.checkpoint), ops=config.ops or None)
+    if run.settings is None:
+        return _random_tokens(run.model, config)
+    dataset = open_dataset(
+        run.settings.dataset, run.settings.data, tokenizer=run.tokenizer, say=say
+    )
+    if dataset.fingerprint != run.dataset:
+        raise InputError(
+            f"{config.out_dir}: {run.settings.data or dataset.name} has changed since training"
+        )
+    tokens, targets = draw_batch(
+        dataset.val,
+        config.batch_size,
+        run.config.block_size,
+        seed=config.seed,
+        stream=EVALUATE_VAL,
+        step=0,
+    )
+    return run.model, tokens, targets
+
+
+def _random_model(
+    config: GradcheckConfig, sources: list[str], shape: dict[str, Any]
+) -> tuple[GPT, Array, Array]:
+    base = shape_of(sources) if sources else GRADCHECK_MODEL
+    # Dropout is checked as well, unless somebody turned it off: a mistake in it must not hide.
+    base = base | {"dropout": base.get("dropout") or GRADCHECK_MODEL["dropout"]}
+    model_config = GPTConfig(**base | shape)
+    if model_config.vocab_size == 1:
+        raise InputError("vocab_size=1: with one token there is nothing to predict; give 2 or more")
+    _check_memory_of_differences(model_config, config)
+    small = parameter_count(model_config) <= SMALL
+    ops = config.ops or ("reference" if small else IMPLEMENTATIONS[0])
+    model = GPT(model_config, seed=None, dtype="float64", ops=ops)
+    randomise(model, config.seed)
+    return _random_tokens(model, config)
+
+
+def _check_memory_of_differences(model: GPTConfig, config: GradcheckConfig) -> None:
+    """Parameters and gradients of the model itself and of its float64 twin have to fit."""
+    batch_size, used = _used(model, config)
+    settings = f"batch_size={config.batch_size}"
+    check_memory(used, batch_size, itemsize=8, copies=4, settings=settings)
+
+
+def _method(model: GPTConfig, config: GradcheckConfig, say: Callable[[str], None]) -> str:
+    """The method that was asked for, or the best for which there is memory."""
+    batch_size, used = _used(model, config)
+    try:
+        # The complex twin is twice as large.
+        check_memory(used, 2 * batch_size, itemsize=8, copies=9)
+    except InputError:
+        if config.method == "auto":
+            _check_memory_of_differences(model, config)
+            say("not enough memory for the complex step: central differences instead")
+            return "differences"
+        if config.method != "differences":
+            raise
+    return config.method
+
+
+def _used(model: GPTConfig, config: GradcheckConfig) -> tuple[int, GPTConfig]:
+    """The batch that goes through a large model, and its configuration for so many positions."""
+    n_params = parameter_count(model)
+    if n_params <= SMALL or config.method == "elements":
+        return config.batch_size, model
+    length = min(model.block_size, positions_of(n_params))
+    return 1, model if model.block_size == length else dataclasses.replace(model, block_size=length)
+
+
+def _random_tokens(model: GPT, config: GradcheckConfig) -> tuple[GPT, Array, Array]:
+    """Tokens with repeats, and a target in each row that is left out, if it is not the only one."""
+    rng = np.random.default_rng(config.seed)
+    batch_size, used = _used(model.config, config)
+    size = (batch_size, used.block_size)
+    tokens = rng.integers(0, model.config.vocab_size, size)
+    tokens[:, -1] = tokens[:, 0]
+    targets = rng.integers(0, model.config.vocab_size, size)
+    if size[1] > 1:
+        targets[:, size[1] // 2] = -1
+    return model, tokens, targets
+
+
+def _painter() -> Callable[[str, bool], str]:
+    if not sys.stdout.isatty() or os.environ.get("NO_COLOR"):
+        return lambda text, ok: text
+    return lambda text, ok: f"\033[{32 if ok else 31}m{text}\033[0m"

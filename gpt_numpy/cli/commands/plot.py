@@ -1,0 +1,27 @@
+"""`gpt-numpy plot`: the loss curves of one or several runs."""
+
+from gpt_numpy.base.errors import InputError
+from gpt_numpy.cli.options import PlotConfig
+from gpt_numpy.cli.settings import Types, gather, is_flag, mute
+from gpt_numpy.inspection.curves.drawing import draw
+from gpt_numpy.inspection.curves.history import read_history
+from gpt_numpy.inspection.curves.normal import compare, read_normal
+
+
+def run(words: list[str], types: Types) -> int:
+    """`gpt-numpy plot`."""
+    config = PlotConfig(**gather(filter(is_flag, words), types, mute))
+    runs = [word for word in words if not is_flag(word)]
+    if not runs:
+        raise InputError("plot needs the folder of at least one run: gpt-numpy plot out-tiny")
+    histories = [read_history(run) for run in dict.fromkeys(runs)]
+    normal = read_normal(config.reference) if config.reference else None
+    draw(histories, config.out, normal)
+    if normal:
+        for history in histories:
+            print(compare(history, normal))
+        if normal.iterations[-1] < normal.max_iters:
+            print(f"(measured up to {normal.iterations[-1]} of {normal.max_iters} iterations)")
+        print(f"measured {normal.origin}")
+    print(f"loss curves in {config.out}")
+    return 0

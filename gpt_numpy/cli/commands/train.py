@@ -1,0 +1,243 @@
+"""`gpt-numpy train`: settings to a run, a run to its end."""
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import math
+import shlex
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gpt_numpy.base.environment import describe, differences
+from gpt_numpy.base.errors import InputError, NotFiniteError
+from gpt_numpy.base.progress import Progress
+from gpt_numpy.cli.settings import Types, gather, is_flag, mute
+from gpt_numpy.config.gpt import GPTConfig
+from gpt_numpy.config.presets import NANOGPT_DEFAULTS, PRESETS
+from gpt_numpy.config.train import TrainConfig
+from gpt_numpy.data.dataset import Dataset, check_length, open_dataset
+from gpt_numpy.data.tokenizers.files import Tokenizer
+from gpt_numpy.files.durable import remove_leftovers
+from gpt_numpy.files.locks import locked
+from gpt_numpy.interop import cropped, open_run
+from gpt_numpy.model.flops import counted_parameters
+from gpt_numpy.model.gpt import GPT
+from gpt_numpy.model.memory import check_memory
+from gpt_numpy.training.checkpoint import Run
+from gpt_numpy.training.evaluation import evaluate
+from gpt_numpy.training.log import Log
+from gpt_numpy.training.loop import State, Training, new_run, optimizer_for
+from gpt_numpy.training.run_folder import LAST, begin, find_checkpoint, make_folder, resume
+
+INTERRUPTED = 130
+DEFAULT_PRESET = "tiny"
+
+
+def run(words: list[str], types: Types) -> int:
+    """`gpt-numpy train`."""
+    values = gather(words, types)
+    flags = gather(filter(is_flag, words), types, mute)
+    if flags.get("data") and "dataset" in flags:
+        raise InputError("--data and --dataset exclude each other: give one of them")
+    init_from = values.get("init_from", "scratch")
+    out_dir = values.get("out_dir", TrainConfig.out_dir)
+    with contextlib.ExitStack() as held:
+        # What is not finite is looked for and reported; NumPy's warnings would only come on top.
+        held.enter_context(np.errstate(all="ignore"))
+        if init_from == "resume":
+            find_checkpoint(out_dir, "last")
+            if not values.get("eval_only"):
+                held.enter_context(locked(Path(out_dir), print))
+            run, config, dataset = _resume(out_dir, values)
+        elif init_from == "scratch":
+            run, config, dataset = _start(words, values)
+        else:
+            run, config, dataset = _start_from_model(values, flags)
+        if config.eval_only:
+            return _evaluate(run, config, dataset)
+        if init_from != "resume":
+            held.enter_context(locked(make_folder(config.out_dir), print))
+        return _train(run, config, dataset)
+
+
+def _resume(out_dir: str, values: dict[str, Any]) -> tuple[Run, TrainConfig, Dataset]:
+    run, config = resume(out_dir, values)
+    dataset = _open(config, run.tokenizer)
+    _check_same_data(run, dataset, config)
+    _check_progress(run, config)
+    print(f"Resuming training from {config.out_dir}")
+    changed = differences(run.environment, describe(run.model.ops_name))
+    if changed:
+        print(f"the last bits may differ from those of a run never stopped: {'; '.join(changed)}")
+    return run, config, dataset
+
+
+def _start(words: list[str], values: dict[str, Any]) -> tuple[Run, TrainConfig, Dataset]:
+    if all(map(is_flag, words)):
+        print(f"no preset or file named: starting from the preset {DEFAULT_PRESET}")
+        values = PRESETS[DEFAULT_PRESET] | values
+    values = NANOGPT_DEFAULTS | values
+    model_names = {field.name for field in dataclasses.fields(GPTConfig)}
+    config = TrainConfig(**{k: v for k, v in values.items() if k not in model_names})
+    shape = {k: v for k, v in values.items() if k in model_names}
+    # Refuse a wrong shape before any data is fetched.
+    _check_training_memory(GPTConfig(vocab_size=1, **shape), config)
+    dataset = _open(config)
+    model_config = GPTConfig(vocab_size=dataset.vocab_size, **shape)
+    check_length(dataset, model_config.block_size)
+    _check_training_memory(model_config, config)
+    print("Initializing a new model from scratch")
+    return new_run(model_config, config), config, dataset
+
+
+def _start_from_model(
+    values: dict[str, Any], flags: dict[str, Any]
+) -> tuple[Run, TrainConfig, Dataset]:
+    """A run that begins with the parameters of a model, and the tokenizer that belongs to it."""
+    model_names = {field.name for field in dataclasses.fields(GPTConfig)}
+    config = TrainConfig(**{k: v for k, v in values.items() if k not in model_names})
+    source = config.init_from
+    # Without dropout unless it is asked for, as in nanoGPT.
+    found = open_run(source, dropout=values.get("dropout", 0.0), dtype=config.dtype, ops=config.ops)
+    shape = dataclasses.asdict(found.config)
+    for name in model_names & flags.keys() - {"dropout", "block_size"}:
+        if flags[name] != shape[name]:
+            raise InputError(
+                f"{name}={flags[name]}, but the model in {source} has {name}={shape[name]}: "
+                "it keeps its shape; leave the setting out"
+            )
+    model = cropped(found.model, values.get("block_size", found.config.block_size))
+    _check_training_memory(model.config, config)
+    dataset = _open(config, found.tokenizer)
+    _check_vocabulary(found, dataset, config)
+    check_length(dataset, model.config.block_size)
+    print(f"Initializing from the model in {source}")
+    optimizer = optimizer_for(model, config)
+    return Run(model, model.config, optimizer=optimizer, settings=config), config, dataset
+
+
+def _check_vocabulary(found: Run, dataset: Dataset, config: TrainConfig) -> None:
+    """Refuse data whose tokens mean something else than the model's."""
+    theirs, ours = dataset.tokenizer, found.tokenizer
+    if theirs is not None and ours is not None and theirs.to_json() != ours.to_json():
+        raise InputError(
+            f"{dataset.name} has tokens of {theirs}, the model in {config.init_from} of {ours}: "
+            "prepare the text with the model's own, "
+            f"gpt-numpy prepare FILE --tokenizer={config.init_from}, or use --data=FILE"
+        )
+    if ours is None and config.data:
+        raise InputError(
+            f"the model in {config.init_from} comes without a tokenizer, so that the characters of "
+            f"{config.data} would mean nothing to it: put its tokenizer.json beside it, or prepare "
+            "the text with its tokenizer and use --dataset"
+        )
+    if dataset.vocab_size > found.config.vocab_size:
+        raise InputError(
+            f"{dataset.name} has vocab_size={dataset.vocab_size}, the model in {config.init_from} "
+            f"has vocab_size={found.config.vocab_size}: they do not belong together"
+        )
+
+
+def _check_training_memory(model: GPTConfig, config: TrainConfig) -> None:
+    # The parameters, their gradients, AdamW's two averages; the micro-batches of one update.
+    batches = 16 * config.gradient_accumulation_steps * config.batch_size * model.block_size
+    itemsize = np.dtype(config.dtype).itemsize
+    names = ("batch_size", "gradient_accumulation_steps")
+    settings = ", ".join(f"{name}={getattr(config, name)}" for name in names)
+    check_memory(
+        model, config.batch_size, itemsize=itemsize, copies=4, more=batches, settings=settings
+    )
+
+
+def _open(config: TrainConfig, tokenizer: Tokenizer | None = None) -> Dataset:
+    dataset = open_dataset(config.dataset, config.data, tokenizer=tokenizer, say=print)
+    print(f"found vocab_size = {dataset.vocab_size} (inside {config.data or dataset.name})")
+    return dataset
+
+
+def _check_same_data(run: Run, dataset: Dataset, config: TrainConfig) -> None:
+    assert run.settings is not None
+    before = run.settings.data or run.settings.dataset
+    now = config.data or config.dataset
+    if run.dataset != dataset.fingerprint:
+        raise InputError(
+            f"the run in {config.out_dir} was trained on {before} with fingerprint "
+            f"{run.dataset[:16]}, {now} has {dataset.fingerprint[:16]}: resume with the same data"
+        )
+    kinds = [_vocabulary_of(tokenizer) for tokenizer in (run.tokenizer, dataset.tokenizer)]
+    if kinds[0] != kinds[1]:
+        raise InputError(
+            f"the run in {config.out_dir} was trained with {kinds[0]}, {now} has {kinds[1]}: "
+            "resume with the same tokenizer"
+        )
+
+
+def _vocabulary_of(tokenizer: Tokenizer | None) -> str:
+    if tokenizer is None:
+        return "no tokenizer"
+    content = json.dumps(tokenizer.to_json(), sort_keys=True).encode()
+    fingerprint = hashlib.sha256(content).hexdigest()[:16]
+    return f"a tokenizer of {tokenizer.vocab_size} tokens with fingerprint {fingerprint}"
+
+
+def _check_progress(run: Run, config: TrainConfig) -> None:
+    """Refuse a checkpoint whose record of the progress is none, and one that has arrived."""
+    kinds = {field.name: field.type for field in dataclasses.fields(State)}
+    fitting = run.progress.keys() == kinds.keys() and all(
+        type(value) is int or type(value) is kinds[name] or (value is None and kinds[name] is float)
+        for name, value in run.progress.items()
+    )
+    if run.progress and not (fitting and run.progress["iteration"] >= 0):
+        raise InputError(f"{config.out_dir}/{LAST} has no usable record of its progress")
+    iteration = run.progress.get("iteration", 0)
+    if iteration > config.max_iters and not config.eval_only:
+        raise InputError(
+            f"max_iters={config.max_iters}: the run in {config.out_dir} has already made the "
+            f"updates 0 to {iteration - 1}; to go on, give a larger --max_iters"
+        )
+
+
+def _evaluate(run: Run, config: TrainConfig, dataset: Dataset) -> int:
+    """`--eval_only`: nothing is written."""
+    iteration = run.progress.get("iteration", 0)
+    losses = evaluate(run.model, dataset, config, iteration)
+    assert losses is not None
+    print(f"step {iteration}: train loss {losses['train']:.4f}, val loss {losses['val']:.4f}")
+    if not all(map(math.isfinite, losses.values())):
+        raise NotFiniteError(f"{config.out_dir}: the evaluation loss is not finite")
+    return 0
+
+
+def _train(run: Run, config: TrainConfig, dataset: Dataset) -> int:
+    training = Training(run, config, dataset)
+    _describe(run.model, training)
+    folder = Path(config.out_dir) if run.progress else begin(config.out_dir, print)
+    remove_leftovers(folder)
+    log = Log(folder, run.progress)
+    with Progress(config.max_iters + 1, done=training.state.iteration) as progress:
+        outcome = training.run(log, progress)
+    state, quoted = training.state, shlex.quote(config.out_dir)
+    if outcome == "interrupted":
+        print(f"interrupted: iteration {state.iteration} is the next; saved in {folder / LAST}")
+        print(f"go on with: gpt-numpy train --init_from=resume --out_dir={quoted}")
+        return INTERRUPTED
+    if outcome == "out of patience":
+        print(f"no better validation loss in {config.patience} evaluations: ending here")
+    if state.best_iteration >= 0:
+        print(f"best val loss {state.best_val_loss:.4f} at iteration {state.best_iteration}")
+    print(f"saved in {folder}; see what it writes with: gpt-numpy sample --out_dir={quoted}")
+    return 0
+
+
+def _describe(model: GPT, training: Training) -> None:
+    print(f"tokens per iteration will be: {training.tokens_per_iteration:,}")
+    print(f"number of parameters: {counted_parameters(model) / 1e6:.2f}M")
+    for kind, chosen in (
+        ("decayed", [p for p in model.params.values() if p.ndim >= 2]),
+        ("non-decayed", [p for p in model.params.values() if p.ndim < 2]),
+    ):
+        size = sum(p.size for p in chosen)
+        print(f"num {kind} parameter tensors: {len(chosen)}, with {size:,} parameters")

@@ -1,0 +1,1 @@
+"""Files that survive crashes: durable writing, locks, zip archives, safe pickles, downloads."""

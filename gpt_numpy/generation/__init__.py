@@ -1,0 +1,1 @@
+"""Writing text: one token at a time, with keys and values kept."""

@@ -1,0 +1,65 @@
+"""Text as it is written: whole characters only, and nothing of a text that ends it.
+
+A character may be made of several tokens, and a token may be part of several characters. So tokens
+wait until their text is whole. A stop text may begin in one token and end in another: what may be
+its beginning waits, too.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from gpt_numpy.base.arrays import Array
+
+UNFINISHED = "\ufffd"  # what decoders write for bytes that are not a whole character
+LONGEST = 8  # tokens that one character can be made of: beyond, the bytes are no character at all
+
+
+class TextStream:
+    """The text of tokens that come one by one.
+
+    Parameters
+    ----------
+    decode : the text of a row of tokens.
+    stop : the text that ends it; empty: nothing does.
+    """
+
+    def __init__(self, decode: Callable[[Array], str], stop: str = "") -> None:
+        self._decode, self._stop = decode, stop
+        self._before: list[int] = []  # tokens whose text is out: the next ones may depend on them
+        self._waiting: list[int] = []
+        self._held = ""  # text that may be the beginning of `stop`
+        self.stopped = False
+
+    def add(self, token: int) -> str:
+        """The text that is certain with this token; "" while it is not, and after the stop."""
+        self._waiting.append(int(token))
+        new = self._new_text()
+        if new.endswith(UNFINISHED) and len(self._waiting) < LONGEST:
+            return ""
+        self._before, self._waiting = self._waiting, []
+        return self._release(new)
+
+    def end(self) -> str:
+        """What still waits."""
+        rest = self._release(self._new_text()) if self._waiting else ""
+        rest, self._waiting = ("", []) if self.stopped else (rest + self._held, [])
+        self._held = ""
+        return rest
+
+    def _new_text(self) -> str:
+        known = self._decode(np.array(self._before, dtype=np.int64)) if self._before else ""
+        return self._decode(np.array(self._before + self._waiting, dtype=np.int64))[len(known) :]
+
+    def _release(self, new: str) -> str:
+        if self.stopped or not self._stop:
+            return "" if self.stopped else new
+        text = self._held + new
+        place = text.find(self._stop)
+        if place >= 0:
+            self.stopped, self._held = True, ""
+            return text[:place]
+        sizes = range(min(len(self._stop) - 1, len(text)), 0, -1)
+        held = next((n for n in sizes if self._stop.startswith(text[-n:])), 0)
+        self._held = text[len(text) - held :]
+        return text[: len(text) - held]

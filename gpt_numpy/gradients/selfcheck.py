@@ -1,0 +1,273 @@
+"""Measure on this machine, in under a minute, that gradients are right and wrong ones noticed.
+
+Three parts. `measure` takes the figures anew: every gradient of some small models against the
+complex step, the kernels against the reference, identities that hold exactly, the order of the
+Taylor remainder. `notice` puts five mistakes into a copy of the package, one at a time, and checks
+the gradients there, in a process of its own: each has to be found. `recorded` reads what the long
+campaigns found, which need the repository and a quarter of an hour: not measured here.
+"""
+
+import json
+import math
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gpt_numpy.base.arrays import Array
+from gpt_numpy.base.errors import InputError
+from gpt_numpy.config.gpt import GPTConfig
+from gpt_numpy.gradients.model_check import gradcheck, randomise
+from gpt_numpy.gradients.mutation import LIVE, PACKAGE, Mutation, copy_package, mutated
+from gpt_numpy.model.gpt import GPT
+from gpt_numpy.reference.layernorm import layernorm_backward, layernorm_forward
+
+EXACT, SINGLE, IDENTITY, ORDER = 1e-13, 5e-6, 1e-15, 0.02  # the bounds
+DIRECTIONS = 20
+SECONDS_OF_A_MUTANT = 60.0
+
+RECIPE: dict[str, Any] = {
+    "vocab_size": 11, "block_size": 7, "n_layer": 2, "n_head": 2, "n_embd": 6, "dropout": 0.2,
+}  # fmt: skip
+MODELS: dict[str, dict[str, Any]] = {
+    "GPT-2's kind": {},
+    "heads = positions = head size": {
+        "n_layer": 1, "n_head": 3, "n_embd": 9, "block_size": 3, "activation": "gelu"
+    },
+    "one position": {"block_size": 1, "activation": "gelu"},
+    "untied, no biases, sinusoids": {
+        "tied": False, "bias": False, "positions": "sinusoidal", "activation": "relu"
+    },
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure and the bound that it must not exceed."""
+
+    what: str
+    value: float
+    bound: float
+
+    @property
+    def ok(self) -> bool:
+        """Whether it keeps the bound; what is not a number does not."""
+        return self.value <= self.bound
+
+    def __str__(self) -> str:
+        """One line of the table."""
+        verdict = "ok" if self.ok else "MISSED"
+        return f"{self.what:<62} {self.value:8.1e}  <= {self.bound:7.1e}  {verdict}"
+
+
+def measure() -> Iterator[Figure]:
+    """The figures of correct code, measured now."""
+    for name, changes in MODELS.items():
+        yield Figure(f"every gradient, complex step: {name}", gradient_error(changes), EXACT)
+    yield Figure("every gradient, complex step: as GPT-2 starts", gradient_error(None), EXACT)
+    yield Figure("kernels in float32 against the reference in float64", _kernel_error(), SINGLE)
+    yield from _identities()
+    name = f"Taylor remainder: distance from order 2, {DIRECTIONS} directions"
+    yield Figure(name, _distance_from_order_2(), ORDER)
+
+
+def gradient_error(changes: dict[str, Any] | None) -> float:
+    """The largest error of a gradient of a small model; None: one as GPT-2 starts."""
+    model, tokens, targets = _small_model(changes or {})
+    if changes is None:
+        model.initialise(seed=0)
+    return gradcheck(model, tokens, targets, dropout_key=1).worst.error
+
+
+def _small_model(changes: dict[str, Any], seed: int = 0) -> tuple[GPT, Array, Array]:
+    """A model in float64, and tokens with repeats and targets left out."""
+    config = GPTConfig(**RECIPE | changes)
+    model = GPT(config, seed=None, dtype="float64", ops="reference", keep=("logits",))
+    randomise(model, seed)
+    rng = np.random.default_rng(seed)
+    shape = (2, min(5, config.block_size))
+    tokens, targets = rng.integers(0, config.vocab_size, (2, *shape))
+    tokens[1] = tokens[0, ::-1]
+    if shape[1] > 1:
+        targets[:, shape[1] // 2] = -1
+    return model, tokens, targets
+
+
+def _kernel_error() -> float:
+    """The largest error of a float32 gradient of the kernels; a model of 27,000 parameters."""
+    config = GPTConfig(vocab_size=65, block_size=40, n_layer=2, n_head=2, n_embd=32, dropout=0.1)
+    rng = np.random.default_rng(0)
+    tokens, targets = rng.integers(0, config.vocab_size, (2, 3, 37))
+    grads = []
+    for ops, dtype in (("kernels", "float32"), ("reference", "float64")):
+        model = GPT(config, seed=0, dtype=dtype, ops=ops)
+        model.forward(tokens, targets, dropout_key=1)
+        model.backward()
+        grads.append(model.grads)
+    largest = float(np.abs(grads[1].flat).max())
+    return max(
+        float(np.abs(grads[0][name] - exact).max() / max(np.abs(exact).max(), 1e-3 * largest))
+        for name, exact in grads[1].items()
+    )
+
+
+def _identities() -> Iterator[Figure]:
+    """What holds exactly, whatever the parameters, relative to the largest gradient."""
+    model, tokens, targets = _small_model({"dropout": 0.0})
+    model.forward(tokens, targets)
+    model.backward()
+    dlogits = model.activation_grads["logits"]
+    sums = np.abs(dlogits.sum(axis=-1)).max() / np.abs(dlogits).max()
+    yield Figure("rows of dlogits sum to zero", float(sums), IDENTITY)
+
+    C = model.config.n_embd
+    key_bias = np.abs(model.grads["h.0.attn.c_attn.bias"][C : 2 * C]).max()
+    share = float(key_bias / np.abs(model.grads.flat).max())
+    yield Figure("the key bias has no gradient", share, IDENTITY)
+
+    ones, xhat = _along_ones_and_xhat()
+    yield Figure("layer norm's dx is orthogonal to ones", ones, IDENTITY)
+    yield Figure("layer norm's dx is orthogonal to xhat", xhat, IDENTITY)
+    for ops in ("reference", "kernels"):
+        yield Figure(f"logits that see the future: {ops}", _seeing_the_future(ops), 0.0)
+
+
+def _along_ones_and_xhat() -> tuple[float, float]:
+    """How far dx goes along the two directions that layer norm does not see, as cosines."""
+    rng = np.random.default_rng(0)
+    x, dout = 1e6 * rng.standard_normal((1, 8, 16)), rng.standard_normal((1, 8, 16))  # eps << var
+    weight, bias = rng.standard_normal((2, 16))
+    out, dx = np.empty_like(x), np.empty_like(x)
+    mean, rstd = np.empty((2, 1, 8))
+    layernorm_forward(x, weight, bias, out=out, mean=mean, rstd=rstd)
+    dweight, dbias = np.empty_like(weight), np.empty_like(bias)
+    layernorm_backward(dout, x, weight, bias, mean, rstd, dx=dx, dweight=dweight, dbias=dbias)
+    xhat = (x - mean[..., None]) * rstd[..., None]
+    size = np.linalg.norm(dx, axis=-1) * math.sqrt(x.shape[-1])
+    return tuple(float((np.abs((dx * v).sum(axis=-1)) / size).max()) for v in (1.0, xhat))  # type: ignore[return-value]
+
+
+def _seeing_the_future(ops: str) -> float:
+    """How many logits change in any bit when only later tokens do; of those after, all must."""
+    config = GPTConfig(vocab_size=65, block_size=40, n_layer=2, n_head=2, n_embd=32)
+    model = GPT(config, seed=0, ops=ops)
+    rng = np.random.default_rng(0)
+    tokens = rng.integers(0, config.vocab_size, (2, 37))
+    changed = tokens.copy()
+    changed[:, 20:] = (changed[:, 20:] + 1) % config.vocab_size
+    differ = model.logits(tokens) != model.logits(changed)
+    if not differ[:, 20:].any(axis=-1).all():
+        return math.nan
+    return float(differ[:, :20].sum())
+
+
+def _distance_from_order_2() -> float:
+    """|J(p + hv) - J(p) - h v.grad| falls with h^2, exactly if grad is right: measured by h / 2."""
+    model, tokens, targets = _small_model({"activation": "gelu"})
+    start = model.params.flat.copy()
+    loss = model.forward(tokens, targets, dropout_key=1)
+    model.backward()
+    grad = model.grads.flat.copy()
+    rng = np.random.default_rng(0)
+    distances = []
+    for _ in range(DIRECTIONS):
+        v = rng.standard_normal(start.size)
+        remainders = []
+        for h in (2e-5, 1e-5):
+            model.params.flat[...] = start + h * v
+            moved = model.forward(tokens, targets, dropout_key=1)
+            remainders.append(abs(moved - loss - h * float(v @ grad)))
+        distances.append(abs(math.log2(remainders[0] / remainders[1]) - 2))
+    return max(distances)
+
+
+# Mistakes, put into a copy.
+
+
+@dataclass(frozen=True)
+class Noticed:
+    """A mutation, and the largest error that the gradients have in the copy with it."""
+
+    mutation: Mutation
+    error: float
+
+    @property
+    def ok(self) -> bool:
+        """Whether the check noticed it."""
+        return not self.error <= EXACT
+
+    def __str__(self) -> str:
+        """One line of the table."""
+        text = f"{self.mutation.name}  {self.mutation.what}"
+        return f"{text:<73} {self.error:8.1e}  {'found' if self.ok else 'NOT FOUND'}"
+
+
+def notice(mutations: tuple[Mutation, ...] = LIVE) -> Iterator[Figure | Noticed]:
+    """The copy as it is, which has to pass, then with each of the mutations."""
+    with tempfile.TemporaryDirectory(prefix="gpt_numpy-") as folder:
+        package = copy_package(Path(folder))
+        yield Figure("the copy without a mistake", _error_in(Path(folder)), EXACT)
+        for mutation in mutations:
+            path = package / mutation.path
+            right = path.read_text(encoding="utf-8")
+            path.write_text(mutated(mutation, package), encoding="utf-8")
+            yield Noticed(mutation, _error_in(Path(folder)))
+            path.write_text(right, encoding="utf-8")
+
+
+_CHECK = """
+import json, pathlib, gpt_numpy, gpt_numpy.selfcheck as selfcheck
+assert pathlib.Path(gpt_numpy.__file__).resolve().parents[1] == pathlib.Path.cwd().resolve()
+print(json.dumps(selfcheck.gradient_error({})))
+"""
+
+
+def _error_in(folder: Path) -> float:
+    """The largest error of a gradient with the package in `folder`, in a process of its own."""
+    environment = os.environ | {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment.pop("PYTHONSAFEPATH", None)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", _CHECK],
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=SECONDS_OF_A_MUTANT,
+        )
+    except subprocess.TimeoutExpired:
+        limit = f"{SECONDS_OF_A_MUTANT:.0f} s"
+        raise InputError(f"the copy of the package takes more than {limit} to check") from None
+    if done.returncode:
+        raise InputError(f"the copy of the package does not run: {done.stderr.strip()[-500:]}")
+    return float(json.loads(done.stdout))
+
+
+def recorded(path: Path = PACKAGE / "gradients" / "recorded.json") -> tuple[list[str], bool]:
+    """Lines about the campaigns whose figures travel with the package, and whether all was well.
+
+    Written by `python -m tests.mutations --record`, never by hand.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        campaign, seeds = content["mutations"], content["false_alarms"]
+        lines = [
+            f"{campaign['mutations']} mutations, {campaign['in_kernels']} of them in kernels: "
+            f"{campaign['killed']} found, {campaign['equivalent']} proven to change nothing, "
+            f"{campaign['survived']} survived" + _when(campaign),
+            f"{seeds['seeds']} seeds on correct code: {seeds['alarms']} false alarms"
+            + _when(seeds),
+        ]
+        return lines, campaign["survived"] == 0 and seeds["alarms"] == 0
+    except (OSError, ValueError, KeyError) as error:
+        return [f"{path.name} cannot be read: {error!r}"], False
+
+
+def _when(figures: dict[str, Any]) -> str:
+    return f" ({figures['date']}, version {figures['version']})"

@@ -1,0 +1,1 @@
+"""Loss curves: read from logs, compared with measured ones, drawn."""

@@ -1,0 +1,1 @@
+"""Replace an activation by name, and see what loss and gradients do."""

@@ -1,0 +1,53 @@
+"""The numbers of a trace as a table for the terminal, layer by layer."""
+
+from itertools import groupby
+
+from gpt_numpy.inspection.summary.statistics import Row, Summary
+from gpt_numpy.inspection.trace.trace import Trace
+
+NUMBERS = ("mean", "spread", "norm", "zeros")
+
+
+def table(trace: Trace, listed: list[Row]) -> list[str]:
+    """The lines of a table with a part for each layer, and what it found in words."""
+    width = max(len(_within(row.name)) for row in listed) + 1
+    above = f"{'':{width}}{'value':^40}{'gradient':^40}"
+    heads = "".join(f"{number:>10}" for number in NUMBERS)
+    lines = [above.rstrip(), f"{'':{width}}{heads}{heads}{'update':>10}"]
+    for layer, members in groupby(listed, key=lambda row: _layer(row.name)):
+        lines += ["", layer]
+        lines += [_line(row, width) for row in members]
+    loss = "no loss" if trace.loss is None else f"loss {trace.loss:.4f} nats a token"
+    again = sum(row.recomputed for row in listed)
+    lines += ["", f"{loss}; tokens {' x '.join(map(str, trace.tokens.shape))}, {trace.ops}"]
+    if again:
+        lines.append("~ no layer stores it: computed again with the reference")
+    marked = [row for row in listed if row.remarks]
+    lines.append(f"unusual: {len(marked)} of {len(listed)}" if marked else "nothing unusual")
+    lines += [f"  {row.name}: {'; '.join(row.remarks)}" for row in marked]
+    return lines
+
+
+def _line(row: Row, width: int) -> str:
+    name = _within(row.name) + ("~" if row.recomputed else "")
+    update = "" if row.update is None else f"{row.update:10.1e}"
+    cells = f"{_cells(row.value)}{_cells(row.grad)}{update:>10}"
+    return f"{name:<{width}}{cells}  {'; '.join(row.remarks)}".rstrip()
+
+
+def _cells(numbers: Summary | None) -> str:
+    if numbers is None:
+        return " " * 40
+    mean, spread, norm = numbers.mean, numbers.spread, numbers.norm
+    return f"{mean:10.1e}{spread:10.1e}{norm:10.2e}{numbers.zeros:10.1%}"
+
+
+def _layer(name: str) -> str:
+    parts = name.split(".")
+    if parts[0] == "h":
+        return f"block {parts[1]}"
+    return "embedding" if parts[0] in ("wte", "wpe", "embedding") else "head"
+
+
+def _within(name: str) -> str:
+    return name.split(".", 2)[2] if name.startswith("h.") else name

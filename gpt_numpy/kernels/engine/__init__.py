@@ -1,0 +1,1 @@
+"""How kernels are compiled, cached and run: jit, machine code, the pool of threads, tasks."""

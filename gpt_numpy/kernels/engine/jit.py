@@ -1,0 +1,201 @@
+"""The only place that says njit: compiler flags, kinds of functions, and what kernels work in.
+
+Three kinds of function. A `kernel` is an entry point: called from Python, parallel, cached on disk,
+compiled once for each dtype. A `routine` is what kernels call, with reassociation allowed, so that
+sums become vectors. An `exact` function keeps the order of its floating-point operations.
+"""
+
+import inspect
+import shutil
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numba
+import numpy as np
+from numba import prange, types
+from numba.extending import overload
+
+from gpt_numpy.base.arrays import Array, aligned_empty
+from gpt_numpy.base.errors import InputError
+from gpt_numpy.kernels.engine.machine_code import PARALLEL, announce, announce_done, cache_directory
+from gpt_numpy.kernels.engine.pool import launch, refuse_in_fork, threads
+
+__all__ = [
+    "Counter", "In", "Int", "Ints", "Out", "Real", "Wide", "Word",
+    "by_type", "exact", "flat", "kernel", "prange", "room", "routine", "same_memory", "tasks",
+    "threads",
+]  # fmt: skip
+
+# Never True: that would let the compiler assume that no NaN and no infinity occurs.
+FASTMATH = {"reassoc", "contract", "arcp", "nsz", "afn"}
+INSIDE = {  # of what only kernels call: no entrance from Python is generated
+    "error_model": "numpy", "nogil": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True,
+}  # fmt: skip
+
+# What the parameters of a kernel are; arrays are flat and contiguous.
+In, Out, Wide, Ints, Counter = "in", "out", "wide", "integers", "counter"
+Int, Real, Word = "int64", "float64", "uint64"
+
+
+def routine(function: Callable[..., Any]) -> Any:
+    """A function for kernels to call; sums may be reordered into vectors."""
+    return numba.njit(fastmath=FASTMATH, **INSIDE)(function)
+
+
+def exact(function: Callable[..., Any]) -> Any:
+    """A small function for kernels to call, inlined, whose operations stay in order."""
+    return numba.njit(fastmath={"contract"}, forceinline=True, **INSIDE)(function)
+
+
+def by_type(single: Any, double: Any) -> Any:
+    """The function of one number that is `single` for float32 and `double` for float64."""
+
+    def either(x):  # type: ignore[no-untyped-def]
+        raise NotImplementedError
+
+    @overload(either, jit_options={"forceinline": True, **INSIDE})
+    def _choose(x):  # type: ignore[no-untyped-def]
+        chosen = single if x == types.float32 else double
+        return lambda x: chosen(x)
+
+    return either
+
+
+_compile_lock = threading.RLock()
+
+
+class kernel:
+    """An entry point, compiled for the dtype of its first array when first called with it.
+
+    The annotations of the parameters (`In`, `Out`, ...) are its signature: one compilation for each
+    dtype, whatever is passed.
+    """
+
+    every: "list[kernel]" = []
+
+    def __init__(self, function: Callable[..., None]) -> None:
+        self.function = function
+        self.__doc__, self.__name__ = function.__doc__, function.__name__
+        self.name = f"{function.__module__.rsplit('.', 1)[-1]}.{function.__name__}"
+        self.kinds = [p.annotation for p in inspect.signature(function).parameters.values()]
+        self._compiled: dict[Any, Any] = {}
+        kernel.every.append(self)
+
+    def __call__(self, *arguments: Any) -> None:
+        """Run it, compiled for the dtype of its first array."""
+        refuse_in_fork()
+        compiled = self._compiled.get(arguments[0].dtype)
+        if compiled is None:
+            compiled = self.compile(arguments[0].dtype)
+        launch([(compiled, arguments)])
+
+    def compile(self, dtype: np.dtype[Any]) -> Any:
+        """Machine code for `dtype`: from the cache, or compiled into it."""
+        with _compile_lock:
+            if dtype not in self._compiled:
+                self._compiled[dtype] = self._load(dtype)
+            return self._compiled[dtype]
+
+    def _load(self, dtype: np.dtype[Any]) -> Any:
+        element = numba.from_dtype(dtype)
+        arrays = {
+            In: types.Array(element, 1, "C"),
+            Out: types.Array(element, 1, "C"),
+            Ints: types.Array(types.int64, 1, "C"),
+            Counter: types.Array(types.int64, 1, "C"),
+            Wide: types.Array(types.float64, 1, "C"),
+        }
+        signature = types.void(*[arrays.get(k) or getattr(types, k) for k in self.kinds])
+        # A directory for each kernel: what is damaged is thrown away with nothing else.
+        place = cache_directory() / f"{self.name}-{dtype}"
+        if place.exists():
+            try:
+                return self._jit(signature, place)
+            except Exception:  # a damaged file may raise anything
+                shutil.rmtree(place, ignore_errors=True)
+        announce(f"{self.name} for {dtype}", len(kernel.every))
+        try:
+            return self._jit(signature, place)
+        finally:
+            announce_done()
+
+    def _jit(self, signature: Any, place: Path) -> Any:
+        users = numba.config.CACHE_DIR
+        numba.config.CACHE_DIR = str(place)
+        try:
+            return numba.njit(
+                [signature],
+                error_model="numpy",
+                nogil=True,
+                no_cfunc_wrapper=True,
+                cache=True,
+                fastmath=FASTMATH,
+                parallel=PARALLEL,
+            )(self.function)
+        finally:
+            numba.config.CACHE_DIR = users
+
+
+# Room for the kernels to work in, kept between calls.
+
+
+LINE = 8  # integers in a cache line
+
+
+def tasks() -> Array:
+    """A counter for each worker, on a cache line of its own; tasks.py draws tasks from them."""
+    return room("tasks", threads() * LINE, np.int64)
+
+
+_rooms: dict[tuple[str, Any], Array] = {}
+_nothing: dict[Any, Array] = {}
+
+
+def room(name: str, size: int, dtype: Any) -> Array:
+    """A vector of at least `size` elements for the purpose `name`, the same one every time."""
+    array = _rooms.get((name, dtype))
+    if array is None or array.size < size:
+        array = _rooms[name, dtype] = aligned_empty(size, dtype)
+    return array
+
+
+def flat(array: Array | None, like: Array | None = None) -> Array:
+    """All elements of a contiguous array in one dimension; of None, no elements of `like`'s type.
+
+    Raises
+    ------
+    InputError : its elements do not lie one after the other.
+    """
+    if array is None:
+        assert like is not None
+        empty = _nothing.get(like.dtype)
+        if empty is None:
+            empty = _nothing[like.dtype] = np.empty(0, like.dtype)
+        return empty
+    if not array.flags.c_contiguous:
+        raise InputError(
+            f"an array of shape {array.shape} and strides {array.strides} is not contiguous: "
+            "kernels take arrays whose elements follow one another; use np.ascontiguousarray"
+        )
+    if not array.flags.writeable:
+        array = np.asarray(_Unlocked(array))
+    return array.reshape(-1)
+
+
+def same_memory(a: Array, b: Array) -> bool:
+    """Whether two arrays of a call, which are apart or the same, are the same."""
+    return bool(np.may_share_memory(a, b))  # far cheaper than to ask both for their addresses
+
+
+class _Unlocked:
+    """A read-only array in disguise: Numba compiles everything again for read-only arrays.
+
+    What a kernel calls `In` it does not write, which the tests hold.
+    """
+
+    def __init__(self, array: Array) -> None:
+        address, _ = array.__array_interface__["data"]
+        self.__array_interface__ = {**array.__array_interface__, "data": (address, False)}
+        self.array = array  # lives as long as the view

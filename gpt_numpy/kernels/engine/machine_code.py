@@ -1,0 +1,80 @@
+"""Where machine code is kept between processes, and what is said while it is made.
+
+Numba looks at the file of a kernel alone, so the directory bears a hash of all of them, and of what
+else decides which code it is.
+"""
+
+import hashlib
+import os
+import sys
+from pathlib import Path
+
+import llvmlite.binding
+import numba
+
+from gpt_numpy.base.errors import InputError
+
+_announced = 0
+_cache: Path | None = None
+
+PARALLEL = os.environ.get("GPT_NUMPY_PARALLEL", "1") != "0"
+
+
+def vector_bits() -> int:
+    """The width of this processor's vectors, or what GPT_NUMPY_VECTOR_BITS says, in bits."""
+    wanted = os.environ.get("GPT_NUMPY_VECTOR_BITS", "")
+    if wanted:
+        if wanted not in ("128", "256", "512"):
+            raise InputError(f"GPT_NUMPY_VECTOR_BITS={wanted!r}: must be 128, 256 or 512")
+        return int(wanted)
+    features = llvmlite.binding.get_host_cpu_features()
+    return 512 if features.get("avx512f") else 256 if features.get("avx2") else 128
+
+
+def cache_directory() -> Path:
+    """Where machine code is kept; its name changes with every edit to any kernel."""
+    global _cache
+    if _cache is None:
+        digest = hashlib.sha256(numba.__version__.encode())
+        for part in (PARALLEL, vector_bits(), numba.config.BOUNDSCHECK):
+            digest.update(f"{part};".encode())
+        for source in sorted(Path(__file__).parent.parent.rglob("*.py")):
+            digest.update(source.read_bytes())
+        if os.environ.get("NUMBA_CACHE_DIR"):
+            home = Path(os.environ["NUMBA_CACHE_DIR"])
+        else:
+            home = _user_cache() / "gpt_numpy"
+        _cache = home / f"kernels-{digest.hexdigest()[:16]}"
+        _cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return _cache
+
+
+def _user_cache() -> Path:
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+
+
+def announce(name: str, kernels: int) -> None:
+    """Say that the user waits for a compiler, and how far it is."""
+    global _announced
+    _announced += 1
+    text = f"compiling kernels, once for this machine: {_announced} of at most {kernels}"
+    if sys.stderr is None:
+        return
+    if sys.stderr.isatty():
+        print(f"\r\033[Kgpt_numpy: {text} ({name})", end="", file=sys.stderr, flush=True)
+    elif _announced == 1:
+        print(
+            "gpt_numpy: compiling kernels, once for this machine; some take seconds each",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
+def announce_done() -> None:
+    """Take it back from a terminal."""
+    if sys.stderr is not None and sys.stderr.isatty():
+        print("\r\033[K", end="", file=sys.stderr, flush=True)

@@ -1,0 +1,38 @@
+"""What is done to a row of a product while it is still in the first-level cache.
+
+A bias is added first, if there is one. Then, with y the row of the product:
+
+    PLAIN       nothing
+    ACTIVATE    second = f(y)                                   MLP forward, y is kept
+    RESIDUAL    y = other + dropout(y)                          the end of both sublayers
+    GRADIENT    second = y f'(other), third = f(other)          MLP backward; second may be y itself
+"""
+
+from gpt_numpy.kernels.activation import activate_backward_row, activate_row
+from gpt_numpy.kernels.dropout import drop_row
+from gpt_numpy.kernels.engine.jit import routine
+from gpt_numpy.kernels.rows import add_in_place, copy
+
+PLAIN, ACTIVATE, RESIDUAL, GRADIENT, GRADIENT_IN_PLACE = range(5)
+
+
+@routine
+def finish_row(
+    finish, kind, out, at, breadth, bias, bias_at, other, second, third, base, threshold, scale
+):  # fmt: skip
+    """Finish `breadth` elements of `out` from `at` on; `kind` is the activation's number."""
+    y = out[at : at + breadth]
+    if bias.size > 0:
+        add_in_place(y, bias[bias_at : bias_at + breadth])
+    if finish == ACTIVATE:
+        activate_row(kind, y, second[at : at + breadth])
+    elif finish == RESIDUAL:
+        if scale != 0.0:
+            drop_row(y, at, base, threshold, scale)
+        add_in_place(y, other[at : at + breadth])
+    elif finish == GRADIENT:
+        d = second[at : at + breadth]
+        copy(y, d)
+        activate_backward_row(kind, other[at : at + breadth], d, third[at : at + breadth])
+    elif finish == GRADIENT_IN_PLACE:
+        activate_backward_row(kind, other[at : at + breadth], y, third[at : at + breadth])

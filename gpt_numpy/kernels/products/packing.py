@@ -1,0 +1,102 @@
+"""Packing: operands copied into the order in which a register tile reads them.
+
+A panel holds, step by step of the inner dimension, as many elements of the right operand as a tile
+is wide, or of the left operand as a tile is high; panels follow one another.
+"""
+
+from gpt_numpy.kernels.engine.jit import routine
+from gpt_numpy.kernels.products.tile import (
+    TILE_ROWS,
+    copy_panel_row,
+    copy_tile_column,
+    panel_width,
+    transpose_block,
+    vector_lanes,
+)
+
+GROUP = 4  # panels filled at a time: some cache lines of each row are read in one go
+
+
+@routine
+def pack(b, b_at, b_stride, inner, columns, panels):
+    """Lay rows of `b` (inner, columns) in panels, the last one filled up with zeros."""
+    width = panel_width(panels)
+    whole = columns // width * width
+    for j0 in range(0, whole, GROUP * width):
+        for k in range(inner):
+            for j in range(j0, min(j0 + GROUP * width, whole), width):
+                copy_panel_row(b, b_at + k * b_stride + j, panels, j * inner + k * width)
+    if whole < columns:
+        for k in range(inner):
+            for c in range(width):
+                inside = whole + c < columns
+                value = b[b_at + k * b_stride + whole + c] if inside else 0
+                panels[whole * inner + k * width + c] = value
+
+
+@routine
+def pack_transposed(b, b_at, b_stride, inner, columns, panels):
+    """The same for `b` (columns, inner): squares are transposed in registers."""
+    width, lanes = panel_width(panels), vector_lanes(panels)
+    for j in range(0, columns, width):
+        at = j * inner
+        filled = 0
+        if j + width <= columns:
+            filled = inner // lanes * lanes
+            for c in range(0, width, lanes):
+                row = b_at + (j + c) * b_stride
+                for k in range(0, filled, lanes):
+                    transpose_block(b, row + k, b_stride, panels, at + k * width + c, width)
+        for k in range(filled, inner):
+            for c in range(width):
+                inside = j + c < columns
+                panels[at + k * width + c] = b[b_at + (j + c) * b_stride + k] if inside else 0
+
+
+@routine
+def copy_rows(a, a_at, a_stride, rows, inner, copy, copy_stride):
+    """Copy a strip's rows of `a` to where they lie at another distance."""
+    width = panel_width(copy)
+    whole = inner // width * width
+    for k in range(0, whole, width):
+        for r in range(rows):
+            copy_panel_row(a, a_at + r * a_stride + k, copy, r * copy_stride + k)
+    for r in range(rows):
+        for k in range(whole, inner):
+            copy[r * copy_stride + k] = a[a_at + r * a_stride + k]
+
+
+@routine
+def strips_of(rows):
+    """How many strips, each at most as high as a tile, so many rows are cut into."""
+    return -(-rows // TILE_ROWS)
+
+
+@routine
+def strip_start(strip, strips, rows):
+    """The first row of a strip; heights differ by 1 at most, and the last strip ends at `rows`."""
+    return strip * rows // strips
+
+
+@routine
+def pack_left(a, a_at, a_stride, inner, rows, panels):
+    """Lay columns of `a` (inner, rows) in panels as narrow as the strips of a product are high.
+
+    Whole vectors are copied, which are wider: what is too much is overwritten by the next copy.
+    """
+    lanes = vector_lanes(panels)
+    wide = -(-TILE_ROWS // lanes) * lanes
+    vectors = max(inner - 1 - wide // a_stride, 0)  # steps that are not read beyond the end of `a`
+    strips = strips_of(rows)
+    for first in range(0, strips, GROUP):
+        for k in range(vectors):
+            for s in range(first, min(first + GROUP, strips)):
+                i = strip_start(s, strips, rows)
+                height = strip_start(s + 1, strips, rows) - i
+                copy_tile_column(a, a_at + k * a_stride + i, panels, i * inner + k * height)
+    for s in range(strips):
+        i = strip_start(s, strips, rows)
+        height = strip_start(s + 1, strips, rows) - i
+        for k in range(vectors, inner):
+            for r in range(height):
+                panels[i * inner + k * height + r] = a[a_at + k * a_stride + i + r]

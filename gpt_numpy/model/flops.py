@@ -1,0 +1,53 @@
+"""How much arithmetic a model takes, and how much this machine can do.
+
+Source of the count: Chowdhery et al., "PaLM" (2022), appendix B, as nanoGPT uses it: 6 operations a
+parameter and token (2 forward, 4 backward) and 12 L H D T for attention.
+"""
+
+import time
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from gpt_numpy.config.gpt import GPTConfig
+from gpt_numpy.model.gpt import GPT
+
+
+def counted_parameters(model: GPT) -> int:
+    """How many parameters nanoGPT would say: all but those of the positions, which only add."""
+    positions = model.params.get("wpe.weight")
+    return model.n_params - (positions.size if positions is not None else 0)
+
+
+def flops_per_token(model: GPT) -> float:
+    """Floating-point operations of forward and backward for one token of a full context."""
+    config = model.config
+    attention = 12 * config.n_layer * config.n_embd * config.block_size
+    return 6.0 * counted_parameters(model) + attention
+
+
+def machine_peak(size: int = 768, seconds: float = 0.1, dtype: DTypeLike = "float32") -> float:
+    """Floating-point operations a second of NumPy's best on this machine: a square product."""
+    a = np.ones((size, size), dtype)
+    out = np.empty_like(a)
+    best, end = np.inf, time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        start = time.perf_counter()
+        np.matmul(a, a, out=out)
+        best = min(best, time.perf_counter() - start)
+    return float(2 * size**3 / best)
+
+
+def forward_flops(config: GPTConfig, batch_size: int) -> dict[str, float]:
+    """Operations of a forward pass by kind of layer; backward takes twice as many.
+
+    Two for each multiply-add of a matrix product; of attention only the causal half.
+    """
+    T, C, F = config.block_size, config.n_embd, config.n_hidden
+    rows = batch_size * T
+    attention = 2.0 * rows * 4 * C * C + 2.0 * rows * (T + 1) * C
+    return {
+        "attention": config.n_layer * attention,
+        "MLP": config.n_layer * 4.0 * rows * C * F,
+        "head and loss": 2.0 * rows * C * config.vocab_size,
+    }

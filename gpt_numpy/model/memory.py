@@ -1,0 +1,80 @@
+"""Whether this machine has the memory that a model takes, asked before anything is allocated."""
+
+import dataclasses
+import math
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from gpt_numpy.base.arrays import Shape
+from gpt_numpy.base.errors import InputError
+from gpt_numpy.config.gpt import GPTConfig
+from gpt_numpy.model.shapes import activation_shapes, parameter_shapes
+
+CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")  # of a container
+
+
+def check_memory(
+    config: GPTConfig,
+    batch_size: int,
+    *,
+    itemsize: int,
+    copies: int,
+    more: int = 0,
+    settings: str = "",
+) -> None:
+    """Raise `InputError` where a model cannot fit into this machine's memory.
+
+    Parameters
+    ----------
+    batch_size : sequences of block_size tokens that go through the model at once.
+    itemsize : bytes of one parameter.
+    copies : how many arrays as large as the parameters there are, such as their gradients.
+    more : bytes beside those of the model.
+    settings : what else decides how much it is, for the message.
+    """
+    parameters = parameter_count(config)
+    activations = _of_blocks(config, lambda c: activation_shapes(c, batch_size, c.block_size))
+    # Of the logits only a part need exist, and some activations share a buffer: half of the others
+    # is a bound from below.
+    activations -= batch_size * config.block_size * config.vocab_size
+    needed = itemsize * (copies * parameters + activations // 2) + more
+    needed += 8 * config.block_size * config.n_embd  # the sinusoids
+    available = _memory()
+    if needed > available:
+        raise InputError(
+            f"n_layer={config.n_layer}, n_embd={config.n_embd}, block_size={config.block_size}, "
+            f"vocab_size={config.vocab_size}{settings and ', '}{settings} take {_size(needed)} "
+            f"of memory or more; this machine has {_size(available)}: make some of them smaller"
+        )
+
+
+def parameter_count(config: GPTConfig) -> int:
+    """How many parameters a model of this shape has, counted without making it."""
+    return _of_blocks(config, parameter_shapes)
+
+
+def _of_blocks(config: GPTConfig, shapes: Callable[[GPTConfig], dict[str, Shape]]) -> int:
+    """Elements in a table of shapes, which grows by as much with every block."""
+    one, two = (
+        sum(map(math.prod, shapes(dataclasses.replace(config, n_layer=n)).values())) for n in (1, 2)
+    )
+    return one + (config.n_layer - 1) * (two - one)
+
+
+def _memory() -> float:
+    try:
+        available: float = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # as on Windows: nothing is known
+        return math.inf
+    try:
+        return min(available, int(CGROUP_LIMIT.read_text()))
+    except (OSError, ValueError):  # no such file, or "max"
+        return available
+
+
+def _size(count: float) -> str:
+    for unit, size in (("TB", 1e12), ("GB", 1e9)):
+        if count >= size:
+            return f"{min(count // size, 10**6):,.0f} {unit}"
+    return f"{count // 1e6:,.0f} MB"

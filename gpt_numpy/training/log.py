@@ -1,0 +1,51 @@
+"""The log of a run, log.jsonl: one JSON object a line."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from gpt_numpy.base.errors import InputError
+from gpt_numpy.files.durable import replaced
+
+LOG = "log.jsonl"
+
+
+class Log:
+    """The run's log: one JSON object a line."""
+
+    def __init__(self, folder: Path, progress: dict[str, Any] | None = None) -> None:
+        self.path = folder / LOG
+        if progress:
+            self._drop_after(progress["iteration"], progress["evaluated"])
+
+    def write(self, **values: Any) -> None:
+        """Append a line."""
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(values) + "\n")
+        except OSError as error:
+            raise InputError(
+                f"cannot write {self.path}: {error.strerror or error}; free the disk, then go on "
+                "with the last checkpoint (--init_from=resume) or choose another --out_dir"
+            ) from error
+
+    def _drop_after(self, iteration: int, evaluated: int) -> None:
+        """Remove what was logged after the checkpoint that the run goes on from."""
+        if not self.path.exists():
+            return
+        lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines()
+        kept = []
+        for line in lines:
+            try:
+                values = json.loads(line)
+                of_evaluation = values.keys() & {"val_loss", "sample"}
+                last = evaluated if of_evaluation else iteration - 1
+                if values["iter"] <= last:
+                    kept.append(line + "\n")
+            except (ValueError, KeyError, TypeError):
+                continue  # a line that a crash cut off
+        try:
+            with replaced(self.path) as file:
+                file.write("".join(kept).encode())
+        except OSError as error:
+            raise InputError(f"cannot write {self.path}: {error.strerror or error}") from error

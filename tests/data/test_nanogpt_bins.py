@@ -1,0 +1,161 @@
+"""Folders that nanoGPT prepared are read as they are, and refused when they are damaged."""
+
+import pickle
+
+import numpy as np
+import pytest
+
+from gpt_numpy.base.errors import InputError
+from gpt_numpy.data.batches import draw_batch
+from gpt_numpy.data.dataset import check_length, open_dataset
+
+TEXT = "To be, or not to be: that is the question.\n" * 50
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data" / "mine").mkdir(parents=True)
+    return tmp_path / "data" / "mine"
+
+
+def prepare(folder, text=TEXT, protocol=pickle.DEFAULT_PROTOCOL, **changes):
+    """What nanoGPT's data/shakespeare_char/prepare.py does."""
+    chars = sorted(set(text))
+    stoi = {ch: i for i, ch in enumerate(chars)}
+    itos = {i: ch for i, ch in enumerate(chars)}
+    cut = int(len(text) * 0.9)
+    for name, part in (("train.bin", text[:cut]), ("val.bin", text[cut:])):
+        np.array([stoi[c] for c in part], dtype=np.uint16).tofile(folder / name)
+    meta = {"vocab_size": len(chars), "itos": itos, "stoi": stoi} | changes
+    (folder / "meta.pkl").write_bytes(pickle.dumps(meta, protocol))
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_what_nanogpt_prepared_is_read_with_its_vocabulary(folder, protocol):
+    prepare(folder, protocol=protocol)
+    dataset = open_dataset("mine", say=pytest.fail)
+    assert dataset.name == "mine" and dataset.vocab_size == len(set(TEXT))
+    text = dataset.tokenizer.decode(dataset.train[:]) + dataset.tokenizer.decode(dataset.val[:])
+    assert text == TEXT
+    assert dataset.train.dtype == dataset.val.dtype == np.uint16
+
+
+def test_the_same_text_has_the_same_fingerprint_as_a_file_and_as_a_folder(folder):
+    prepare(folder)
+    (folder / "text").write_text(TEXT)
+    as_file = open_dataset("", str(folder / "text"))
+    assert open_dataset("mine").fingerprint == as_file.fingerprint
+
+
+def test_tokens_are_little_endian_16_bit(folder):
+    (folder / "train.bin").write_bytes(bytes([1, 0, 0, 1, 255, 255]))
+    (folder / "val.bin").write_bytes(bytes([2, 0, 3, 0]))
+    dataset = open_dataset("mine")
+    assert dataset.train[:].tolist() == [1, 256, 65535] and dataset.val[:].tolist() == [2, 3]
+    assert dataset.vocab_size == 65536
+    x, y = draw_batch(dataset.train, 1, 2, seed=0, stream=1, step=0)
+    assert x.tolist() == [[1, 256]] and y.tolist() == [[256, 65535]]
+
+
+def test_without_meta_the_vocabulary_ends_at_the_largest_token_and_a_note_says_so(folder):
+    prepare(folder)
+    (folder / "meta.pkl").unlink()
+    for splits in ([[0, 1, 2], [0, 7]], [[0, 7, 2], [0, 1]]):
+        for name, tokens in zip(("train.bin", "val.bin"), splits, strict=True):
+            np.array(tokens, np.uint16).tofile(folder / name)
+        said = []
+        dataset = open_dataset("mine", say=said.append)
+        assert dataset.vocab_size == 8 and dataset.tokenizer is None
+        (line,) = said
+        assert "no data/mine/meta.pkl: vocab_size = 8" in line and "50304" in line
+
+
+@pytest.mark.parametrize("name", ["shakespeare", "tinyshakespeare", "shakespeare_char"])
+def test_a_prepared_folder_wins_over_a_text_of_the_same_name(folder, name):
+    prepare(folder)
+    folder.rename(folder.parent / name)
+    assert open_dataset(name, say=pytest.fail).vocab_size == len(set(TEXT))
+
+
+@pytest.mark.parametrize("split", ["train.bin", "val.bin"])
+def test_a_token_outside_the_vocabulary_is_refused(folder, split):
+    prepare(folder)
+    with (folder / split).open("ab") as file:
+        file.write(bytes([99, 0]))
+    match = rf"{split} has the token 99, but .*meta.pkl says vocab_size={len(set(TEXT))}"
+    with pytest.raises(InputError, match=match):
+        open_dataset("mine")
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda f: (f / "val.bin").unlink(), "val.bin cannot be read: No such file"),
+        (lambda f: (f / "train.bin").write_bytes(b""), "train.bin is empty"),
+        (lambda f: (f / "val.bin").write_bytes(b""), "val.bin is empty"),
+        (lambda f: (f / "train.bin").write_bytes(bytes(2001)), "2001 bytes, an odd number"),
+        (lambda f: (f / "val.bin").write_bytes(bytes(2)), "validation split has 1"),
+        (lambda f: (f / "train.bin").write_bytes(bytes(2)), "training split has 1"),
+        (lambda f: (f / "meta.pkl").write_bytes(b""), "meta.pkl: pickle: "),
+        (lambda f: (f / "meta.pkl").write_bytes(bytes(1 << 23)), "meta.pkl: pickle of"),
+        (lambda f: ((f / "meta.pkl").unlink(), (f / "meta.pkl").mkdir()), "Is a directory"),
+        (lambda f: prepare(f, vocab_size=0), "no vocab_size of 1 or more"),
+        (lambda f: prepare(f, vocab_size=-5), "no vocab_size of 1 or more"),
+        (lambda f: prepare(f, vocab_size=True), "no vocab_size of 1 or more"),
+        (lambda f: prepare(f, vocab_size="65"), "no vocab_size of 1 or more"),
+        (lambda f: prepare(f, vocab_size=5), "vocab_size=5"),
+        (lambda f: prepare(f, vocab_size=np.int64(65)), "meta.pkl: pickle: STACK_GLOBAL"),
+        (lambda f: (f / "meta.pkl").write_bytes(pickle.dumps([1])), "no vocab_size"),
+    ],
+)
+def test_a_damaged_folder_is_refused(folder, change, reason):
+    prepare(folder)
+    change(folder)
+    with pytest.raises(InputError, match=reason) as info:
+        open_dataset("mine")
+    assert "\n" not in str(info.value)
+
+
+def test_a_meta_that_would_run_something_is_refused_and_nothing_runs(folder):
+    prepare(folder)
+    mark = folder / "mark"
+    (folder / "meta.pkl").write_bytes(b"cos\nmkdir\n(V" + str(mark).encode() + b"\ntR.")
+    with pytest.raises(InputError, match="GLOBAL at byte 0"):
+        open_dataset("mine")
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize(
+    "itos",
+    [
+        None,
+        {},
+        {0: "a"},
+        dict(enumerate(sorted(set(TEXT)) + ["z"])),
+        "words",
+        dict.fromkeys(range(len(set(TEXT))), "a"),
+        {i: f"word{i}" for i in range(len(set(TEXT)))},
+        {i: i for i in range(len(set(TEXT)))},
+        {i + 1: chr(i + 65) for i in range(len(set(TEXT)))},
+    ],
+)
+def test_without_a_character_for_each_token_there_is_no_tokenizer_and_a_note(folder, itos):
+    prepare(folder, itos=itos)
+    said = []
+    dataset = open_dataset("mine", say=said.append)
+    assert dataset.tokenizer is None and dataset.vocab_size == len(set(TEXT))
+    assert len(said) == 1 and "itos in data/mine/meta.pkl" in said[0]
+
+
+def test_a_list_of_characters_serves_as_well_as_a_table(folder):
+    prepare(folder, itos=sorted(set(TEXT)))
+    assert open_dataset("mine", say=pytest.fail).tokenizer.decode([0]) == "\n"
+
+
+def test_a_prepared_folder_too_short_for_the_context_is_refused(folder):
+    prepare(folder)
+    dataset = open_dataset("mine")
+    check_length(dataset, len(dataset.val) - 1)
+    with pytest.raises(InputError, match=f"--block_size={len(dataset.val) - 1} or less"):
+        check_length(dataset, len(dataset.val))

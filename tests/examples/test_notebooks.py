@@ -1,0 +1,75 @@
+"""The notebooks run from top to bottom, with what they claim, and their outputs are their own."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parents[2] / "examples" / "notebooks"
+SPEC = importlib.util.spec_from_file_location("notebooks", FOLDER / "__main__.py")
+notebooks = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(notebooks)
+
+PATHS = sorted(FOLDER.glob("*.ipynb"))
+LARGEST = 150_000  # bytes, outputs included
+
+
+def read(path):
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def code_of(notebook):
+    return [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+
+
+def test_there_are_three():
+    assert [path.stem for path in PATHS] == ["attention", "backpropagation", "embeddings"]
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+def test_the_outputs_are_those_of_the_code_and_small(path):
+    notebook = read(path)
+    assert notebook["metadata"]["sources_sha256"] == notebooks.fingerprint(notebook), (
+        "the code was changed after it had been run: python -m examples.notebooks"
+    )
+    assert path.stat().st_size < LARGEST
+    assert (notebook["nbformat"], notebook["nbformat_minor"]) == (4, 5)
+    assert len({cell["id"] for cell in notebook["cells"]}) == len(notebook["cells"])
+    for number, cell in enumerate(code_of(notebook), 1):
+        source, kinds = "".join(cell["source"]), [o["output_type"] for o in cell["outputs"]]
+        assert cell["execution_count"] == number
+        assert ("plt.show()" in source) == ("display_data" in kinds)
+        assert "error" not in kinds
+        for text in [source, *("".join(o.get("text", [])) for o in cell["outputs"])]:
+            assert "/tmp/" not in text and "/home/" not in text
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+def test_a_notebook_runs_and_what_it_asserts_holds(path, tmp_path):
+    pytest.importorskip("matplotlib", reason="the notebooks draw with matplotlib")
+    words = "the sun was low and the men sat by the old stone wall to hear what she had said\n"
+    text = tmp_path / "text.txt"
+    text.write_text("".join(words[k % 7 :] for k in range(120)), encoding="utf-8")
+    notebook = read(path)
+    settings = {} if path.stem == "backpropagation" else {"FILE": str(text), "STEPS": 5, "B": 4}
+    names = notebooks.run(notebook, settings)
+    assert all(cell["execution_count"] for cell in code_of(notebook))
+    assert "loss" in names
+    assert sum("assert" in "".join(cell["source"]) for cell in code_of(notebook)) >= 3
+
+
+def test_what_a_cell_asserts_is_seen_to_fail():
+    pytest.importorskip("matplotlib", reason="the runner collects figures")
+    notebook = read(FOLDER / "backpropagation.ipynb")
+    for cell in code_of(notebook):
+        source = "".join(cell["source"])
+        cell["source"] = [source.replace("dmid = dout + dbranch", "dmid = dbranch")]
+    with pytest.raises(AssertionError, match=r"h\.0\.resid_mid"):
+        notebooks.run(notebook)
+
+
+def test_a_setting_that_a_notebook_does_not_have_is_refused():
+    pytest.importorskip("matplotlib", reason="the runner collects figures")
+    with pytest.raises(AssertionError):
+        notebooks.run(read(FOLDER / "attention.ipynb"), {"STEP": 1})

@@ -1,0 +1,269 @@
+"""Sampling: which tokens may be drawn, how often, and that the same seed draws the same."""
+
+import numpy as np
+import pytest
+
+import gpt_numpy as gn
+from gpt_numpy.base.errors import InputError, NotFiniteError
+from gpt_numpy.generation.generate import check_prompts, generate, stream
+from gpt_numpy.generation.sampling import Sampler, Sampling, next_distribution, penalised
+from gpt_numpy.generation.streaming import TextStream
+
+
+@pytest.fixture
+def model():
+    config = gn.GPTConfig(vocab_size=11, block_size=8, n_layer=1, n_head=2, n_embd=8)
+    model = gn.GPT(config, seed=1, ops="reference")
+    model.params.flat[...] *= 20  # far from uniform
+    return model
+
+
+@pytest.fixture
+def logits():
+    return np.random.default_rng(0).standard_normal((50, 30)).astype(np.float32)
+
+
+@pytest.mark.parametrize("k", [1, 2, 7, 29, 30, 31, 200])
+def test_top_k_keeps_the_k_likeliest(logits, k):
+    p = next_distribution(logits, 0.7, k, None)
+    assert ((p > 0).sum(axis=-1) == min(k, 30)).all()
+    kept = np.where(p > 0, logits, np.inf).min(axis=-1)
+    dropped = np.where(p > 0, -np.inf, logits).max(axis=-1)
+    assert (dropped < kept).all()
+    assert np.allclose(p.sum(axis=-1), 1, rtol=1e-14)
+
+
+def test_top_k_keeps_no_more_among_equals():
+    logits = np.array([[1.0, 3.0, 3.0, 3.0, 0.0]])
+    assert next_distribution(logits, 1.0, 2, None).tolist() == [[0, 0.5, 0.5, 0, 0]]
+
+
+@pytest.mark.parametrize("p", [1e-9, 0.3, 0.5, 0.9, 0.999])
+def test_top_p_keeps_the_fewest_likeliest_that_reach_p(logits, p):
+    whole = next_distribution(logits, 1.0, None, None)
+    kept = next_distribution(logits, 1.0, None, p)
+    for before, after in zip(whole, kept, strict=True):
+        ordered = np.sort(before)[::-1].cumsum()
+        assert (after > 0).sum() == np.searchsorted(ordered, p) + 1
+        assert before[after > 0].min() > before[after == 0].max(initial=0)
+        assert np.allclose(after[after > 0], before[after > 0] / before[after > 0].sum())
+
+
+def test_none_and_zero_and_one_leave_the_softmax_alone(logits):
+    z = logits.astype(np.float64)
+    expected = np.exp(z / 0.5) / np.exp(z / 0.5).sum(axis=-1, keepdims=True)
+    for top_k, top_p in ((None, None), (0, None), (0, 1.0), (30, 1.0)):
+        assert np.allclose(next_distribution(logits, 0.5, top_k, top_p), expected, rtol=1e-13)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 5e-324, 1e-300])
+def test_without_temperature_the_likeliest_token_is_certain(logits, temperature):
+    p = next_distribution(logits, temperature, None, None)
+    assert (p == np.eye(30)[logits.argmax(axis=-1)]).all()
+
+
+def test_temperature_zero_is_greedy_decoding(model):
+    out = generate(model, np.array([[1, 2, 3]]), 12, temperature=0, seed=0)
+    for end in range(3, 15):
+        seen = out[:, max(0, end - 8) : end]
+        assert out[0, end] == model.logits(seen)[0, -1].argmax()
+
+
+def test_the_seed_decides_everything(model):
+    start = np.ones((4, 2), dtype=np.int64)
+    first = generate(model, start, 20, seed=5)
+    assert (generate(model, start, 20, seed=5) == first).all()
+    assert (generate(model, start, 20, seed=6) != first).any()
+    assert len({tuple(row) for row in first.tolist()}) == 4
+
+
+def test_draws_follow_the_distribution(model):
+    draws = 40_000
+    start = np.full((draws, 1), 3)
+    p = next_distribution(model.logits(start[:1])[:, -1], 0.8, 9, None)[0]
+    drawn = generate(model, start, 1, temperature=0.8, top_k=9, seed=2)[:, 1]
+    counts = np.bincount(drawn, minlength=11)
+    assert counts[p == 0].sum() == 0
+    chi_square = ((counts - draws * p) ** 2)[p > 0] / (draws * p[p > 0])
+    assert chi_square.sum() < 26.1  # 8 degrees of freedom: exceeded once in a thousand seeds
+
+
+def test_a_long_prompt_is_seen_through_its_last_tokens_and_given_back_whole(model):
+    rng = np.random.default_rng(3)
+    long = rng.integers(0, 11, (2, 30))
+    out = generate(model, long, 10, seed=1)
+    assert out.shape == (2, 40)
+    assert (out[:, :30] == long).all()
+    assert (generate(model, long[:, -8:], 10, seed=1)[:, 8:] == out[:, 30:]).all()
+
+
+def test_a_single_row_comes_back_as_one(model):
+    row = generate(model, np.array([1, 2], dtype=np.uint16), 3, seed=1)
+    assert row.shape == (5,)
+    assert (generate(model, [[1, 2]], 3, seed=1)[0] == row).all()
+    assert generate(model, [1, 2], 0).tolist() == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"max_new_tokens": -1}, "max_new_tokens=-1"),
+        ({"max_new_tokens": 1.5}, "max_new_tokens=1.5"),
+        ({"temperature": -1}, "temperature=-1"),
+        ({"temperature": float("nan")}, "temperature=nan"),
+        ({"top_k": -1}, "top_k=-1"),
+        ({"top_k": 2.0}, "top_k=2.0"),
+        ({"min_p": -0.1}, "min_p=-0.1"),
+        ({"min_p": 1.1}, "min_p=1.1"),
+        ({"repetition_penalty": 0}, "repetition_penalty=0"),
+        ({"window": "third"}, "window='third'"),
+        ({"temperature": "1"}, "temperature='1'"),
+        ({"tokens": [[1], []]}, r"tokens\[1\] has shape"),
+        ({"tokens": [[1], [1, 11]]}, r"tokens\[1\] contains 11"),
+        ({"tokens": []}, "shape"),
+        ({"top_p": 0.0}, "top_p=0.0"),
+        ({"top_p": 1.5}, "top_p=1.5"),
+        ({"seed": -1}, "seed=-1"),
+        ({"seed": 2**64}, "seed="),
+        ({"tokens": [[11]]}, "contains 11"),
+        ({"tokens": [[-1] + [0] * 30]}, "contains -1"),
+        ({"tokens": [[0.5]]}, "float64"),
+        ({"tokens": [[]]}, "shape"),
+        ({"tokens": 3}, "shape"),
+        ({"tokens": [[[1]]]}, "shape"),
+    ],
+)
+def test_what_cannot_be_sampled_is_refused(model, changed, said):
+    given = {"tokens": [[1]], "max_new_tokens": 1} | changed
+    with pytest.raises(InputError, match=said):
+        generate(model, given.pop("tokens"), given.pop("max_new_tokens"), **given)
+
+
+def test_a_model_that_is_not_finite_does_not_write(model):
+    model.params["ln_f.weight"][0] = np.nan
+    with pytest.raises(NotFiniteError, match="not finite"):
+        generate(model, [[1]], 1)
+
+
+def uncached(model, prompt, count, how):
+    """The same tokens with every logit computed from the whole text, as nanoGPT does."""
+    sampler, text = Sampler(how, model.config.vocab_size, 1), list(prompt)
+    sampler.note(0, np.array(prompt))
+    for _ in range(count):
+        seen = np.array([text[-model.config.block_size :]])
+        text.append(sampler.draw(0, model.logits(seen)[0, -1]))
+    return text
+
+
+@pytest.mark.parametrize("ops", ["reference", "kernels"])
+@pytest.mark.parametrize("length", [1, 3, 7, 8, 9, 20])
+@pytest.mark.parametrize("changed", [{"temperature": 0}, {}, {"repetition_penalty": 1.7}])
+def test_the_tokens_are_those_of_the_uncached_forward(ops, length, changed):
+    config = gn.GPTConfig(vocab_size=11, block_size=8, n_layer=2, n_head=2, n_embd=8)
+    model = gn.GPT(config, seed=1, ops=ops)
+    model.params.flat[...] *= 20
+    prompt = np.random.default_rng(length).integers(0, 11, length)
+    out = generate(model, prompt, 14, seed=3, **changed)
+    assert out.tolist() == uncached(model, prompt, 14, Sampling(**({"seed": 3} | changed)))
+
+
+def test_rows_of_different_lengths_get_what_each_gets_alone(model):
+    rows = [[1], [1, 2, 3], [4] * 8, [5] * 11]
+    together = generate(model, rows, 12, seed=2)
+    assert [len(row) for row in together] == [13, 15, 20, 23]
+    assert together[0].tolist() == generate(model, rows[0], 12, seed=2).tolist()
+    changed = generate(model, [[1], [7, 7], [4] * 8, [5] * 11], 12, seed=2)
+    for b in (0, 2, 3):
+        assert (together[b] == changed[b]).all()
+    assert [len(row) for row in generate(model, rows, 0)] == [1, 3, 8, 11]
+
+
+def test_half_a_window_goes_on_from_the_last_half(model):
+    out = generate(model, [1, 2], 20, temperature=0, window="half")
+    full = generate(model, [1, 2], 20, temperature=0)
+    assert (out[:9] == full[:9]).all()  # as long as it fits
+    text, begin = [1, 2], 0
+    while len(text) < 22:
+        if len(text) - begin > 8:
+            begin = len(text) - 4
+        text.append(int(model.logits(np.array([text[begin:]]))[0, -1].argmax()))
+    assert out.tolist() == text
+
+
+def test_a_context_of_one_token():
+    config = gn.GPTConfig(vocab_size=5, block_size=1, n_layer=1, n_head=1, n_embd=4)
+    model = gn.GPT(config, ops="reference")
+    model.params.flat[...] *= 20
+    wanted = uncached(model, [3], 6, Sampling(temperature=0))
+    for window in ("full", "half"):
+        assert generate(model, [3], 6, temperature=0, window=window).tolist() == wanted
+
+
+@pytest.mark.parametrize("min_p", [0.05, 0.5, 1.0])
+def test_min_p_keeps_what_is_likely_enough(logits, min_p):
+    whole = next_distribution(logits, 1.0, None, None)
+    kept = next_distribution(logits, 1.0, None, None, min_p)
+    likely = whole >= min_p * whole.max(axis=-1, keepdims=True) * (1 - 1e-12)
+    assert ((kept > 0) == likely).all()
+    assert np.allclose(kept.sum(axis=-1), 1)
+
+
+def test_a_penalty_makes_what_was_written_less_likely():
+    seen = np.array([True, True, False, False])
+    z = np.array([2.0, -2.0, 2.0, -2.0])
+    assert penalised(z, seen, 2.0).tolist() == [1, -4, 2, -2]
+
+
+def test_log_probabilities_are_the_models(model):
+    prompts, _ = check_prompts(model, [[1, 2]])
+    how = Sampling(temperature=0.5, top_k=3, seed=4)
+    text = [1, 2]
+    for drawn in stream(model, prompts, 5, how, log_probabilities=True):
+        p = next_distribution(model.logits(np.array([text]))[:, -1], 1.0, None, None)[0]
+        assert drawn.log_probability == pytest.approx(np.log(p[drawn.token]), abs=1e-5)
+        text.append(drawn.token)
+    assert all(d.log_probability is None for d in stream(model, prompts, 2, how))
+
+
+def test_a_finished_sequence_leaves_the_others_as_they_are(model):
+    prompts, _ = check_prompts(model, np.ones((3, 2), int))
+    whole = generate(model, np.ones((3, 2), int), 12, seed=9)
+    texts = {b: [1, 1] for b in range(3)}
+    for drawn in stream(
+        model,
+        prompts,
+        12,
+        Sampling(seed=9),
+        finished=lambda d: d.sequence == 1 and len(texts[1]) > 4,
+    ):
+        texts[drawn.sequence].append(drawn.token)
+    assert [len(texts[b]) for b in range(3)] == [14, 6, 14]
+    for b, text in texts.items():
+        assert whole[b, : len(text)].tolist() == text
+
+
+def spoken(stop, pieces):
+    stream = TextStream(lambda tokens: "".join(pieces[t] for t in tokens), stop)
+    out = [stream.add(t) for t in range(len(pieces))]
+    return [*out, stream.end()], stream.stopped
+
+
+def test_a_stop_text_is_seen_across_tokens_and_never_printed():
+    assert spoken("END", ["a", "bE", "N", "Dc"]) == (["a", "b", "", "", ""], True)
+    assert spoken("END", ["a", "bE", "N", "ENx"]) == (["a", "b", "", "ENENx", ""], False)
+    assert spoken("END", ["aE", "N"]) == (["a", "", "EN"], False)
+    assert spoken("aab", ["a", "a", "a", "b"]) == (["", "", "a", "", ""], True)
+    assert spoken("", ["a", "b"]) == (["a", "b", ""], False)
+
+
+def test_characters_come_out_whole():
+    letters = "é→🙂".encode()
+
+    def decode(tokens):
+        return bytes(letters[t] for t in tokens).decode(errors="replace")
+
+    stream = TextStream(decode)
+    out = [stream.add(t) for t in range(len(letters))]
+    assert out == ["", "é", "", "", "→", "", "", "", "🙂"] and stream.end() == ""
+    broken = TextStream(decode)
+    assert broken.add(0) == "" and broken.end() == "\ufffd"

@@ -1,0 +1,289 @@
+"""The page of `gpt-numpy inspect --html`: numbers are those of the trace, texts are texts."""
+
+import base64
+import hashlib
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import gpt_numpy as gn
+from gpt_numpy.base.errors import InputError
+from gpt_numpy.cli import main as cli
+from gpt_numpy.inspection.page import assemble, backwards, encoding, history
+from gpt_numpy.inspection.page import contents as contents_module
+from gpt_numpy.inspection.page.encoding import pack, strongest, unpack
+from gpt_numpy.reference import activation
+from tests.support.pages import CHARACTERS, FOLDER, HOSTILE, SAMPLE, look, make_run
+
+HALF = 2.0**-11  # the relative error of a half float
+PARTS = sorted((Path(assemble.__file__).parent / "parts").iterdir())
+
+
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory):
+    return look(make_run(tmp_path_factory.mktemp("page")))
+
+
+@pytest.fixture(scope="module")
+def page(seen):
+    return assemble.assemble(seen[2])
+
+
+def is_packed(found, array):
+    """Three digits, and of what is a millionth of the largest still the size."""
+    floor = np.abs(array[np.isfinite(array)]).max(initial=0) * 1e-8
+    np.testing.assert_allclose(found, array, rtol=HALF, atol=floor)
+
+
+# ---------------------------------------------------------------- numbers
+
+
+@pytest.mark.parametrize("size", [1.0, 1e-30, 1e30, 1e-300, 0.0])
+def test_packed_numbers_keep_three_digits(size):
+    x = np.random.default_rng(0).standard_normal((3, 4, 5)) * size
+    x[0, 0] *= 1e-4
+    is_packed(unpack(json.loads(json.dumps(pack(x)))), x)
+
+
+def test_what_is_not_finite_stays_so():
+    x = np.array([np.nan, np.inf, -np.inf, 1.5])
+    np.testing.assert_array_equal(unpack(pack(x)), x)
+
+
+def test_a_lower_triangle_is_half_as_long():
+    x = np.tril(np.random.default_rng(0).standard_normal((2, 7, 7)))
+    packed = pack(x, lower=True)
+    is_packed(unpack(packed), x)
+    assert len(packed["data"]) < 0.6 * len(pack(x)["data"])
+
+
+def test_a_group_is_shown_by_its_strongest():
+    x = np.array([[1.0, -5, 2], [3, 4, -7], [0, 1, -1]])
+    np.testing.assert_array_equal(strongest(x, (2, 2)), [[-5, -7], [1, -1]])
+    assert encoding.groups_for((5, 3), (2, 3)) == (3, 1)
+
+
+def test_every_number_on_the_page_is_that_of_the_trace(seen):
+    _, trace, contents = seen
+    compared = 0
+    for name, entry in trace.items():
+        shown = contents["arrays"][name]
+        assert tuple(shown["shape"]) == (entry.shape if entry.kind == "parameter" else
+                                         entry.shape[1:])  # fmt: skip
+        assert shown["numbers"]["norm"] == pytest.approx(np.linalg.norm(entry.value), rel=1e-5)
+        for which, array in (("value", entry.value), ("grad", entry.grad)):
+            packed = shown.get(which)
+            if packed is None:
+                continue
+            if "of" in packed:
+                packed = contents["arrays"][packed["of"]][which]
+            array = array if entry.kind == "parameter" else array[0]
+            if name.endswith((".probabilities", ".scores")) and packed.get("lower"):
+                array = np.tril(array)  # what is masked has no gradient that counts
+            is_packed(unpack(packed), strongest(array, tuple(packed["groups"])))
+            compared += 1
+    assert compared > 100
+    left_out = {n.split(".")[-1] for n, e in contents["arrays"].items() if "value" not in e}
+    assert left_out == {"query", "key", "value", "heads"}  # parts of what is there
+
+
+def test_rows_of_the_tables_and_the_distribution_are_those_of_the_trace(seen):
+    _, trace, contents = seen
+    rows = contents["embedding"]
+    both = unpack(rows["token"]) + unpack(rows["position"])
+    np.testing.assert_allclose(both, trace["embedding.out"].value[0], atol=2e-3)
+    p = trace["probabilities"].value[0]
+    best = np.array(contents["next"]["tokens"])
+    is_packed(unpack(contents["next"]["probabilities"]), np.take_along_axis(p, best, axis=-1))
+    assert (best[:, 0] == p.argmax(axis=-1)).all()
+    right = p[np.arange(len(p)), trace.targets[0]]
+    is_packed(unpack(contents["next"]["right"]), right)
+    # The last place of the lens is the model's own answer.
+    is_packed(unpack(contents["lens"][-1]["right"]), right)
+    assert [layer["place"] for layer in contents["lens"]][:2] == ["embedding.out", "h.0.resid_mid"]
+
+
+def test_the_pull_of_a_single_loss_is_that_of_a_pass_with_it_alone(seen):
+    run, trace, contents = seen
+    model = gn.GPT(run.config, seed=None, ops="reference", keep=("embedding.out",))
+    model.params.flat[...] = run.model.params.flat
+    for q in (0, 9, trace.tokens.shape[1] - 1):
+        targets = np.full_like(trace.targets, -1)
+        targets[0, q] = trace.targets[0, q]
+        model.forward(trace.tokens, targets, divisor=trace.tokens.shape[1])
+        model.backward()
+        norms = np.linalg.norm(model.activation_grads["embedding.out"][0], axis=-1)
+        np.testing.assert_allclose(unpack(contents["pulls"])[q], norms, rtol=2e-3, atol=1e-7)
+
+
+def test_too_much_is_shown_in_groups_and_far_too_much_refused(seen, monkeypatch):
+    run, trace, _ = seen
+    monkeypatch.setattr(contents_module, "BUDGET", 90_000)
+    found = contents_module.contents(run, trace, "r", HOSTILE)
+    group = found["about"]["group"]
+    assert group > 1
+    shown = unpack(found["arrays"]["h.0.attn.qkv"]["value"])
+    is_packed(shown, strongest(trace["h.0.attn.qkv"].value[0], (1, group)))
+    monkeypatch.setattr(contents_module, "BUDGET", 1000)
+    with pytest.raises(InputError, match="too many for one page"):
+        contents_module.contents(run, trace, "r", HOSTILE)
+
+
+# ---------------------------------------------------------------- backward
+
+
+@pytest.mark.parametrize("changes", [{}, {"bias": False, "activation": "relu"},
+                                     {"tied": False, "positions": "sinusoidal"}])  # fmt: skip
+def test_the_steps_give_every_gradient_once_it_came_in(changes):
+    settings = {"n_layer": 2, "n_head": 2, "n_embd": 8, "block_size": 8} | changes
+    model = gn.GPT(gn.GPTConfig(vocab_size=9, **settings), seed=1, ops="reference")
+    tokens = np.random.default_rng(0).integers(0, 9, (2, 1, 8))
+    trace = gn.trace(model, *tokens)
+    known, given = {"losses"}, set()
+    for step in backwards.steps(trace):
+        assert set(step["incoming"]) <= known, step["title"]
+        assert step["title"] and step["forward"]
+        for equation in step["equations"]:
+            known.add(equation["array"])
+            given.add(equation["array"])
+            code = equation["code"]
+            lines = dict(map(tuple, code["lines"]))
+            assert code["marked"] and set(code["marked"]) <= lines.keys()
+            assert equation["computed"].startswith("gpt_numpy.")
+    assert given == set(trace.backward_order) - {"losses"}
+
+
+def test_the_lines_of_code_are_those_that_write_the_gradient():
+    def marked(module, function, name):
+        code = backwards.code_of(module, function, (name,))
+        return [text.strip() for number, text in code["lines"] if number in code["marked"]]
+
+    assert marked("linear", "linear_backward", "dx") == ["np.matmul(dout, weight.T, out=dx)"]
+    assert marked("layernorm", "layernorm_backward", "dxhat") == ["dxhat = dout * weight"]
+    assert marked("attention", "attention_backward", "dK") == [
+        "dK[...] = ds.swapaxes(-1, -2) @ Q * scale"
+    ]
+    assert marked("embedding", "embedding_backward", "dwte") == [
+        "dwte[...] = 0 if dwte_head is None else dwte_head", "np.add.at(dwte, tokens, drow)"
+    ]  # fmt: skip
+
+
+def test_the_gradient_check_finds_all_right_and_a_mistake_wrong(seen, tmp_path, monkeypatch):
+    _, trace, contents = seen
+    checked = contents["verdicts"]
+    assert set(trace.backward_order) - checked.keys() == {
+        name for name in trace.backward_order
+        if name.endswith(("losses", "xhat", "scores", "probabilities"))
+    }  # fmt: skip
+    assert all(verdict["ok"] for verdict in checked.values())
+    right = activation.BACKWARD["gelu_tanh"]
+
+    def wrong(dout, x, dx):
+        right(dout, x, dx=dx)
+        dx *= 1.01
+
+    monkeypatch.setitem(activation.BACKWARD, "gelu_tanh", wrong)
+    _, _, contents = look(make_run(tmp_path))
+    checked = contents["verdicts"]
+    assert checked["h.1.mlp.act"]["ok"] and not checked["h.1.mlp.fc"]["ok"]
+    assert not checked["wpe.weight"]["ok"]
+
+
+# ---------------------------------------------------------------- the run's log
+
+
+def test_the_history_is_the_log_without_what_is_none(tmp_path):
+    folder = make_run(tmp_path)
+    with (folder / "log.jsonl").open("a", encoding="utf-8") as file:
+        file.write('\n[1]\nnull\n{"iter": true}\n{"iter": 70, "loss": NaN, "lr": "x"}\n')
+        file.write('{"iter": 70, "layers": {"a": [1], "b": 2}, "sample": 3}\n')
+    found = history.history(str(folder))
+    assert found["curves"]["loss"] == [[i, pytest.approx(4 - i / 50)] for i in range(0, 60, 10)]
+    assert found["curves"]["val_loss"] == [[0, 4.0], [50, pytest.approx(3.1667)]]
+    assert [text["text"] for text in found["samples"]] == [SAMPLE, SAMPLE]
+    assert found["layers"]["update"][HOSTILE][0] == [0, 0.002]
+    assert history.history(str(tmp_path / "nowhere"))["samples"] == []
+
+
+def test_long_curves_are_thinned_and_keep_their_ends(tmp_path):
+    lines = [json.dumps({"iter": i, "loss": 1.0}) for i in range(5000)]
+    (tmp_path / "log.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    curve = history.history(str(tmp_path))["curves"]["loss"]
+    assert len(curve) == history.MOST_POINTS and (curve[0][0], curve[-1][0]) == (0, 4999)
+
+
+# ---------------------------------------------------------------- the file
+
+
+def test_texts_from_outside_are_in_the_json_alone_and_cannot_end_it(page, seen):
+    before, _, rest = page.partition('<script type="application/json" id="contents">')
+    text, _, after = rest.partition("</script>")
+    assert json.loads(text) == json.loads(json.dumps(seen[2]))
+    assert not set("<>&") & set(text)
+    for hostile in ("alert", "onerror", "src="):
+        assert hostile not in before + after and hostile in text
+    assert json.loads(text)["about"]["folder"].endswith(FOLDER)
+    names = json.loads(text)["names"]
+    assert [names[str(k)] for k in range(len(CHARACTERS))] == list(CHARACTERS)
+
+
+def test_the_policy_admits_this_style_and_this_program_alone(page):
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', page)[1]
+    rules = dict(rule.split(" ", 1) for rule in policy.split("; "))
+    assert rules["default-src"] == "'none'"
+    for kind, tag in (("style-src", "style"), ("script-src", "script")):
+        text = re.search(f"<{tag}>(.*?)</{tag}>", page, re.DOTALL)[1]
+        digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        assert rules[kind] == f"'sha256-{digest}'"
+
+
+def test_nothing_points_elsewhere(page):
+    assert set(re.findall(r"\w+://[\w./]+", page)) == {"http://www.w3.org/2000/svg"}
+    assert not re.search(r"\b(src|href)=(?!\"#)", page.split('id="contents"')[0])
+    assert page.count("<script") == 2 and "@@" not in page.split('id="contents"')[0]
+
+
+@pytest.mark.parametrize("part", PARTS, ids=lambda part: part.name)
+def test_no_program_makes_markup_of_text(part):
+    text = part.read_text(encoding="utf-8")
+    for way in ("innerHTML", "outerHTML", "insertAdjacent", "document.write", "eval(", "Function(",
+                "fetch(", "XMLHttp", "import(", "srcdoc", "javascript:"):  # fmt: skip
+        assert way not in text
+    assert part.suffix != ".js" or part.name in assemble.SCRIPTS
+    assert len(text.splitlines()) <= 260
+
+
+# ---------------------------------------------------------------- the command
+
+
+def test_the_command_writes_the_page(tmp_path, monkeypatch, capsys):
+    folder = make_run(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    words = ["inspect", f"--out_dir={folder.name}", f"--text={HOSTILE}"]
+    assert cli.main([*words, "--html=new/page.html"]) == 0
+    out, err = capsys.readouterr()
+    assert (err, out.count("\n")) == ("", 1) and "page in new/page.html" in out
+    page = (tmp_path / "new" / "page.html").read_text(encoding="utf-8")
+    assert page.startswith("<!doctype html>") and FOLDER.replace("&", "\\u0026")[-5:] in page
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["page.html"]
+
+
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        (["--html=log/page.html"], "cannot write it"),
+        (["--html=folder"], "cannot write it"),
+        (["--html=page.html", "--keep=logits"], "leave keep out"),
+    ],
+)
+def test_what_cannot_be_written_is_refused_in_one_line(tmp_path, monkeypatch, capsys, words, said):
+    folder = make_run(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "log").touch()
+    (tmp_path / "folder").mkdir()
+    status = cli.main(["inspect", f"--out_dir={folder.name}", "--text=abc", *words])
+    out, err = capsys.readouterr()
+    assert (status, out) == (cli.BAD_INPUT, "") and err.count("\n") == 1 and said in err

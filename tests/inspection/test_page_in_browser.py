@@ -1,0 +1,224 @@
+"""The page in a real browser: every view, by keyboard and by pointer, wide and narrow, both themes.
+
+It needs playwright and a Chromium (GPT_NUMPY_BROWSER names one; with it nothing is skipped).
+Screenshots go to the folder that GPT_NUMPY_SCREENSHOTS names, or to pytest's.
+"""
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gpt_numpy.inspection.page import assemble
+from tests.support.pages import HOSTILE, SAMPLE, look, make_run
+
+BROWSER = os.environ.get("GPT_NUMPY_BROWSER") or shutil.which("chromium")
+VIEWS = ("transformer", "embedding", "attention", "layers", "backwards", "training")
+SECTIONS = ("stream", "norm", "mlp", "head")
+SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
+
+if not os.environ.get("GPT_NUMPY_BROWSER"):
+    pytest.importorskip("playwright", reason="playwright is not installed: pip install playwright")
+    if BROWSER is None:
+        pytest.skip("no chromium: install it, or name it in GPT_NUMPY_BROWSER", True)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory):
+    folder = make_run(tmp_path_factory.mktemp("page"))
+    run, trace, contents = look(folder)
+    path = folder.parent / "page.html"
+    assemble.write(str(path), contents)
+    return trace, contents, path
+
+
+@pytest.fixture
+def opened(browser, seen):
+    """A function that opens the page; whatever it logs, asks for or alerts is a failure."""
+    complaints, contexts = [], []
+
+    def open_page(size="desktop", scheme="light"):
+        width, height = SIZES[size]
+        context = browser.new_context(
+            viewport={"width": width, "height": height}, color_scheme=scheme
+        )
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("dialog", lambda dialog: (complaints.append(dialog.message), dialog.dismiss()))
+        address = seen[2].as_uri()
+        page.on("request", lambda request: request.url.split("#")[0] == address
+                or complaints.append(request.url))  # fmt: skip
+        page.goto(address)
+        page.wait_for_selector("html[data-ready]", timeout=10_000)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+def chosen(page):
+    return page.get_attribute('[role=tab][aria-selected="true"]', "id").removeprefix("tab-")
+
+
+def is_sound(page):
+    """Every figure has its sentence and something drawn; nothing is wider than the screen."""
+    assert page.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0
+    assert page.evaluate(
+        """[...document.querySelectorAll('figure')].every(f => {
+          const sentence = f.querySelector('figcaption').textContent;
+          return sentence.length > 20 && !/undefined|NaN|null|\\[object/.test(f.textContent)
+            && f.querySelector('canvas, svg, .bars, .tokens, table, pre, code');
+        })"""
+    )
+    assert page.evaluate(
+        """[...document.querySelectorAll('canvas')].every(c => {
+          const dots = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;
+          return c.width > 0 && c.height > 0 && dots.some(x => x > 0);
+        })"""
+    )
+    # No text is cut off, and no two figures lie over each other.
+    assert page.evaluate(
+        """[...document.querySelectorAll('main h2, main h3, figcaption, nav button, td')].every(
+          e => e.scrollWidth <= e.clientWidth + 1 || getComputedStyle(e).display === 'inline')"""
+    )
+    assert page.evaluate(
+        """(() => {
+          const figures = [...document.querySelectorAll('figure')];
+          const boxes = figures.map(f => f.getBoundingClientRect());
+          return boxes.every((a, i) => boxes.every((b, j) => i >= j ||
+            a.right <= b.left + 1 || b.right <= a.left + 1 ||
+            a.bottom <= b.top + 1 || b.bottom <= a.top + 1));
+        })()"""
+    )
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", SIZES)
+def test_every_view_by_keyboard_alone(opened, size, scheme, tmp_path):
+    pictures = Path(os.environ.get("GPT_NUMPY_SCREENSHOTS") or tmp_path)
+    pictures.mkdir(parents=True, exist_ok=True)
+    page = opened(size, scheme)
+    assert page.get_attribute("html", "data-theme") == scheme
+    for number, view in enumerate(VIEWS, start=1):
+        page.keyboard.press(str(number))
+        assert chosen(page) == view
+        for section in SECTIONS if view == "layers" else [""]:
+            if section:
+                page.focus(f"[data-key=section-{section}]")
+                page.keyboard.press("Enter")
+            is_sound(page)
+            name = f"{size}-{scheme}-{view}-{section}".rstrip("-")
+            page.screenshot(path=pictures / f"{name}.png", full_page=True)
+    page.focus("[role=tab][aria-selected=true]")
+    page.keyboard.press("ArrowRight")
+    assert chosen(page) == VIEWS[0]
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_every_view_by_pointer(opened, size):
+    page = opened(size)
+    for view in VIEWS:
+        page.click(f"#tab-{view}")
+        assert chosen(page) == view
+        page.wait_for_selector("main figure")
+    for door in ("embedding", "attention", "layers", "backwards"):
+        page.click("#tab-transformer")
+        page.click(f"[data-door={door}] >> nth=0")
+        assert chosen(page) == door
+    page.click("#theme")
+    assert page.get_attribute("html", "data-theme") == "dark"
+    is_sound(page)
+
+
+def test_a_door_opens_with_the_keyboard_too(opened):
+    page = opened()
+    page.focus("[data-door=attention] >> nth=1")
+    page.keyboard.press("Enter")
+    assert chosen(page) == "attention"
+    assert page.input_value("[data-key=block]") == "1"
+
+
+def test_the_arrow_keys_lead_from_the_loss_to_the_embeddings_and_back(opened, seen):
+    steps = seen[1]["steps"]
+    page = opened()
+    page.keyboard.press("5")
+    for number, step in enumerate(steps, start=1):
+        text = page.inner_text("main")
+        assert f"step {number} of {len(steps)}" in text
+        assert f"{step['place']}: {step['title']}" in text
+        for line in step["forward"] + [e["text"] for e in step["equations"]]:
+            assert line in text
+        assert text.count("✓ exact") == sum(
+            e["array"] in seen[1]["verdicts"] for e in step["equations"]
+        )
+        assert "WRONG" not in text
+        is_sound(page)
+        page.keyboard.press("ArrowRight")
+    assert f"step {len(steps)} of" in page.inner_text("main")
+    page.keyboard.press("ArrowLeft")
+    assert f"step {len(steps) - 1} of" in page.inner_text("main")
+
+
+def test_numbers_under_the_pointer_and_the_keys_are_those_of_the_trace(opened, seen):
+    page = opened()
+    page.keyboard.press("3")
+    page.select_option("[data-key=block]", "1")
+    page.select_option("[data-key=head]", "1")
+    weights = seen[0]["h.1.attn.probabilities"].value[0, 1]
+    canvas = page.locator("canvas[aria-label^='weights between tokens']")
+    canvas.focus()
+    for key in ("ArrowUp", "ArrowUp", "ArrowUp", "ArrowRight", "ArrowRight"):
+        page.keyboard.press(key)
+    said = canvas.locator("xpath=..").locator(".readout").inner_text()
+    row, col = len(weights) - 1 - 2, 2
+    assert f"at {row}, key" in said and f"at {col}:" in said
+    shown = float(said.rsplit(" ", 1)[1].replace("−", "-"))
+    assert shown == pytest.approx(float(weights[row, col]), rel=6e-3, abs=1e-8)
+    box = canvas.bounding_box()
+    page.mouse.move(box["x"] + 30, box["y"] + 24)
+    said = canvas.locator("xpath=..").locator(".readout").inner_text()
+    assert "at 0, key" in said and said.endswith("weight 1.00")
+
+
+def test_the_page_unpacks_the_numbers_that_were_packed(opened, seen):
+    page = opened()
+    program = assemble._part("data.js")
+    for name, which in [("h.1.attn.key", "value"), ("h.0.mlp.fc", "grad"), ("logits", "value"),
+                        ("h.0.attn.proj", "grad"), ("h.1.attn.scores", "grad")]:  # fmt: skip
+        found = page.evaluate(
+            f"([name, which]) => {{ {program}; return Array.from(tensor(name, which).data); }}",
+            [name, which],
+        )
+        entry = seen[0][name]
+        array = (entry.value if which == "value" else entry.grad)[0]
+        array = np.tril(array) if name.endswith("scores") else array
+        largest = np.abs(array).max()
+        np.testing.assert_allclose(found, array.reshape(-1), rtol=2**-11, atol=1e-7 * largest)
+
+
+def test_hostile_texts_are_shown_and_not_obeyed(opened):
+    page = opened()
+    assert HOSTILE in page.inner_text("header")
+    assert "onerror=alert(2)" in page.inner_text("h1")
+    page.keyboard.press("6")
+    assert SAMPLE.replace("\x1b", "�") in page.inner_text("main")
+    counts = page.evaluate(
+        "['img', 'script', 'iframe', 'a'].map(tag => document.querySelectorAll(tag).length)"
+    )
+    assert counts == [0, 2, 0, 1]  # its own program and contents; the link to the view

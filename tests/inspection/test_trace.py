@@ -1,0 +1,340 @@
+"""A trace holds the numbers of the computation, and says truly where each of them comes from."""
+
+import importlib
+import json
+import math
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import gpt_numpy as gn
+from gpt_numpy.config.choices import IMPLEMENTATIONS
+from gpt_numpy.gradients.model_check import randomise
+from gpt_numpy.inspection.trace.diagram import nodes
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+CASES = ("A", "B", "C", "D")  # tied or not, biases or none, three activations, both positions
+KINDS = {
+    "biased": gn.GPTConfig(vocab_size=11, block_size=6, n_layer=2, n_head=2, n_embd=8),
+    "bare": gn.GPTConfig(
+        vocab_size=7,
+        block_size=6,
+        n_layer=2,
+        n_head=3,
+        n_embd=9,
+        bias=False,
+        activation="relu",
+        positions="sinusoidal",
+        tied=False,
+    ),
+}
+
+
+@pytest.fixture(params=IMPLEMENTATIONS)
+def ops(request):
+    return request.param
+
+
+@pytest.fixture(params=KINDS)
+def model(request, ops):
+    made = gn.GPT(KINDS[request.param], seed=None, dtype="float64", ops=ops)
+    randomise(made, seed=3)
+    return made
+
+
+def batch(model, sequences=3, length=5, seed=0):
+    rng = np.random.default_rng(seed)
+    tokens, targets = rng.integers(0, model.config.vocab_size, (2, sequences, length))
+    tokens[:, -1] = tokens[:, 0]
+    if length > 1:
+        targets[:, 1] = -1
+    return tokens, targets
+
+
+@pytest.fixture(scope="module")
+def golden():
+    read = {}
+    for name in ("golden", "activations"):
+        with np.load(GOLDEN / f"{name}.npz", allow_pickle=False) as file:
+            read[name] = {key: file[key] for key in file.files}
+    return read
+
+
+def split(vector, shapes):
+    arrays, start = {}, 0
+    for name, shape in json.loads(str(shapes)).items():
+        stop = start + math.prod(shape)
+        arrays[name] = vector[start:stop].reshape(shape)
+        start = stop
+    assert start == vector.size
+    return arrays
+
+
+# ---------------------------------------------------------------- the numbers
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_activation_and_its_gradient_equal_pytorch(golden, case, ops):
+    config = gn.GPTConfig(**json.loads(str(golden["golden"][f"{case}/config"])))
+    model = gn.GPT(config, dtype="float64", ops=ops)
+    model.params.flat[...] = golden["golden"][f"{case}/params"]
+    tokens, targets = (golden["golden"][f"{case}/{name}"][:2] for name in ("tokens", "targets"))
+    trace = gn.trace(model, tokens, targets)
+
+    stored = golden["activations"]
+    values = split(stored[f"{case}/values"], stored[f"{case}/shapes"])
+    grads = split(stored[f"{case}/grads"], stored[f"{case}/shapes"])
+    assert {n for n, entry in trace.items() if entry.kind != "parameter"} == set(values)
+    largest = max(np.abs(grad).max() for grad in grads.values())
+    for name, value in values.items():
+        entry = trace[name]
+        assert entry.value.shape == value.shape == entry.shape
+        np.testing.assert_allclose(entry.value, value, rtol=0, atol=1e-12 * np.abs(value).max())
+        if entry.grad is not None:
+            bound = 1e-12 * max(np.abs(grads[name]).max(), 1e-3 * largest)
+            np.testing.assert_allclose(entry.grad, grads[name], rtol=0, atol=bound, err_msg=name)
+        else:
+            assert entry.kind == "statistic" or name == "probabilities"
+
+
+def test_what_is_stored_has_the_bits_that_the_model_keeps(model):
+    tokens, targets = batch(model)
+    trace = gn.trace(model, tokens, targets)
+    kept = gn.GPT(model.config, dtype="float64", ops=model.ops_name, keep=("*",))
+    kept.params.flat[...] = model.params.flat
+    assert kept.forward(tokens, targets) == trace.loss
+    kept.backward()
+    assert len(kept.activations) > 30
+    for name, value in kept.activations.items():
+        np.testing.assert_array_equal(trace[name].value, value)
+        assert not trace[name].recomputed
+    for name, grad in [*kept.activation_grads.items(), *kept.grads.items()]:
+        np.testing.assert_array_equal(trace[name].grad, grad)
+    for name, value in model.params.items():
+        assert np.shares_memory(trace[name].value, value)
+
+
+def test_tracing_leaves_the_model_as_it_was(model):
+    tokens, targets = batch(model)
+    model.forward(tokens, targets)
+    params, grads = model.params.flat.copy(), model.grads.flat.copy()
+    gn.trace(model, *batch(model, seed=1))
+    np.testing.assert_array_equal(model.params.flat, params)
+    np.testing.assert_array_equal(model.grads.flat, grads)
+    model.backward()  # the forward pass from before is still there to go back from
+    expected = gn.trace(model, tokens, targets)
+    for name, grad in model.grads.items():
+        np.testing.assert_array_equal(grad, expected[name].grad)
+
+
+def test_recomputed_are_those_that_no_layer_stores(model):
+    trace = gn.trace(model, *batch(model))
+    endings = {re.sub(r"^h\.\d\.", "", name) for name in trace if trace[name].recomputed}
+    assert endings == {
+        *("ln_1.xhat", "ln_2.xhat", "ln_f.xhat", "attn.scores", "attn.probabilities"),
+        *("attn.proj", "mlp.proj", "probabilities"),
+    }
+
+
+# ---------------------------------------------------------------- where they come from
+
+
+def test_every_step_is_quoted_from_the_derivation_that_it_names(model):
+    trace = gn.trace(model, *batch(model))
+    steps = [step for entry in trace.values() for step in entry.forward + entry.backward]
+    assert len(steps) > 100
+    for step in steps:
+        file = importlib.import_module(step.derivation).__file__
+        text = " ".join(Path(file).read_text(encoding="utf-8").split())
+        rest = text
+        for part in step.equation.split(" ... "):
+            assert part in rest, (step.equation, step.derivation)
+            rest = rest.partition(part)[2]
+
+
+def test_every_step_names_a_function_that_is_there(model):
+    for entry in gn.trace(model, *batch(model)).values():
+        for step in entry.forward + entry.backward:
+            lines = step.function.file.read_text(encoding="utf-8").splitlines()
+            assert lines[step.function.line - 1].startswith(f"def {step.function.name}(")
+            assert step.function.source.startswith(f"def {step.function.name}(")
+
+
+def calls_of(function, *arguments):
+    """Every call of a Python function during a call, with the arrays that it was given."""
+    calls = []
+
+    def note(frame, event, _):
+        if event == "call":
+            arrays = [v for v in frame.f_locals.values() if isinstance(v, np.ndarray)]
+            calls.append((frame.f_code.co_name, frame.f_code.co_firstlineno, arrays))
+
+    sys.setprofile(note)
+    try:
+        result = function(*arguments)
+    finally:
+        sys.setprofile(None)
+    return result, calls
+
+
+def test_the_function_of_a_step_was_called_with_that_array(model):
+    tokens, targets = batch(model)
+    gn.trace(model, tokens, targets)  # compiles
+    trace, calls = calls_of(gn.trace, model, tokens, targets)
+    seen = 0
+    for name, entry in trace.items():
+        for steps, array in ((entry.forward, entry.value), (entry.backward, entry.grad)):
+            for step in steps:
+                if "recomputed" in step.function.module:
+                    continue
+                seen += 1
+                # One of two terms may go through a temporary: that function had the array's value.
+                around = (array, entry.value) if len(steps) > 1 else (array,)
+                assert any(
+                    called == step.function.name
+                    and line == step.function.line
+                    and any(np.may_share_memory(a, given) for a in around for given in arrays)
+                    for called, line, arrays in calls
+                ), (name, str(step.function))
+    assert seen > 80
+
+
+def test_the_letters_of_an_equation_stand_for_the_arrays_that_it_is_about(model):
+    trace = gn.trace(model, *batch(model))
+    checked = 0
+    for name, entry in trace.items():
+        for step in entry.forward:
+            if step.equation == "out = x @ weight + bias":
+                x, weight, bias = (step.arrays.get(letter) for letter in ("x", "weight", "bias"))
+                expected = trace[x].value @ trace[weight].value
+                if bias is not None:
+                    expected = expected + trace[bias].value
+                np.testing.assert_allclose(entry.value, expected, rtol=1e-9, atol=1e-12)
+                checked += 1
+        for step in entry.backward:
+            if step.equation == "dx = dout @ weight.T":
+                dout, weight = trace[step.arrays["out"]].grad, trace[step.arrays["weight"]].value
+                np.testing.assert_allclose(entry.grad, dout @ weight.T, rtol=1e-9, atol=1e-12)
+                assert step.arrays["x"] == name
+                checked += 1
+    assert checked == 8 * model.config.n_layer
+
+
+def test_the_orders_are_those_of_the_computation(model):
+    trace = gn.trace(model, *batch(model))
+    forward, backward = list(trace), trace.backward_order
+    assert (forward[-1], backward[0]) == ("losses", "losses")
+    assert set(backward) == {name for name, entry in trace.items() if entry.grad is not None}
+    for node in nodes(model.config):
+        for read in (node.arrays[argument] for argument in node.read):
+            for argument in set(node.written) - set(node.read):
+                written = node.arrays[argument]
+                assert forward.index(read) < forward.index(written)
+                if written in backward:
+                    assert backward.index(written) < backward.index(read)
+
+
+# ---------------------------------------------------------------- norms
+
+
+def test_norms_of_sequences_are_those_of_passes_of_their_own(model):
+    tokens, targets = batch(model)
+    trace = gn.trace(model, tokens, targets)
+    kept = int((targets >= 0).sum())
+    for b in range(len(tokens)):
+        one = gn.GPT(model.config, dtype="float64", ops=model.ops_name, keep=("*",))
+        one.params.flat[...] = model.params.flat
+        one.forward(tokens[b : b + 1], targets[b : b + 1], divisor=kept)
+        one.backward()
+        for name, grad in [*one.grads.items(), *one.activation_grads.items()]:
+            norm = np.linalg.norm(grad)
+            measured = trace.example_norms(name)
+            assert measured.shape == (len(tokens),)
+            assert measured[b] == pytest.approx(norm, rel=1e-9, abs=1e-12), name
+
+
+def test_norms_of_tokens_are_those_of_sequences_where_each_has_one_token(model):
+    trace = gn.trace(model, *batch(model, sequences=4, length=1))
+    for name in model.params:
+        tokens, examples = trace.token_norms(name), trace.example_norms(name)
+        assert tokens.shape == (4, 1)
+        np.testing.assert_allclose(tokens[:, 0], examples, rtol=1e-9, atol=1e-14)
+
+
+def test_norms_of_tokens_in_longer_sequences(model):
+    trace = gn.trace(model, *batch(model))
+    x, dout = trace["h.0.ln_1.out"].value, trace["h.0.attn.qkv"].grad
+    head = "wte.weight" if model.config.tied else "lm_head.weight"
+    dlogits, normed = trace["logits"].grad, trace["ln_f.out"].value
+    for b in range(3):
+        for t in range(5):
+            outer = np.outer(x[b, t], dout[b, t])
+            found = trace.token_norms("h.0.attn.c_attn.weight")[b, t]
+            assert found == pytest.approx(np.linalg.norm(outer), rel=1e-9)
+            own = np.outer(dlogits[b, t], normed[b, t])
+            if model.config.tied:
+                own[trace.tokens[b, t]] += trace["embedding.out"].grad[b, t]
+            found = trace.token_norms(head)[b, t]
+            assert found == pytest.approx(np.linalg.norm(own), rel=1e-9)
+            heads = trace["h.1.attn.heads"].grad[b, :, t]
+            found = trace.token_norms("h.1.attn.heads")[b, t]
+            assert found == pytest.approx(np.linalg.norm(heads), rel=1e-9)
+
+
+# ---------------------------------------------------------------- what is kept
+
+
+def test_only_what_a_pattern_names_is_kept_and_has_the_same_numbers(model):
+    tokens, targets = batch(model)
+    whole = gn.trace(model, tokens, targets)
+    for name in whole:
+        part = gn.trace(model, tokens, targets, keep=name)
+        assert list(part) == [name]
+        np.testing.assert_array_equal(part[name].value, whole[name].value)
+        if whole[name].grad is None:
+            assert part[name].grad is None
+        else:
+            np.testing.assert_array_equal(part[name].grad, whole[name].grad)
+
+
+def test_a_narrow_pattern_takes_less_memory(model):
+    tokens, targets = batch(model)
+
+    def room(trace):
+        return trace._sources._values["h.1.attn.qkv"].base.size
+
+    narrow = gn.trace(model, tokens, targets, keep="h.1.attn.*")
+    assert room(narrow) < 0.8 * room(gn.trace(model, tokens, targets))
+
+
+def test_without_targets_there_is_a_forward_pass_and_no_gradient(model):
+    tokens, _ = batch(model)
+    trace = gn.trace(model, tokens)
+    np.testing.assert_array_equal(trace["logits"].value, model.logits(tokens))
+    np.testing.assert_allclose(trace["probabilities"].value.sum(axis=-1), 1)
+    assert trace.loss is None and trace.backward_order == [] and "losses" not in trace
+    assert all(entry.grad is None and entry.backward == () for entry in trace.values())
+    with pytest.raises(gn.InputError, match="no gradient: the trace has no targets"):
+        trace.token_norms("logits")
+
+
+def test_what_cannot_be_is_said_in_one_line(model):
+    tokens, targets = batch(model)
+    with pytest.raises(gn.InputError, match="did you mean h.1.attn.scores"):
+        gn.trace(model, tokens, targets, keep=("h.1.atn.scores",))
+    with pytest.raises(gn.InputError, match="tokens has shape"):
+        gn.trace(model, tokens[0], targets[0])
+    with pytest.raises(gn.InputError, match="positions: the model sees at most block_size=6"):
+        gn.trace(model, np.zeros((1, 7), int))
+    part = gn.trace(model, tokens, targets, keep=("h.0.attn.qkv", "h.0.attn.c_attn.*"))
+    with pytest.raises(KeyError, match="it is not kept"):
+        part["h.0.attn.out"]
+    with pytest.raises(KeyError, match="did you mean h.0.attn.qkv"):
+        part["h.0.attn.qvk"]
+    with pytest.raises(gn.InputError, match="need h.0.ln_1.out: name it"):
+        part.example_norms("h.0.attn.c_attn.weight")
+    with pytest.raises(gn.InputError, match="h.0.ln_1.mean has no gradient: no layer computes one"):
+        gn.trace(model, tokens, targets).token_norms("h.0.ln_1.mean")

@@ -1,0 +1,472 @@
+"""Models of Hugging Face and nanoGPT come in and go out with the same logits, or are refused."""
+
+import collections
+import json
+import pickle
+
+import numpy as np
+import pytest
+
+import gpt_numpy as gn
+from gpt_numpy import interop
+from gpt_numpy.base.errors import InputError
+from gpt_numpy.cli import main as cli
+from gpt_numpy.data.nanogpt_bins import write_vocabulary
+from gpt_numpy.data.tokenizers.characters import CharTokenizer
+from gpt_numpy.files import pickles
+from gpt_numpy.interop import safetensors_files, torch_writer
+from gpt_numpy.training.checkpoint import Run
+
+SHAPE = {"vocab_size": 23, "block_size": 12, "n_layer": 2, "n_head": 2, "n_embd": 10}
+NANOGPT = {"bias": False, "activation": "gelu"}
+TOKENS = np.random.default_rng(5).integers(0, 23, (3, 12))
+
+
+def make(**changed):
+    """A model with every parameter away from what it is initialised with."""
+    model = gn.GPT(gn.GPTConfig(**SHAPE | changed), ops="reference", seed=2)
+    rng = np.random.default_rng(3)
+    for name, param in model.params.items():
+        param[...] += 0.3 * rng.standard_normal(param.shape) * (2 if "wpe" in name else 1)
+    return model
+
+
+def exported(folder, form, tokenizer=None, **changed):
+    run = Run(make(**changed), None, tokenizer)
+    interop.export(run, folder, form, say=lambda text: None)
+    return run.model
+
+
+def assert_close(ours, theirs):
+    assert np.abs(ours - theirs).max() <= 1e-5 * np.abs(theirs).max()
+
+
+def edit(folder, **keys):
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | keys))
+
+
+@pytest.fixture
+def transformers():
+    pytest.importorskip("torch", reason="transformers computes with PyTorch")
+    return pytest.importorskip("transformers", reason="it is what the files are written for")
+
+
+@pytest.fixture
+def torch():
+    return pytest.importorskip("torch", reason="nanoGPT's files are PyTorch's")
+
+
+@pytest.fixture(autouse=True)
+def library():
+    return pytest.importorskip("safetensors", reason="the extra `safetensors` is not installed")
+
+
+VARIANTS = [
+    {},
+    {"bias": False, "activation": "gelu"},
+    {"tied": False, "activation": "relu"},
+    {"positions": "sinusoidal", "bias": False},
+]
+
+
+@pytest.mark.parametrize("changed", VARIANTS, ids=str)
+@pytest.mark.filterwarnings("ignore")
+def test_transformers_loads_what_is_exported_strictly_with_the_same_logits(
+    changed, tmp_path, transformers, torch
+):
+    model = exported(tmp_path / "hf", "huggingface", **changed)
+    theirs, info = transformers.GPT2LMHeadModel.from_pretrained(
+        tmp_path / "hf", output_loading_info=True, local_files_only=True
+    )
+    assert not any(info.values()), info
+    with torch.no_grad():
+        logits = theirs.eval()(torch.tensor(TOKENS)).logits.numpy()
+    assert_close(model.logits(TOKENS), logits)
+
+
+@pytest.mark.parametrize("sharded", [False, True])
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+@pytest.mark.filterwarnings("ignore")
+def test_what_transformers_saved_is_read_with_the_same_logits(
+    sharded, dtype, tmp_path, transformers, torch
+):
+    torch.manual_seed(0)
+    config = transformers.GPT2Config(
+        vocab_size=23, n_positions=12, n_layer=2, n_head=2, n_embd=10, initializer_range=0.4
+    )
+    theirs = transformers.GPT2LMHeadModel(config).eval().to(getattr(torch, dtype))
+    theirs.save_pretrained(tmp_path, max_shard_size="3KB" if sharded else "1GB")
+    assert (tmp_path / "model.safetensors").exists() is not sharded
+    model = gn.from_pretrained(tmp_path, ops="reference")
+    assert model.config == gn.GPTConfig(**SHAPE, dropout=0.1)
+    with torch.no_grad():
+        logits = theirs.float()(torch.tensor(TOKENS)).logits.numpy()
+    assert_close(model.logits(TOKENS), logits)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16", "float64"])
+def test_a_pytorch_model_bin_is_read_without_torch(dtype, tmp_path, torch):
+    model = exported(tmp_path, "huggingface")
+    state = {f"transformer.{name}": torch.tensor(p) for name, p in model.params.items()}
+    state = {name: tensor.to(getattr(torch, dtype)) for name, tensor in state.items()}
+    state["lm_head.weight"] = state["transformer.wte.weight"]
+    state["transformer.h.0.attn.bias"] = torch.ones(1, 1, 12, 12, dtype=torch.uint8)
+    state["transformer.h.0.attn.masked_bias"] = torch.tensor(-1e4)
+    # Its numbers lie in another order than they are counted in.
+    name = "transformer.h.0.mlp.c_fc.weight"
+    state[name] = state[name].T.contiguous().T
+    (tmp_path / "model.safetensors").unlink()
+    torch.save(state, tmp_path / "pytorch_model.bin")
+    read = gn.from_pretrained(tmp_path, ops="reference")
+    for name, param in read.params.items():
+        assert np.array_equal(param, state[f"transformer.{name}"].float().numpy()), name
+
+
+def test_names_without_a_prefix_and_masks_are_read_as_in_openais_own_file(tmp_path):
+    model = exported(tmp_path, "huggingface")
+    arrays = dict(model.params) | {"h.0.attn.bias": np.ones((1, 1, 12, 12), np.float32)}
+    safetensors_files.write(tmp_path / "model.safetensors", arrays)
+    read = gn.from_pretrained(tmp_path, ops="reference")
+    assert np.array_equal(read.params.flat, model.params.flat)
+
+
+def test_float64_and_dropout_are_as_asked_for(tmp_path):
+    model = exported(tmp_path, "huggingface", dropout=0.25)
+    assert gn.from_pretrained(tmp_path).config.dropout == 0.25
+    wide = gn.from_pretrained(tmp_path, dtype="float64", dropout=0.0, ops="reference")
+    assert wide.config.dropout == 0.0 and wide.dtype == np.float64
+    assert np.array_equal(wide.params.flat, model.params.flat)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("model_type", "llama"),
+        ("scale_attn_weights", False),
+        ("scale_attn_by_inverse_layer_idx", True),
+        ("add_cross_attention", True),
+        ("is_encoder_decoder", True),
+        ("layer_norm_epsilon", 1e-6),
+        ("layer_norm_epsilon", "1e-5"),
+        ("activation_function", "silu"),
+        ("activation_function", ["gelu"]),
+        ("n_inner", 41),
+        ("n_inner", 40.5),
+        ("pruned_heads", {"0": [1]}),
+        ("quantization_config", {"bits": 8}),
+        ("tie_word_embeddings", "no"),
+        ("tie_word_embeddings", False),
+        ("attn_pdrop", 0.3),
+        ("attn_pdrop", None),
+        ("vocab_size", None),
+        ("vocab_size", 24),
+        ("n_layer", 3),
+        ("n_layer", 1),
+        ("n_layer", 10**9),
+        ("n_embd", 10.0),
+        ("n_positions", 2**40),
+        ("n_head", 3),
+    ],
+)
+def test_a_configuration_of_other_mathematics_is_refused_by_name(key, value, tmp_path):
+    exported(tmp_path, "huggingface")
+    edit(tmp_path, **{key: value})
+    expected = {
+        "vocab_size": "vocab_size|wte.weight",
+        "n_layer": "n_layer|h.1|h.2",
+        "tie_word_embeddings": "tie_word_embeddings|lm_head",
+        "n_positions": "n_positions|wpe|block_size",
+    }
+    with pytest.raises(InputError, match=expected.get(key, key)):
+        gn.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("keys", "activation"),
+    [
+        ({"reorder_and_upcast_attn": True}, "gelu_tanh"),
+        ({"n_inner": 40}, "gelu_tanh"),
+        ({"activation_function": "gelu_fast"}, "gelu_tanh"),
+        ({"activation_function": "gelu"}, "gelu"),
+        ({"activation_function": "relu"}, "relu"),
+    ],
+)
+def test_a_configuration_of_the_same_mathematics_is_honoured(keys, activation, tmp_path):
+    exported(tmp_path, "huggingface")
+    edit(tmp_path, **keys)
+    assert gn.from_pretrained(tmp_path).config.activation == activation
+
+
+def test_a_head_that_is_tied_but_differs_is_refused(tmp_path):
+    model = exported(tmp_path, "huggingface")
+    arrays = dict(model.params) | {"lm_head.weight": model.params["wte.weight"] + 1}
+    safetensors_files.write(tmp_path / "model.safetensors", arrays)
+    with pytest.raises(InputError, match="lm_head.weight and wte.weight differ"):
+        gn.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../model.safetensors", "/etc/passwd.bin", "a/b.bin", "a\\b.bin", "x", "", None, ".bin"],
+)
+def test_a_shard_outside_of_the_folder_is_refused(name, tmp_path):
+    exported(tmp_path / "hf", "huggingface")
+    (tmp_path / "hf" / "model.safetensors").rename(tmp_path / "model.safetensors")
+    index = {"weight_map": {"wte.weight": name}}
+    (tmp_path / "hf" / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(InputError, match="not the name of a weight file"):
+        gn.from_pretrained(tmp_path / "hf")
+
+
+def test_only_contiguous_arrays_reach_the_library(tmp_path):
+    array = np.arange(6, dtype=np.float32).reshape(2, 3)
+    safetensors_files.write(tmp_path / "a", {"a": array.T, "b": array[:, ::2]})
+    with (tmp_path / "a").open("rb") as file:
+        table = safetensors_files.read_table(file)
+        for name, expected in (("a", array.T), ("b", array[:, ::2])):
+            out = np.empty(expected.shape, np.float32)
+            table[name].read_into(out)
+            assert np.array_equal(out, expected)
+
+
+def test_ours_reads_what_the_library_reads(tmp_path, library):
+    from safetensors.numpy import save_file
+
+    rng = np.random.default_rng(0)
+    arrays = {f"x{i}": rng.standard_normal((i, 3)).astype("f4") for i in range(5)}
+    save_file(arrays, tmp_path / "a")
+    with (tmp_path / "a").open("rb") as file:
+        table = safetensors_files.read_table(file)
+        assert {name: t.shape for name, t in table.items()} == {
+            k: a.shape for k, a in arrays.items()
+        }
+        for name, array in arrays.items():
+            out = np.empty(array.shape)
+            table[name].read_into(out)
+            assert np.array_equal(out, array), name
+
+
+def nanogpt_state(model, torch, prefix=""):
+    state = {}
+    for name, param in model.params.items():
+        turned = name.endswith(("c_attn.weight", "c_proj.weight", "c_fc.weight"))
+        tensor = torch.tensor(param.T.copy() if turned else param)
+        state[f"{prefix}transformer.{name}"] = tensor
+    state[f"{prefix}lm_head.weight"] = state[f"{prefix}transformer.wte.weight"]
+    return state
+
+
+def arguments(model):
+    names = "n_layer n_head n_embd block_size bias vocab_size dropout".split()
+    return {name: getattr(model.config, name) for name in names}
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("prefix", ["", "_orig_mod."])
+def test_nanogpts_checkpoint_is_read_as_its_train_py_writes_it(prefix, bias, tmp_path, torch):
+    model = make(activation="gelu", bias=bias)
+    state = nanogpt_state(model, torch, prefix)
+    parameters = [torch.nn.Parameter(tensor.clone()) for tensor in state.values()]
+    optimizer = torch.optim.AdamW(parameters)
+    sum((p**2).sum() for p in parameters).backward()
+    optimizer.step()
+    state = collections.OrderedDict(state)
+    state._metadata = collections.OrderedDict({"": {"version": 1}})  # as a module's state has
+    checkpoint = {
+        "model": state,
+        "optimizer": optimizer.state_dict(),
+        "model_args": arguments(model),
+        "iter_num": 250,
+        "best_val_loss": torch.tensor(1.5),
+        "config": {"dataset": "mine", "compile": True, "learning_rate": 1e-3, "betas": (0.9, None)},
+    }
+    torch.save(checkpoint, tmp_path / "ckpt.pt")
+    write_vocabulary(tmp_path / "meta.pkl", "abcdefghijklmnopqrstuvw")
+    for source in (tmp_path, tmp_path / "ckpt.pt"):
+        run = interop.open_run(source)
+        assert np.array_equal(run.model.params.flat, model.params.flat)
+        assert run.config == model.config
+        assert run.tokenizer.characters == "abcdefghijklmnopqrstuvw"
+
+
+def test_torch_loads_our_nanogpt_file_with_weights_only(tmp_path, torch):
+    characters = "".join(map(chr, range(97, 120)))
+    model = exported(tmp_path, "nanogpt", CharTokenizer(characters), **NANOGPT)
+    checkpoint = torch.load(tmp_path / "ckpt.pt", weights_only=True)
+    expected = nanogpt_state(model, torch)
+    assert checkpoint["model"].keys() == expected.keys()
+    for name, tensor in expected.items():
+        assert torch.equal(checkpoint["model"][name], tensor), name
+    assert checkpoint["model_args"] == arguments(model)
+    assert checkpoint["iter_num"] == 0 and checkpoint["best_val_loss"] == float("inf")
+    head, wte = (checkpoint["model"][n] for n in ("lm_head.weight", "transformer.wte.weight"))
+    assert head.data_ptr() == wte.data_ptr()
+    meta = pickle.loads((tmp_path / "meta.pkl").read_bytes())
+    assert meta["vocab_size"] == 23 and meta["itos"][2] == "c" and meta["stoi"]["c"] == 2
+
+
+@pytest.mark.parametrize("form", ["huggingface", "nanogpt", "gpt_numpy"])
+def test_what_is_exported_comes_in_again(form, tmp_path):
+    tokenizer = CharTokenizer("abcdefg\ud800")
+    model = exported(tmp_path / "out", form, tokenizer, bias=True, activation="gelu")
+    run = interop.open_run(tmp_path / "out")
+    assert run.config == model.config
+    assert np.array_equal(run.model.params.flat, model.params.flat)
+    assert run.tokenizer.characters == tokenizer.characters
+
+
+@pytest.mark.parametrize(
+    "changed", [{"activation": "gelu_tanh"}, {"positions": "sinusoidal"}, {"tied": False}]
+)
+def test_what_nanogpt_cannot_express_is_refused_by_name(changed, tmp_path):
+    with pytest.raises(InputError, match=f"{next(iter(changed))}=.*nanoGPT"):
+        exported(tmp_path / "out", "nanogpt", **NANOGPT | changed)
+    assert not (tmp_path / "out").exists()
+
+
+def test_nothing_is_overwritten(tmp_path):
+    exported(tmp_path, "huggingface")
+    before = (tmp_path / "config.json").read_bytes()
+    with pytest.raises(InputError, match="already holds config.json"):
+        exported(tmp_path, "nanogpt", **NANOGPT)
+    assert (tmp_path / "config.json").read_bytes() == before
+
+
+VALUES = [None, True, False, 0, -1, 2**31, -(2**40), 1.5, "é\ud800", ()]
+VALUES += [(1, (2,)), [1, [2]], {"a": {1: 2}}]
+
+
+def test_what_is_pickled_here_is_what_python_unpickles():
+    for value in [*VALUES, VALUES]:
+        data = pickles.write({"value": value})
+        assert pickle.loads(data) == {"value": value} == pickles.read(data)
+    with pytest.raises(TypeError):
+        pickles.write({"value": {1, 2}})
+
+
+def test_a_part_of_a_storage_is_refused(tmp_path, torch):
+    model = exported(tmp_path, "huggingface")
+    (tmp_path / "model.safetensors").unlink()
+    state = {name: torch.tensor(param) for name, param in model.params.items()}
+    state["wte.weight"] = torch.zeros(46, 10)[:23]
+    torch.save(state, tmp_path / "pytorch_model.bin")
+    with pytest.raises(InputError, match="a part of a storage of 460"):
+        gn.from_pretrained(tmp_path)
+
+
+def test_one_storage_for_many_parameters_is_refused(tmp_path, torch):
+    model = exported(tmp_path, "huggingface", n_layer=30)
+    (tmp_path / "model.safetensors").unlink()
+    state = {name: torch.tensor(param) for name, param in model.params.items()}
+    shared = torch.zeros(10, 40)
+    for i in range(30):
+        state[f"h.{i}.mlp.c_fc.weight"] = shared
+        state[f"h.{i}.mlp.c_proj.weight"] = shared.view(40, 10)
+    torch.save(state, tmp_path / "pytorch_model.bin")
+    with pytest.raises(InputError, match="its arrays take .* bytes, and the files have"):
+        gn.from_pretrained(tmp_path)
+
+
+def test_a_file_of_an_old_pytorch_is_refused_with_advice(tmp_path, torch):
+    model = exported(tmp_path, "huggingface")
+    (tmp_path / "model.safetensors").unlink()
+    state = {name: torch.tensor(param) for name, param in model.params.items()}
+    torch.save(state, tmp_path / "pytorch_model.bin", _use_new_zipfile_serialization=False)
+    with pytest.raises(InputError, match="written by a PyTorch before 1.6"):
+        gn.from_pretrained(tmp_path)
+
+
+def test_the_writer_and_the_reader_of_torch_files_agree_without_torch(tmp_path):
+    model = exported(tmp_path, "huggingface")
+    (tmp_path / "model.safetensors").unlink()
+    with (tmp_path / "pytorch_model.bin").open("wb") as file:
+        torch_writer.write(file, dict(model.params))
+    read = gn.from_pretrained(tmp_path, ops="reference")
+    assert np.array_equal(read.params.flat, model.params.flat)
+
+
+def test_a_flipped_bit_in_a_torch_file_is_noticed(tmp_path):
+    model = exported(tmp_path, "nanogpt", **NANOGPT)
+    data = bytearray((tmp_path / "ckpt.pt").read_bytes())
+    place = data.index(model.params["wte.weight"].tobytes())
+    data[place + 7] ^= 4
+    (tmp_path / "ckpt.pt").write_bytes(data)
+    with pytest.raises(InputError, match="ckpt.pt|CRC"):
+        gn.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["gpt2", "no/such", ""])
+def test_a_source_that_is_not_there_is_named(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="no such|the folder has no"):
+        gn.from_pretrained(name)
+
+
+# The command line.
+
+TEXT = "abcdefgh ijklm nopq rstu vw\n" * 60
+QUICK = ["--max_iters=2", "--eval_interval=2", "--eval_iters=1", "--batch_size=2"]
+QUICK += ["--ops=reference", "--out_dir=ft"]
+
+
+@pytest.fixture
+def call(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "t.txt").write_text(TEXT)
+
+    def run(*words):
+        status = cli.main(list(words))
+        out, err = capsys.readouterr()
+        return status, out, err
+
+    return run
+
+
+def test_a_model_is_converted_fine_tuned_and_resumed(tmp_path, call):
+    tokenizer = CharTokenizer(sorted(set(TEXT)))
+    model = exported(tmp_path / "ours", "gpt_numpy", tokenizer, vocab_size=25)
+    status, out, err = call("convert", "ours", "hf")
+    assert (status, err) == (0, "") and "written to hf (huggingface)" in out
+    status, out, err = call("train", "--init_from=hf", "--data=t.txt", "--block_size=8", *QUICK)
+    assert status == 0, err
+    assert "Initializing from the model in hf" in out
+    run = gn.load(tmp_path / "ft" / "ckpt.npz")
+    assert run.config.block_size == 8 and run.config.dropout == 0
+    assert 0 < np.abs(run.model.params["wte.weight"] - model.params["wte.weight"]).max() < 0.1
+    status, out, err = call("train", "--init_from=resume", *QUICK, "--max_iters=4")
+    assert status == 0, err
+    status, out, err = call("sample", "--init_from=hf", "--start=a", "--ops=reference")
+    assert status == 0 and out.startswith("a"), err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--n_layer=3"], "n_layer=3, but the model in hf has n_layer=2"),
+        (["--block_size=13"], "block_size=13, but the model has block_size=12"),
+        (["--activation=gelu"], "activation=gelu, but"),
+    ],
+)
+def test_fine_tuning_keeps_the_shape_of_the_model(words, said, tmp_path, call):
+    exported(tmp_path / "hf", "huggingface", CharTokenizer(sorted(set(TEXT))), vocab_size=25)
+    status, _, err = call("train", "--init_from=hf", "--data=t.txt", *QUICK, *words)
+    assert status == cli.BAD_INPUT and said in err
+
+
+def test_text_for_a_model_without_a_tokenizer_is_refused(tmp_path, call):
+    exported(tmp_path / "hf", "huggingface", vocab_size=25)
+    status, _, err = call("train", "--init_from=hf", "--data=t.txt", *QUICK)
+    assert status == cli.BAD_INPUT and "comes without a tokenizer" in err
+
+
+def test_mistakes_on_the_command_line_are_named(call):
+    for words, said in (
+        (["convert", "a"], "takes two names, not 1"),
+        (["convert", "a", "b", "--format=torch"], "format='torch'"),
+        (["convert", "a", "b", "--fromat=nanogpt"], "did you mean --format"),
+        (["convert", "nowhere", "b"], "nowhere"),
+        (["sample", "--init_from=nowhere"], "nowhere"),
+    ):
+        status, _, err = call(*words)
+        assert status == cli.BAD_INPUT and said in err and err.count("\n") == 1, err

@@ -1,0 +1,514 @@
+"""Every kernel against its twin in `reference/`: values, edges of buffers, threads, aliases."""
+
+import inspect
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import gpt_numpy.kernels
+import gpt_numpy.reference
+from gpt_numpy import GPT, AdamW, GPTConfig, InputError
+from gpt_numpy.gradients.model_check import randomise
+from gpt_numpy.kernels.attention import attention_backward, attention_forward
+from gpt_numpy.kernels.dropout import drop_row, mask_state
+from gpt_numpy.kernels.engine import jit, pool
+from gpt_numpy.reference.dropout import mix32, mix64
+from tests.support import layers
+from tests.support.layers import EXAMPLES, cast, run_backward, run_forward
+
+TOLERANCE = {"float64": 1e-12, "float32": 5e-6}
+GUARD = 67  # elements on both sides of every array; odd, so that nothing is aligned by luck
+CANARY = 12345.0
+POOL = min(2, jit.numba.config.NUMBA_NUM_THREADS)
+
+
+def function_of(package, name):
+    """A layer function, wherever in the package it is."""
+    for module in (package, *vars(package).values()):
+        if inspect.ismodule(module) and name in vars(module):
+            return vars(module)[name]
+    raise AssertionError(f"{package.__name__} has no {name}")
+
+
+class Guards:
+    """Arrays with a region on both sides that must stay as it is."""
+
+    def __init__(self):
+        self.buffers = []
+
+    def array(self, value, dtype, writeable):
+        buffer = np.full(np.size(value) + 2 * GUARD, CANARY, dtype)
+        self.buffers.append(buffer)
+        view = buffer[GUARD:-GUARD].reshape(np.shape(value))
+        view[...] = value
+        view.setflags(write=writeable)
+        return view
+
+    def check(self):
+        for buffer in self.buffers:
+            assert (buffer[:GUARD] == CANARY).all() and (buffer[-GUARD:] == CANARY).all()
+
+
+def spoil_rooms():
+    """Fill what kernels work in with NaN: nothing may count on what an earlier call left there."""
+    for room in jit._rooms.values():
+        if room.dtype.kind == "f":
+            room.fill(np.nan)
+
+
+def run_guarded(function, read, written, dtype):
+    """Call a kernel with read-only inputs and outputs full of NaN; what it writes, by argument."""
+    guards = Guards()
+
+    def guarded(value):
+        if not isinstance(value, np.ndarray):
+            return value
+        return guards.array(value, dtype if value.dtype.kind == "f" else value.dtype, False)
+
+    outputs = {n: guards.array(np.full(s, np.nan), dtype, True) for n, s in written.items()}
+    spoil_rooms()
+    function(**{name: guarded(value) for name, value in read.items()}, **outputs)
+    guards.check()
+    return outputs
+
+
+def kernel_forward(name, example, dtype):
+    function = function_of(gpt_numpy.kernels, name + "_forward")
+    return run_guarded(function, example.inputs, example.outputs, dtype)
+
+
+def kernel_backward(name, example, outputs, dout, dtype):
+    function = function_of(gpt_numpy.kernels, name + "_backward")
+    available = example.inputs | outputs | example.extra | {"dout": dout}
+    names = list(inspect.signature(function).parameters)
+    first = next(k for k, n in enumerate(names) if n not in available and n[0] == "d")
+    read = {n: available[n] for n in names[:first]}
+    written = {n: np.shape(available[n if n in available else n[1:]]) for n in names[first:]}
+    return run_guarded(function, read, written, dtype)
+
+
+def errors(ours, exact, scale=0.0):
+    """The error of each array, as gradients/report.py defines it."""
+    largest = max([scale, *(np.abs(value).max() for value in exact.values())])
+    bounds = {n: max(np.abs(value).max(), 1e-3 * largest) or 1.0 for n, value in exact.items()}
+    return {n: np.abs(ours[n] - value).max() / bounds[n] for n, value in exact.items()}
+
+
+def assert_close(ours, exact, dtype, scale=0.0):
+    for name, error in errors(ours, exact, scale).items():
+        assert error <= TOLERANCE[dtype], f"{name}: error {error:.2e}"
+
+
+def example_of(name, rng, sizes=None):
+    with mock.patch.multiple(layers, **(sizes or {"B": layers.B})):
+        return EXAMPLES[name](rng)
+
+
+def both(name, dtype, rng, example):
+    """What forward and backward of a kernel write, and the reference in float64: two of each."""
+    example.inputs = cast(cast(example.inputs, dtype), np.float64)
+    outputs = run_forward(function_of(gpt_numpy.reference, name + "_forward"), example, np.float64)
+    dout = rng.standard_normal(outputs["out"].shape).astype(dtype).astype(np.float64)
+    exact = run_backward(
+        function_of(gpt_numpy.reference, name + "_backward"), example, outputs, dout, np.float64
+    )
+    ours = kernel_forward(name, example, dtype)
+    return (ours, outputs), (kernel_backward(name, example, ours, dout, dtype), exact)
+
+
+def compare(name, dtype, seed, sizes=None):
+    """Forward and backward of a pair against the reference in float64 on the same inputs."""
+    rng = np.random.default_rng(seed)
+    for ours, exact in both(name, dtype, rng, example_of(name, rng, sizes)):
+        assert_close(ours, exact, dtype)
+
+
+def sizes(B, T, H, D, F=7, V=11):
+    """The sizes that examples in layers.py have, instead of its own."""
+    C = H * D
+    norm = {"out": (B, T, C), "mean": (B, T), "rstd": (B, T), "norm": (B, T, C)}
+    return {"B": B, "T": T, "H": H, "C": C, "F": F, "V": V, "_NORM_OUT": norm}
+
+
+@st.composite
+def all_sizes(draw):
+    H = draw(st.integers(1, 3))
+    return sizes(
+        B=draw(st.integers(1, 3)),
+        T=draw(st.sampled_from([1, 2, 5, 7, 16, 33, 50, 64, 97])),
+        H=H,
+        D=draw(st.integers(9 - H, 65)),  # with few channels the layer norm's gradient is rounding
+        F=draw(st.integers(1, 100)),
+        V=draw(st.sampled_from([1, 2, 3, 17, 65, 130])),
+    )
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("name", sorted(EXAMPLES))
+def test_kernels_agree_with_the_reference(name, dtype):
+    compare(name, dtype, seed=0)
+
+
+ELEMENTWISE = {"gelu", "gelu_tanh", "relu"}
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("name", sorted(set(EXAMPLES) - ELEMENTWISE))
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@given(chosen=all_sizes(), seed=st.integers(0, 99))
+def test_kernels_agree_for_any_shape(name, dtype, chosen, seed):
+    compare(name, dtype, seed, chosen)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("name", sorted(ELEMENTWISE))
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@given(size=st.integers(1, 40_000), seed=st.integers(0, 99))
+def test_elementwise_kernels_agree_for_any_size(name, dtype, size, seed):
+    x = 3 * np.random.default_rng(seed).standard_normal(size)
+    example = layers.Example({"x": x}, {"out": (size,)})
+    with mock.patch.dict(EXAMPLES, {name: lambda rng: example}):
+        compare(name, dtype, seed)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("D", range(1, 66))
+def test_attention_agrees_for_every_head_size(D, dtype):
+    compare("attention", dtype, D, sizes(B=2, T=D % 19 + 1, H=3, D=D))
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("name", ["cross_entropy", "embedding", "head", "head_loss"])
+@pytest.mark.parametrize("V", [2, 50257])
+def test_kernels_agree_for_the_smallest_vocabulary_and_gpt2s(name, V, dtype):
+    compare(name, dtype, 0, sizes(B=1, T=4, H=1, D=9, V=V))
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("name", sorted(set(EXAMPLES) - ELEMENTWISE))
+def test_kernels_agree_for_a_single_position(name, dtype):
+    compare(name, dtype, 0, sizes(B=1, T=1, H=1, D=5, V=2))
+
+
+LARGE = {
+    "B": 3, "T": 97, "H": 3, "C": 195, "F": 100, "V": 130,
+    "_NORM_OUT": {
+        "out": (3, 97, 195), "mean": (3, 97), "rstd": (3, 97), "norm": (3, 97, 195)
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", sorted(EXAMPLES))
+def test_one_task_does_not_do_all(name):
+    # Several chunks, strips, blocks and stretches of each kernel, and none of them comes out even.
+    if name in ("gelu", "gelu_tanh", "relu"):
+        rng = np.random.default_rng(0)
+        example = layers.Example({"x": 3 * rng.standard_normal(9001)}, {"out": (9001,)})
+        for ours, exact in both(name, "float64", rng, example):
+            assert_close(ours, exact, "float64")
+    else:
+        compare(name, "float64", 0, LARGE)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("rate", [0.0, 0.3])
+def test_few_long_heads_are_cut_into_parts(rate, dtype):
+    B, T, H, D = 1, 230, 2, 10
+    rng = np.random.default_rng(1)
+    qkv = rng.standard_normal((B, T, 3 * H * D)).astype(dtype)
+    dout = rng.standard_normal((B, T, H * D)).astype(dtype)
+    arguments = {"n_head": H, "rate": rate, "key": 9, "site": 4}
+    results = []
+    for package, kind in ((gpt_numpy.reference, "float64"), (gpt_numpy.kernels, dtype)):
+        out, lse = np.full((B, T, H * D), np.nan, kind), np.full((B, H, T), np.nan, kind)
+        dqkv = np.full(qkv.shape, np.nan, kind)
+        inputs = {"qkv": qkv.astype(kind)} | arguments
+        spoil_rooms()
+        function_of(package, "attention_forward")(**inputs, out=out, lse=lse)
+        spoil_rooms()
+        function_of(package, "attention_backward")(
+            dout.astype(kind), **inputs, out=out, lse=lse, dqkv=dqkv
+        )
+        results.append({"out": out, "lse": lse, "dqkv": dqkv})
+    assert_close(results[1], results[0], dtype)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+def test_products_larger_than_one_block(dtype):
+    rng = np.random.default_rng(2)
+    # In the first two no worker has room for all of an operand; in the last each packs one once.
+    sizes = [(1300, 401, 150), (1300, 150, 401), (401, 777, 195), (1, 64, 3), (401, 70, 50)]
+    sizes += [(300, 3, 70), (5, 2, 1)]  # rows of the left operand narrower than a vector
+    sizes += [(100, 70, 1024)]  # and of one whose rows lie a power of two apart, which are copied
+    for rows, inner, columns in sizes:
+        x, w = rng.standard_normal((rows, inner)), rng.standard_normal((inner, columns))
+        dout = rng.standard_normal((rows, columns))
+        linear = function_of(gpt_numpy.kernels, "linear_backward")
+        x, w, dout = (a.astype(dtype) for a in (x, w, dout))
+        exact = [a.astype(np.float64) for a in (x, w, dout)]
+        got = run_guarded(
+            linear, {"dout": dout, "x": x, "weight": w, "bias": None},
+            {"dx": x.shape, "dweight": w.shape, "dbias": columns}, dtype,
+        )  # fmt: skip
+        wanted = {
+            "dx": exact[2] @ exact[1].T, "dweight": exact[0].T @ exact[2],
+            "dbias": exact[2].sum(axis=0),
+        }  # fmt: skip
+        assert_close(got, wanted, dtype)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("room", [1, 3, 5, 9, 10])
+def test_the_head_works_with_a_part_of_the_logits_at_a_time(room, dtype):
+    rng = np.random.default_rng(4)
+    example = example_of("head_loss", rng)
+    forward, backward = (exact for _, exact in both("head_loss", dtype, rng, example))
+    dout = np.random.default_rng(4)  # what `both` drew
+    example_of("head_loss", dout)
+    dout = dout.standard_normal((layers.B, layers.T)).astype(dtype)
+    example.outputs = example.outputs | {"logits": (room, layers.V)}
+    ours = kernel_forward("head_loss", example, dtype)
+    written = kernel_backward("head_loss", example, ours, dout, dtype)
+    assert_close(ours, {n: v for n, v in forward.items() if n != "logits"}, dtype)
+    assert_close(written, {n: v for n, v in backward.items() if n != "dlogits"}, dtype)
+
+
+def test_a_model_with_room_for_a_part_of_the_logits_computes_the_same(monkeypatch):
+    config = GPTConfig(vocab_size=11, block_size=5, n_layer=2, n_head=2, n_embd=6)
+    tokens, targets = np.random.default_rng(0).integers(0, 11, (2, 2, 5))
+    gradients = []
+    for room in (jit.np.inf, 40, 1):
+        monkeypatch.setattr(gpt_numpy.kernels, "LOGITS", room)
+        model = GPT(config, dtype="float64")
+        randomise(model, 0)
+        losses = model.forward(tokens, targets), model.forward(tokens, targets)
+        model.backward()
+        gradients.append((losses, model.grads.flat.copy(), model.logits(tokens)))
+    for losses, grads, logits in gradients[1:]:
+        assert losses == gradients[0][0]
+        assert np.abs(grads - gradients[0][1]).max() <= 1e-15
+        assert np.array_equal(logits, gradients[0][2])
+
+
+def test_a_mask_goes_on_beyond_2_to_the_32nd_index():
+    # The weights of a few long sequences are so many. By hand from reference/dropout.py.
+    @jit.numba.njit
+    def drop(row, index, base, threshold, scale):
+        drop_row(row, index, base, threshold, scale)
+
+    base, threshold, scale = mask_state(0.5, key=3, site=4)
+    indices = range(2**32 - 40, 2**32 + 60)
+    row = np.ones(len(indices))
+    drop(row, indices[0], np.uint64(base), np.uint64(threshold), scale)
+    expected = []
+    for index in indices:
+        words = mix64((mix64(3) + mix64(4 + 1) + (index >> 32)) % 2**64)
+        a, b = np.uint32(words % 2**32), np.uint32(words >> 32)
+        hashed = mix32(mix32(np.array([index % 2**32], np.uint32) ^ a) + b)[0]
+        expected.append(2.0 if hashed >= 2**31 else 0.0)
+    assert row.tolist() == expected
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+def test_optimizer_kernels(dtype):
+    rng = np.random.default_rng(3)
+    arrays = rng.standard_normal((4, 40_001)).astype(dtype)
+    arrays[3] = np.abs(arrays[3])
+    ours, exact = arrays.copy(), arrays.astype(np.float64)
+    settings_ = {
+        "step": 3, "grad_scale": 0.7, "learning_rate": 0.01, "beta1": 0.9, "beta2": 0.95,
+        "eps": 1e-8, "weight_decay": 0.1,
+    }  # fmt: skip
+    gpt_numpy.kernels.adamw_update(*ours, **settings_)
+    gpt_numpy.reference.adamw_update(*exact, **settings_)
+    assert_close(dict(enumerate(ours)), dict(enumerate(exact)), dtype)
+    total = gpt_numpy.kernels.sum_of_squares(arrays)
+    assert total == pytest.approx(gpt_numpy.reference.sum_of_squares(arrays), rel=1e-14)
+
+
+def model_config(**changes):
+    sizes = {"vocab_size": 11, "block_size": 8, "n_layer": 2, "n_head": 2, "n_embd": 6}
+    return GPTConfig(**(sizes | {"dropout": 0.2} | changes))
+
+
+def passes(model, seed=0):
+    """Two micro-batches of unequal weight, with repeated tokens and targets left out."""
+    rng = np.random.default_rng(seed)
+    randomise(model, seed)
+    model.params.flat[...] = model.params.flat.astype(np.float32)  # the same in every type
+    T, V = model.config.block_size - 1, model.config.vocab_size
+    tokens, targets = rng.integers(0, V, (2, 2, 2, T))
+    tokens[:, :, -1], targets[0, :, 0], targets[1, 0] = tokens[:, :, 0], -1, -1
+    model.grads.flat[...] = 0
+    losses = []
+    for i in range(2):
+        losses.append(model.forward(tokens[i], targets[i], dropout_key=i, divisor=10))
+        model.backward(accumulate=True)
+    return np.array(losses)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"activation": "gelu", "bias": False},
+        {"activation": "relu", "tied": False, "positions": "sinusoidal"},
+        {"n_head": 3, "n_embd": 9, "block_size": 4},
+        {"block_size": 2},
+        {"n_head": 4, "n_embd": 16, "block_size": 5},
+        {"n_head": 4, "n_embd": 128, "block_size": 64, "vocab_size": 65, "bias": False},
+    ],
+)
+def test_whole_model_agrees_with_the_reference(changes, seed, dtype):
+    config = model_config(**changes)
+    ours = GPT(config, ops="kernels", dtype=dtype)
+    exact = GPT(config, ops="reference", dtype="float64")
+    np.testing.assert_allclose(passes(ours, seed), passes(exact, seed), rtol=TOLERANCE[dtype])
+    assert_close(ours.grads, dict(exact.grads), dtype)
+
+
+def test_float32_gradients_of_a_model_as_it_starts_are_those_of_float64():
+    # The preset `tiny`: 4 layers, 128 channels, 64 positions.
+    config = model_config(
+        vocab_size=65, block_size=64, n_layer=4, n_head=4, n_embd=128, bias=False, dropout=0.0
+    )
+    tokens, targets = np.random.default_rng(0).integers(0, 65, (2, 12, 64))
+    ours = GPT(config)
+    exact = GPT(config, seed=None, ops="reference", dtype="float64")
+    exact.params.flat[...] = ours.params.flat
+    losses = [model.forward(tokens, targets) for model in (ours, exact)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-6)
+    ours.backward(), exact.backward()
+    assert_close(ours.grads, dict(exact.grads), "float32")
+    one, other = ours.grads.flat.astype(np.float64), exact.grads.flat
+    assert one @ other >= (1 - 1e-10) * np.linalg.norm(one) * np.linalg.norm(other)
+
+
+def test_kept_activations_and_gradients_agree():
+    config = model_config(activation="gelu_tanh")
+    ours, exact = (
+        GPT(config, ops=ops, dtype="float64", keep=("*",)) for ops in ("kernels", "reference")
+    )
+    passes(ours), passes(exact)
+    assert_close(ours.activations, dict(exact.activations), "float64")
+    assert_close(ours.activation_grads, dict(exact.activation_grads), "float64")
+
+
+def bits_of_a_run(threads, config):
+    pool.set_threads(threads)
+    try:
+        model = GPT(config, ops="kernels")
+        optimizer = AdamW(model)
+        losses = passes(model)
+        optimizer.step()
+        return losses.tobytes() + model.params.flat.tobytes() + model.grads.flat.tobytes()
+    finally:
+        pool.set_threads(POOL)
+
+
+@pytest.mark.skipif(POOL < 2, reason="one thread")
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"n_embd": 130, "block_size": 300, "vocab_size": 300}, {"bias": False, "n_head": 1}],
+)
+def test_any_number_of_threads_gives_the_same_bits(changes):
+    config = model_config(**changes)
+    assert bits_of_a_run(1, config) == bits_of_a_run(2, config)
+
+
+def test_two_python_threads_get_what_one_gets():
+    config = model_config()
+    expected = bits_of_a_run(POOL, config)
+    results = []
+    workers = [
+        threading.Thread(target=lambda: results.append(bits_of_a_run(POOL, config)))
+        for _ in range(3)
+    ]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert results == [expected] * 3
+
+
+def test_arrays_that_are_not_contiguous_are_refused():
+    x = np.zeros((4, 6), np.float32)[:, ::2]
+    with pytest.raises(InputError, match="contiguous"):
+        function_of(gpt_numpy.kernels, "gelu_forward")(x, out=np.zeros((4, 3), np.float32))
+
+
+@pytest.mark.parametrize("size", [1e2, 1e4, 1e30, 3e38])
+def test_large_logits(size):
+    logits = np.array([[size, 0, -size], [-size, -size, -size]], np.float32)
+    targets = np.array([0, 1])
+    out, lse = np.empty((2, 2), np.float32)
+    function_of(gpt_numpy.kernels, "cross_entropy_forward")(logits, targets, out=out, lse=lse)
+    assert out == pytest.approx([0, np.log(3)])
+    dlogits = np.empty_like(logits)
+    function_of(gpt_numpy.kernels, "cross_entropy_backward")(
+        np.ones(2, np.float32), logits, targets, lse, dlogits=dlogits
+    )
+    assert np.isfinite(dlogits).all()
+
+
+@pytest.mark.parametrize("value", [0, 1, 1234, 1e-30, 1e30])
+def test_layernorm_of_equal_channels_is_its_bias(value):
+    x = np.full((3, 7), value, np.float32)
+    weight, bias = np.ones(7, np.float32), np.arange(7, dtype=np.float32)
+    out, dx = np.empty((2, 3, 7), np.float32)
+    mean, rstd = np.empty((2, 3), np.float32)
+    forward = function_of(gpt_numpy.kernels, "layernorm_forward")
+    forward(x, weight, bias, out=out, mean=mean, rstd=rstd)
+    assert (out == bias).all()
+    function_of(gpt_numpy.kernels, "layernorm_backward")(
+        x, x, weight, bias, mean, rstd, dx=dx, dweight=np.empty(7, np.float32), dbias=None
+    )
+    assert np.isfinite(dx).all()
+
+
+def test_not_a_number_is_seen():
+    for width in (1, 3, 8, 40):
+        qkv = np.ones((1, 9, 3 * width), np.float32)
+        qkv[0, 4, 0] = np.nan
+        out, lse = np.empty((1, 9, width), np.float32), np.empty((1, 1, 9), np.float32)
+        attention_forward(qkv, 1, 0.0, 0, 0, out=out, lse=lse)
+        assert np.isfinite(out[0, :4]).all() and np.isnan(out[0, 4]).all()
+        dqkv = np.empty_like(qkv)
+        attention_backward(np.ones_like(out), qkv, 1, 0.0, 0, 0, out=out, lse=lse, dqkv=dqkv)
+        assert np.isnan(dqkv).any()
+
+
+def run_python(code, **environment):
+    root = Path(__file__).resolve().parents[2]
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=root, timeout=300,
+        env={**os.environ, **environment},
+    )  # fmt: skip
+
+
+TINY_KERNEL = """
+import numpy as np
+from gpt_numpy.kernels.adamw import sum_of_squares
+print(sum_of_squares(np.ones(10)))
+"""
+
+
+def test_a_damaged_cache_is_replaced(tmp_path):
+    environment = {"NUMBA_CACHE_DIR": str(tmp_path)}
+    assert run_python(TINY_KERNEL, **environment).stdout == "10.0\n"
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert files and all(d.stat().st_mode & 0o077 == 0 for d in tmp_path.iterdir())
+    for path in files:
+        path.write_bytes(path.read_bytes()[:100])
+    result = run_python(TINY_KERNEL, **environment)
+    assert result.stdout == "10.0\n", result.stderr

@@ -1,0 +1,96 @@
+"""The list of mutations fits the code, and the campaign tells what it finds."""
+
+import ast
+import json
+from pathlib import Path
+
+import pytest
+
+from gpt_numpy.base.errors import InputError
+from gpt_numpy.gradients.mutation import PACKAGE, mutated
+from tests.mutations.__main__ import ALL, matrix
+from tests.mutations.campaign import BROKEN, EQUIVALENT, KILLED, MISSED, SURVIVED, campaign
+from tests.mutations.checks import nodes
+from tests.mutations.mistake import Mistake, edit
+
+TESTS = Path(__file__).parents[1]
+
+
+@pytest.mark.parametrize("mistake", ALL, ids=lambda mistake: mistake.name)
+def test_every_mutation_still_fits_the_code(mistake):
+    ast.parse(mutated(mistake.mutation, PACKAGE))
+
+
+def test_every_check_of_the_list_is_a_test_that_exists():
+    for node in {node for mistake in ALL for check in mistake.checks for node in nodes(check)}:
+        path, name = node.split("[")[0].split("::")
+        tree = ast.parse((TESTS.parent / path).read_text(encoding="utf-8"))
+        assert name in {n.name for n in tree.body if isinstance(n, ast.FunctionDef)}, node
+
+
+def test_every_mutation_has_one_name_and_a_check_that_notices_it():
+    names = [mistake.name for mistake in ALL]
+    assert len(set(names)) == len(names)
+    assert all(mistake.seen_by for mistake in ALL)
+    # M01 to M40 and O1 to O9, of the list from which all began.
+    assert {f"M{k:02}" for k in range(1, 41)} | {f"O{k}" for k in range(1, 10)} <= set(names)
+    for mistake in ALL:
+        if mistake.equivalent:
+            assert len(mistake.equivalent) > 60, f"{mistake.name}: prove that it changes nothing"
+
+
+def test_the_recorded_campaign_is_of_this_list():
+    recorded = json.loads((PACKAGE / "gradients" / "recorded.json").read_text(encoding="utf-8"))[
+        "mutations"
+    ]
+    assert recorded["mutations"] == len(ALL), "run python -m tests.mutations --record"
+    assert recorded["killed"] + recorded["equivalent"] == len(ALL)
+
+
+def test_every_layer_of_both_implementations_has_a_mutation():
+    files = {p.relative_to(PACKAGE).as_posix() for p in PACKAGE.glob("[rk]e*/**/*.py")}
+    files = {f for f in files if not f.endswith("__init__.py")}
+    # How, not what.
+    files -= {f"kernels/engine/{name}.py" for name in ("jit", "pool", "machine_code")}
+    covered = {mistake.mutation.path for mistake in ALL}
+    assert files | {"model/gpt.py", "training/optimizer.py", "model/wiring.py"} <= covered
+
+
+def test_a_text_that_is_not_there_once_is_refused():
+    for old in ("def", "no such text"):
+        mutation = edit("X", "nothing", "reference/linear.py", old, "other")
+        with pytest.raises(InputError, match=r"mutation X: its text occurs \d+ times"):
+            mutated(mutation, PACKAGE)
+
+
+GELU = "reference/activation.py"
+RIGHT = "dx[...] = dout * (cdf + x * pdf)"
+
+
+def test_the_campaign_tells_the_five_verdicts_apart(tmp_path):
+    check = "pair:gelu"
+    same = RIGHT.replace("cdf + x * pdf", "x * pdf + cdf")
+    mistakes = [
+        Mistake(edit("A", "noticed", GELU, RIGHT, "dx[...] = dout * cdf"), (check,)),
+        Mistake(edit("B", "changes nothing", GELU, RIGHT, same), (check,)),
+        Mistake(edit("C", "the same, said so", GELU, RIGHT, same), (check,), equivalent="a + b"),
+        Mistake(edit("D", "no program", GELU, RIGHT, "dx[...] = no_such_name"), (check,)),
+        Mistake(
+            edit("E", "the wrong check", GELU, RIGHT, "dx[...] = dout * cdf"),
+            ("pair:relu", check),
+        ),
+    ]
+    said = []
+    verdicts = list(campaign(mistakes, tmp_path, jobs=1, say=said.append))
+    assert [v.verdict for v in verdicts] == [KILLED, SURVIVED, EQUIVALENT, BROKEN, MISSED]
+    assert [v.ok for v in verdicts] == [True, False, True, False, False]
+    lines = matrix(verdicts)
+    assert lines[1].split() == ["pair"]
+    assert lines[2].split() == ["A", "X"]
+    assert lines[3].split() == ["B", ".", "SURVIVED"]
+
+
+def test_the_campaign_does_not_begin_on_code_that_fails(tmp_path):
+    change = edit("A", "noticed", GELU, RIGHT, "dx[...] = dout * cdf")
+    with pytest.raises(InputError, match="does not pass on the unmutated code"):
+        list(campaign([Mistake(change, ("pair:none",))], tmp_path, jobs=1, say=lambda text: None))

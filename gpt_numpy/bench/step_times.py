@@ -9,9 +9,7 @@ import dataclasses
 import math
 import statistics
 import time
-from collections import defaultdict
 from collections.abc import Callable
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -23,31 +21,6 @@ from gpt_numpy.training.optimizer import AdamW
 
 BURN_IN, TIMED = 10, 20  # steps, as in nanoGPT's bench.py
 SECONDS = 20.0  # after which a slow model is timed no further, but for three steps
-LAYERS = {
-    "embedding": "embedding",
-    "attention_sublayer": "attention",
-    "mlp_sublayer": "MLP",
-    "head_loss": "head and loss",
-}
-
-
-class Stopwatch:
-    """The layers of `ops`, with the time that each function takes added up in `seconds`."""
-
-    def __init__(self, ops: ModuleType) -> None:
-        self._ops = ops
-        self.seconds: dict[str, float] = defaultdict(float)
-
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        function = getattr(self._ops, name)
-
-        def timed(*args: Any, **kwargs: Any) -> Any:
-            start = time.perf_counter()
-            result = function(*args, **kwargs)
-            self.seconds[name] += time.perf_counter() - start
-            return result
-
-        return timed
 
 
 def bench(model: GPT, batch_size: int, say: Callable[[str], None] = print) -> dict[str, Any]:
@@ -66,7 +39,7 @@ def bench(model: GPT, batch_size: int, say: Callable[[str], None] = print) -> di
     say(f"this machine's ceiling: {ceiling / 1e9:,.0f} GFLOP/s ({model.dtype})")
 
     def step() -> None:
-        model.forward(tokens, targets)
+        model.forward(tokens, targets, dropout_key=0)
         model.backward()
         optimizer.step()
 
@@ -77,7 +50,7 @@ def bench(model: GPT, batch_size: int, say: Callable[[str], None] = print) -> di
         "tokens_per_second": tokens.size / ms * 1e3,
         "ceiling": ceiling,
         "share": flops / ms * 1e3 / ceiling,
-        "layers": layer_times(model, step),
+        "layers": layer_times(model, optimizer, tokens.shape),
     }
     say(
         f"time per iteration: {ms:.2f} ms, {figures['tokens_per_second']:,.0f} tokens/s, "
@@ -134,18 +107,22 @@ def time_steps(step: Callable[[], object]) -> float:
     return statistics.median(times[min(BURN_IN, len(times) - 3) :])
 
 
-def layer_times(model: GPT, step: Callable[[], object], steps: int = 5) -> dict[str, list[float]]:
-    """Forward and backward time of each kind of layer, all blocks together, in ms a step."""
-    plain, model.ops = model.ops, Stopwatch(model.ops)  # type: ignore[assignment]
-    watch: Any = model.ops
-    try:
-        for _ in range(steps):
-            step()
-    finally:
-        model.ops = plain
-    ms = {name: 1e3 * seconds / steps for name, seconds in watch.seconds.items()}
-    times = {kind: [ms[f"{name}_forward"], ms[f"{name}_backward"]] for name, kind in LAYERS.items()}
-    return times | {"optimizer": [0.0, ms["sum_of_squares"] + ms["adamw_update"]]}
+def layer_times(
+    model: GPT, optimizer: AdamW, shape: tuple[int, int], steps: int = 5
+) -> dict[str, list[float]]:
+    """Forward and backward time of each kind of layer, all blocks together, in ms a step.
+
+    The calls are those that training makes, on the batch of the last pass.
+    """
+    calls = model.calls(shape, dropout=model.config.dropout > 0)
+    times: dict[str, list[float]] = {call.stage.kind: [0.0, 0.0] for call in calls.forward}
+    times["optimizer"] = [0.0, 0.0]
+    for _ in range(steps):
+        for direction, listed in enumerate(calls):
+            for call in listed:
+                times[call.stage.kind][direction] += 1e3 * _timed(call.run) / steps
+        times["optimizer"][1] += 1e3 * _timed(optimizer.step) / steps
+    return times
 
 
 def layer_lines(

@@ -8,12 +8,9 @@ import numpy as np
 
 from gpt_numpy.base.arrays import Array, aligned_empty
 from gpt_numpy.model.gpt import GPT
-
-_BLOCK = (
-    "ln_1.weight", "ln_1.bias", "attn.c_attn.weight", "attn.c_attn.bias",
-    "attn.c_proj.weight", "attn.c_proj.bias", "ln_2.weight", "ln_2.bias",
-    "mlp.c_fc.weight", "mlp.c_fc.bias", "mlp.c_proj.weight", "mlp.c_proj.bias",
-)  # fmt: skip
+from gpt_numpy.model.stages import gpt
+from gpt_numpy.reference.decoding import DecodingWeights, KeysValues
+from gpt_numpy.reference.head import HeadWeights
 
 
 class Cache:
@@ -66,9 +63,10 @@ class Cache:
         """
         model, out = self._model, self._logits[: len(slots)]
         model.ops.decode_step(
-            tokens, slots, self.lengths, model.params.flat, self._places, model.positions,
-            model.config.n_hidden, model.config.activation,
-            keys=self._keys, values=self._values, out=out,
+            tokens, slots, self.lengths,
+            DecodingWeights(model.params.flat, self._places, model.positions),
+            KeysValues(self._keys, self._values),
+            n_hidden=model.config.n_hidden, activation=model.config.activation, out=out,
         )  # fmt: skip
         self.lengths[slots] += 1
         return out
@@ -84,10 +82,12 @@ def parameter_places(model: GPT) -> Array:
     for name, array in model.params.items():
         starts[name] = at
         at += array.size
-    places = np.full((model.config.n_layer + 1, len(_BLOCK)), -1, dtype=np.int64)
-    for i in range(model.config.n_layer):
-        places[i] = [starts.get(f"h.{i}.{name}", -1) for name in _BLOCK]
-    head = "wte.weight" if model.config.tied else "lm_head.weight"
-    names = ("wte.weight", "ln_f.weight", "ln_f.bias", head)
-    places[-1, : len(names)] = [starts.get(name, -1) for name in names]
-    return places
+    _, *sublayers, head = gpt(model.config)
+    rows = [
+        [stage.weight_name(argument) for argument in stage.weights_type._fields]
+        for stage in sublayers
+    ]
+    names = [attention + mlp for attention, mlp in zip(rows[::2], rows[1::2], strict=True)]
+    last = ["wte.weight", *[head.weight_name(argument) for argument in HeadWeights._fields]]
+    names.append(last + [None] * (len(names[0]) - len(last)))
+    return np.array([[starts.get(name, -1) for name in row] for row in names], dtype=np.int64)

@@ -20,7 +20,7 @@ from gpt_numpy.base.errors import InputError
 from gpt_numpy.config.gpt import GPTConfig
 from gpt_numpy.model.gpt import GPT
 from gpt_numpy.model.memory import check_memory
-from gpt_numpy.model.shapes import parameter_shapes
+from gpt_numpy.model.stages import parameter_shapes
 
 BLOCK = 1 << 22  # bytes that are read and widened at a time
 BF16 = "bfloat16"  # which NumPy does not have

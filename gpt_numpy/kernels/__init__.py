@@ -1,24 +1,27 @@
 """Every layer in Numba, fused and threaded: the twins of `reference/`, under the same names.
 
-The derivations stand in the reference. Here a layer is a kernel, a function of one row, strip or
-tile under a thin loop over tasks, and a function around it that passes arrays flat. Tasks depend on
-the shape alone, so that the results are the same bits for any number of threads.
+The derivations stand in the reference, and so do the named tuples that arguments travel in. Here a
+layer is a kernel, a function of one row, strip or tile under a thin loop over tasks, and a function
+around it that launches it on flat arrays. Tasks depend on the shape alone, so that the results are
+the same bits for any number of threads.
 """
 
 from gpt_numpy.kernels.adamw import adamw_update, sum_of_squares
-from gpt_numpy.kernels.decoding import decode_step
-from gpt_numpy.kernels.embedding import embedding_backward, embedding_forward
-from gpt_numpy.kernels.sublayers import (
-    LOGITS,
+from gpt_numpy.kernels.attention_sublayer import (
     attention_sublayer_backward,
     attention_sublayer_forward,
+)
+from gpt_numpy.kernels.decoding import decode_step
+from gpt_numpy.kernels.embedding import embedding_backward, embedding_forward
+from gpt_numpy.kernels.engine.pool import prepare
+from gpt_numpy.kernels.head import (
+    LOGITS,
     head_backward,
     head_forward,
     head_loss_backward,
     head_loss_forward,
-    mlp_sublayer_backward,
-    mlp_sublayer_forward,
 )
+from gpt_numpy.kernels.mlp_sublayer import mlp_sublayer_backward, mlp_sublayer_forward
 
 __all__ = [
     "LOGITS",
@@ -34,5 +37,6 @@ __all__ = [
     "head_loss_forward",
     "mlp_sublayer_backward",
     "mlp_sublayer_forward",
+    "prepare",
     "sum_of_squares",
 ]

@@ -23,16 +23,15 @@ from gpt_numpy.kernels.engine.jit import (
 )  # fmt: skip
 from gpt_numpy.kernels.engine.tasks import next_task, reset
 from gpt_numpy.kernels.rows import dot
+from gpt_numpy.reference.adamw import AdamWSettings
 
 CHUNK = 16384  # elements of a task
 
 
 @routine
-def update(
-    param, grad, m, v, grad_scale, learning_rate, beta1, beta2, eps, decay, m_correction,
-    v_correction,
-):  # fmt: skip
+def update(param, grad, m, v, scalars):
     """One step; everything is in the type of the parameters."""
+    grad_scale, learning_rate, beta1, beta2, eps, decay, m_correction, v_correction = scalars
     rest1, rest2 = like(1.0 - beta1, param), like(1.0 - beta2, param)
     b1, b2, g_scale = like(beta1, param), like(beta2, param), like(grad_scale, param)
     rate, shrink, small = like(learning_rate, param), like(decay, param), like(eps, param)
@@ -59,8 +58,8 @@ def adamw(
         while start < param.size:
             part = slice(start, start + CHUNK)
             update(
-                param[part], grad[part], m[part], v[part], grad_scale, learning_rate,
-                beta1, beta2, eps, decay, m_correction, v_correction,
+                param[part], grad[part], m[part], v[part],
+                (grad_scale, learning_rate, beta1, beta2, eps, decay, m_correction, v_correction),
             )  # fmt: skip
             start = next_task(counter, worker, workers, param.size, CHUNK)
 
@@ -86,18 +85,16 @@ def adamw_update(
     grad: Array,
     m: Array,
     v: Array,
+    *,
     step: int,
     grad_scale: float,
-    learning_rate: float,
-    beta1: float,
-    beta2: float,
-    eps: float,
-    weight_decay: float,
+    settings: AdamWSettings,
 ) -> None:
     """Update `param`, `m` and `v` in place; `step` counts from 1, `grad_scale` is clipping's."""
+    corrections = 1 / (1 - settings.beta1**step), 1 / (1 - settings.beta2**step)
     adamw(
-        flat(param), flat(grad), flat(m), flat(v), grad_scale, learning_rate, beta1, beta2, eps,
-        weight_decay, 1 / (1 - beta1**step), 1 / (1 - beta2**step), threads(), tasks(),
+        flat(param), flat(grad), flat(m), flat(v), grad_scale, *settings, *corrections,
+        threads(), tasks(),
     )  # fmt: skip
 
 

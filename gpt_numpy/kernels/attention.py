@@ -17,12 +17,13 @@ import math
 import numpy as np
 
 from gpt_numpy.base.arrays import Array
-from gpt_numpy.kernels.dropout import drop_row, mask_state
+from gpt_numpy.kernels.dropout import drop_row, mask_arguments, mask_base
 from gpt_numpy.kernels.elementary import exp, like
 from gpt_numpy.kernels.engine.jit import (
     Counter,
     In,
     Int,
+    Key,
     Out,
     Real,
     Word,
@@ -39,6 +40,7 @@ from gpt_numpy.kernels.products.matmul import EDGE, strip_by_columns, strip_by_r
 from gpt_numpy.kernels.products.packing import pack, pack_transposed
 from gpt_numpy.kernels.products.tile import TILE_ROWS, panel_width, tile_by_rows
 from gpt_numpy.kernels.rows import add_in_place, dot, exp_in_place, fill, largest, scale_in_place
+from gpt_numpy.reference.dropout import Dropout
 
 STRIP = 48 // TILE_ROWS * TILE_ROWS  # queries of a strip in backward
 WIDEST = 64  # elements of a panel's row, at most
@@ -62,10 +64,11 @@ def strip_scores(a, a_at, a_stride, rows, panels, D, out, out_at, out_stride, se
 @kernel
 def forward(
     qkv: In, out: Out, lse: Out, B: Int, T: Int, H: Int, D: Int, parts: Int,
-    base: Word, threshold: Word, scale: Real,
+    key: Key, site: Int, threshold: Word, scale: Real,
     workers: Int, counter: Counter, space: Out, space_each: Int,
 ):  # fmt: skip
     """One strip after the other: scores, softmax, output."""
+    base = mask_base(key, site)
     width, C = panel_width(out), H * D
     stride = 3 * C
     factor = like(1.0 / math.sqrt(D), qkv)
@@ -144,10 +147,11 @@ def collect(sums, parts, T, D, dqkv, at, stride):
 def backward(
     dout: In, qkv: In, out: In, lse: In, dqkv: Out, partial: Out,
     B: Int, T: Int, H: Int, D: Int, parts: Int,
-    base: Word, threshold: Word, scale: Real,
+    key: Key, site: Int, threshold: Word, scale: Real,
     workers: Int, counter: Counter, space: Out, space_each: Int,
 ):  # fmt: skip
     """One strip after the other: weights, their gradient, dQ, and its share of dK and dV."""
+    base = mask_base(key, site)
     width, C = panel_width(qkv), H * D
     stride = 3 * C
     factor = like(1.0 / math.sqrt(D), qkv)
@@ -238,16 +242,14 @@ def _space(T: int, D: int, dtype: np.dtype) -> tuple[Array, int]:
     return room("attention", threads() * each, dtype), each
 
 
-def attention_forward(
-    qkv: Array, n_head: int, rate: float, key: int, site: int, out: Array, lse: Array
-) -> None:
+def attention_forward(qkv: Array, n_head: int, dropout: Dropout, out: Array, lse: Array) -> None:
     """Write each position's average of values to `out`, and its log-sum-exp to `lse`.
 
     qkv (B, T, 3C); out (B, T, C); lse (B, H, T).
     """
     B, T, H, D, parts = _sizes(qkv, n_head)
     forward(
-        flat(qkv), flat(out), flat(lse), B, T, H, D, parts, *mask_state(rate, key, site),
+        flat(qkv), flat(out), flat(lse), B, T, H, D, parts, *mask_arguments(dropout),
         threads(), tasks(), *_space(T, D, qkv.dtype),
     )  # fmt: skip
 
@@ -256,9 +258,7 @@ def attention_backward(
     dout: Array,
     qkv: Array,
     n_head: int,
-    rate: float,
-    key: int,
-    site: int,
+    dropout: Dropout,
     out: Array,
     lse: Array,
     dqkv: Array,
@@ -268,6 +268,6 @@ def attention_backward(
     partial = room("attention parts", 2 * B * H * parts * T * D if parts > 1 else 0, qkv.dtype)
     backward(
         flat(dout), flat(qkv), flat(out), flat(lse), flat(dqkv), partial,
-        B, T, H, D, parts, *mask_state(rate, key, site),
+        B, T, H, D, parts, *mask_arguments(dropout),
         threads(), tasks(), *_space(T, D, qkv.dtype),
     )  # fmt: skip

@@ -42,6 +42,7 @@ from gpt_numpy.kernels.rows import (
     largest,
     scale_in_place,
 )  # fmt: skip
+from gpt_numpy.reference.decoding import DecodingWeights, KeysValues
 
 EIGHT = 8  # rows of a weight that are added at once: as many streams from memory
 LEAST_ROWS, MOST_TASKS = 32, 32  # of a product
@@ -313,16 +314,15 @@ def decode_step(
     tokens: Array,
     slots: Array,
     lengths: Array,
-    params: Array,
-    places: Array,
-    wpe: Array,
+    weights: DecodingWeights,
+    kept: KeysValues,
+    *,
     n_hidden: int,
     activation: str,
-    keys: Array,
-    values: Array,
     out: Array,
 ) -> None:
-    """Write the logits after one token more of each sequence to `out`, its key and value beside."""
+    """Write the logits after one more token of each sequence to `out`; keep its key and value."""
+    (params, places, wpe), (keys, values) = weights, kept
     B, (L, S, H, T, D) = tokens.size, values.shape
     C, F, V = H * D, n_hidden, out.shape[1]
     c_rows, f_rows = rows_of_a_task(C), rows_of_a_task(F)

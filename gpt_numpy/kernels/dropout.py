@@ -1,7 +1,8 @@
 """Dropout by the hash that `reference/dropout.py` specifies; a mask is never stored.
 
-The state of a mask is three numbers: `base`, mixed from key and site; `threshold`, which a value's
-hash must reach; and `scale`. With scale 0 nothing is dropped.
+A kernel gets the array of the key, so that its arguments stay the same from pass to pass, and the
+site: `mask_base` mixes them. A value's hash must reach `threshold`; with `scale` 0 nothing is
+dropped.
 """
 
 import numpy as np
@@ -12,6 +13,7 @@ from gpt_numpy.kernels.engine.jit import (
     Counter,
     In,
     Int,
+    Key,
     Out,
     Real,
     Word,
@@ -25,31 +27,24 @@ from gpt_numpy.kernels.engine.jit import (
 )  # fmt: skip
 from gpt_numpy.kernels.engine.tasks import next_task, reset
 from gpt_numpy.kernels.rows import copy
+from gpt_numpy.reference.dropout import Dropout
 
 CHUNK = 16384  # elements of a task
 
 _u32, _u64 = np.uint32, np.uint64
-_MASK64 = 0xFFFFFFFFFFFFFFFF
 
 
-def _mix64(z: int) -> int:
-    z = (z + 0x9E3779B97F4A7C15) & _MASK64
-    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _MASK64
-    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _MASK64
-    return z ^ (z >> 31)
-
-
-def mask_state(rate: float, key: int, site: int) -> tuple[int, int, float]:
-    """`base`, `threshold` and `scale` of the mask of one place in one pass."""
+def mask_arguments(dropout: Dropout) -> tuple[Array, int, int, float]:
+    """What a kernel takes of a mask: the array of the key, site, threshold and scale."""
+    rate, key, site = dropout
     if rate == 0:
-        return 0, 0, 0.0
-    base = (_mix64(key) + _mix64(site + 1)) & _MASK64
-    return base, min(round(rate * 2**32), 2**32 - 1), 1 / (1 - rate)
+        return key, site, 0, 0.0
+    return key, site, min(round(rate * 2**32), 2**32 - 1), 1 / (1 - rate)
 
 
 @exact
 def mix64(z):
-    """The same in machine arithmetic."""
+    """A 64-bit integer with its bits mixed thoroughly."""
     z = _u64(z + _u64(0x9E3779B97F4A7C15))
     z = _u64((z ^ (z >> _u64(30))) * _u64(0xBF58476D1CE4E5B9))
     z = _u64((z ^ (z >> _u64(27))) * _u64(0x94D049BB133111EB))
@@ -62,6 +57,12 @@ def mix32(z):
     z = _u32((z ^ (z >> _u32(16))) * _u32(0x7FEB352D))
     z = _u32((z ^ (z >> _u32(15))) * _u32(0x846CA68B))
     return _u32(z ^ (z >> _u32(16)))
+
+
+@exact
+def mask_base(key, site):
+    """The part of the hash that key and site decide."""
+    return _u64(mix64(key[0]) + mix64(_u64(site + 1)))
 
 
 @routine
@@ -83,9 +84,11 @@ def drop_row(row, index, base, threshold, scale):
 
 @kernel
 def drop(
-    x: In, out: Out, base: Word, threshold: Word, scale: Real, workers: Int, counter: Counter
+    x: In, out: Out, key: Key, site: Int, threshold: Word, scale: Real,
+    workers: Int, counter: Counter,
 ):  # fmt: skip
-    """Copy each chunk and thin out the copy."""
+    """Copy each chunk and drop elements of the copy."""
+    base = mask_base(key, site)
     reset(counter)
     for worker in prange(workers):
         start = next_task(counter, worker, workers, x.size, CHUNK)
@@ -97,11 +100,11 @@ def drop(
             start = next_task(counter, worker, workers, x.size, CHUNK)
 
 
-def dropout_forward(x: Array, rate: float, key: int, site: int, out: Array) -> None:
-    """Write `x`, thinned out and scaled up, to `out`; both (...)."""
-    drop(flat(x), flat(out), *mask_state(rate, key, site), threads(), tasks())
+def dropout_forward(x: Array, dropout: Dropout, out: Array) -> None:
+    """Write `x`, with some values dropped and the rest scaled up, to `out`; both (...)."""
+    drop(flat(x), flat(out), *mask_arguments(dropout), threads(), tasks())
 
 
-def dropout_backward(dout: Array, rate: float, key: int, site: int, dx: Array) -> None:
+def dropout_backward(dout: Array, dropout: Dropout, dx: Array) -> None:
     """Write the gradient of `x`: the same mask, the same scale."""
-    dropout_forward(dout, rate, key, site, out=dx)
+    dropout_forward(dout, dropout, out=dx)

@@ -1,12 +1,13 @@
 """Embedding; backward gives each worker channels of its own, so that no two add to one element."""
 
 from gpt_numpy.base.arrays import Array
-from gpt_numpy.kernels.dropout import drop_row, mask_state
+from gpt_numpy.kernels.dropout import drop_row, mask_arguments, mask_base
 from gpt_numpy.kernels.engine.jit import (
     Counter,
     In,
     Int,
     Ints,
+    Key,
     Out,
     Real,
     Word,
@@ -20,6 +21,8 @@ from gpt_numpy.kernels.engine.jit import (
 )  # fmt: skip
 from gpt_numpy.kernels.engine.tasks import next_task, reset
 from gpt_numpy.kernels.rows import add_in_place, copy, fill
+from gpt_numpy.reference.dropout import Dropout
+from gpt_numpy.reference.embedding import EmbeddingWeights
 
 CHUNK = 32  # positions of a task, forward
 BREADTH = 64  # channels of a task, backward
@@ -28,9 +31,10 @@ BREADTH = 64  # channels of a task, backward
 @kernel
 def forward(
     wte: In, wpe: In, tokens: Ints, out: Out, C: Int, T: Int,
-    base: Word, threshold: Word, scale: Real, workers: Int, counter: Counter,
+    key: Key, site: Int, threshold: Word, scale: Real, workers: Int, counter: Counter,
 ):  # fmt: skip
     """Out = dropout(wte[token] + wpe[position]), row by row."""
+    base = mask_base(key, site)
     reset(counter)
     for worker in prange(workers):
         start = next_task(counter, worker, workers, tokens.size, CHUNK)
@@ -54,9 +58,10 @@ def zero_columns(x, C, j0, breadth):
 @kernel
 def backward(
     dout: In, tokens: Ints, keep_dwte: Int, dwte: Out, dwpe: Out, C: Int, T: Int,
-    base: Word, threshold: Word, scale: Real, workers: Int, counter: Counter, space: Out,
+    key: Key, site: Int, threshold: Word, scale: Real, workers: Int, counter: Counter, space: Out,
 ):  # fmt: skip
-    """Every position's row is added to the rows of its token and of its place, in order."""
+    """Every position's row is added to the rows of its token and of its position, in order."""
+    base = mask_base(key, site)
     reset(counter)
     for worker in prange(workers):
         j0 = next_task(counter, worker, workers, C, BREADTH)
@@ -80,33 +85,29 @@ def backward(
 
 
 def embedding_forward(
-    tokens: Array, wte: Array, wpe: Array, rate: float, key: int, site: int, out: Array
+    tokens: Array, weights: EmbeddingWeights, *, dropout: Dropout, out: Array
 ) -> None:
-    """Write the embedded tokens, after dropout, to `out`.
-
-    tokens (B, T); wte (V, C); wpe (T or more, C); out (B, T, C).
-    """
+    """Write the embedded tokens, after dropout, to `out`: tokens (B, T); out (B, T, C)."""
+    wte, wpe = weights
     forward(
         flat(wte), flat(wpe), flat(tokens), flat(out), wte.shape[1], tokens.shape[1],
-        *mask_state(rate, key, site), threads(), tasks(),
+        *mask_arguments(dropout), threads(), tasks(),
     )  # fmt: skip
 
 
 def embedding_backward(
     dout: Array,
     tokens: Array,
-    rate: float,
-    key: int,
-    site: int,
-    dwte_head: Array | None,
-    dwte: Array,
-    dwpe: Array | None,
+    weights: EmbeddingWeights,
+    *,
+    tied: bool,
+    dropout: Dropout,
+    dweights: EmbeddingWeights,
 ) -> None:
-    """Write the gradients of both tables; `dwte_head`, which may be `dwte` itself, is added."""
-    if dwte_head is not None and dwte_head is not dwte:
-        dwte[...] = dwte_head
+    """Write the gradients of both tables; `tied`: add to what the head wrote to `dweights.wte`."""
+    dwte, dwpe = dweights
     backward(
-        flat(dout), flat(tokens), int(dwte_head is not None), flat(dwte), flat(dwpe, dout),
-        dout.shape[-1], tokens.shape[1], *mask_state(rate, key, site),
+        flat(dout), flat(tokens), int(tied), flat(dwte), flat(dwpe, dout),
+        dout.shape[-1], tokens.shape[1], *mask_arguments(dropout),
         threads(), tasks(), room("embedding", threads() * BREADTH, dout.dtype),
     )  # fmt: skip

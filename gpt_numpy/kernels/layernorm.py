@@ -5,7 +5,6 @@ import math
 import numpy as np
 
 from gpt_numpy.base.arrays import Array
-from gpt_numpy.kernels.dropout import dropout_forward
 from gpt_numpy.kernels.elementary import like
 from gpt_numpy.kernels.engine.jit import (
     Counter,
@@ -17,7 +16,6 @@ from gpt_numpy.kernels.engine.jit import (
     prange,
     room,
     routine,
-    same_memory,
     tasks,
     threads,
 )  # fmt: skip
@@ -148,10 +146,11 @@ def layernorm_backward(
     dbias: Array | None,
 ) -> None:
     """Write the gradients of `x`, `weight` and `bias`; `dx` may be `dout`."""
-    _backward(dout, x, weight, bias, mean, rstd, False, dx, dweight, dbias, None)
+    arrays = (dout, x, weight, bias, mean, rstd)
+    _launch_backward(arrays, (dx, dweight, dbias, None), add=False)
 
 
-def layernorm_backward_again(
+def layernorm_backward_and_renormalise(
     dout: Array,
     x: Array,
     weight: Array,
@@ -162,25 +161,18 @@ def layernorm_backward_again(
     dweight: Array,
     dbias: Array | None,
     out: Array,
-    residual: Array | None = None,
 ) -> None:
-    """The same, and what forward wrote to `out`; `residual` is added to the gradient of `x`.
-
-    `dx` may be `residual`.
-    """
-    if residual is not None and not same_memory(dx, residual):
-        dropout_forward(residual, 0.0, 0, 0, out=dx)  # a copy
-    add = residual is not None
-    _backward(dout, x, weight, bias, mean, rstd, add, dx, dweight, dbias, out)
+    """Also recompute forward's `out`; the gradient of `x` is added to `dx`."""
+    arrays = (dout, x, weight, bias, mean, rstd)
+    _launch_backward(arrays, (dx, dweight, dbias, out), add=True)
 
 
-def _backward(
-    dout: Array, x: Array, weight: Array, bias: Array | None, mean: Array, rstd: Array, add: bool,
-    dx: Array, dweight: Array, dbias: Array | None, out: Array | None,
-) -> None:  # fmt: skip
-    C = weight.size
-    partial = room("layernorm", 2 * C * -(-mean.size // CHUNK), x.dtype)
+def _launch_backward(
+    read: tuple[Array | None, ...], written: tuple[Array | None, ...], *, add: bool
+) -> None:
+    x, weight, mean = read[1], read[2], read[4]
+    partial = room("layernorm", 2 * weight.size * -(-mean.size // CHUNK), x.dtype)
     backward(
-        flat(dout), flat(x), flat(weight), flat(bias, x), flat(mean), flat(rstd), int(add),
-        flat(dx), flat(dweight), flat(dbias, x), flat(out, x), partial, threads(), tasks(),
+        *[flat(array, x) for array in read], int(add), *[flat(array, x) for array in written],
+        partial, threads(), tasks(),
     )  # fmt: skip

@@ -3,8 +3,8 @@
     tokens -> embedding -> [ + attention -> + MLP ] x n_layer -> head -> logits -> loss
 
 Source: GPT-2 (Radford et al., "Language Models are Unsupervised Multitask Learners", 2019), with
-the options of nanoGPT. The mathematics is in `reference/`, and which array each argument of a
-sublayer's call is, in `wiring.py`.
+the options of nanoGPT. The mathematics is in `reference/`; the block diagram is the table in
+`stages.py`, and a pass is the list of calls that `calls.py` prepares from it.
 """
 
 import importlib
@@ -21,30 +21,22 @@ from gpt_numpy.base.checks import shown, whole
 from gpt_numpy.base.errors import InputError, did_you_mean
 from gpt_numpy.config.choices import DTYPES, IMPLEMENTATIONS
 from gpt_numpy.config.gpt import GPTConfig
-from gpt_numpy.model.shapes import parameter_shapes
-from gpt_numpy.model.wiring import (
-    ATTENTION,
-    HEAD,
-    LOGITS,
-    MLP,
-    Buffers,
-    Kept,
-    Sublayer,
-    match_patterns,
-)
+from gpt_numpy.model.buffers import Buffers, Kept, Layout, match_patterns
+from gpt_numpy.model.calls import Arrays, Call, Calls
+from gpt_numpy.model.stages import SINUSOIDS, activations, gpt, parameter_shapes, parameters
 from gpt_numpy.reference.cross_entropy import IGNORED
 from gpt_numpy.reference.embedding import sinusoidal_positions
 
 INIT_STD = 0.02
+MASK64 = 2**64 - 1
 
 
 class Pass(NamedTuple):
     """What the backward pass needs to know of the forward pass."""
 
-    tokens: Array
-    targets: Array
+    layout: Layout
     divisor: int
-    dropout: tuple[float, int]  # rate and key
+    dropout: bool
 
 
 class GPT:
@@ -53,7 +45,7 @@ class GPT:
     Parameters
     ----------
     config : the shape of the model.
-    seed : of the initial parameters; None leaves them unset, for somebody who is about to set them.
+    seed : of the initial parameters; None leaves them unset, for a caller who sets them.
     dtype : "float32", "float64", or with ops="reference" also "complex128".
     ops : the implementation of the layers; "reference" is the readable one.
     keep : patterns (`"h.*.attn.out"`) of activations to hold on to after the passes, with their
@@ -84,19 +76,24 @@ class GPT:
         self.ops_name = ops
         self.ops = load_ops(ops)
         self.dtype = _check_dtype(dtype, ops)
+        self._stages = list(gpt(config))
         self._keep = match_patterns(config, keep)
+        self._statistics = frozenset(n for n, a in activations(config).items() if not a.grad)
         shapes = parameter_shapes(config)
         self.params = NamedArrays(shapes, self.dtype)
         zeros = aligned_zeros(self.params.flat.size, self.dtype)
         self.grads = NamedArrays(shapes, self.dtype, zeros)
         self._micro_grads: NamedArrays | None = None  # of one micro-batch, while they accumulate
-        self._sinusoids: Array | None = None
+        self._fixed: dict[str, Array] = {}  # weights that are no parameters
         if config.positions == "sinusoidal":
             table = sinusoidal_positions(config.block_size, config.n_embd)
-            self._sinusoids = table.astype(self.dtype)
+            self._fixed[SINUSOIDS] = table.astype(self.dtype)
         self._buffers = Buffers(config, self.dtype, self._keep, self.ops.LOGITS)
-        self._rooms: dict[str, Array] = {}
-        self._last: Pass | None = None
+        self._dropout_key = np.zeros(1, np.uint64)
+        self._workspaces: dict[str, Array] = {}
+        self._forwarded: Layout | None = None  # the layout of the last forward pass
+        self._last: Pass | None = None  # a forward pass that backward has not been called for
+        self.overrides: dict[str, Callable[[Call], None]] = {}  # by stage; inspection/hooks
         if seed is not None:
             self.initialise(seed)
 
@@ -107,37 +104,53 @@ class GPT:
         that its variance does not grow with the number of sublayers that add to it (GPT-2).
         """
         rng = np.random.Generator(np.random.PCG64(whole("seed", seed)))
-        for name, param in self.params.items():
-            if name.endswith(".bias"):
-                param[...] = 0
-            elif param.ndim == 1:
-                param[...] = 1
+        scale = {"normal": INIT_STD, "residual": INIT_STD / math.sqrt(2 * self.config.n_layer)}
+        for name, parameter in parameters(self.config).items():
+            if parameter.start in scale:
+                for row in self.params[name]:  # row by row: no second copy of a large table
+                    row[...] = scale[parameter.start] * rng.standard_normal(row.shape)
             else:
-                residual = name.endswith(".c_proj.weight")
-                std = INIT_STD / math.sqrt(2 * self.config.n_layer) if residual else INIT_STD
-                for row in param:  # row by row, so that no second copy of a large table exists
-                    row[...] = std * rng.standard_normal(row.shape)
+                self.params[name][...] = 1 if parameter.start == "one" else 0
 
     @property
     def n_params(self) -> int:
-        """How many parameters there are, all of them."""
+        """The number of parameters."""
         return self.params.flat.size
 
     @property
     def positions(self) -> Array:
-        """The row of each position, (block_size, C): learned, or sinusoids."""
-        positions: Array = self.params.get("wpe.weight", self._sinusoids)
+        """The vector of each position, (block_size, C): learned, or sinusoids."""
+        positions: Array = self.params.get("wpe.weight", self._fixed.get(SINUSOIDS))
         return positions
 
     @property
     def activations(self) -> Mapping[str, Array]:
         """The activations of the last forward pass that `keep` names: views, until the next one."""
-        return Kept(self._keep, self._buffers.acts)
+        return Kept(self._keep, frozenset(), self._forwarded and self._forwarded.acts)
 
     @property
     def activation_grads(self) -> Mapping[str, Array]:
         """The gradients of the loss with respect to them, from `backward` to the next `forward`."""
-        return Kept(self._keep, self._buffers.dacts if self._last is None else {})
+        done = self._forwarded if self._last is None else None
+        return Kept(self._keep, self._statistics, done and done.dacts)
+
+    def calls(self, shape: Shape, *, dropout: bool = False, accumulate: bool = False) -> Calls:
+        """The calls of both passes over a batch of this shape (B, T), prepared once.
+
+        `accumulate`: those of backward write to the gradients of a micro-batch.
+        """
+        layout = self._buffers.layout(*shape)
+        if (dropout, accumulate) not in layout.calls:
+            grads = self._grads_of_micro_batch() if accumulate else self.grads
+            rate = self.config.dropout if dropout else 0.0
+            weights = {**self.params, **self._fixed}
+            arrays = Arrays(layout, weights, grads, rate, self._dropout_key)
+            layout.calls[dropout, accumulate] = Calls(
+                [arrays.forward(stage, self.ops) for stage in self._stages],
+                [arrays.backward(stage, self.ops) for stage in reversed(self._stages)],
+            )
+        calls: Calls = layout.calls[dropout, accumulate]
+        return calls
 
     def forward(
         self,
@@ -168,15 +181,19 @@ class GPT:
                 "one target for each token; use -1 where none counts"
             )
         if divisor is None:
-            count = np.not_equal(targets, IGNORED, out=self._room("count", targets.shape, np.bool_))
-            divisor = max(int(np.count_nonzero(count)), 1)
+            counts = self._workspace("counts", targets.shape, np.bool_)
+            np.not_equal(targets, IGNORED, out=counts)
+            divisor = max(int(np.count_nonzero(counts)), 1)
         divisor = whole("divisor", divisor, 1, "the number of targets that count, at least 1")
-        self._last = Pass(tokens, targets, divisor, self._dropout(dropout_key))
+        dropout = dropout_key is not None and self.config.dropout > 0
+        if dropout_key is not None:
+            self._dropout_key[0] = whole("dropout_key", dropout_key) & MASK64
 
-        self._blocks_forward(self._last)
-        self.ops.head_loss_forward(**self._arguments(HEAD, self._last))
-        wide = self._room("losses", targets.shape, np.result_type(self.dtype, np.float64))
-        wide[...] = self._buffers.acts["losses"]
+        layout = self._begin(tokens, targets)
+        self._run(self.calls(tokens.shape, dropout=dropout).forward)
+        self._last = Pass(layout, divisor, dropout)
+        wide = self._workspace("losses", targets.shape, np.result_type(self.dtype, np.float64))
+        wide[...] = layout.acts["losses"]
         return wide.sum().item() / divisor
 
     def backward(self, *, accumulate: bool = False) -> None:
@@ -191,43 +208,11 @@ class GPT:
                 "backward() has no forward(tokens, targets) before it: call that first"
             )
         last, self._last = self._last, None
-        grads = self._room_for_grads(accumulate)
-
-        self._buffers.dacts["losses"][...] = 1 / last.divisor
-        self.ops.head_loss_backward(**self._arguments(HEAD, last, grads=grads))
-        self._blocks_backward(last, grads)
-
+        shape = last.layout.tokens.shape
+        last.layout.dacts["losses"][...] = 1 / last.divisor
+        self._run(self.calls(shape, dropout=last.dropout, accumulate=accumulate).backward)
         if accumulate:
-            self.grads.flat += grads.flat
-
-    def _blocks_forward(self, now: Pass) -> None:
-        self._buffers.prepare(*now.tokens.shape)
-        self.ops.embedding_forward(
-            now.tokens,
-            self.params["wte.weight"],
-            self.positions,
-            *now.dropout,
-            site=0,
-            out=self._buffers.acts["embedding.out"],
-        )
-        for i in range(self.config.n_layer):
-            self._run(self.ops.attention_sublayer_forward, ATTENTION, now, i)
-            self._run(self.ops.mlp_sublayer_forward, MLP, now, i)
-
-    def _blocks_backward(self, last: Pass, grads: NamedArrays) -> None:
-        for i in reversed(range(self.config.n_layer)):
-            self._run(self.ops.mlp_sublayer_backward, MLP, last, i, grads)
-            self._run(self.ops.attention_sublayer_backward, ATTENTION, last, i, grads)
-        dwte = grads["wte.weight"]
-        self.ops.embedding_backward(
-            self._buffers.dacts["embedding.out"],
-            last.tokens,
-            *last.dropout,
-            site=0,
-            dwte_head=dwte if self.config.tied else None,  # already there: the head's half
-            dwte=dwte,
-            dwpe=grads.get("wpe.weight"),
-        )
+            self.grads.flat += self._grads_of_micro_batch().flat
 
     def logits(self, tokens: Array) -> Array:
         """The logits of the token after each position, (B, T, V), without dropout.
@@ -236,11 +221,11 @@ class GPT:
         ------
         InputError : wrong shape or type, a token out of range.
         """
-        self._last = None
         tokens = self._check_tokens("tokens", tokens, lowest=0)
-        self._blocks_forward(Pass(tokens, tokens, 1, (0.0, 0)))
+        self._begin(tokens, tokens)
+        *calls, head = self.calls(tokens.shape).forward
         out = np.empty((*tokens.shape, self.config.vocab_size), self.dtype)
-        self.ops.head_forward(**self._buffers.forward_arguments(LOGITS, self.params) | {"out": out})
+        self._run([*calls, head.without_loss(self.ops, out)])
         return out
 
     def queries_keys_values(self, tokens: Array) -> list[Array]:
@@ -248,62 +233,33 @@ class GPT:
 
         Views, until the next pass. Raises `InputError` as `logits` does.
         """
-        self._last = None
         tokens = self._check_tokens("tokens", tokens, lowest=0)
-        self._blocks_forward(Pass(tokens, tokens, 1, (0.0, 0)))
-        return [self._buffers.acts[f"h.{i}.attn.qkv"] for i in range(self.config.n_layer)]
+        layout = self._begin(tokens, tokens)
+        self._run(self.calls(tokens.shape).forward[:-1])
+        return [layout.acts[f"h.{i}.attn.qkv"] for i in range(self.config.n_layer)]
 
-    def _run(
-        self,
-        function: Callable[..., None],
-        sublayer: Sublayer,
-        now: Pass,
-        i: int,
-        grads: NamedArrays | None = None,
-    ) -> None:
-        """Call a sublayer's function, or let it repeat its last call where only values changed.
+    def _begin(self, tokens: Array, targets: Array) -> Layout:
+        """Copy the batch to where the calls read it; the passes before are over."""
+        self._last = None
+        layout = self._forwarded = self._buffers.layout(*tokens.shape)
+        layout.tokens[...], layout.targets[...] = tokens, targets
+        return layout
 
-        With dropout the key is another in every pass.
-        """
-        if now.dropout[0] or not hasattr(function, "repeat"):
-            function(**self._arguments(sublayer, now, i, grads))
-        else:
-            launches = self._buffers.launches_of(function, i, grads)
-            function.repeat(launches, lambda: self._arguments(sublayer, now, i, grads))
+    def _run(self, calls: list[Call]) -> None:
+        for call in calls:
+            override = self.overrides.get(call.stage.name)
+            if override is None:
+                call.run()
+            else:
+                override(call)
 
-    def _arguments(
-        self, sublayer: Sublayer, now: Pass, i: int = 0, grads: NamedArrays | None = None
-    ) -> dict[str, Any]:
-        """All arguments of a sublayer's forward call, or with `grads` of its backward call."""
-        if grads is None:
-            arguments = self._buffers.forward_arguments(sublayer, self.params, i)
-        else:
-            arguments = self._buffers.backward_arguments(sublayer, self.params, grads, i)
-        if sublayer is HEAD:
-            return arguments | {"targets": now.targets}
-        arguments[sublayer.setting] = getattr(self.config, sublayer.setting)
-        rate, key = now.dropout
-        return arguments | {"rate": rate, "key": key, "site": 3 * i + sublayer.site}
-
-    def _room_for_grads(self, accumulate: bool) -> NamedArrays:
-        if not accumulate:
-            return self.grads
+    def _grads_of_micro_batch(self) -> NamedArrays:
         if self._micro_grads is None:
             self._micro_grads = NamedArrays(parameter_shapes(self.config), self.dtype)
         return self._micro_grads
 
-    def _dropout(self, dropout_key: int | None) -> tuple[float, int]:
-        """The rate and key of a pass; the rate is 0 where nothing is dropped."""
-        if dropout_key is None:
-            return 0.0, 0
-        return self.config.dropout, whole("dropout_key", dropout_key)
-
     def _check_tokens(self, name: str, tokens: Array, lowest: int) -> Array:
-        """A copy of `tokens`, once it is known that all kernels can use it.
-
-        Backward reads it again, so it must be out of reach of who fills `tokens` with the next
-        batch before that; kernels do not look whether a token is in range.
-        """
+        """`tokens` as an array, range-checked here because kernels do not check."""
         tokens = as_array(name, tokens)
         if tokens.ndim != 2 or 0 in tokens.shape:
             raise InputError(
@@ -323,17 +279,15 @@ class GPT:
             raise InputError(
                 f"{name} contains {wrong}: must be from 0 to {self.config.vocab_size - 1}{also}"
             )
-        copy = self._room(name, tokens.shape, np.int64)
-        copy[...] = tokens
-        return copy
+        return tokens
 
-    def _room(self, name: str, shape: Shape, dtype: DTypeLike) -> Array:
-        """An array for the purpose `name`, in the same memory every time: a step allocates none."""
+    def _workspace(self, name: str, shape: Shape, dtype: DTypeLike) -> Array:
+        """An array in the same memory every time: a step allocates none."""
         size = math.prod(shape)
-        room = self._rooms.get(name)
-        if room is None or room.size < size:
-            room = self._rooms[name] = np.empty(size, dtype)
-        return room[:size].reshape(shape)
+        found = self._workspaces.get(name)
+        if found is None or found.size < size:
+            found = self._workspaces[name] = np.empty(size, dtype)
+        return found[:size].reshape(shape)
 
 
 def load_ops(name: str) -> ModuleType:
@@ -364,5 +318,5 @@ def _check_dtype(dtype: str, ops: str) -> np.dtype[Any]:
 def twin_of(model: GPT, keep: tuple[str, ...]) -> GPT:
     """A model with the same parameters, not copied, and with gradients and buffers of its own."""
     twin = GPT(model.config, seed=None, dtype=model.dtype.name, ops=model.ops_name, keep=keep)
-    twin.params, twin.ops = model.params, model.ops
+    twin.params, twin.overrides = model.params, model.overrides
     return twin

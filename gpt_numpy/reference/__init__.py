@@ -1,9 +1,10 @@
 """Every layer, forward and backward, in plain NumPy; each file opens with its derivation.
 
 A layer is a pair of functions, `x_forward` and `x_backward`. Their arguments are first what is
-read, then what is written: forward `(inputs..., out, statistics...)`, backward `(dout, what it
-needs of what forward read or kept..., d<input>..., scratch...)`. They assign to what they write,
-validate nothing, and take float32, float64 and complex128 arrays. `adamw_update` works in place.
+read, then what is written. What belongs together travels in a named tuple, defined beside the pair:
+the weights, whose gradients are the same tuple of other arrays, and what forward keeps for
+backward. Layers assign to what they write, validate nothing, and take float32, float64 and
+complex128 arrays. `adamw_update` works in place.
 
 Notation. L is the loss, one number. dx, written as one word, is the gradient ∂L/∂x: an array of the
 shape of x, which says how fast L changes with each element of x. Everything rests on the chain
@@ -18,23 +19,33 @@ inside the MLP, V tokens in the vocabulary. A row is one position of one sequenc
 where c = j, else 0.
 """
 
+import functools
 import math
+from collections.abc import Callable
+from typing import Any
 
 from gpt_numpy.reference.adamw import adamw_update, sum_of_squares
-from gpt_numpy.reference.decoding import decode_step
-from gpt_numpy.reference.embedding import embedding_backward, embedding_forward
-from gpt_numpy.reference.sublayers import (
+from gpt_numpy.reference.attention_sublayer import (
     attention_sublayer_backward,
     attention_sublayer_forward,
+)
+from gpt_numpy.reference.decoding import decode_step
+from gpt_numpy.reference.embedding import embedding_backward, embedding_forward
+from gpt_numpy.reference.head import (
     head_backward,
     head_forward,
     head_loss_backward,
     head_loss_forward,
-    mlp_sublayer_backward,
-    mlp_sublayer_forward,
 )
+from gpt_numpy.reference.mlp_sublayer import mlp_sublayer_backward, mlp_sublayer_forward
 
 LOGITS = math.inf  # elements of the logits that exist at once: all
+
+
+def prepare(function: Callable[..., None], arguments: tuple[list[Any], dict[str, Any]]) -> Any:
+    """A call of a layer, to be repeated."""
+    return functools.partial(function, *arguments[0], **arguments[1])
+
 
 __all__ = [
     "LOGITS",
@@ -50,5 +61,6 @@ __all__ = [
     "head_loss_forward",
     "mlp_sublayer_backward",
     "mlp_sublayer_forward",
+    "prepare",
     "sum_of_squares",
 ]

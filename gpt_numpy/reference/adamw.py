@@ -13,18 +13,30 @@ With g the gradient, after clipping, of step t = 1, 2, ... (new values left, old
 
     param = param - learning_rate (weight_decay param + m_hat / (sqrt(v_hat) + eps))
 
-A mean that starts at 0 is too small at first: for constant g, m = (1 - beta1^t) g. Dividing mends
-that. eps keeps the quotient finite where v_hat is 0. The decay is no part of g: it does not pass
-through m and v.
+A mean that starts at 0 is too small at first: for constant g, m = (1 - beta1^t) g. Dividing
+corrects that. eps keeps the quotient finite where v_hat is 0. The decay is no part of g: it does
+not pass through m and v.
 
 Clipping by the norm of the whole gradient multiplies g by
 
     min(1, grad_clip / (norm + 1e-6)),     norm = sqrt(sum of squares over all parameters)
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 from gpt_numpy.base.arrays import Array
+
+
+class AdamWSettings(NamedTuple):
+    """What is the same for all elements of a tensor in a step."""
+
+    learning_rate: float
+    beta1: float
+    beta2: float
+    eps: float
+    weight_decay: float
 
 
 def adamw_update(
@@ -32,15 +44,13 @@ def adamw_update(
     grad: Array,
     m: Array,
     v: Array,
+    *,
     step: int,
     grad_scale: float,
-    learning_rate: float,
-    beta1: float,
-    beta2: float,
-    eps: float,
-    weight_decay: float,
+    settings: AdamWSettings,
 ) -> None:
     """Update `param`, `m` and `v` in place; `step` counts from 1, `grad_scale` is clipping's."""
+    learning_rate, beta1, beta2, eps, weight_decay = settings
     g = grad * grad_scale
     m[...] = beta1 * m + (1 - beta1) * g
     v[...] = beta2 * v + (1 - beta2) * g * g

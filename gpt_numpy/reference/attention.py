@@ -54,12 +54,10 @@ import math
 import numpy as np
 
 from gpt_numpy.base.arrays import Array
-from gpt_numpy.reference.dropout import dropout_backward, dropout_forward
+from gpt_numpy.reference.dropout import Dropout, dropout_backward, dropout_forward
 
 
-def attention_forward(
-    qkv: Array, n_head: int, rate: float, key: int, site: int, out: Array, lse: Array
-) -> None:
+def attention_forward(qkv: Array, n_head: int, dropout: Dropout, out: Array, lse: Array) -> None:
     """Write each position's average of values to `out`, and its log-sum-exp to `lse`."""
     Q, K, V = split_heads(qkv, n_head)
     s = scores(Q, K)
@@ -70,7 +68,7 @@ def attention_forward(
     lse[...] = largest + np.log(total)
     p /= total[..., None]
     w = np.empty_like(p)
-    dropout_forward(p, rate, key, site, out=w)
+    dropout_forward(p, dropout, out=w)
     out[...] = merge_heads(w @ V)
 
 
@@ -78,9 +76,7 @@ def attention_backward(
     dout: Array,
     qkv: Array,
     n_head: int,
-    rate: float,
-    key: int,
-    site: int,
+    dropout: Dropout,
     out: Array,
     lse: Array,
     dqkv: Array,
@@ -93,10 +89,10 @@ def attention_backward(
     p = probabilities(Q, K, lse)
     w, dp = np.empty_like(p), np.empty_like(p)
     # forward: w = dropout(p); out = w @ V
-    dropout_forward(p, rate, key, site, out=w)
+    dropout_forward(p, dropout, out=w)
     dw = dO @ V.swapaxes(-1, -2)
     dV[...] = w.swapaxes(-1, -2) @ dO
-    dropout_backward(dw, rate, key, site, dx=dp)
+    dropout_backward(dw, dropout, dx=dp)
     # forward: p = softmax(s)
     (out_heads,) = split_heads(out, n_head, parts=1)
     delta = (dO * out_heads).sum(axis=-1, keepdims=True)

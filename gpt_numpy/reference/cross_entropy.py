@@ -18,9 +18,10 @@ Backward, for one row. With P_v = softmax(z)_v = exp(z_v - lse):
 What is there minus what is wanted. A row's gradient sums to zero, because adding a constant to all
 its logits does not change the loss.
 
-The mean over the targets that count is the model's (model.py): L = sum_r loss_r / N, so dout = 1/N
-for every row, where N is the number of kept targets of a step. (A step may add up the gradients of
-several micro-batches, where one large batch would not fit into memory; N then counts all of them.)
+The mean over the targets that count is the model's (model/gpt.py): L = sum_r loss_r / N, so
+dout = 1/N for every row, where N is the number of kept targets of a step. (A step may add up the
+gradients of several micro-batches, where one large batch would not fit into memory; N then counts
+all of them.)
 
 Shapes: logits, dlogits (..., V); targets, out, lse, dout (...). dlogits may be logits itself.
 """

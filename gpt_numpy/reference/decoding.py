@@ -1,25 +1,24 @@
-"""One token more for each sequence, with the keys and values of those before it kept.
+"""One more token for each sequence, with the keys and values of those before it kept.
 
 Attention is the only place where positions meet, and a position sees only itself and those before
-it (attention.py). So the keys and values of a position never change when the text goes on: kept,
-they leave one position to be computed for a new token. With t tokens before it,
+it (attention.py). So the keys and values of a position never change when the text continues: with
+them kept, a new token costs one position. With t tokens before it,
 
     q, k, v = linear(norm(x))       K_t = k, V_t = v        kept from now on
     s_j     = sum_d q_d K_jd / sqrt(D)                      for j <= t: no mask, all are past
     attn_d  = sum_j softmax(s)_j V_jd
 
-and everything else is what sublayers.py says of one position. The logits are those that the whole
+and everything else is what the sublayers do with one position. The logits are those that the whole
 text would have given at its last position.
 
 Sequences stand in slots, of which a step may take any: slot s holds lengths[s] tokens.
 
-Shapes: tokens, slots (B,); lengths (S,); params, a vector with all parameters; places, (L + 1, 12),
-where in it each one starts, -1 for none (decoding.py, `parameter_places`); wpe (T, C);
-keys (L, S, H, D, T); values (L, S, H, T, D); out (B, V).
+Shapes: tokens, slots (B,); lengths (S,); params, a vector; places (L + 1, 12), -1 where the model
+has no such parameter (generation/kv_cache.py, `parameter_places`); wpe (T, C); out (B, V).
 """
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -28,20 +27,34 @@ from gpt_numpy.reference import activation as activations
 from gpt_numpy.reference.layernorm import layernorm_forward
 
 
+class DecodingWeights(NamedTuple):
+    """All parameters in one vector, where each one starts in it, and the position table."""
+
+    params: Array
+    places: Array
+    wpe: Array
+
+
+class KeysValues(NamedTuple):
+    """The keys and values of all tokens so far, by layer and slot."""
+
+    keys: Array  # (L, S, H, D, T)
+    values: Array  # (L, S, H, T, D)
+
+
 def decode_step(
     tokens: Array,
     slots: Array,
     lengths: Array,
-    params: Array,
-    places: Array,
-    wpe: Array,
+    weights: DecodingWeights,
+    kept: KeysValues,
+    *,
     n_hidden: int,
     activation: str,
-    keys: Array,
-    values: Array,
     out: Array,
 ) -> None:
-    """Write the logits after one token more of each sequence to `out`, its key and value beside."""
+    """Write the logits after one more token of each sequence to `out`; keep its key and value."""
+    (params, places, wpe), (keys, values) = weights, kept
     L, H, D = keys.shape[0], keys.shape[2], keys.shape[3]
     C, F, V = H * D, n_hidden, out.shape[1]
     block_shapes: tuple[tuple[int, ...], ...]

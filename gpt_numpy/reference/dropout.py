@@ -29,11 +29,36 @@ branch and 3 i + 3 for the MLP branch.
 Shapes: x and out alike, any.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 from gpt_numpy.base.arrays import Array, Shape
 
 _MASK64 = 0xFFFFFFFFFFFFFFFF
+
+
+class Dropout(NamedTuple):
+    """One mask: the share dropped, the key of the pass, and the place in the model.
+
+    `key` is an array of one uint64, so that a prepared call sees the key of each new pass.
+    """
+
+    rate: float
+    key: Array
+    site: int
+
+    @classmethod
+    def of(cls, rate: float, key: int, site: int) -> "Dropout":
+        """The dropout of an integer key."""
+        return cls(rate, np.array([key & _MASK64], np.uint64), site)
+
+    def next_site(self) -> "Dropout":
+        """The same rate and key at the following place."""
+        return self._replace(site=self.site + 1)
+
+
+NO_DROPOUT = Dropout.of(0.0, 0, 0)
 
 
 def mix64(z: int) -> int:
@@ -65,16 +90,16 @@ def keep_mask(shape: Shape, rate: float, key: int, site: int) -> Array:
     return (hashed >= np.uint32(threshold)).reshape(shape)
 
 
-def dropout_forward(x: Array, rate: float, key: int, site: int, out: Array) -> None:
-    """Write `x`, thinned out and scaled up, to `out`."""
-    if rate == 0:
+def dropout_forward(x: Array, dropout: Dropout, out: Array) -> None:
+    """Write `x`, with a share of its values dropped and the rest scaled up, to `out`."""
+    if dropout.rate == 0:
         out[...] = x
     else:
-        keep = keep_mask(x.shape, rate, key, site)
-        out[...] = np.where(keep, x * (1 / (1 - rate)), 0)
+        keep = keep_mask(x.shape, dropout.rate, int(dropout.key[0]), dropout.site)
+        out[...] = np.where(keep, x * (1 / (1 - dropout.rate)), 0)
 
 
-def dropout_backward(dout: Array, rate: float, key: int, site: int, dx: Array) -> None:
+def dropout_backward(dout: Array, dropout: Dropout, dx: Array) -> None:
     """Write the gradient of `x`: the same mask, the same scale."""
     # forward: out = x * keep / (1 - rate)
-    dropout_forward(dout, rate, key, site, out=dx)
+    dropout_forward(dout, dropout, out=dx)

@@ -22,8 +22,9 @@ keep one of them: NumPy adds each to the old row, then writes all n results to t
 the last one stays. `np.add.at` adds them one after the other.
 Rows of positions beyond T get exactly zero.
 
-When the head is tied to wte (sublayers.py), the loss depends on wte through the lookup and through
-the logits; by the chain rule the two gradients add up. `dwte_head` is the head's half, or None.
+When the head is tied to wte (head.py), the loss depends on wte through the lookup and through
+the logits; by the chain rule the two gradients add up. The head's half
+is already in `dwte` when backward of the lookup begins.
 
 Sinusoids. With fixed positions wpe is the paper's table over sqrt(C), and has no gradient:
 
@@ -37,11 +38,13 @@ Shapes: tokens (B, T) integers; wte (V, C); wpe (block_size >= T, C); out (B, T,
 """
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
 from gpt_numpy.base.arrays import Array
-from gpt_numpy.reference.dropout import dropout_backward, dropout_forward
+from gpt_numpy.reference.dropout import Dropout, dropout_backward, dropout_forward
+from gpt_numpy.reference.tap import Tap, no_tap
 
 
 def sinusoidal_positions(n_positions: int, n_embd: int) -> Array:
@@ -53,31 +56,43 @@ def sinusoidal_positions(n_positions: int, n_embd: int) -> Array:
     return table / math.sqrt(n_embd)
 
 
+class EmbeddingWeights(NamedTuple):
+    """The two tables, or their gradients; fixed positions have none."""
+
+    wte: Array  # (V, C)
+    wpe: Array | None  # (block_size, C)
+
+
 def embedding_forward(
-    tokens: Array, wte: Array, wpe: Array, rate: float, key: int, site: int, out: Array
+    tokens: Array, weights: EmbeddingWeights, *, dropout: Dropout, out: Array, tap: Tap = no_tap
 ) -> None:
     """Write the embedded tokens, after dropout, to `out`."""
+    wte, wpe = weights
     T = tokens.shape[1]
-    dropout_forward(wte[tokens] + wpe[:T], rate, key, site, out=out)
+    dropout_forward(wte[tokens] + wpe[:T], dropout, out=out)
+    tap("out", out)
 
 
 def embedding_backward(
     dout: Array,
     tokens: Array,
-    rate: float,
-    key: int,
-    site: int,
-    dwte_head: Array | None,
-    dwte: Array,
-    dwpe: Array | None,
+    weights: EmbeddingWeights,
+    *,
+    tied: bool,
+    dropout: Dropout,
+    dweights: EmbeddingWeights,
+    tap: Tap = no_tap,
 ) -> None:
-    """Write the gradients of both tables; `dwte_head`, which may be `dwte` itself, is added."""
+    """Write the gradients of both tables; `tied`: add to what the head wrote to `dweights.wte`."""
+    dwte, dwpe = dweights
     T = tokens.shape[1]
     drow = np.empty_like(dout)
+    tap("dout", dout)
     # forward: out = dropout(row)
-    dropout_backward(dout, rate, key, site, dx=drow)
+    dropout_backward(dout, dropout, dx=drow)
     # forward: row = wte[tokens] + wpe[:T]
-    dwte[...] = 0 if dwte_head is None else dwte_head
+    if not tied:
+        dwte[...] = 0
     np.add.at(dwte, tokens, drow)
     if dwpe is not None:
         dwpe[:T] = drow.sum(axis=0)

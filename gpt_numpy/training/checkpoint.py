@@ -40,7 +40,7 @@ from gpt_numpy.files import zip_archives as archives
 from gpt_numpy.files.durable import BLOCK, UNSEALED, replaced, seal, verify
 from gpt_numpy.model.gpt import GPT, load_ops
 from gpt_numpy.model.memory import check_memory
-from gpt_numpy.model.shapes import parameter_shapes
+from gpt_numpy.model.stages import parameter_shapes
 from gpt_numpy.training.optimizer import AdamW
 
 FORMAT = "gpt_numpy checkpoint"

@@ -7,10 +7,11 @@ import math
 
 import numpy as np
 
-from gpt_numpy.base.arrays import NamedArrays
+from gpt_numpy.base.arrays import Array, NamedArrays
 from gpt_numpy.base.checks import real, shown
 from gpt_numpy.base.errors import InputError, NotFiniteError
 from gpt_numpy.model.gpt import GPT
+from gpt_numpy.reference.adamw import AdamWSettings
 
 CLIP_EPS = 1e-6  # as in PyTorch's clip_grad_norm_
 
@@ -84,6 +85,11 @@ class AdamW:
         """The norm of the whole gradient: the root of the sum of all squares."""
         return math.sqrt(self.model.ops.sum_of_squares(self.model.grads.flat))
 
+    def settings_of(self, param: Array) -> AdamWSettings:
+        """The settings for one parameter: only matrices decay, biases and layer norms do not."""
+        decay = self.weight_decay if param.ndim >= 2 else 0.0
+        return AdamWSettings(self.learning_rate, *self.betas, self.eps, decay)
+
     def step(self) -> float:
         """Update every parameter once; the norm of the gradient before clipping.
 
@@ -111,11 +117,7 @@ class AdamW:
                 self.v[name],
                 step=self.steps,
                 grad_scale=clip,
-                learning_rate=self.learning_rate,
-                beta1=self.betas[0],
-                beta2=self.betas[1],
-                eps=self.eps,
-                weight_decay=self.weight_decay if param.ndim >= 2 else 0.0,
+                settings=self.settings_of(param),
             )
         return norm
 

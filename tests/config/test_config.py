@@ -104,7 +104,7 @@ def test_what_cannot_fit_into_memory_is_refused_before_it_is_asked_for():
 
 def test_the_estimate_of_memory_is_not_above_what_a_model_takes():
     from gpt_numpy.model import memory
-    from gpt_numpy.model.shapes import parameter_shapes
+    from gpt_numpy.model.stages import parameter_shapes
 
     config = GPTConfig(**MODEL | {"n_layer": 3})
     exact = sum(math.prod(shape) for shape in parameter_shapes(config).values())

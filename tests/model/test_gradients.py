@@ -15,7 +15,7 @@ import pytest
 import gpt_numpy as gn
 import gpt_numpy.reference
 from gpt_numpy.gradients.model_check import randomise
-from gpt_numpy.model.shapes import activation_shapes
+from gpt_numpy.model.stages import activation_shapes
 from gpt_numpy.reference import activation, sublayers
 
 RECIPE = gn.GPTConfig(

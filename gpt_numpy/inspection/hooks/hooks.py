@@ -6,17 +6,17 @@
         loss = model.forward(tokens, targets)
         model.backward()                                                    # exact
 
-A sublayer in which something is replaced runs in the reference, opened (opened.py); all others run
-as they always do. `model.activations` then holds what the model went on with, and
+A layer in which something is replaced runs in the reference, with a tap (reference/tap.py); all
+others run as always. `model.activations` then holds what the model went on with, and
 `model.activation_grads` the gradient of what was there before. A trace taken inside `with` has
 these numbers, too; it names the functions of a pass in which nothing is replaced.
 """
 
 import contextlib
+import dataclasses
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -24,16 +24,15 @@ import numpy as np
 from gpt_numpy.base.arrays import Array, Shape
 from gpt_numpy.base.errors import InputError, did_you_mean
 from gpt_numpy.config.gpt import GPTConfig
-from gpt_numpy.inspection.hooks import opened
 from gpt_numpy.inspection.trace.diagram import all_shapes, whole_of
+from gpt_numpy.model.calls import Call
 from gpt_numpy.model.gpt import GPT, twin_of
-from gpt_numpy.model.shapes import activation_shapes
-from gpt_numpy.model.wiring import WITHOUT_GRADIENT
+from gpt_numpy.model.stages import activations, gpt
 from gpt_numpy.reference.attention import split_heads
 
 Function = Callable[[Array], Array]
 Replacement = Array | float | tuple[Function, Function]
-NEVER = (*WITHOUT_GRADIENT, "losses", "scores", "probabilities", "xhat")  # a layer's own affair
+NEVER = ("losses", "scores", "probabilities", "xhat")  # used within a layer alone
 
 
 @dataclass(frozen=True)
@@ -81,12 +80,13 @@ def replaced(model: GPT, replacements: Mapping[str, Replacement]) -> Iterator[GP
                 f"{name}: replace it by an array, a number, or a pair (forward, backward) of "
                 f"functions, not by {type(value).__name__}"
             )
-    before = model.ops
-    model.ops = Edited(before, model.config.n_head, replacements)
+    before = model.overrides
+    outer = before.listed if isinstance(before, Replacements) else []
+    model.overrides = Replacements(model.config, [*outer, *replacements.items()])
     try:
         yield model
     finally:
-        model.ops = before
+        model.overrides = before
 
 
 def ablate(
@@ -139,10 +139,9 @@ def ablate(
 
 def replaceable(config: GPTConfig) -> list[str]:
     """The names of all activations that `replaced` and `ablate` take."""
-    shapes = all_shapes(config, 1, 1)
-    beside = [name for name in shapes if name.endswith(".proj") or whole_of(name) is not None]
-    names = [*activation_shapes(config, 1, 1), *beside]
-    return [name for name in names if name.split(".")[-1] not in NEVER]
+    kept = [name for name, array in activations(config).items() if array.grad]
+    parts = [n for n in all_shapes(config, 1, 1) if n.endswith(".proj") or whole_of(n) is not None]
+    return [name for name in [*kept, *parts] if name.split(".")[-1] not in NEVER]
 
 
 def _part_of(name: str, shape: Shape, **wanted: int | None) -> Array:
@@ -176,113 +175,58 @@ def _changes(twin: GPT, before: Array) -> dict[str, float]:
     return changes
 
 
-class Edited(ModuleType):
-    """Layer functions that replace activations; what is not replaced is `base`'s own."""
+class Replacements(dict[str, Callable[[Call], None]]):
+    """Overrides of a model's calls (model/gpt.py): stages in which something is replaced."""
 
-    def __init__(
-        self, base: ModuleType, n_head: int, replacements: Mapping[str, Replacement]
-    ) -> None:
-        super().__init__("gpt_numpy.inspection.edited")
-        self._base: ModuleType
-        self._all: list[tuple[str, Replacement]] = list(replacements.items())
-        if isinstance(base, Edited):  # the outer ones come first
-            self._all, base = base._all + self._all, base._base
-        self._base, self._n_head = base, n_head
-        self._names = {(whole_of(name) or (name,))[0] for name, _ in self._all}
+    def __init__(self, config: GPTConfig, listed: list[tuple[str, Replacement]]) -> None:
+        self.listed = listed
+        self._n_head = config.n_head
+        self._logits: dict[Shape, Array] = {}  # of all positions, where the model keeps only some
+        wanted = {(whole_of(name) or (name,))[0] for name, _ in listed}
+        for stage in gpt(config):
+            inside = {array.name for array in stage.activations} | set(stage.taps.values())
+            if inside & wanted:
+                self[stage.name] = self._run
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._base, name)
+    def _run(self, call: Call) -> None:
+        """The call by the reference, with the replacements put in."""
+        if isinstance(call.kwargs.get("targets"), np.ndarray):
+            call = self._with_all_logits(call)
 
-    def embedding_forward(self, *arguments: Any, **named: Any) -> None:
-        """As `base`'s, then replaced."""
-        self._base.embedding_forward(*arguments, **named)
-        self._change("")("embedding.out", named["out"])
+        def tap(argument: str, array: Array) -> None:
+            if name := call.stage.array_name(argument):
+                self._replace(name, array)
+            elif name := call.stage.array_name(argument.removeprefix("d")):
+                self._gradient(name, array)
 
-    def embedding_backward(self, dout: Array, *arguments: Any, **named: Any) -> None:
-        """The gradient of what was there before, then as `base`'s."""
-        self._back("")("embedding.out", dout)
-        self._base.embedding_backward(dout, *arguments, **named)
+        call.run_tapped(tap)
 
-    def attention_sublayer_forward(self, **named: Any) -> None:
-        """Opened, where one of its activations is replaced."""
-        block = f"h.{(named['site'] - 1) // 3}."  # sites: reference/dropout.py
-        if self._touches(block, "ln_1.out", "attn.qkv", "attn.out", "attn.proj", "resid_mid"):
-            opened.attention_forward_with(self._change(block), SimpleNamespace(**named))
-        else:
-            self._base.attention_sublayer_forward(**named)
+    def _with_all_logits(self, call: Call) -> Call:
+        x, weights, kept = call.args[-3:]
+        shape = (*x.shape[:2], len(weights.weight))
+        if kept.logits.shape == shape:
+            return call
+        logits = self._logits.setdefault(shape, np.empty(shape, x.dtype))
+        kwargs = dict(call.kwargs)
+        if "dkept" in kwargs:
+            kwargs["dkept"] = kwargs["dkept"]._replace(logits=logits)
+        args = [*call.args[:-1], kept._replace(logits=logits)]
+        return dataclasses.replace(call, args=args, kwargs=kwargs)
 
-    def attention_sublayer_backward(self, **named: Any) -> None:
-        """Likewise."""
-        block = f"h.{(named['site'] - 1) // 3}."
-        if self._touches(block, "ln_1.out", "attn.qkv", "attn.out", "attn.proj", "resid_mid"):
-            change, back = self._change(block), self._back(block)
-            opened.attention_backward_with(change, back, SimpleNamespace(**named))
-        else:
-            self._base.attention_sublayer_backward(**named)
+    def _replace(self, name: str, x: Array) -> None:
+        for part, replacement in self._of(name, x, self.listed):
+            new = replacement[0](part) if isinstance(replacement, tuple) else replacement
+            part[...] = _fitting(new, part, name)
 
-    def mlp_sublayer_forward(self, **named: Any) -> None:
-        """Opened, where one of its activations is replaced."""
-        block = f"h.{(named['site'] - 3) // 3}."
-        if self._touches(block, "ln_2.out", "mlp.fc", "mlp.act", "mlp.proj", "resid_post"):
-            opened.mlp_forward_with(self._change(block), SimpleNamespace(**named))
-        else:
-            self._base.mlp_sublayer_forward(**named)
-
-    def mlp_sublayer_backward(self, **named: Any) -> None:
-        """Likewise."""
-        block = f"h.{(named['site'] - 3) // 3}."
-        if self._touches(block, "ln_2.out", "mlp.fc", "mlp.act", "mlp.proj", "resid_post"):
-            change, back = self._change(block), self._back(block)
-            opened.mlp_backward_with(change, back, SimpleNamespace(**named))
-        else:
-            self._base.mlp_sublayer_backward(**named)
-
-    def head_forward(self, **named: Any) -> None:
-        """Opened, where one of its activations is replaced."""
-        if self._touches("", "ln_f.out", "logits"):
-            a = SimpleNamespace(**named)
-            opened.head_forward_with(self._change(""), a, a.out)
-        else:
-            self._base.head_forward(**named)
-
-    def head_loss_forward(self, **named: Any) -> None:
-        """Likewise."""
-        if self._touches("", "ln_f.out", "logits"):
-            opened.head_loss_forward_with(self._change(""), SimpleNamespace(**named))
-        else:
-            self._base.head_loss_forward(**named)
-
-    def head_loss_backward(self, **named: Any) -> None:
-        """Likewise."""
-        if self._touches("", "ln_f.out", "logits"):
-            change, back = self._change(""), self._back("")
-            opened.head_loss_backward_with(change, back, SimpleNamespace(**named))
-        else:
-            self._base.head_loss_backward(**named)
-
-    def _touches(self, block: str, *names: str) -> bool:
-        return any(f"{block}{name}" in self._names for name in names)
-
-    def _change(self, block: str) -> opened.Change:
-        def change(name: str, x: Array) -> None:
-            for part, replacement in self._of(f"{block}{name}", x, self._all):
-                new = replacement[0](part) if isinstance(replacement, tuple) else replacement
-                part[...] = _fitting(new, part, f"{block}{name}")
-
-        return change
-
-    def _back(self, block: str) -> opened.Change:
-        def back(name: str, dx: Array) -> None:
-            for part, replacement in self._of(f"{block}{name}", dx, self._all[::-1]):
-                new = replacement[1](part) if isinstance(replacement, tuple) else 0
-                part[...] = _fitting(new, part, f"the gradient of {block}{name}")
-
-        return back
+    def _gradient(self, name: str, dx: Array) -> None:
+        for part, replacement in self._of(name, dx, self.listed[::-1]):
+            new = replacement[1](part) if isinstance(replacement, tuple) else 0
+            part[...] = _fitting(new, part, f"the gradient of {name}")
 
     def _of(
         self, name: str, array: Array, listed: list[tuple[str, Replacement]]
     ) -> Iterator[tuple[Array, Replacement]]:
-        """The replacements of an array or of its parts, each with the view that it is about."""
+        """The replacements of an array or of its parts, each with the view that it replaces."""
         for wanted, replacement in listed:
             whole = whole_of(wanted)
             if wanted == name:

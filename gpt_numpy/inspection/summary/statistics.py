@@ -165,11 +165,7 @@ def _update(
         optimizer.v[name].copy(),
         step=optimizer.steps + 1,
         grad_scale=clip,
-        learning_rate=optimizer.learning_rate,
-        beta1=optimizer.betas[0],
-        beta2=optimizer.betas[1],
-        eps=optimizer.eps,
-        weight_decay=optimizer.weight_decay if value.ndim >= 2 else 0.0,
+        settings=optimizer.settings_of(value),
     )
     norm = float(np.linalg.norm(value))
     return float(np.linalg.norm(new - value)) / norm if norm else None

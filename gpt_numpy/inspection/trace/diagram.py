@@ -19,7 +19,7 @@ from gpt_numpy.base.arrays import Shape
 from gpt_numpy.config.gpt import GPTConfig
 from gpt_numpy.inspection.trace import operations as op
 from gpt_numpy.inspection.trace.operations import Operation
-from gpt_numpy.model.shapes import activation_shapes, parameter_shapes
+from gpt_numpy.model.stages import activation_shapes, parameter_shapes
 
 # What is a part of a stored array: the name's ending, that of the whole, and which part.
 PARTS = {

@@ -33,7 +33,7 @@ from gpt_numpy.inspection.trace.diagram import (
 from gpt_numpy.inspection.trace.lookup import Sources
 from gpt_numpy.inspection.trace.operations import Place, place_of
 from gpt_numpy.model.gpt import GPT, twin_of
-from gpt_numpy.model.shapes import activation_shapes
+from gpt_numpy.model.stages import activation_shapes
 from gpt_numpy.reference.cross_entropy import IGNORED
 
 RECOMPUTED = "gpt_numpy.inspection.trace.recomputed"

@@ -23,7 +23,7 @@ from gpt_numpy.kernels.engine.machine_code import PARALLEL, announce, announce_d
 from gpt_numpy.kernels.engine.pool import launch, refuse_in_fork, threads
 
 __all__ = [
-    "Counter", "In", "Int", "Ints", "Out", "Real", "Wide", "Word",
+    "Counter", "In", "Int", "Ints", "Key", "Out", "Real", "Wide", "Word",
     "by_type", "exact", "flat", "kernel", "prange", "room", "routine", "same_memory", "tasks",
     "threads",
 ]  # fmt: skip
@@ -35,7 +35,7 @@ INSIDE = {  # of what only kernels call: no entrance from Python is generated
 }  # fmt: skip
 
 # What the parameters of a kernel are; arrays are flat and contiguous.
-In, Out, Wide, Ints, Counter = "in", "out", "wide", "integers", "counter"
+In, Out, Wide, Ints, Counter, Key = "in", "out", "wide", "integers", "counter", "key"
 Int, Real, Word = "int64", "float64", "uint64"
 
 
@@ -105,6 +105,7 @@ class kernel:
             Out: types.Array(element, 1, "C"),
             Ints: types.Array(types.int64, 1, "C"),
             Counter: types.Array(types.int64, 1, "C"),
+            Key: types.Array(types.uint64, 1, "C"),
             Wide: types.Array(types.float64, 1, "C"),
         }
         signature = types.void(*[arrays.get(k) or getattr(types, k) for k in self.kinds])

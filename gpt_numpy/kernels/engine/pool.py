@@ -1,4 +1,4 @@
-"""The threads that compute, and the launches of kernels on them, made once or repeated.
+"""The threads that compute, and the launches of kernels on them.
 
 One kernel runs at a time: Numba's simplest pool aborts the process when two Python threads use it.
 """
@@ -13,19 +13,19 @@ import numba
 from gpt_numpy.base.errors import InputError
 from gpt_numpy.base.threads import wanted_threads
 
-# How long an idle thread of libgomp spins before it sleeps, in rounds: some 40 us, longer than from
-# one kernel to the next. By default it is some ms, in which it takes the core from others who have
-# work, be it another process: a step of a small model then takes ten times as long.
+# How many rounds an idle thread of libgomp spins before it sleeps: some 40 us, longer than from one
+# kernel to the next. The default is some ms, during which it takes the core from threads and
+# processes that have work: a step of a small model then takes ten times as long.
 os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
 Launch: TypeAlias = tuple[Callable[..., None], tuple[Any, ...]]
 
 
 class _Thread(threading.local):
-    """What belongs to one thread of Python."""
+    """What belongs to one Python thread."""
 
-    count = 0  # what Numba was last told; it keeps this number for each Python thread
-    notes: list[Launch] | None = None  # where launches are noted, while they are
+    count = 0  # Numba keeps the number of threads for each Python thread
+    recording: list[Launch] | None = None  # launches are added to it instead of being run
 
 
 _lock = threading.Lock()
@@ -40,7 +40,7 @@ def threads() -> int:
 
 
 def set_threads(count: int) -> None:
-    """Let the kernels use `count` threads; results are the same bits for any number.
+    """Use `count` threads in all kernels; results are the same bits for any number.
 
     Raises
     ------
@@ -56,8 +56,11 @@ def set_threads(count: int) -> None:
 
 
 def launch(launches: list[Launch]) -> None:
-    """Run compiled kernels one after the other."""
+    """Run compiled kernels one after the other, or record them."""
     global _started
+    if _thread.recording is not None:
+        _thread.recording += launches
+        return
     refuse_in_fork()
     with _lock:
         _started = True
@@ -66,8 +69,6 @@ def launch(launches: list[Launch]) -> None:
             _thread.count = _threads
         for compiled, arguments in launches:
             compiled(*arguments)
-    if _thread.notes is not None:
-        _thread.notes += launches
 
 
 def refuse_in_fork() -> None:
@@ -94,34 +95,38 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_note_fork)
 
 
-# Launches again: what Python does for a launch takes a tenth of a small kernel's time.
+class Prepared:
+    """A layer function with its arguments, as the kernels that it launches.
 
-
-class Launches:
-    """What one call of a function launched; it belongs to whoever owns the arrays of that call."""
-
-    def __init__(self) -> None:
-        self.noted: list[Launch] = []
-        self.threads = 0
-
-
-def repeatable(function: Callable[..., None]) -> Callable[..., None]:
-    """Give a function that does nothing but launch kernels a second form, `function.repeat`.
-
-    `repeat(launches, arguments)` calls it and notes what it launches in `launches`; with launches
-    already noted there it launches the same, without Python's part of the function.
+    What Python does for a launch takes a tenth of a small kernel's time, so it is done once and
+    the launches are kept: a function that is prepared does nothing but launch kernels.
     """
 
-    def repeat(launches: Launches, arguments: Callable[[], dict[str, Any]]) -> None:
-        if launches.threads == _threads:
-            launch(launches.noted)
-        else:
-            _thread.notes = []
-            try:
-                function(**arguments())
-                launches.noted, launches.threads = _thread.notes, _threads
-            finally:
-                _thread.notes = None
+    def __init__(
+        self, function: Callable[..., None], args: list[Any], kwargs: dict[str, Any]
+    ) -> None:
+        self._function, self._args, self._kwargs = function, args, kwargs
+        self._launches: list[Launch] = []
+        self._threads = 0
 
-    function.repeat, function.launches = repeat, Launches  # type: ignore[attr-defined]
-    return function
+    def __call__(self) -> None:
+        """Launch the kernels; recorded anew for another number of threads."""
+        if self._threads != _threads:
+            self._launches, self._threads = self._record(), _threads
+        launch(self._launches)
+
+    def _record(self) -> list[Launch]:
+        refuse_in_fork()
+        launches = _thread.recording = []
+        try:
+            self._function(*self._args, **self._kwargs)
+        finally:
+            _thread.recording = None
+        return launches
+
+
+def prepare(
+    function: Callable[..., None], arguments: tuple[list[Any], dict[str, Any]]
+) -> Callable[[], None]:
+    """A call of a layer, to be repeated: its positional and keyword arguments never change."""
+    return Prepared(function, *arguments)

@@ -8,12 +8,33 @@ A bias is added first, if there is one. Then, with y the row of the product:
     GRADIENT    second = y f'(other), third = f(other)          MLP backward; second may be y itself
 """
 
+from typing import NamedTuple
+
+from gpt_numpy.base.arrays import Array
 from gpt_numpy.kernels.activation import activate_backward_row, activate_row
 from gpt_numpy.kernels.dropout import drop_row
 from gpt_numpy.kernels.engine.jit import routine
 from gpt_numpy.kernels.rows import add_in_place, copy
+from gpt_numpy.reference.dropout import NO_DROPOUT, Dropout
 
 PLAIN, ACTIVATE, RESIDUAL, GRADIENT, GRADIENT_IN_PLACE = range(5)
+
+
+class Epilogue(NamedTuple):
+    """What follows a product: one of the above, the activation's number, and other arrays.
+
+    `other`, `second` and `third` have the shape of the product.
+    """
+
+    finish: int = PLAIN
+    kind: int = 0
+    other: Array | None = None
+    second: Array | None = None
+    third: Array | None = None
+    dropout: Dropout = NO_DROPOUT
+
+
+NO_EPILOGUE = Epilogue()
 
 
 @routine

@@ -16,11 +16,12 @@ the cache, and here are the loops around them.
 """
 
 from gpt_numpy.base.arrays import Array
-from gpt_numpy.kernels.dropout import mask_state
+from gpt_numpy.kernels.dropout import mask_arguments, mask_base
 from gpt_numpy.kernels.engine.jit import (
     Counter,
     In,
     Int,
+    Key,
     Out,
     Real,
     Word,
@@ -33,7 +34,7 @@ from gpt_numpy.kernels.engine.jit import (
     threads,
 )  # fmt: skip
 from gpt_numpy.kernels.engine.tasks import next_task, reset
-from gpt_numpy.kernels.products.epilogue import PLAIN, RESIDUAL, finish_row
+from gpt_numpy.kernels.products.epilogue import NO_EPILOGUE, PLAIN, RESIDUAL, Epilogue, finish_row
 from gpt_numpy.kernels.products.packing import (
     copy_rows,
     pack,
@@ -49,6 +50,7 @@ from gpt_numpy.kernels.products.tile import (
     tile_by_columns,
     tile_by_rows,
 )
+from gpt_numpy.reference.dropout import Dropout
 
 MANY = 8  # tasks that a product is cut into at least, if it is large enough
 SMALL = 4  # tiles that a block keeps at least in each direction
@@ -155,10 +157,11 @@ def strip_by_columns(
 def product(
     a: In, b: In, transposed: Int, bias: In, out: Out, rows: Int, inner: Int, columns: Int,
     finish: Int, kind: Int, other: In, second: Out, third: Out,
-    base: Word, threshold: Word, scale: Real,
+    key: Key, site: Int, threshold: Word, scale: Real,
     workers: Int, counter: Counter, space: Out,
 ):  # fmt: skip
     """Write a @ b, or with `transposed` a @ b.T, to `out`; then the epilogue, strip by strip."""
+    base = mask_base(key, site)
     width = panel_width(out)
     row_block, column_block = cut(rows, columns, ROWS, COLUMNS, width)
     step = block_length(inner, INNER, 8)
@@ -263,33 +266,28 @@ def multiply(
     *,
     transposed: bool = False,
     bias: Array | None = None,
-    finish: int = PLAIN,
-    kind: int = 0,
-    other: Array | None = None,
-    second: Array | None = None,
-    third: Array | None = None,
-    dropout: tuple[float, int, int] = (0.0, 0, 0),
+    epilogue: Epilogue = NO_EPILOGUE,
 ) -> None:
-    """Write x @ weight + bias to `out`, or with `transposed` x @ weight.T.
+    """Write x @ weight + bias to `out`, or with `transposed` x @ weight.T; then the epilogue.
 
-    x (..., I); weight (I, O), transposed (O, I); bias (O,); out (..., O), and so are `other`,
-    `second` and `third`, of which epilogue.py speaks.
+    x (..., I); weight (I, O), transposed (O, I); bias (O,); out (..., O).
     """
     inner, columns = x.shape[-1], out.shape[-1]
+    finish, kind, other, second, third, dropout = epilogue
     product(
         flat(x), flat(weight), int(transposed), flat(bias, x), flat(out),
         x.size // inner, inner, columns, finish, kind,
-        flat(other, x), flat(second, x), flat(third, x), *mask_state(*dropout),
+        flat(other, x), flat(second, x), flat(third, x), *mask_arguments(dropout),
         threads(), tasks(), _space(out.dtype),
     )  # fmt: skip
 
 
 def multiply_and_add(
-    x: Array, weight: Array, bias: Array | None, residual: Array, dropout: tuple[float, int, int],
-    out: Array,
-) -> None:  # fmt: skip
+    x: Array, weight: Array, bias: Array | None, residual: Array, dropout: Dropout, out: Array
+) -> None:
     """Write residual + dropout(x @ weight + bias) to `out`."""
-    multiply(x, weight, out, bias=bias, finish=RESIDUAL, other=residual, dropout=dropout)
+    epilogue = Epilogue(RESIDUAL, other=residual, dropout=dropout)
+    multiply(x, weight, out, bias=bias, epilogue=epilogue)
 
 
 def multiply_columns(x: Array, dout: Array, out: Array, *, add: bool = False) -> None:

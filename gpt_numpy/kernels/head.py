@@ -1,0 +1,103 @@
+"""The head and the loss, for as many positions at a time as there is memory for their logits."""
+
+from gpt_numpy.base.arrays import Array
+from gpt_numpy.kernels.cross_entropy import cross_entropy_backward, cross_entropy_forward
+from gpt_numpy.kernels.engine.jit import flat
+from gpt_numpy.kernels.layernorm import layernorm_backward, layernorm_forward
+from gpt_numpy.kernels.products.matmul import multiply, multiply_columns
+from gpt_numpy.reference.head import HeadKept, HeadWeights
+
+LOGITS = 2**25  # the most elements of the logits that exist at once
+
+
+def head_forward(x: Array, weights: HeadWeights, kept: HeadKept, *, out: Array) -> None:
+    """Write the logits of the next token to `out`; of `kept`, only mean, rstd and norm."""
+    w, k = weights, kept
+    layernorm_forward(x, w.ln_weight, w.ln_bias, out=k.norm, mean=k.mean, rstd=k.rstd)
+    multiply(k.norm, w.weight, out, transposed=True)
+
+
+def head_backward(
+    dout: Array,
+    x: Array,
+    weights: HeadWeights,
+    kept: HeadKept,
+    *,
+    dx: Array,
+    dweights: HeadWeights,
+    dkept: HeadKept,
+) -> None:
+    """Write the gradients of `x`, of the weights and of the layer norm's output."""
+    # forward: norm = layernorm(x); logits = norm @ weight.T
+    multiply(dout, weights.weight, dkept.norm)
+    multiply_columns(dout, kept.norm, dweights.weight)
+    _norm_backward(x, weights, kept, dx, dweights, dkept)
+
+
+def head_loss_forward(
+    x: Array, weights: HeadWeights, kept: HeadKept, *, targets: Array, out: Array
+) -> None:
+    """Write each position's loss to `out`; the logits of the last positions stay in `kept`."""
+    w, k = weights, kept
+    layernorm_forward(x, w.ln_weight, w.ln_bias, out=k.norm, mean=k.mean, rstd=k.rstd)
+    norms, y, losses, sums = _positions(k.norm), flat(targets), flat(out), flat(k.lse)
+    for part, z in _parts(k.logits, y.size):
+        multiply(norms[part], w.weight, z, transposed=True)
+        cross_entropy_forward(z, y[part], out=losses[part], lse=sums[part])
+
+
+def head_loss_backward(
+    dout: Array,
+    x: Array,
+    weights: HeadWeights,
+    kept: HeadKept,
+    *,
+    targets: Array,
+    dx: Array,
+    dweights: HeadWeights,
+    dkept: HeadKept,
+) -> None:
+    """Write the gradients of `x` and of the weights; `dkept.logits` may be `kept.logits`.
+
+    Logits that forward did not leave are recomputed, in `dkept.logits`.
+    """
+    norms, dnorms, douts = _positions(kept.norm), _positions(dkept.norm), flat(dout)
+    y, sums = flat(targets), flat(kept.lse)
+    for again, (part, dz) in enumerate(reversed(_parts(dkept.logits, y.size))):
+        z = dz if again else _positions(kept.logits)[: len(dz)]
+        if again:
+            multiply(norms[part], weights.weight, z, transposed=True)
+        # forward: loss = cross_entropy(logits)
+        cross_entropy_backward(douts[part], z, y[part], sums[part], dlogits=dz)
+        # forward: logits = norm @ weight.T
+        multiply(dz, weights.weight, dnorms[part])
+        multiply_columns(dz, norms[part], dweights.weight, add=again > 0)
+    # forward: norm = layernorm(x)
+    _norm_backward(x, weights, kept, dx, dweights, dkept)
+
+
+def _norm_backward(
+    x: Array, weights: HeadWeights, kept: HeadKept, dx: Array, dweights: HeadWeights,
+    dkept: HeadKept,
+) -> None:  # fmt: skip
+    layernorm_backward(
+        dkept.norm, x, weights.ln_weight, weights.ln_bias, kept.mean, kept.rstd,
+        dx=dx, dweight=dweights.ln_weight, dbias=dweights.ln_bias,
+    )  # fmt: skip
+
+
+def _positions(array: Array) -> Array:
+    """All vectors of an array, in a table."""
+    return flat(array).reshape(-1, array.shape[-1])
+
+
+def _parts(logits: Array, count: int) -> list[tuple[slice, Array]]:
+    """Slices of positions, and the buffer for their logits, in order.
+
+    The first slice may be short, all others fill the buffer.
+    """
+    buffer = _positions(logits)
+    first = count % len(buffer)
+    starts = [0] * (first > 0) + list(range(first, count, len(buffer)))
+    stops = [*starts[1:], count]
+    return [(slice(i, j), buffer[: j - i]) for i, j in zip(starts, stops, strict=True)]

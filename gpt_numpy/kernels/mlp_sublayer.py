@@ -1,0 +1,59 @@
+"""MLP sublayer, fused: bias, activation, dropout and the residual sum are epilogues of products."""
+
+from gpt_numpy.base.arrays import Array
+from gpt_numpy.kernels.activation import NUMBERS
+from gpt_numpy.kernels.attention_sublayer import start_from, through_dropout
+from gpt_numpy.kernels.engine.jit import same_memory
+from gpt_numpy.kernels.layernorm import layernorm_backward_and_renormalise, layernorm_forward
+from gpt_numpy.kernels.linear import parameter_gradients
+from gpt_numpy.kernels.products.epilogue import ACTIVATE, GRADIENT, GRADIENT_IN_PLACE, Epilogue
+from gpt_numpy.kernels.products.matmul import multiply, multiply_and_add
+from gpt_numpy.reference.dropout import Dropout
+from gpt_numpy.reference.mlp_sublayer import MLPKept, MLPWeights
+
+
+def mlp_sublayer_forward(
+    x: Array,
+    weights: MLPWeights,
+    kept: MLPKept,
+    *,
+    activation: str,
+    dropout: Dropout,
+    out: Array,
+) -> None:
+    """Write the residual stream after the MLP to `out`; `dropout` is the branch's."""
+    w, k = weights, kept
+    layernorm_forward(x, w.ln_weight, w.ln_bias, out=k.norm, mean=k.mean, rstd=k.rstd)
+    activate = Epilogue(ACTIVATE, NUMBERS[activation], second=k.act)
+    multiply(k.norm, w.fc_weight, k.fc, bias=w.fc_bias, epilogue=activate)
+    multiply_and_add(k.act, w.proj_weight, w.proj_bias, x, dropout, out=out)
+
+
+def mlp_sublayer_backward(
+    dout: Array,
+    x: Array,
+    weights: MLPWeights,
+    kept: MLPKept,
+    *,
+    activation: str,
+    dropout: Dropout,
+    dx: Array,
+    dweights: MLPWeights,
+    dkept: MLPKept,
+) -> None:
+    """Write the gradients of `x`, of the weights and of what was kept; `dx` may be `dout`."""
+    w, k, dw, dk = weights, kept, dweights, dkept
+    # forward: act = activation(fc); out = x + dropout(linear(act))
+    dbranch = through_dropout(dout, dropout, workspace=dk.norm)
+    finish = GRADIENT_IN_PLACE if same_memory(dk.fc, dk.act) else GRADIENT
+    gradient = Epilogue(finish, NUMBERS[activation], other=k.fc, second=dk.fc, third=k.act)
+    multiply(dbranch, w.proj_weight, dk.act, transposed=True, epilogue=gradient)
+    parameter_gradients(dbranch, k.act, dw.proj_weight, dw.proj_bias)
+    # forward: norm = layernorm(x); fc = linear(norm)
+    multiply(dk.fc, w.fc_weight, dk.norm, transposed=True)
+    start_from(dout, dx)
+    layernorm_backward_and_renormalise(
+        dk.norm, x, w.ln_weight, w.ln_bias, k.mean, k.rstd,
+        dx=dx, dweight=dw.ln_weight, dbias=dw.ln_bias, out=k.norm,
+    )  # fmt: skip
+    parameter_gradients(dk.fc, k.norm, dweight=dw.fc_weight, dbias=dw.fc_bias)

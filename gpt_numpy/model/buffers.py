@@ -1,0 +1,160 @@
+"""Where every activation of a batch and its gradient lie: views of one flat buffer.
+
+An activation that backward reads has a buffer of its own. All others of one kind (every layer
+norm's output, say) share one, unless somebody asked to keep them; the last layer norm's stays there
+until backward, which begins with it. The flat buffer grows with the largest batch.
+"""
+
+import fnmatch
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from gpt_numpy.base.arrays import Array, NamedArrays, Shape, aligned_empty
+from gpt_numpy.base.checks import shown
+from gpt_numpy.base.errors import InputError, did_you_mean
+from gpt_numpy.config.gpt import GPTConfig
+from gpt_numpy.model.stages import Activation, activations, sized
+
+# Buffers used only inside blocks, so the logits may overlay them.
+WITHIN_BLOCKS = ("act", "d hidden", "d attn")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The arrays of a batch of one shape, by name, and the calls prepared on them (calls.py)."""
+
+    acts: dict[str, Array]
+    dacts: dict[str, Array]
+    tokens: Array
+    targets: Array
+    calls: dict[tuple[bool, bool], Any] = field(default_factory=dict)
+
+
+class Buffers:
+    """The layouts of all batch shapes so far; they share memory, so only one is in use at a time.
+
+    Unless the logits are kept, at most `most_logits` of their elements exist at once, or those of
+    one position.
+    """
+
+    def __init__(
+        self, config: GPTConfig, dtype: np.dtype[Any], keep: frozenset[str], most_logits: float
+    ) -> None:
+        self._arrays = activations(config)
+        self._vocab_size = config.vocab_size
+        self._dtype, self._keep, self._most_logits = dtype, keep, most_logits
+        self._store = aligned_empty(0, dtype)
+        self._integers = aligned_empty(0, np.int64)
+        self._layouts: dict[tuple[int, int], Layout] = {}
+
+    def layout(self, B: int, T: int) -> Layout:
+        """The arrays for B sequences of T positions: the same ones until a larger batch comes."""
+        if (B, T) not in self._layouts:
+            self._layouts[B, T] = self._lay_out(B, T)
+        return self._layouts[B, T]
+
+    def _lay_out(self, B: int, T: int) -> Layout:
+        shapes = self._shapes(B, T)
+        places = {name: self._place(array) for name, array in self._arrays.items()}
+        dplaces = {n: self._grad_place(array) for n, array in self._arrays.items() if array.grad}
+        sizes: dict[str, Shape] = {}
+        for name, place in [*places.items(), *dplaces.items()]:
+            sizes[place] = (max(math.prod(shapes[name]), *sizes.get(place, (0,))),)
+        overlaid: dict[str, Shape] = {}
+        if "logits" not in self._keep:
+            overlaid = {place: sizes.pop(place) for place in WITHIN_BLOCKS if place in sizes}
+            sizes["logits"] = (max(*sizes["logits"], sum(size for (size,) in overlaid.values())),)
+        self._grow(sum(size for (size,) in sizes.values()), B * T)
+        buffers: dict[str, Array] = dict(NamedArrays(sizes, self._dtype, buffer=self._store))
+        buffers |= NamedArrays(overlaid, self._dtype, buffer=buffers["logits"])
+
+        def view(name: str, place: str) -> Array:
+            return buffers[place][: math.prod(shapes[name])].reshape(shapes[name])
+
+        tokens, targets = self._integers[: 2 * B * T].reshape(2, B, T)
+        return Layout(
+            {name: view(name, place) for name, place in places.items()},
+            {name: view(name, place) for name, place in dplaces.items()},
+            tokens,
+            targets,
+        )
+
+    def _grow(self, floats: int, positions: int) -> None:
+        if floats > self._store.size or 2 * positions > self._integers.size:
+            self._layouts.clear()
+            if floats > self._store.size:
+                self._store = aligned_empty(floats, self._dtype)
+            if 2 * positions > self._integers.size:
+                self._integers = aligned_empty(2 * positions, np.int64)
+
+    def _shapes(self, B: int, T: int) -> dict[str, Shape]:
+        """Those of all activations; of the logits, the part that exists at once."""
+        shapes = {name: sized(array.shape, B, T) for name, array in self._arrays.items()}
+        if "logits" not in self._keep and math.prod(shapes["logits"]) > self._most_logits:
+            V = self._vocab_size
+            shapes["logits"] = (max(1, int(self._most_logits) // V), V)
+        return shapes
+
+    def _place(self, array: Activation) -> str:
+        return array.name if array.name in self._keep else array.buffer or array.name
+
+    def _grad_place(self, array: Activation) -> str:
+        if array.name in self._keep:
+            return f"d {array.name}"
+        if array.name == "logits":
+            return "logits"  # overwritten by its own gradient
+        return f"d {array.grad_buffer or array.name}"
+
+
+class Kept(Mapping[str, Array]):
+    """The activations that `keep` named, or their gradients: views, overwritten by the next pass.
+
+    `arrays` is None before the first pass.
+    """
+
+    def __init__(
+        self, keep: frozenset[str], statistics: frozenset[str], arrays: Mapping[str, Array] | None
+    ) -> None:
+        self._keep, self._statistics, self._ran = keep, statistics, arrays is not None
+        self._arrays = {name: array for name, array in (arrays or {}).items() if name in keep}
+
+    def __getitem__(self, name: str) -> Array:
+        if name in self._arrays:
+            return self._arrays[name]
+        if name not in self._keep:
+            why = "it is not kept; name it, or a pattern such as 'h.*.attn.out', in GPT(..., keep=)"
+        elif self._ran and name in self._statistics:
+            why = "it is a statistic, without a gradient of its own"
+        else:
+            why = "there was no pass yet"
+        raise KeyError(f"{name!r}: {why}")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._arrays)
+
+    def __len__(self) -> int:
+        return len(self._arrays)
+
+
+def match_patterns(config: GPTConfig, patterns: tuple[str, ...]) -> frozenset[str]:
+    """The names of the activations that match any of the patterns (those of a shell).
+
+    Raises
+    ------
+    InputError : a pattern matches nothing.
+    """
+    names = list(activations(config))
+    matched: set[str] = set()
+    if not isinstance(patterns, tuple | list | set | frozenset):
+        raise InputError(f"keep={shown(patterns)}: must be a tuple of strings, ('h.*.attn.out',)")
+    for pattern in patterns:
+        found = fnmatch.filter(names, pattern) if isinstance(pattern, str) else []
+        if not found:
+            hint = did_you_mean(str(pattern), names)
+            raise InputError(f"keep={shown(pattern)} matches no activation: {hint}")
+        matched.update(found)
+    return frozenset(matched)

@@ -1,0 +1,122 @@
+"""A pass is a list of calls: one for each stage, prepared once for a batch shape.
+
+The arrays of a call never change, so it is prepared once and then only run: tokens and targets are
+copied into their arrays before a pass, and the dropout key lies in an array of one element. The
+reference prepares a Python call, the kernels a list of launches. Whoever wants to look at a pass
+walks along the same list: `bench` times each call, hooks run some of them with a tap.
+"""
+
+import dataclasses
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, NamedTuple
+
+from gpt_numpy.base.arrays import Array
+from gpt_numpy.model.buffers import Layout
+from gpt_numpy.model.stages import Stage
+from gpt_numpy.reference.dropout import Dropout
+from gpt_numpy.reference.tap import Tap
+
+
+@dataclass(frozen=True)
+class Call:
+    """One layer function with its arguments; `run` computes it.
+
+    Attributes
+    ----------
+    stage : the entry of the block diagram (stages.py) that it computes.
+    direction : "forward" or "backward".
+    args, kwargs : what the layer function is called with, here and in the reference.
+    run : the call, prepared.
+    """
+
+    stage: Stage
+    direction: str
+    args: list[Any]
+    kwargs: dict[str, Any]
+    run: Callable[[], None]
+
+    @property
+    def name(self) -> str:
+        """As in "h.0.attn backward"."""
+        return f"{self.stage.name} {self.direction}"
+
+    def run_tapped(self, tap: Tap) -> None:
+        """Compute it by the reference, with a tap (reference/tap.py)."""
+        reference = importlib.import_module("gpt_numpy.reference")
+        getattr(reference, f"{self.stage.layer}_{self.direction}")(
+            *self.args, **self.kwargs, tap=tap
+        )
+
+    def without_loss(self, ops: ModuleType, out: Array) -> "Call":
+        """The head's forward call, with the logits of all positions written to `out` instead."""
+        stage = dataclasses.replace(self.stage, layer="head")
+        return _call(stage, "forward", self.args, {"out": out}, ops)
+
+
+class Calls(NamedTuple):
+    """The calls of the two passes over a batch, each in the order of the computation."""
+
+    forward: list[Call]
+    backward: list[Call]
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """All that the calls of one pass work on."""
+
+    layout: Layout
+    params: Mapping[str, Array]
+    grads: Mapping[str, Array]
+    rate: float  # of dropout
+    key: Array
+
+    def forward(self, stage: Stage, ops: ModuleType) -> Call:
+        """The forward call of a stage."""
+        args, kwargs = self._read(stage)
+        kwargs["out"] = self.layout.acts[stage.writes.name]
+        return _call(stage, "forward", args, kwargs, ops)
+
+    def backward(self, stage: Stage, ops: ModuleType) -> Call:
+        """The backward call of a stage."""
+        args, kwargs = self._read(stage)
+        dacts = self.layout.dacts
+        args.insert(0, dacts[stage.writes.name])
+        kwargs |= stage.backward_settings
+        if stage.reads in dacts:
+            kwargs["dx"] = dacts[stage.reads]
+        kwargs["dweights"] = self._weights(stage, self.grads)
+        if stage.kept:
+            kwargs["dkept"] = self._kept(stage, dacts)
+        return _call(stage, "backward", args, kwargs, ops)
+
+    def _read(self, stage: Stage) -> tuple[list[Any], dict[str, Any]]:
+        """What both directions read: positional and keyword arguments."""
+        stream = self.layout.tokens if stage.reads == "tokens" else self.layout.acts[stage.reads]
+        args: list[Any] = [stream, self._weights(stage, self.params)]
+        if stage.kept:
+            args.append(self._kept(stage, self.layout.acts))
+        kwargs = dict(stage.settings)
+        if stage.layer == "head_loss":
+            kwargs["targets"] = self.layout.targets
+        if stage.site is not None:
+            kwargs["dropout"] = Dropout(self.rate, self.key, stage.site)
+        return args, kwargs
+
+    def _weights(self, stage: Stage, arrays: Mapping[str, Array]) -> Any:
+        """The named tuple of a stage's weights, or of their gradients; None where there is none."""
+        names = [stage.weight_name(argument) for argument in stage.weights_type._fields]
+        return stage.weights_type(*[arrays.get(name) if name else None for name in names])
+
+    def _kept(self, stage: Stage, arrays: Mapping[str, Array]) -> Any:
+        """The named tuple of what a stage keeps, or of the gradients."""
+        return stage.kept_type(*[arrays.get(array.name) for array in stage.kept.values()])
+
+
+def _call(
+    stage: Stage, direction: str, args: list[Any], kwargs: dict[str, Any], ops: ModuleType
+) -> Call:
+    function = getattr(ops, f"{stage.layer}_{direction}")
+    return Call(stage, direction, args, kwargs, ops.prepare(function, (args, kwargs)))

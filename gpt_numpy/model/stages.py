@@ -1,0 +1,265 @@
+"""The block diagram as data: which layers a model has, in order, and everything that each touches.
+
+A stage is one pair of layer functions with the names and shapes of its weights and of what forward
+keeps for backward, the stream it reads and the stream it writes. From this table follow the
+parameters and their initialisation, the activations and which of them share a buffer, the calls of
+both passes, memory and FLOPs, the diagram of a trace, and where hooks can take hold.
+
+Names are GPT-2's. Shapes are tuples of integers, "B" (sequences) and "T" (positions).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, TypeAlias
+
+from gpt_numpy.base.arrays import Shape
+from gpt_numpy.config.gpt import GPTConfig
+from gpt_numpy.reference.attention_sublayer import AttentionKept, AttentionWeights
+from gpt_numpy.reference.embedding import EmbeddingWeights
+from gpt_numpy.reference.head import HeadKept, HeadWeights
+from gpt_numpy.reference.mlp_sublayer import MLPKept, MLPWeights
+
+Dimensions: TypeAlias = tuple[int | str, ...]
+
+SINUSOIDS = "sinusoids"  # the name of the fixed position table among the weights
+
+
+class Parameter(NamedTuple):
+    """A weight: its name, its shape, and how it starts ("normal", "residual", "one", "zero")."""
+
+    name: str
+    shape: Shape
+    start: str = "normal"
+
+
+class Activation(NamedTuple):
+    """What a layer writes, and where it and its gradient lie.
+
+    `buffer` and `grad_buffer` name buffers that several activations share, because no two of them
+    are needed at once; None: a buffer of its own. `grad` is False for statistics, which the layer's
+    own backward accounts for.
+    """
+
+    name: str
+    shape: Dimensions
+    buffer: str | None = None
+    grad_buffer: str | None = None
+    grad: bool = True
+
+
+def statistic(name: str, *shape: int | str) -> Activation:
+    """A small activation without a gradient: a mean, a reciprocal deviation, a log-sum-exp."""
+    return Activation(name, shape, grad=False)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One pair of functions, `{layer}_forward` and `{layer}_backward`, and all that it touches.
+
+    `weights` and `kept` map the fields of the named tuples `weights_type` and `kept_type` to
+    arrays; a field of `weights` that the model does not have (a bias, say) is None. `settings` are
+    passed to both functions, `backward_settings` to backward alone. `taps` names what passes
+    within the layer without being kept. `site` is the first dropout site; None: no dropout.
+    """
+
+    name: str
+    kind: str
+    layer: str
+    reads: str
+    writes: Activation
+    weights_type: Any
+    weights: dict[str, Parameter | str]
+    kept_type: Any = None
+    kept: dict[str, Activation] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+    backward_settings: dict[str, Any] = field(default_factory=dict)
+    taps: dict[str, str] = field(default_factory=dict)
+    site: int | None = None
+
+    @property
+    def parameters(self) -> Iterator[Parameter]:
+        """The weights that belong to this stage (the others are another's, or fixed)."""
+        return (weight for weight in self.weights.values() if isinstance(weight, Parameter))
+
+    @property
+    def activations(self) -> Iterator[Activation]:
+        """What forward writes, in the order of the computation."""
+        yield from self.kept.values()
+        yield self.writes
+
+    def weight_name(self, argument: str) -> str | None:
+        """The name of a weight, or None where the model does not have it."""
+        weight = self.weights.get(argument)
+        return weight.name if isinstance(weight, Parameter) else weight
+
+    def array_name(self, argument: str) -> str | None:
+        """The name of the array that a field or argument of the layer stands for."""
+        if argument == "x":
+            return self.reads
+        if argument == "out":
+            return self.writes.name
+        if argument in self.kept:
+            return self.kept[argument].name
+        return self.taps.get(argument) or self.weight_name(argument)
+
+
+# The gradient of the residual stream is one buffer, handed from stage to stage.
+RESIDUAL = {"grad_buffer": "resid"}
+
+
+def gpt(config: GPTConfig) -> Iterator[Stage]:
+    """The stages of GPT-2, in the order of the forward pass."""
+    yield embedding(config)
+    stream = "embedding.out"
+    for i in range(config.n_layer):
+        yield attention(i, stream, config)
+        yield mlp(i, config)
+        stream = f"h.{i}.resid_post"
+    yield head(stream, config)
+
+
+def embedding(config: GPTConfig) -> Stage:
+    """Tokens and positions to the first residual stream; dropout site 0."""
+    C = config.n_embd
+    learned = Parameter("wpe.weight", (config.block_size, C))
+    return Stage(
+        "embedding", "embedding", "embedding", "tokens",
+        Activation("embedding.out", ("B", "T", C), **RESIDUAL),
+        EmbeddingWeights,
+        {
+            "wte": Parameter("wte.weight", (config.vocab_size, C)),
+            "wpe": learned if config.positions == "learned" else SINUSOIDS,
+        },
+        backward_settings={"tied": config.tied},
+        site=0,
+    )  # fmt: skip
+
+
+def attention(i: int, stream: str, config: GPTConfig) -> Stage:
+    """The attention sublayer of block i: sites 3 i + 1 (weights) and 3 i + 2 (branch)."""
+    C, H, block = config.n_embd, config.n_head, f"h.{i}"
+    return Stage(
+        f"{block}.attn", "attention", "attention_sublayer", stream,
+        Activation(f"{block}.resid_mid", ("B", "T", C), **RESIDUAL),
+        AttentionWeights,
+        {
+            **layer_norm(f"{block}.ln_1", config),
+            **linear("qkv", f"{block}.attn.c_attn", C, 3 * C, config),
+            **linear("proj", f"{block}.attn.c_proj", C, C, config, start="residual"),
+        },
+        AttentionKept,
+        {
+            **normalised(f"{block}.ln_1", C),
+            # Backward of an MLP is done with "hidden" before this begins.
+            "qkv": Activation(f"{block}.attn.qkv", ("B", "T", 3 * C), grad_buffer="hidden"),
+            "lse": statistic(f"{block}.attn.lse", "B", H, "T"),
+            "attn": Activation(f"{block}.attn.out", ("B", "T", C), grad_buffer="attn"),
+        },
+        settings={"n_head": H},
+        taps={"branch": f"{block}.attn.proj"},
+        site=3 * i + 1,
+    )  # fmt: skip
+
+
+def mlp(i: int, config: GPTConfig) -> Stage:
+    """The MLP sublayer of block i: site 3 i + 3."""
+    C, F, block = config.n_embd, config.n_hidden, f"h.{i}"
+    return Stage(
+        f"{block}.mlp", "MLP", "mlp_sublayer", f"{block}.resid_mid",
+        Activation(f"{block}.resid_post", ("B", "T", C), **RESIDUAL),
+        MLPWeights,
+        {
+            **layer_norm(f"{block}.ln_2", config),
+            **linear("fc", f"{block}.mlp.c_fc", C, F, config),
+            **linear("proj", f"{block}.mlp.c_proj", F, C, config, start="residual"),
+        },
+        MLPKept,
+        {
+            **normalised(f"{block}.ln_2", C),
+            "fc": Activation(f"{block}.mlp.fc", ("B", "T", F), grad_buffer="hidden"),
+            "act": Activation(f"{block}.mlp.act", ("B", "T", F), "act", "hidden"),
+        },
+        settings={"activation": config.activation},
+        taps={"branch": f"{block}.mlp.proj"},
+        site=3 * i + 3,
+    )  # fmt: skip
+
+
+def head(stream: str, config: GPTConfig) -> Stage:
+    """The last layer norm, the logits and the loss of each position."""
+    C, V = config.n_embd, config.vocab_size
+    return Stage(
+        "head", "head and loss", "head_loss", stream,
+        Activation("losses", ("B", "T")),
+        HeadWeights,
+        {
+            **layer_norm("ln_f", config),
+            "weight": "wte.weight" if config.tied else Parameter("lm_head.weight", (V, C)),
+        },
+        HeadKept,
+        {
+            **normalised("ln_f", C),
+            "logits": Activation("logits", ("B", "T", V)),
+            "lse": statistic("lse", "B", "T"),
+        },
+    )  # fmt: skip
+
+
+def layer_norm(name: str, config: GPTConfig) -> dict[str, Parameter | str]:
+    """The weights of a layer norm, as fields of a sublayer's."""
+    C = config.n_embd
+    weights: dict[str, Parameter | str] = {"ln_weight": Parameter(f"{name}.weight", (C,), "one")}
+    if config.bias:
+        weights["ln_bias"] = Parameter(f"{name}.bias", (C,), "zero")
+    return weights
+
+
+def linear(
+    argument: str,
+    name: str,
+    width_in: int,
+    width_out: int,
+    config: GPTConfig,
+    *,
+    start: str = "normal",
+) -> dict[str, Parameter | str]:
+    """The weights of a linear layer, (in, out) as in `x @ weight + bias`, as fields."""
+    weight = Parameter(f"{name}.weight", (width_in, width_out), start)
+    weights: dict[str, Parameter | str] = {f"{argument}_weight": weight}
+    if config.bias:
+        weights[f"{argument}_bias"] = Parameter(f"{name}.bias", (width_out,), "zero")
+    return weights
+
+
+def normalised(name: str, C: int) -> dict[str, Activation]:
+    """What a layer norm writes, as fields; all outputs of layer norms share a buffer."""
+    return {
+        "mean": statistic(f"{name}.mean", "B", "T"),
+        "rstd": statistic(f"{name}.rstd", "B", "T"),
+        "norm": Activation(f"{name}.out", ("B", "T", C), "norm", "norm"),
+    }
+
+
+def sized(shape: Dimensions, B: int, T: int) -> Shape:
+    """A shape for B sequences of T positions."""
+    return tuple({"B": B, "T": T}.get(size, size) for size in shape)  # type: ignore[call-overload,misc]
+
+
+def parameters(config: GPTConfig) -> dict[str, Parameter]:
+    """Every parameter by name: GPT-2's names, in GPT-2's order and layout."""
+    return {weight.name: weight for stage in gpt(config) for weight in stage.parameters}
+
+
+def parameter_shapes(config: GPTConfig) -> dict[str, Shape]:
+    """The shape of every parameter. Source: the state dictionary of GPT-2 (Hugging Face)."""
+    return {name: weight.shape for name, weight in parameters(config).items()}
+
+
+def activations(config: GPTConfig) -> dict[str, Activation]:
+    """Every activation by name, in the order of the forward pass."""
+    return {array.name: array for stage in gpt(config) for array in stage.activations}
+
+
+def activation_shapes(config: GPTConfig, B: int, T: int) -> dict[str, Shape]:
+    """The shape of every activation of B sequences of T positions."""
+    return {name: sized(array.shape, B, T) for name, array in activations(config).items()}

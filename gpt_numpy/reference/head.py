@@ -1,0 +1,107 @@
+"""The head: a last layer norm, one score for every token of the vocabulary, and the loss.
+
+Source: Radford et al. (2019), section 2.3; Press, Wolf, "Using the Output Embedding to Improve
+Language Models" (2017) for the weight that the head shares with the token embedding:
+
+    logits = norm(x) @ weight.T
+    losses = cross_entropy(logits, targets)
+
+The weight lies as (V, C), like the token embedding that it may be, so it enters the linear layer
+transposed, and its gradient leaves it transposed. Backward runs through the same functions in
+reverse.
+
+Shapes: x, norm (B, T, C); logits (B, T, V); targets, losses, mean, rstd, lse (B, T).
+"""
+
+from typing import NamedTuple
+
+from gpt_numpy.base.arrays import Array
+from gpt_numpy.reference.cross_entropy import cross_entropy_backward, cross_entropy_forward
+from gpt_numpy.reference.layernorm import layernorm_backward, layernorm_forward
+from gpt_numpy.reference.linear import linear_backward, linear_forward
+from gpt_numpy.reference.tap import Tap, no_tap
+
+
+class HeadWeights(NamedTuple):
+    """The weights of the head, or their gradients; the bias may be None."""
+
+    ln_weight: Array  # (C,)
+    ln_bias: Array | None
+    weight: Array  # (V, C)
+
+
+class HeadKept(NamedTuple):
+    """What forward writes for backward, or the gradients; statistics have none."""
+
+    mean: Array | None
+    rstd: Array | None
+    norm: Array
+    logits: Array
+    lse: Array | None
+
+
+def head_forward(
+    x: Array, weights: HeadWeights, kept: HeadKept, *, out: Array, tap: Tap = no_tap
+) -> None:
+    """Write the logits of the next token to `out`; of `kept`, only mean, rstd and norm."""
+    w, k = weights, kept
+    layernorm_forward(x, w.ln_weight, w.ln_bias, out=k.norm, mean=k.mean, rstd=k.rstd)
+    tap("norm", k.norm)
+    linear_forward(k.norm, w.weight.T, None, out=out)
+    tap("logits", out)
+
+
+def head_backward(
+    dout: Array,
+    x: Array,
+    weights: HeadWeights,
+    kept: HeadKept,
+    *,
+    dx: Array,
+    dweights: HeadWeights,
+    dkept: HeadKept,
+    tap: Tap = no_tap,
+) -> None:
+    """Write the gradients of `x`, of the weights and of the layer norm's output."""
+    w, k, dw, dk = weights, kept, dweights, dkept
+    # forward: logits = norm @ weight.T
+    linear_backward(dout, k.norm, w.weight.T, None, dx=dk.norm, dweight=dw.weight.T, dbias=None)
+    tap("dnorm", dk.norm)
+    # forward: norm = layernorm(x)
+    layernorm_backward(
+        dk.norm, x, w.ln_weight, w.ln_bias, k.mean, k.rstd,
+        dx=dx, dweight=dw.ln_weight, dbias=dw.ln_bias,
+    )  # fmt: skip
+
+
+def head_loss_forward(
+    x: Array,
+    weights: HeadWeights,
+    kept: HeadKept,
+    *,
+    targets: Array,
+    out: Array,
+    tap: Tap = no_tap,
+) -> None:
+    """Write each position's loss to `out`, and the logits that it comes from."""
+    head_forward(x, weights, kept, out=kept.logits, tap=tap)
+    cross_entropy_forward(kept.logits, targets, out=out, lse=kept.lse)
+
+
+def head_loss_backward(
+    dout: Array,
+    x: Array,
+    weights: HeadWeights,
+    kept: HeadKept,
+    *,
+    targets: Array,
+    dx: Array,
+    dweights: HeadWeights,
+    dkept: HeadKept,
+    tap: Tap = no_tap,
+) -> None:
+    """Write the gradients of `x` and of the weights; `dkept.logits` may be `kept.logits`."""
+    # forward: losses = cross_entropy(logits)
+    cross_entropy_backward(dout, kept.logits, targets, kept.lse, dlogits=dkept.logits)
+    tap("dlogits", dkept.logits)
+    head_backward(dkept.logits, x, weights, kept, dx=dx, dweights=dweights, dkept=dkept, tap=tap)

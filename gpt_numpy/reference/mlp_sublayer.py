@@ -1,0 +1,121 @@
+"""MLP sublayer: layer norm, a wider linear layer, the activation, back to C channels, residual sum.
+
+Source: Radford et al. (2019), section 2.3; Vaswani et al. (2017), section 3.3:
+
+    out = x + dropout(linear(activation(linear(norm(x)))))
+
+Every position for itself: only attention mixes positions. Backward is, as in attention_sublayer.py,
+the same functions in reverse: out = x + branch(x), so
+
+    dx = dout + (what comes back through the branch)
+
+The outputs of layer norm and activation are recomputed in backward, into the buffers that forward
+used: `kept.norm` and `kept.act` are written in both directions.
+
+Shapes: x, out, norm (B, T, C); fc, act (B, T, F); mean, rstd (B, T).
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from gpt_numpy.base.arrays import Array
+from gpt_numpy.reference import activation as activations
+from gpt_numpy.reference.dropout import Dropout, dropout_backward, dropout_forward
+from gpt_numpy.reference.layernorm import layernorm_backward, layernorm_forward, normalise
+from gpt_numpy.reference.linear import linear_backward, linear_forward
+from gpt_numpy.reference.tap import Tap, no_tap
+
+
+class MLPWeights(NamedTuple):
+    """The weights of the sublayer, or their gradients; biases may be None."""
+
+    ln_weight: Array  # (C,)
+    ln_bias: Array | None
+    fc_weight: Array  # (C, F)
+    fc_bias: Array | None
+    proj_weight: Array  # (F, C)
+    proj_bias: Array | None
+
+
+class MLPKept(NamedTuple):
+    """What forward writes for backward, or the gradients; statistics have none."""
+
+    mean: Array | None
+    rstd: Array | None
+    norm: Array
+    fc: Array
+    act: Array
+
+
+def mlp_sublayer_forward(
+    x: Array,
+    weights: MLPWeights,
+    kept: MLPKept,
+    *,
+    activation: str,
+    dropout: Dropout,
+    out: Array,
+    tap: Tap = no_tap,
+) -> None:
+    """Write the residual stream after the MLP to `out`; `dropout` is the branch's."""
+    w, k, branch = weights, kept, np.empty_like(x)
+    layernorm_forward(x, w.ln_weight, w.ln_bias, out=k.norm, mean=k.mean, rstd=k.rstd)
+    tap("norm", k.norm)
+    linear_forward(k.norm, w.fc_weight, w.fc_bias, out=k.fc)
+    tap("fc", k.fc)
+    activations.FORWARD[activation](k.fc, out=k.act)
+    tap("act", k.act)
+    linear_forward(k.act, w.proj_weight, w.proj_bias, out=branch)
+    dropout_forward(branch, dropout, out=branch)
+    tap("branch", branch)
+    out[...] = x + branch
+    tap("out", out)
+
+
+def mlp_sublayer_backward(
+    dout: Array,
+    x: Array,
+    weights: MLPWeights,
+    kept: MLPKept,
+    *,
+    activation: str,
+    dropout: Dropout,
+    dx: Array,
+    dweights: MLPWeights,
+    dkept: MLPKept,
+    tap: Tap = no_tap,
+) -> None:
+    """Write the gradients of `x`, of the weights and of what was kept; `dx` may be `dout`."""
+    w, k, dw, dk = weights, kept, dweights, dkept
+    tap("dout", dout)
+    activations.FORWARD[activation](k.fc, out=k.act)  # recomputed
+    tap("act", k.act)
+    # forward: out = x + dropout(linear(act))
+    dbranch = dout.copy()
+    tap("dbranch", dbranch)
+    dropout_backward(dbranch, dropout, dx=dbranch)
+    linear_backward(
+        dbranch, k.act, w.proj_weight, w.proj_bias,
+        dx=dk.act, dweight=dw.proj_weight, dbias=dw.proj_bias,
+    )  # fmt: skip
+    tap("dact", dk.act)
+    # forward: act = activation(fc)
+    activations.BACKWARD[activation](dk.act, k.fc, dx=dk.fc)
+    tap("dfc", dk.fc)
+    normalise(x, w.ln_weight, w.ln_bias, k.mean, k.rstd, out=k.norm)  # recomputed
+    tap("norm", k.norm)
+    # forward: fc = linear(norm)
+    linear_backward(
+        dk.fc, k.norm, w.fc_weight, w.fc_bias,
+        dx=dk.norm, dweight=dw.fc_weight, dbias=dw.fc_bias,
+    )  # fmt: skip
+    tap("dnorm", dk.norm)
+    # forward: norm = layernorm(x)
+    dx_branch = np.empty_like(x)
+    layernorm_backward(
+        dk.norm, x, w.ln_weight, w.ln_bias, k.mean, k.rstd,
+        dx=dx_branch, dweight=dw.ln_weight, dbias=dw.ln_bias,
+    )  # fmt: skip
+    # forward: out = x + branch(x)
+    dx[...] = dout + dx_branch

@@ -1,8 +1,9 @@
 """Example arguments for every pair of layer functions: all that the generic tests need of a pair.
 
-An entry makes the inputs of `<name>_forward` and says the shapes of what it writes. Names of the
-arguments must be those of the function. Sizes are small, all different, and include what hides
-mistakes if left out: repeated tokens, targets that are left out, T > 1, H > 1, dropout.
+An entry makes the inputs of `<name>_forward` and says the shapes of what it writes. Names are those
+of the arguments, or of the fields of the named tuples that they travel in: `flat_names` says which
+a function has, and `call` puts the tuples together. Sizes are small, all different, and include
+what hides mistakes if left out: repeated tokens, targets that are left out, T > 1, H > 1, dropout.
 """
 
 import inspect
@@ -12,6 +13,8 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+
+from gpt_numpy.reference.dropout import Dropout
 
 B, T, C, H, F, V = 2, 5, 6, 2, 7, 11
 DROPOUT = {"rate": 0.4, "key": 0xDEADBEEF12345678, "site": 3}
@@ -84,7 +87,7 @@ def _embedding(rng):
         "wte": rng.standard_normal((V, C)),
         "wpe": rng.standard_normal((T + 3, C)),
     }
-    return Example(inputs | DROPOUT, {"out": (B, T, C)}, {"dwte_head": None})
+    return Example(inputs | DROPOUT, {"out": (B, T, C)}, {"tied": False})
 
 
 def _weight(rng, rows, columns):
@@ -177,6 +180,68 @@ def cast(inputs: dict[str, Any], dtype: Any) -> dict[str, Any]:
     return {n: v.astype(dtype) if is_float(v) else v for n, v in inputs.items()}
 
 
+def _tuple_of(function: Callable[..., None], argument: str) -> Any:
+    """The named tuple type of an argument, or None."""
+    annotation = function.__annotations__.get(argument)
+    return annotation if hasattr(annotation, "_fields") else None
+
+
+def _flat(function: Callable[..., None], argument: str) -> list[str]:
+    """The names under which an argument stands in an example."""
+    kind = _tuple_of(function, argument)
+    if argument == "tap":
+        return []
+    if kind is None:
+        return [argument]
+    if not argument.startswith("d") or argument == "dropout":
+        return list(kind._fields)
+    return ["d" + field for field in kind._fields if field not in STATISTICS]
+
+
+STATISTICS = ("mean", "rstd", "lse")
+# What backward computes again, in the buffer of forward: written in both directions.
+RECOMPUTED = {"attention_sublayer_backward": ["norm"], "mlp_sublayer_backward": ["norm", "act"]}
+
+
+def flat_names(function: Callable[..., None]) -> list[str]:
+    """The names of all arrays and numbers that a function takes: what it reads, what it writes."""
+    names = [n for argument in inspect.signature(function).parameters for n in _flat(function, argument)]
+    again = RECOMPUTED.get(function.__name__, [])
+    return [name for name in names if name not in again] + again
+
+
+def call(function: Callable[..., None], arguments: dict[str, Any]) -> None:
+    """Call a layer function with arguments under their flat names."""
+    given = {}
+    for argument in inspect.signature(function).parameters:
+        kind = _tuple_of(function, argument)
+        if argument == "tap":
+            continue
+        if kind is None:
+            given[argument] = arguments[argument]
+        elif kind is Dropout:
+            given[argument] = Dropout.of(arguments["rate"], arguments["key"], arguments["site"])
+        else:
+            prefix = "d" if argument.startswith("d") else ""
+            given[argument] = kind(*[arguments.get(prefix + field) for field in kind._fields])
+    function(**given)
+
+
+def read_and_written(
+    function: Callable[..., None], available: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, tuple[int, ...]]]:
+    """What a backward function reads, and the shapes of what it writes.
+
+    It reads `dout`, arguments of forward, and what forward wrote. From the first `d<input>` on it
+    writes: gradients, and buffers of forward's that it uses again.
+    """
+    names = flat_names(function)
+    first = next(k for k, name in enumerate(names) if name not in available and name[0] == "d")
+    read = {name: available[name] for name in names[:first]}
+    written = {n: np.shape(available[n if n in available else n[1:]]) for n in names[first:]}
+    return read, written
+
+
 def run_forward(function: Callable[..., None], example: Example, dtype: Any) -> dict[str, Any]:
     """What a forward function writes; it gets read-only inputs and outputs full of NaN."""
     inputs = cast(example.inputs, dtype)
@@ -184,7 +249,7 @@ def run_forward(function: Callable[..., None], example: Example, dtype: Any) -> 
         if isinstance(value, np.ndarray):
             value.setflags(write=False)
     outputs = {name: np.full(shape, np.nan, dtype) for name, shape in example.outputs.items()}
-    function(**inputs, **outputs)
+    call(function, inputs | outputs)
     return outputs
 
 
@@ -195,22 +260,13 @@ def run_backward(
     dout: np.ndarray,
     dtype: Any,
 ) -> dict[str, Any]:
-    """What a backward function writes, by argument; the signature says what that is.
-
-    It reads `dout`, arguments of forward, and what forward wrote. From the first `d<input>` on it
-    writes: gradients, and buffers of forward's that it uses again.
-    """
+    """What a backward function writes, by argument; the signature says what that is."""
     available = cast(example.inputs, dtype) | outputs | cast(example.extra, dtype)
     available["dout"] = dout.astype(dtype)
-    names = list(inspect.signature(function).parameters)
-    first = next(k for k, name in enumerate(names) if name not in available and name[0] == "d")
-    read = {name: available[name] for name in names[:first]}
+    read, shapes = read_and_written(function, available)
     for value in read.values():
         if isinstance(value, np.ndarray):
             value.setflags(write=False)
-    written = {}
-    for name in names[first:]:
-        like = available[name] if name in available else available[name[1:]]
-        written[name] = np.full(np.shape(like), np.nan, dtype)
-    function(**read, **written)
+    written = {name: np.full(shape, np.nan, dtype) for name, shape in shapes.items()}
+    call(function, read | written)
     return written

@@ -1,6 +1,6 @@
 """The block diagram as a list: which operation reads and writes which arrays, in forward order.
 
-Beside what the layers store (`activation_shapes`) it names what passes between them without being
+In addition to what the layers store (model/stages.py) it names what passes within them without being
 stored, and parts of what is stored:
 
     h.{i}.ln_1.xhat               a layer norm's rows before weight and bias; ln_2, ln_f likewise
@@ -19,7 +19,13 @@ from gpt_numpy.base.arrays import Shape
 from gpt_numpy.config.gpt import GPTConfig
 from gpt_numpy.inspection.trace import operations as op
 from gpt_numpy.inspection.trace.operations import Operation
-from gpt_numpy.model.stages import activation_shapes, parameter_shapes
+from gpt_numpy.model.stages import (
+    SINUSOIDS,
+    Stage,
+    activation_shapes,
+    gpt,
+    parameter_shapes,
+)
 
 # What is a part of a stored array: the name's ending, that of the whole, and which part.
 PARTS = {
@@ -48,99 +54,92 @@ class Node:
         return [argument for argument in self.operation.forward if argument in self.arrays]
 
 
+NORM = {
+    "x": "x", "mean": "mean", "rstd": "rstd", "xhat": "xhat", "weight": "ln_weight",
+    "bias": "ln_bias", "out": "norm",
+}  # fmt: skip
+
+
+def _linear(x: str, prefix: str, out: str) -> dict[str, str]:
+    return {"x": x, "weight": f"{prefix}_weight", "bias": f"{prefix}_bias", "out": out}
+
+
+def _same(*arguments: str) -> dict[str, str]:
+    return dict(zip(arguments, arguments, strict=True))
+
+
+SUM = _same("x", "branch", "out")
+
+
+def _operations(stage: Stage) -> list[tuple[Operation, dict[str, str]]]:
+    """The operations of a stage; each argument with the name that the layer has for the array."""
+    if stage.kind == "embedding":
+        return [(op.EMBEDDING, _same("wte", "wpe", "out"))]
+    if stage.kind == "attention":
+        return [
+            (op.BLOCK_NORM, NORM),
+            (op.QKV, _linear("norm", "qkv", "qkv")),
+            (op.SPLIT, _same("qkv", "Q", "K", "V")),
+            (op.SCORES, _same("Q", "K", "s")),
+            (op.SOFTMAX, _same("Q", "K", "s", "lse", "p") | {"out": "heads"}),
+            (op.AVERAGE, _same("p", "V") | {"out": "heads"}),
+            (op.MERGE, _same("heads", "attn")),
+            (op.ATTENTION_PROJECTION, _linear("attn", "proj", "branch")),
+            (op.ATTENTION_SUM, SUM),
+        ]
+    if stage.kind == "MLP":
+        return [
+            (op.BLOCK_NORM, NORM),
+            (op.FC, _linear("norm", "fc", "fc")),
+            (op.activation(stage.settings["activation"]), {"x": "fc", "out": "act"}),
+            (op.MLP_PROJECTION, _linear("act", "proj", "branch")),
+            (op.MLP_SUM, SUM),
+        ]
+    return [
+        (op.LAST_NORM, NORM),
+        (op.HEAD, {"x": "norm", "weight": "weight", "out": "logits"}),
+        (op.LOSS, {"z": "logits", "lse": "lse", "P": "P", "loss": "out"}),
+    ]
+
+
 def nodes(config: GPTConfig) -> list[Node]:
     """Every operation of a forward pass with loss, in its order."""
-    listed = [
-        Node(op.EMBEDDING, {"wte": "wte.weight", "wpe": "wpe.weight", "out": "embedding.out"})
-    ]
-    before = "embedding.out"
-    for i in range(config.n_layer):
-        listed += _attention(f"h.{i}", before)
-        listed += _mlp(f"h.{i}", config.activation)
-        before = f"h.{i}.resid_post"
-    head = "wte.weight" if config.tied else "lm_head.weight"
-    listed += [
-        Node(op.LAST_NORM, _norm("ln_f", before)),
-        Node(op.HEAD, {"x": "ln_f.out", "weight": head, "out": "logits"}),
-        Node(op.LOSS, {"z": "logits", "lse": "lse", "P": "probabilities", "loss": "losses"}),
-    ]
-    known = all_shapes(config, 1, 1)  # some models have no biases, or no table of positions
-    return [
-        Node(node.operation, {a: name for a, name in node.arrays.items() if name in known})
-        for node in listed
-    ]
+    listed = []
+    for stage in gpt(config):
+        inside = {
+            argument: name for argument, (name, _) in _not_stored(stage, config, 1, 1).items()
+        }
+        for operation, arguments in _operations(stage):
+            names = {a: inside.get(w) or stage.array_name(w) for a, w in arguments.items()}
+            # A model without biases, or with fixed positions, lacks some of them.
+            names = {a: name for a, name in names.items() if name not in (None, SINUSOIDS)}
+            listed.append(Node(operation, names))
+    return listed
 
 
-def _attention(block: str, before: str) -> list[Node]:
-    attn = f"{block}.attn"
-    heads = {
-        "qkv": f"{attn}.qkv",
-        "Q": f"{attn}.query",
-        "K": f"{attn}.key",
-        "V": f"{attn}.value",
-        "s": f"{attn}.scores",
-        "lse": f"{attn}.lse",
-        "p": f"{attn}.probabilities",
-        "heads": f"{attn}.heads",
-        "attn": f"{attn}.out",
+def _not_stored(stage: Stage, config: GPTConfig, B: int, T: int) -> dict[str, tuple[str, Shape]]:
+    """What is computed within a stage and not stored: by argument, its name and shape."""
+    C, H, D = config.n_embd, config.n_head, config.head_size
+    arrays: dict[str, tuple[str, Shape]] = {
+        argument: (name, (B, T, C)) for argument, name in stage.taps.items()
     }
-
-    def of(*arguments: str) -> dict[str, str]:
-        return {argument: heads[argument] for argument in arguments}
-
-    return [
-        Node(op.BLOCK_NORM, _norm(f"{block}.ln_1", before)),
-        Node(op.QKV, _linear(f"{attn}.c_attn", f"{block}.ln_1.out", f"{attn}.qkv")),
-        Node(op.SPLIT, of("qkv", "Q", "K", "V")),
-        Node(op.SCORES, of("Q", "K", "s")),
-        Node(op.SOFTMAX, of("Q", "K", "s", "lse", "p") | {"out": f"{attn}.heads"}),
-        Node(op.AVERAGE, of("p", "V") | {"out": f"{attn}.heads"}),
-        Node(op.MERGE, of("heads", "attn")),
-        Node(op.ATTENTION_PROJECTION, _linear(f"{attn}.c_proj", f"{attn}.out", f"{attn}.proj")),
-        Node(
-            op.ATTENTION_SUM,
-            {"x": before, "branch": f"{attn}.proj", "out": f"{block}.resid_mid"},
-        ),
-    ]
+    if "norm" in stage.kept:
+        arrays["xhat"] = (stage.kept["norm"].name.removesuffix("out") + "xhat", (B, T, C))
+    if stage.kind == "attention":
+        for argument, name in {"Q": "query", "K": "key", "V": "value", "heads": "heads"}.items():
+            arrays[argument] = (f"{stage.name}.{name}", (B, H, T, D))
+        for argument, name in {"s": "scores", "p": "probabilities"}.items():
+            arrays[argument] = (f"{stage.name}.{name}", (B, H, T, T))
+    if "logits" in stage.kept:
+        arrays["P"] = ("probabilities", (B, T, config.vocab_size))
+    return arrays
 
 
-def _mlp(block: str, activation: str) -> list[Node]:
-    mlp = f"{block}.mlp"
-    return [
-        Node(op.BLOCK_NORM, _norm(f"{block}.ln_2", f"{block}.resid_mid")),
-        Node(op.FC, _linear(f"{mlp}.c_fc", f"{block}.ln_2.out", f"{mlp}.fc")),
-        Node(op.activation(activation), {"x": f"{mlp}.fc", "out": f"{mlp}.act"}),
-        Node(op.MLP_PROJECTION, _linear(f"{mlp}.c_proj", f"{mlp}.act", f"{mlp}.proj")),
-        Node(
-            op.MLP_SUM,
-            {"x": f"{block}.resid_mid", "branch": f"{mlp}.proj", "out": f"{block}.resid_post"},
-        ),
-    ]
-
-
-def _norm(name: str, x: str) -> dict[str, str]:
-    parts = ("mean", "rstd", "xhat", "weight", "bias", "out")
-    return {"x": x} | {part: f"{name}.{part}" for part in parts}
-
-
-def _linear(name: str, x: str, out: str) -> dict[str, str]:
-    return {"x": x, "weight": f"{name}.weight", "bias": f"{name}.bias", "out": out}
-
-
-def all_shapes(config: GPTConfig, batch: int, length: int) -> dict[str, Shape]:
+def all_shapes(config: GPTConfig, B: int, T: int) -> dict[str, Shape]:
     """The shape of everything that can be traced, in no particular order."""
-    B, T, C, H, D = batch, length, config.n_embd, config.n_head, config.head_size
     shapes = parameter_shapes(config) | activation_shapes(config, B, T)
-    for i in range(config.n_layer):
-        attn = f"h.{i}.attn"
-        for part in ("query", "key", "value", "heads"):
-            shapes[f"{attn}.{part}"] = (B, H, T, D)
-        for part in ("scores", "probabilities"):
-            shapes[f"{attn}.{part}"] = (B, H, T, T)
-        for name in (f"{attn}.proj", f"h.{i}.mlp.proj", f"h.{i}.ln_1.xhat", f"h.{i}.ln_2.xhat"):
-            shapes[name] = (B, T, C)
-    shapes["ln_f.xhat"] = (B, T, C)
-    shapes["probabilities"] = (B, T, config.vocab_size)
+    for stage in gpt(config):
+        shapes |= dict(_not_stored(stage, config, B, T).values())
     return shapes
 
 

@@ -97,7 +97,7 @@ LINEAR = pair("linear", "linear")
 NORM = pair("layernorm", "layernorm")
 ATTENTION = pair("attention", "attention")
 FUSED = "products.matmul.multiply_and_add"  # the kernel of projection, bias and sum
-NORM_AGAIN = "layernorm.layernorm_backward_again"  # with the sum and the normalised rows
+NORM_AGAIN = "layernorm.layernorm_backward_and_renormalise"  # with the residual sum
 
 EMBEDDING = Operation(
     derivation="embedding",
@@ -165,14 +165,14 @@ MERGE = Operation(
 )
 ATTENTION_PROJECTION = replace(QKV, recomputed={"out": "projection"})
 ATTENTION_SUM = Operation(
-    derivation="sublayers",
+    derivation="attention_sublayer",
     forward={"out": "out = x + branch(x)"},
     backward={
-        "branch": "dropout_backward(dout, rate, key, site + 1, dx=dbranch)",
+        "branch": "dropout_backward(dbranch, dropout.next_site(), dx=dbranch)",
         "x": "dx = dout + (what comes back through the branch)",
     },
     kernels={"forward": FUSED, "backward": NORM_AGAIN},
-    reference=pair("sublayers", "attention_sublayer"),
+    reference=pair("attention_sublayer", "attention_sublayer"),
     recomputed={"branch": "branch"},
 )
 FC = replace(QKV, kernels=GRADIENTS_APART | {"forward": "products.matmul.multiply"})
@@ -188,16 +188,17 @@ MLP_SUM = replace(
     ATTENTION_SUM,
     backward={
         **ATTENTION_SUM.backward,
-        "branch": "dropout_backward(dout, rate, key, site, dx=dbranch)",
+        "branch": "dropout_backward(dbranch, dropout, dx=dbranch)",
     },
-    reference=pair("sublayers", "mlp_sublayer"),
+    derivation="mlp_sublayer",
+    reference=pair("mlp_sublayer", "mlp_sublayer"),
 )
 HEAD = Operation(
-    derivation="sublayers",
+    derivation="head",
     forward={"out": "logits = norm(x) @ weight.T"},
     backward=dict.fromkeys(
         ("x", "weight"),
-        "linear_backward(dout, norm, weight.T, None, dx=dnorm, dweight=dweight.T, dbias=None)",
+        "linear_backward(dout, k.norm, w.weight.T, None, dx=dk.norm, dweight=dw.weight.T, dbias=None)",
     ),
     kernels={
         "forward": "products.matmul.multiply",

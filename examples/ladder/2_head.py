@@ -37,8 +37,7 @@ options = parser.parse_args()
 data = open_dataset(options.dataset, options.data)
 V, rng = data.vocab_size, np.random.default_rng(1337)
 
-shapes = {"wte": (V, C), "wpe": (T, C), "qkv": (C, 3 * C)}
-shapes |= {"head": (C, V), "head_b": (V,)}
+shapes = {"wte": (V, C), "wpe": (T, C), "qkv": (C, 3 * C), "head": (C, V), "head_b": (V,)}
 spread = {n: 1 if n in ("wte", "wpe") else (3 * C) ** -0.5 for n in shapes}  # as PyTorch starts
 params = {n: (spread[n] * rng.standard_normal(s)).astype("float32") for n, s in shapes.items()}
 widths = {"x": C, "qkv": 3 * C, "att": C, "logits": V}

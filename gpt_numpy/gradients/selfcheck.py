@@ -222,7 +222,8 @@ def notice(mutations: tuple[Mutation, ...] = LIVE) -> Iterator[Figure | Noticed]
 
 
 _CHECK = """
-import json, pathlib, gpt_numpy, gpt_numpy.selfcheck as selfcheck
+import json, pathlib, gpt_numpy
+from gpt_numpy.gradients import selfcheck
 assert pathlib.Path(gpt_numpy.__file__).resolve().parents[1] == pathlib.Path.cwd().resolve()
 print(json.dumps(selfcheck.gradient_error({})))
 """

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 import gpt_numpy as gn
-from gpt_numpy.config import gpt as config
-from gpt_numpy.data.tokenizers import characters as tokenizers
+from gpt_numpy.config.choices import IMPLEMENTATIONS
+from gpt_numpy.data.tokenizers.characters import CharTokenizer
 from gpt_numpy.gradients.model_check import randomise
 from tests.bad_input.values import BAD, Maybe, strange
 
@@ -38,14 +38,14 @@ class World:
     def __init__(self, folder, seed=0):
         self.folder = folder
         self.models = {}
-        for ops in config.IMPLEMENTATIONS:
+        for ops in IMPLEMENTATIONS:
             for dtype in ("float32", "float64"):
                 model = gn.GPT(SHAPE, seed=None, dtype=dtype, ops=ops)
                 randomise(model, seed)
                 self.models[ops, dtype] = model
         self.truth = gn.GPT(SHAPE, seed=None, dtype="float64", ops="reference")
         self.saved = {key: model.params.flat.copy() for key, model in self.models.items()}
-        self.tokenizer = tokenizers.CharTokenizer("abcdefghij\n")
+        self.tokenizer = CharTokenizer("abcdefghij\n")
         self.run = folder / "run.npz"
         gn.save(self.run, self.models["kernels", "float32"], tokenizer=self.tokenizer)
         self.bytes = self.run.read_bytes()

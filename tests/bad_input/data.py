@@ -6,11 +6,12 @@ from fractions import Fraction
 import numpy as np
 
 import gpt_numpy as gn
-from gpt_numpy.cli import options as command_config
-from gpt_numpy.cli import settings
-from gpt_numpy.config import gpt as config
-from gpt_numpy.data import dataset as datasets
-from gpt_numpy.data.tokenizers import characters as tokenizers
+from gpt_numpy.cli import options, settings
+from gpt_numpy.config.choices import IMPLEMENTATIONS
+from gpt_numpy.data import batches as drawing
+from gpt_numpy.data import dataset
+from gpt_numpy.data.tokenizers.characters import CharTokenizer
+from gpt_numpy.data.tokenizers.files import tokenizer_from_json
 from tests.bad_input.calls import HUGE, LONG, SHAPE, WORD, Call, choose, plain, verdict
 from tests.bad_input.values import BAD, Maybe, one_of, strange, token_array, whole
 
@@ -19,8 +20,8 @@ def configurations(world, rng):
     kinds = [
         gn.GPTConfig,
         gn.TrainConfig,
-        command_config.SampleConfig,
-        command_config.GradcheckConfig,
+        options.SampleConfig,
+        options.GradcheckConfig,
     ]
     kind = kinds[rng.integers(len(kinds))]
     usual = dataclasses.asdict(SHAPE) if kind is gn.GPTConfig else {}
@@ -47,7 +48,7 @@ def save(world, rng):
 
 def load(world, rng):
     ops = None if rng.random() < 0.5 else strange(rng)
-    meant = {"ops": None if ops is None else one_of(ops, config.IMPLEMENTATIONS)}
+    meant = {"ops": None if ops is None else one_of(ops, IMPLEMENTATIONS)}
     path = world.run
     if rng.random() < 0.7:
         path = [None, 3, "", world.folder, world.folder / "none.npz", "a\0b", damaged(world, rng)][
@@ -113,18 +114,18 @@ def vocabulary(world, rng):
     right = isinstance(value, str) and len(value) > 0 and len(set(value)) == len(value)
     keys = isinstance(value, dict) and len(value) > 0  # are a row, too
     means = value if right else Maybe("".join(value)) if keys else BAD
-    run = lambda: tokenizers.CharTokenizer(value)  # noqa: E731
+    run = lambda: CharTokenizer(value)  # noqa: E731
     return Call(
         "CharTokenizer", {"characters": value}, run, **verdict({"characters": means}),
         right=lambda made: made.characters == plain({"characters": means})["characters"],
     )  # fmt: skip
 
 
-def tokenizer_from_json(world, rng):
+def saved_tokenizer(world, rng):
     saved = world.tokenizer.to_json()
     saved[["kind", "characters", "more"][rng.integers(3)]] = strange(rng)
     return Call(
-        "tokenizer_from_json", saved, lambda: tokenizers.tokenizer_from_json(saved),
+        "tokenizer_from_json", saved, lambda: tokenizer_from_json(saved),
         ("tokenizer", "characters"), False, True,
         right=lambda made: "".join(saved["characters"]) == made.characters,
     )  # fmt: skip
@@ -141,8 +142,8 @@ def batches(world, rng):
     later = {"stream": (1, lambda v: whole(v, 0, WORD)), "step": (9, lambda v: whole(v, 0, WORD))}
     later |= {"micro_step": (0, lambda v: whole(v, 0, WORD))}
     index = {"index": (4, index_meaning)}
-    function = [datasets.draw_batch, datasets.training_batch][rng.integers(2)]
-    kinds |= later if function is datasets.draw_batch else index
+    function = [drawing.draw_batch, drawing.training_batch][rng.integers(2)]
+    kinds |= later if function is drawing.draw_batch else index
     passed, means = choose(rng, kinds)
     count = means["batch_size"]
     count = count.value if isinstance(count, Maybe) else count
@@ -182,7 +183,7 @@ def open_dataset(world, rng):
     said = []
     content = file.read_bytes()
     return Call(
-        "open_dataset", {"data": data}, lambda: datasets.open_dataset("x", data, say=said.append),
+        "open_dataset", {"data": data}, lambda: dataset.open_dataset("x", data, say=said.append),
         ("data", str(file)), must_fail=not exists, may_fail=True,
         right=lambda made: len(made.train) + len(made.val) == len(content.decode("utf-8")),
     )  # fmt: skip
@@ -217,6 +218,6 @@ def threads(world, rng):
 
 FAMILIES = {
     configurations: 5, save: 1, load: 3, encode: 1, decode: 1, vocabulary: 1,
-    tokenizer_from_json: 1, batches: 3, open_dataset: 2,
+    saved_tokenizer: 1, batches: 3, open_dataset: 2,
     command_line: 3, threads: 1,
 }  # fmt: skip

@@ -6,7 +6,7 @@ import numpy as np
 
 import gpt_numpy as gn
 from gpt_numpy.base.errors import NotFiniteError
-from gpt_numpy.config import gpt as config
+from gpt_numpy.config.choices import IMPLEMENTATIONS
 from gpt_numpy.generation import sampling
 from tests.bad_input.calls import HUGE, LONG, SHAPE, WORD, Call, choose, close, plain, verdict
 from tests.bad_input.values import BAD, RAGGED, Maybe, one_of, real, strange, token_array, whole
@@ -150,7 +150,7 @@ def gpt(world, rng):
     kinds = {
         "seed": (3, optional(lambda v: whole(v, 0, WORD))),
         "dtype": ("float32", lambda v: dtype_meaning(v, names)),
-        "ops": ("reference", lambda v: one_of(v, config.IMPLEMENTATIONS)),
+        "ops": ("reference", lambda v: one_of(v, IMPLEMENTATIONS)),
         "keep": ((), keep_meaning),
     }
     passed, means = choose(rng, kinds, chance=0.8)

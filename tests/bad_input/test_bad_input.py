@@ -34,36 +34,37 @@ def test_bad_input_is_refused_clearly_and_all_else_is_right():
 
 BREAKAGES = {
     "went through in silence": """
-from gpt_numpy import checks, optimizer, datasets, generation, model
-for module in (optimizer, generation):
+from gpt_numpy.generation import sampling
+from gpt_numpy.training import optimizer
+for module in (optimizer, sampling):
     module.real = lambda name, value, *rest: value
 """,
     "the message names none of": """
-from gpt_numpy import model
-from gpt_numpy.errors import InputError
+from gpt_numpy.base.errors import InputError
+from gpt_numpy.model import gpt
 def refuse(self, name, tokens, lowest):
     raise InputError("no")
-model.GPT._check_tokens = refuse
+gpt.GPT._check_tokens = refuse
 """,
     "refused what is right": """
-from gpt_numpy import model
-from gpt_numpy.errors import InputError
+from gpt_numpy.base.errors import InputError
+from gpt_numpy.model import gpt
 def refuse(self, name, tokens, lowest):
     raise InputError("tokens and targets are not to my taste")
-model.GPT._check_tokens = refuse
+gpt.GPT._check_tokens = refuse
 """,
     "gave a wrong result": """
-from gpt_numpy import model
-forward = model.GPT.forward
+from gpt_numpy.model import gpt
+forward = gpt.GPT.forward
 def twice(self, *args, **options):
     return forward(self, *args, **options) * (2 if self.ops_name == "kernels" else 1)
-model.GPT.forward = twice
+gpt.GPT.forward = twice
 """,
     "raised ": """
-from gpt_numpy import model
+from gpt_numpy.model import gpt
 def forward(self, tokens, targets, **options):
     raise TypeError("unhashable")
-model.GPT.forward = forward
+gpt.GPT.forward = forward
 """,
     "wrote outside of its buffer": """
 from gpt_numpy import kernels
@@ -97,8 +98,8 @@ def test_a_call_that_kills_the_process_is_named(tmp_path):
     code = """
 import os, sys
 sys.argv = ["bad_input", "--calls=50", "--last=" + sys.argv[1]]
-from gpt_numpy import model
-model.GPT.logits = lambda self, tokens: os.abort()
+from gpt_numpy.model import gpt
+gpt.GPT.logits = lambda self, tokens: os.abort()
 from tests.bad_input import campaign
 campaign.main()
 """

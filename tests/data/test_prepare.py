@@ -246,8 +246,8 @@ def test_the_command_prepares_and_names_mistakes(folder, capsys):
 def test_the_size_of_a_file_does_not_matter_to_memory(folder, small, tokenizer):
     (folder / "tokenizer.json").write_text(small.description, encoding="utf-8")
     code = (
-        "import resource, sys; from pathlib import Path; from gpt_numpy.data import prepare as preparation\n"
-        "preparation.prepare([sys.argv[1]], Path(sys.argv[1] + 'd'), tokenizer=sys.argv[2])\n"
+        "import resource, sys; from pathlib import Path; from gpt_numpy.data import prepare\n"
+        "prepare.prepare([sys.argv[1]], Path(sys.argv[1] + 'd'), tokenizer=sys.argv[2])\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)"
     )
     peaks = {}

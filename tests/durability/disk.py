@@ -1,9 +1,9 @@
-"""A disk in between: it notes every call that changes it, fails at one, or forgets as disks do.
+"""A disk that records every call that changes it, fails at one, or forgets as disks do.
 
-`Disk` is put under `gpt_numpy.files.durable` and under `os`, and passes everything on. `states` gives
-what may be found after the power went off behind the last of the calls: data that was not flushed
-is missing, half there or zeros, and of the names given since the folder was flushed only the first
-few are there.
+`Disk` stands between `gpt_numpy.files.durable` and `os`, and passes everything on. `states` yields
+what may be found if the power fails after the last of the calls: data that was not flushed is
+missing, half there or zeros, and of the names given since the folder was flushed only the first few
+are there.
 """
 
 import contextlib

@@ -25,6 +25,7 @@ from gpt_numpy.config.train import TrainConfig
 from gpt_numpy.data.dataset import open_dataset
 from gpt_numpy.training import checkpoint
 from gpt_numpy.training import run_folder as runs
+from gpt_numpy.training.log import LOG, Log
 from gpt_numpy.training.loop import Training
 
 set_variables(None)  # as every command does, so that runs in this process are like those outside
@@ -86,7 +87,7 @@ class Subject:
         with contextlib.redirect_stdout(io.StringIO()):
             run, config, dataset = train_command._start(words, values)
         training = Training(run, config, dataset)
-        training.log = runs.Log(runs.begin(config.out_dir, lambda text: None))
+        training.log = Log(runs.begin(config.out_dir, lambda text: None))
         return training
 
     def resume(self, folder, path=None, **changed):
@@ -97,7 +98,7 @@ class Subject:
             run = checkpoint.load(path, ops=self.ops)
             config = dataclasses.replace(run.settings, out_dir=str(folder / "run"), **changed)
         training = Training(run, config, self.dataset)
-        training.log = runs.Log(folder / "run", run.progress if path is None else None)
+        training.log = Log(folder / "run", run.progress if path is None else None)
         return training
 
     def faults(self, folder, at_least=0):
@@ -168,5 +169,5 @@ def goes_on(training, digests):
 
 def losses(folder):
     """What the log of a run says, without what depends on the clock."""
-    lines = (folder / runs.LOG).read_text(encoding="utf-8").splitlines()
+    lines = (folder / LOG).read_text(encoding="utf-8").splitlines()
     return [{k: v for k, v in json.loads(line).items() if k != "ms"} for line in lines]

@@ -1,4 +1,4 @@
-"""Runs survive: the campaigns of `python -m tests.durability`, in small, and what they cannot see."""
+"""Runs survive: small runs of the campaigns of `python -m tests.durability`, and the rest."""
 
 import json
 import os
@@ -22,6 +22,7 @@ from gpt_numpy.cli.commands import train as train_command
 from gpt_numpy.config.gpt import GPTConfig
 from gpt_numpy.config.train import TrainConfig
 from gpt_numpy.data import dataset as datasets
+from gpt_numpy.data.batches import draw_batch, training_batch
 from gpt_numpy.data.token_file import ChangedFileError, TokenFile
 from gpt_numpy.files import durable, locks
 from gpt_numpy.training import checkpoint
@@ -300,8 +301,8 @@ def test_tokens_in_a_file_are_those_of_an_array(tmp_path):
     assert (len(row), row.dtype) == (5000, np.dtype("<u2"))
     assert np.array_equal(row, tokens) and np.array_equal(row[10:-7], tokens[10:-7])
     assert row[9:3].shape == (0,)
-    for draw in (datasets.draw_batch, datasets.training_batch):
-        where = {"stream": 2, "step": 5} if draw is datasets.draw_batch else {"index": 17}
+    for draw in (draw_batch, training_batch):
+        where = {"stream": 2, "step": 5} if draw is draw_batch else {"index": 17}
         for one, other in zip(
             draw(row, 7, 13, seed=3, **where), draw(tokens, 7, 13, seed=3, **where), strict=True
         ):

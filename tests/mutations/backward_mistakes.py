@@ -246,12 +246,15 @@ OPTIMIZER = [
         WHOLE_STEP,
     ),
     Mistake(
-        edit("O7", "nothing is clipped", "training/optimizer.py", "grad_scale=clip,", "grad_scale=1.0,"),
+        edit(
+            "O7", "nothing is clipped", "training/optimizer.py",
+            "grad_scale=clip,", "grad_scale=1.0,",
+        ),
         WHOLE_STEP,
     ),
     Mistake(
         edit(
-            "O8", "the warm-up is off by one", "training/optimizer.py",
+            "O8", "the warm-up is off by one", "training/schedule.py",
             "config.learning_rate * (iteration + 1) /", "config.learning_rate * iteration /",
         ),
         ("schedule",),
@@ -323,7 +326,8 @@ OTHERS = [
         ("model",),
     ),
     _model(
-        "R2", "the gradients of an MLP's two sides share one buffer with attention's", "model/wiring.py",
+        "R2", "the gradients of an MLP's two sides share one buffer with attention's",
+        "model/wiring.py",
         '"attn.qkv": "hidden"', '"attn.qkv": "attn"',
     ),
     _model(

@@ -20,7 +20,8 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "D3", "batches: drawn from a stream that a resumed run begins again", "training/loop.py",
+            "D3", "batches: drawn from a stream that a resumed run begins again",
+            "training/loop.py",
             _INDEX, 'index=next(self.__dict__.setdefault("_drawn", iter(range(1 << 30)))),',
         ),
         ("resume",),

@@ -1,0 +1,152 @@
+"""Batches: windows of all tokens, drawn or in epochs, that depend on their place alone."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gpt_numpy.base.errors import InputError
+from gpt_numpy.data.batches import (
+    DROPOUT,
+    EVALUATE_TRAIN,
+    EVALUATE_VAL,
+    TRAIN,
+    _philox,
+    _shuffled,
+    draw_batch,
+    random_key,
+    training_batch,
+    whole_split,
+)
+
+
+def draw(n=100, batch_size=4, block_size=8, seed=1337, stream=TRAIN, step=0, micro_step=0):
+    return draw_batch(
+        np.arange(n, dtype=np.uint16),
+        batch_size,
+        block_size,
+        seed=seed,
+        stream=stream,
+        step=step,
+        micro_step=micro_step,
+    )
+
+
+def test_a_batch_is_windows_of_the_split_and_what_follows_them():
+    x, y = draw(n=1000, batch_size=50, block_size=7)
+    assert x.dtype == y.dtype == np.int64 and x.shape == y.shape == (50, 7)
+    assert x.flags.c_contiguous and y.flags.c_contiguous
+    assert np.array_equal(y, x + 1) and np.array_equal(x, x[:, :1] + np.arange(7))
+
+
+def test_a_batch_depends_on_its_place_alone():
+    first = draw(step=3, micro_step=1)
+    np.random.default_rng(0).random(100)
+    draw(step=4)
+    assert np.array_equal(first, draw(step=3, micro_step=1))
+    for other in ({"seed": 1}, {"stream": EVALUATE_TRAIN}, {"step": 4}, {"micro_step": 2}):
+        assert not np.array_equal(first[0], draw(**({"step": 3, "micro_step": 1} | other))[0])
+
+
+def test_batches_and_keys_are_the_same_in_every_version():
+    assert draw(n=10_000)[0][:, 0].tolist() == [4226, 8413, 7966, 7504]
+    assert random_key(1337, DROPOUT, 5, 2) == 2920196268377680492
+
+
+def test_no_draw_comes_twice_in_other_streams_steps_and_micro_steps():
+    keys = {
+        random_key(seed, stream, step, micro_step)
+        for seed in (0, 1, 1337)
+        for stream in (TRAIN, EVALUATE_TRAIN, EVALUATE_VAL, DROPOUT)
+        for step in (0, 1, 2, 1000, 2**32, 2**63)
+        for micro_step in (0, 1, 2)
+    }
+    assert len(keys) == 3 * 4 * 6 * 3
+    # A batch of many draws does not run into the next micro-step's.
+    many = [_philox(0, TRAIN, 0, k).random_raw(10_000) for k in range(3)]
+    assert len(set(np.concatenate(many).tolist())) == 30_000
+
+
+def test_every_place_is_drawn_the_first_and_the_last_too_and_about_equally_often():
+    starts = np.concatenate([draw(n=20, batch_size=100, step=s)[0][:, 0] for s in range(100)])
+    counts = np.bincount(starts)
+    assert len(counts) == 20 - 8  # the last target is the last token
+    assert abs(counts - 10_000 / 12).max() < 5 * (10_000 / 12) ** 0.5
+
+
+def test_the_shortest_split_has_one_window():
+    x, y = draw(n=9, block_size=8)
+    assert np.array_equal(x[0], np.arange(8)) and np.array_equal(y[0], np.arange(1, 9))
+    with pytest.raises(InputError, match="block_size=8: there are 8 tokens.*takes 9"):
+        draw(n=8, block_size=8)
+
+
+@pytest.mark.parametrize("wrong", [{"seed": -1}, {"seed": 2**64}, {"step": -1}])
+def test_a_seed_or_step_that_does_not_fit_is_named(wrong):
+    with pytest.raises(InputError, match=next(iter(wrong))):
+        draw(**wrong)
+
+
+@given(st.integers(2, 200), st.integers(1, 5), st.integers(1, 40))
+@settings(derandomize=True, deadline=None, max_examples=300)
+def test_a_whole_split_holds_every_target_once_after_its_token(n, batch_size, block_size):
+    tokens = np.arange(n, dtype=np.uint16)
+    batches = list(whole_split(tokens, batch_size, block_size))
+    assert all(a.shape == (batch_size, block_size) for batch in batches for a in batch)
+    assert all(a.dtype == np.int64 for batch in batches for a in batch)
+    x, y = (
+        np.concatenate([part.ravel() for part in parts]) for parts in zip(*batches, strict=True)
+    )
+    kept = y >= 0
+    assert np.array_equal(y[kept], tokens[1:]) and np.array_equal(x[kept], tokens[:-1])
+    assert (y[~kept] == -1).all() and (x[~kept] == 0).all()
+    assert (y[-batch_size * block_size :] >= 0).any()  # no batch of padding alone
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 64, 1000, 4097])
+def test_a_shuffle_is_a_permutation(size):
+    keys = [3, 14, 159, 2653, 58979, 323846]
+    values = _shuffled(np.arange(size, dtype=np.uint64), size, keys)
+    assert sorted(values.tolist()) == list(range(size))
+
+
+def test_a_shuffle_leaves_no_order_behind():
+    values = _shuffled(np.arange(10_000, dtype=np.uint64), 10_000, [1, 2, 3, 4, 5, 6])
+    ranks = values.astype(float)
+    for lag in (1, 2, 64, 256):
+        assert abs(np.corrcoef(ranks[:-lag], ranks[lag:])[0, 1]) < 0.04
+    assert abs(np.corrcoef(ranks, np.arange(10_000))[0, 1]) < 0.04
+
+
+def test_an_epoch_sees_every_token_once_and_the_next_cuts_elsewhere():
+    tokens = np.arange(1003, dtype=np.uint16)
+    windows = (1003 - 1) // 10 - 1
+    first = [training_batch(tokens, 3, 10, seed=5, index=i)[0] for i in range(windows // 3)]
+    seen = np.concatenate(first).ravel()
+    assert len(np.unique(seen)) == len(seen) == 10 * windows
+    assert np.unique(np.diff(np.sort(seen))).tolist() == [1]
+    phases = {
+        int(training_batch(tokens, 3, 10, seed=5, index=i)[0][0, 0]) % 10
+        for i in range(0, 20 * windows, windows)
+    }
+    assert len(phases) > 3
+
+
+def test_a_training_batch_depends_on_its_index_alone():
+    tokens = np.arange(500, dtype=np.uint16)
+    x, y = training_batch(tokens, 4, 8, seed=1, index=77)
+    assert np.array_equal(x + 1, y)
+    assert x.shape == y.shape == (4, 8)
+    training_batch(tokens, 4, 8, seed=1, index=3)
+    assert np.array_equal(training_batch(tokens, 4, 8, seed=1, index=77)[0], x)
+    assert not np.array_equal(training_batch(tokens, 4, 8, seed=2, index=77)[0], x)
+
+
+@pytest.mark.parametrize("n_tokens", [9, 10, 16, 17, 24, 25])
+def test_texts_hardly_longer_than_the_context_are_trained_on(n_tokens):
+    tokens = np.arange(n_tokens, dtype=np.uint16)
+    for index in range(50):
+        _, y = training_batch(tokens, 2, 8, seed=0, index=index)
+        assert y.max() < n_tokens
+    with pytest.raises(InputError, match="there are 8 tokens"):
+        training_batch(tokens[:8], 2, 8, seed=0, index=0)

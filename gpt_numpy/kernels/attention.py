@@ -68,7 +68,7 @@ def forward(
     workers: Int, counter: Counter, space: Out, space_each: Int,
 ):  # fmt: skip
     """One strip after the other: scores, softmax, output."""
-    base = mask_base(key, site)
+    base = mask_base(key[0], site)
     width, C = panel_width(out), H * D
     stride = 3 * C
     factor = like(1.0 / math.sqrt(D), qkv)
@@ -151,7 +151,7 @@ def backward(
     workers: Int, counter: Counter, space: Out, space_each: Int,
 ):  # fmt: skip
     """One strip after the other: weights, their gradient, dQ, and its share of dK and dV."""
-    base = mask_base(key, site)
+    base = mask_base(key[0], site)
     width, C = panel_width(qkv), H * D
     stride = 3 * C
     factor = like(1.0 / math.sqrt(D), qkv)

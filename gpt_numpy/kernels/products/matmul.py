@@ -155,13 +155,14 @@ def strip_by_columns(
 
 @kernel
 def product(
-    a: In, b: In, transposed: Int, bias: In, out: Out, rows: Int, inner: Int, columns: Int,
+    a: In, b: In, transposed: Int, bias: In, out: Out, rows: Int, columns: Int,
     finish: Int, kind: Int, other: In, second: Out, third: Out,
     key: Key, site: Int, threshold: Word, scale: Real,
     workers: Int, counter: Counter, space: Out,
 ):  # fmt: skip
     """Write a @ b, or with `transposed` a @ b.T, to `out`; then the epilogue, strip by strip."""
-    base = mask_base(key, site)
+    inner = a.size // rows
+    base = mask_base(key[0], site)
     width = panel_width(out)
     row_block, column_block = cut(rows, columns, ROWS, COLUMNS, width)
     step = block_length(inner, INNER, 8)
@@ -272,11 +273,11 @@ def multiply(
 
     x (..., I); weight (I, O), transposed (O, I); bias (O,); out (..., O).
     """
-    inner, columns = x.shape[-1], out.shape[-1]
+    columns = out.shape[-1]
     finish, kind, other, second, third, dropout = epilogue
     product(
         flat(x), flat(weight), int(transposed), flat(bias, x), flat(out),
-        x.size // inner, inner, columns, finish, kind,
+        x.size // x.shape[-1], columns, finish, kind,
         flat(other, x), flat(second, x), flat(third, x), *mask_arguments(dropout),
         threads(), tasks(), _space(out.dtype),
     )  # fmt: skip

@@ -26,6 +26,7 @@ from gpt_numpy.kernels.products.tile import (
     TILE_ROWS,
     TILE_VECTORS,
     VECTOR_BITS,
+    Matrix,
     panel_width,
     tile_by_rows,
 )
@@ -42,10 +43,8 @@ def ceiling(space: Out, rounds: Int, workers: Int, each: Int):
         width = panel_width(space)
         out_at = at + 256 * (TILE_ROWS + width)
         for _ in range(rounds):
-            tile_by_rows(
-                space, at, 256, TILE_ROWS, space, at + 256 * TILE_ROWS,
-                space, out_at, width, 256, False,
-            )  # fmt: skip
+            left, out = Matrix(space, at, 256), Matrix(space, out_at, width)
+            tile_by_rows(left, TILE_ROWS, space, at + 256 * TILE_ROWS, out, 256, False)
 
 
 def fastest(function: Callable[[], None], repeats: int = 9) -> float:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import gpt_numpy as gn
+import gpt_numpy.reference
 from gpt_numpy.gradients.derivatives import best_slope, richardson
 from gpt_numpy.gradients.diagnosis import Case, Clues, diagnose, name_factor, where
 from gpt_numpy.gradients.model_check import randomise
@@ -36,7 +37,8 @@ def break_(monkeypatch, function, spoil):
 
     def wrong(*arguments, **keywords):
         right(*arguments, **keywords)
-        spoil(keywords)
+        fields = keywords["dweights"]._asdict()
+        spoil(keywords | {f"d{field}": grad for field, grad in fields.items()})
 
     monkeypatch.setattr(ops, function, wrong)
 

@@ -1,7 +1,5 @@
 """What kernels do with memory: they write their outputs and nothing else, however arrays lie."""
 
-import inspect
-
 import numpy as np
 import pytest
 

@@ -66,7 +66,9 @@ def test_prepared_calls_compute_the_same_bits(keep):
 def test_the_key_of_dropout_is_read_anew_in_every_pass():
     model = GPT(CONFIG, seed=3)
     tokens = np.random.default_rng(0).integers(0, CONFIG.vocab_size, (2, 5))
-    first, again, other, none = (model.forward(tokens, tokens, dropout_key=k) for k in (1, 1, 2, None))
+    first, again, other, none = (
+        model.forward(tokens, tokens, dropout_key=k) for k in (1, 1, 2, None)
+    )
     assert first == again and len({first, other, none}) == 3
     assert model.calls((2, 5), dropout=True) is model.calls((2, 5), dropout=True)
 

@@ -1,7 +1,5 @@
 """Which array, and which place of dropout, each call of a layer gets."""
 
-import numpy as np
-
 import gpt_numpy as gn
 
 CONFIG = gn.GPTConfig(

@@ -15,9 +15,8 @@ from gpt_numpy.config.choices import IMPLEMENTATIONS
 from gpt_numpy.kernels.dropout import drop_row, mask_arguments, mask_base
 from gpt_numpy.reference.adamw import AdamWSettings
 from gpt_numpy.reference.adamw import adamw_update as reference_adamw
-from gpt_numpy.reference.dropout import NO_DROPOUT, Dropout
+from gpt_numpy.reference.dropout import NO_DROPOUT, Dropout, mix64
 from gpt_numpy.reference.embedding import EmbeddingWeights
-from gpt_numpy.reference.dropout import mix64
 
 CONFIG = gn.GPTConfig(vocab_size=7, block_size=6, n_layer=1, n_head=2, n_embd=8)
 MODULES = ("layernorm", "attention", "cross_entropy", "activation", "embedding", "adamw")
@@ -232,7 +231,9 @@ def test_no_function_of_the_reference_widens_float32():
             for name, value in frame.f_locals.items():
                 if isinstance(value, np.ndarray) and value.dtype in (np.float64, np.complex128):
                     widened.add((frame.f_code.co_name, name))
-        widened.difference_update({("forward", "wide"), ("_workspace", "found")})  # to sum the losses
+        widened.difference_update(
+            {("forward", "wide"), ("_workspace", "found")}
+        )  # to sum the losses
 
     for activation in ("gelu", "gelu_tanh", "relu"):
         model.config = dataclasses.replace(config, activation=activation)

@@ -205,7 +205,9 @@ RECOMPUTED = {"attention_sublayer_backward": ["norm"], "mlp_sublayer_backward": 
 
 def flat_names(function: Callable[..., None]) -> list[str]:
     """The names of all arrays and numbers that a function takes: what it reads, what it writes."""
-    names = [n for argument in inspect.signature(function).parameters for n in _flat(function, argument)]
+    names = [
+        n for argument in inspect.signature(function).parameters for n in _flat(function, argument)
+    ]
     again = RECOMPUTED.get(function.__name__, [])
     return [name for name in names if name not in again] + again
 

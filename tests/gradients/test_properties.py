@@ -14,6 +14,9 @@ from gpt_numpy.config.choices import IMPLEMENTATIONS
 from gpt_numpy.gradients.derivatives import STEP
 from gpt_numpy.gradients.model_check import randomise
 from gpt_numpy.model.gpt import load_ops
+from gpt_numpy.reference.dropout import Dropout
+from gpt_numpy.reference.embedding import EmbeddingWeights
+from gpt_numpy.reference.head import HeadKept, HeadWeights
 
 CONFIG = gn.GPTConfig(
     vocab_size=11, block_size=7, n_layer=2, n_head=2, n_embd=6, activation="gelu_tanh"
@@ -22,9 +25,6 @@ MILLION = gn.GPTConfig(
     vocab_size=1000, block_size=40, n_layer=4, n_head=4, n_embd=136, dropout=0.2, activation="gelu"
 )
 EXACT = 1e-15  # of the largest number that took part
-from gpt_numpy.reference.dropout import Dropout
-from gpt_numpy.reference.embedding import EmbeddingWeights
-from gpt_numpy.reference.head import HeadKept, HeadWeights
 
 
 def build(config, ops="reference", dtype="float64", keep=(), seed=0):

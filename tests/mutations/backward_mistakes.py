@@ -147,7 +147,7 @@ MLP = [
     Mistake(
         edit(
             "M28", "micro-batches overwrite each other's gradients", "model/gpt.py",
-            "self.grads.flat += self._grads_of_micro_batch().flat", "self.grads.flat[...] = self._grads_of_micro_batch().flat",
+            "self.grads.flat += self._grads", "self.grads.flat[...] = self._grads",
         ),
         ("model",),
         ("torch",),
@@ -158,7 +158,8 @@ MLP = [
         "dx[...] = dx_branch",
     ),
     _pair(
-        "attention_sublayer", "M30", "attention's residual connection counts twice", ATTENTION_SUBLAYER,
+        "attention_sublayer", "M30", "attention's residual connection counts twice",
+        ATTENTION_SUBLAYER,
         "dx[...] = dout + dx_branch",
         "dx[...] = 2 * dout + dx_branch",
     ),
@@ -331,7 +332,8 @@ OTHERS = [
     Mistake(
         edit(
             "R5", "a prepared call keeps the dropout key of the pass that prepared it",
-            "model/gpt.py", "self._dropout_key[0] = ", "self._dropout_key = np.zeros(1, np.uint64); self._dropout_key[0] = ",
+            "model/gpt.py", "            self._dropout_key[0] = ",
+            "            self._dropout_key = self._dropout_key.copy()\n            self._dropout_key[0] = ",
         ),
         ("repeat",),
     ),

@@ -113,7 +113,9 @@ def cases() -> dict[str, tuple[str, list, dict, float, str]]:
         "gelu_tanh_backward": (
             "activation", [wide, wide], {"dx": wide.shape}, 3.0 * wide.nbytes, "B",
         ),
-        "dropout_forward": ("dropout", [x, Dropout.of(0.2, 1, 1)], {"out": x.shape}, 2.0 * x.nbytes, "B"),
+        "dropout_forward": (
+            "dropout", [x, Dropout.of(0.2, 1, 1)], {"out": x.shape}, 2.0 * x.nbytes, "B",
+        ),
         "cross_entropy_forward": (
             "cross_entropy", [logits, targets], {"out": row, "lse": row}, 1.0 * logits.nbytes, "B",
         ),

@@ -333,7 +333,8 @@ OTHERS = [
         edit(
             "R5", "a prepared call keeps the dropout key of the pass that prepared it",
             "model/gpt.py", "            self._dropout_key[0] = ",
-            "            self._dropout_key = self._dropout_key.copy()\n            self._dropout_key[0] = ",
+            "            self._dropout_key = self._dropout_key.copy()\n"
+            "            self._dropout_key[0] = ",
         ),
         ("repeat",),
     ),

@@ -112,8 +112,7 @@ def nodes(config: GPTConfig) -> list[Node]:
         for operation, arguments in _operations(stage):
             names = {a: inside.get(w) or stage.array_name(w) for a, w in arguments.items()}
             # A model without biases, or with fixed positions, lacks some of them.
-            names = {a: name for a, name in names.items() if name not in (None, SINUSOIDS)}
-            listed.append(Node(operation, names))
+            listed.append(Node(operation, {a: n for a, n in names.items() if n and n != SINUSOIDS}))
     return listed
 
 

@@ -21,7 +21,7 @@ from gpt_numpy.data.token_file import TokenFile
 from gpt_numpy.data.tokenizers.characters import BPETokenizer, CharTokenizer
 from gpt_numpy.data.tokenizers.files import TOKENIZER, Tokenizer
 from gpt_numpy.files import pickles
-from gpt_numpy.files.durable import replaced
+from gpt_numpy.files.durable import written_durably
 
 # What nanoGPT's train.py assumes without a meta.pkl: GPT-2's 50257, rounded up to a multiple of 64.
 NANOGPT_VOCAB_SIZE = 50304
@@ -105,7 +105,7 @@ def read_vocabulary(path: Path, say: Callable[[str], None]) -> tuple[int, CharTo
     """
     try:
         with path.open("rb") as file:
-            meta = pickles.read(file.read(pickles.MAX_BYTES + 1))
+            meta = pickles.read_pickle(file.read(pickles.MAX_BYTES + 1))
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
     except InputError as error:
@@ -132,8 +132,8 @@ def write_vocabulary(path: Path, characters: str) -> None:
     """Write the meta.pkl of a vocabulary, as nanoGPT's shakespeare_char/prepare.py does."""
     stoi = {character: token for token, character in enumerate(characters)}
     meta = {"vocab_size": len(stoi), "itos": dict(enumerate(characters)), "stoi": stoi}
-    with replaced(path) as file:
-        file.write(pickles.write(meta))
+    with written_durably(path) as file:
+        file.write(pickles.pickled(meta))
 
 
 def _tokenizer(itos: object, vocab_size: int) -> CharTokenizer | None:

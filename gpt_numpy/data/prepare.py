@@ -19,7 +19,7 @@ from gpt_numpy.data.tokenizers.byte_pairs import END_OF_TEXT, BPETokenizer, last
 from gpt_numpy.data.tokenizers.characters import CharTokenizer
 from gpt_numpy.data.tokenizers.files import Tokenizer, read_tokenizer, write_tokenizer
 from gpt_numpy.data.tokenizers.gpt2 import gpt2_tokenizer
-from gpt_numpy.files.durable import replaced
+from gpt_numpy.files.durable import written_durably
 
 _BLOCK = 1 << 18  # characters that are read at a time
 # A word of more characters than this is cut: some limit there must be, or memory has none.
@@ -63,7 +63,10 @@ def prepare(
     known = _tokenizer(files, tokenizer, vocab_size, separator, say)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with replaced(folder / "train.bin") as train, replaced(folder / "val.bin") as val:
+        with (
+            written_durably(folder / "train.bin") as train,
+            written_durably(folder / "val.bin") as val,
+        ):
             counts = _write_splits(_tokens(files, known, separator), known, train, val, val_share)
             # Before the tokens get their names: without their vocabulary they are worth nothing.
             if isinstance(known, CharTokenizer):

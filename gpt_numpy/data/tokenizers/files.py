@@ -8,7 +8,7 @@ from gpt_numpy.base.errors import InputError
 from gpt_numpy.data.tokenizers.byte_pairs import END_OF_TEXT
 from gpt_numpy.data.tokenizers.byte_pairs import BPETokenizer as BPETokenizer
 from gpt_numpy.data.tokenizers.characters import CharTokenizer, _short
-from gpt_numpy.files.durable import replaced
+from gpt_numpy.files.durable import written_durably
 
 _DESCRIPTION_LIMIT = 1 << 24  # bytes; every character that there is takes about as many
 
@@ -81,5 +81,5 @@ def write_tokenizer(folder: Path, tokenizer: Tokenizer) -> None:
             names |= dict.fromkeys(("bos_token", "eos_token", "unk_token"), END_OF_TEXT)
         files = {TOKENIZER: tokenizer.description, "tokenizer_config.json": json.dumps(names)}
     for name, content in files.items():
-        with replaced(folder / name) as file:
+        with written_durably(folder / name) as file:
             file.write(content.encode())

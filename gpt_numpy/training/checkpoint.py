@@ -35,7 +35,8 @@ from gpt_numpy.base.version import __version__
 from gpt_numpy.config.choices import DTYPES, IMPLEMENTATIONS
 from gpt_numpy.config.gpt import GPTConfig
 from gpt_numpy.config.train import TrainConfig
-from gpt_numpy.data.tokenizers.files import Tokenizer, tokenizer_from_json
+from gpt_numpy.data.tokenizers.tokenizer import Tokenizer
+from gpt_numpy.data.tokenizers.tokenizer_files import tokenizer_from_json
 from gpt_numpy.files import zip_archives as archives
 from gpt_numpy.files.durable import BLOCK, UNSEALED, seal, verify, written_durably
 from gpt_numpy.model.gpt import GPT, load_ops

@@ -66,11 +66,9 @@ def prepare(
     try:
         with (
             os_errors_as_input_errors(f"{folder}: cannot write there"),
-            contextlib.ExitStack() as s,
+            written_durably(folder / "train.bin") as train,
+            written_durably(folder / "val.bin") as val,
         ):
-            folder.mkdir(parents=True, exist_ok=True)
-            train = s.enter_context(written_durably(folder / "train.bin"))
-            val = s.enter_context(written_durably(folder / "val.bin"))
             counts = _write_splits(_tokens(files, known, separator), known, train, val, val_share)
             # Before the tokens get their names: without a vocabulary they are useless.
             if isinstance(known, CharTokenizer):

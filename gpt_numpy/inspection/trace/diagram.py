@@ -1,7 +1,7 @@
 """The block diagram as a list: which operation reads and writes which arrays, in forward order.
 
-In addition to what the layers store (model/stages.py) it names what passes within them without being
-stored, and parts of what is stored:
+In addition to what the layers store (model/stages.py) it names what passes within them without
+being stored, and parts of what is stored:
 
     h.{i}.ln_1.xhat               a layer norm's rows before weight and bias; ln_2, ln_f likewise
     h.{i}.attn.query, key, value  the parts of `h.{i}.attn.qkv`, (B, H, T, D)

@@ -16,10 +16,10 @@ from gpt_numpy.kernels.engine.jit import (
     flat,
     kernel,
     prange,
-    room,
     routine,
     tasks,
     threads,
+    workspace,
 )  # fmt: skip
 from gpt_numpy.kernels.engine.tasks import next_task, reset
 from gpt_numpy.kernels.rows import copy
@@ -117,7 +117,7 @@ def _forward(name: str, x: Array, out: Array) -> None:
 
 
 def _backward(name: str, dout: Array, x: Array, dx: Array) -> None:
-    space = room("activation", threads() * CHUNK, x.dtype)
+    space = workspace("activation", threads() * CHUNK, x.dtype)
     activate_backward(flat(dout), flat(x), NUMBERS[name], flat(dx), space, threads(), tasks())
 
 

@@ -16,10 +16,10 @@ from gpt_numpy.kernels.engine.jit import (
     flat,
     kernel,
     prange,
-    room,
     routine,
     tasks,
     threads,
+    workspace,
 )  # fmt: skip
 from gpt_numpy.kernels.engine.tasks import next_task, reset
 from gpt_numpy.kernels.rows import dot
@@ -101,6 +101,6 @@ def adamw_update(
 def sum_of_squares(x: Array) -> float:
     """The sum of the squares of all elements, in float64."""
     total = np.empty(1)
-    sums = room("squares", -(-x.size // CHUNK), np.float64)
+    sums = workspace("squares", -(-x.size // CHUNK), np.float64)
     squares(flat(x), total, sums, threads(), tasks())
     return float(total[0])

@@ -1,15 +1,16 @@
-"""Causal attention in strips of queries: the weights of a strip are all that exists of them.
+"""Causal attention in strips of queries: only one strip of attention weights exists at a time.
 
-Forward. The keys of a head are packed, transposed, as the right operand of the scores; the values,
-as that of the output. A strip of queries as high as a register tile then gets its scores, only up
-to its own positions, its exponentials and its output while the strip stays in the cache.
+Forward. The keys of a head are packed, transposed, as the right operand of the scores; the values
+as that of the output. For a strip of queries as high as a register tile, scores (only up to its own
+positions), exponentials and output are computed while the strip stays in the cache.
 
-Backward. The weights are computed again from `lse`. A strip is higher here, so that the products
-that sum over queries (dK, dV) have something to sum: they add to what earlier strips left. The
-factor 1 / sqrt(D) is put into ds, where it serves dQ and dK both.
+Backward. The weights are recomputed from `lse`. Strips are higher here, so that the products that
+sum over queries (dK, dV) have enough to sum; they add to what earlier strips left. The factor
+1 / sqrt(D) goes into ds, where it serves both dQ and dK.
 
-Every sequence and head is a task of its own. Where there are few of them, a task is one of several
-parts, each of which takes every so many-th strip; their dK and dV are added up in order.
+A task is one head of one sequence. Where there are few of them, a task is one of several parts of
+a head: part p takes strips p, p + parts, p + 2 parts, ..., and the parts' dK and dV are added up in
+order.
 """
 
 import math
@@ -30,10 +31,10 @@ from gpt_numpy.kernels.engine.jit import (
     flat,
     kernel,
     prange,
-    room,
     routine,
     tasks,
     threads,
+    workspace,
 )  # fmt: skip
 from gpt_numpy.kernels.engine.tasks import next_task, reset
 from gpt_numpy.kernels.products.matmul import EDGE, strip_by_columns, strip_by_rows
@@ -237,12 +238,12 @@ def _sizes(qkv: Array, n_head: int) -> tuple[int, int, int, int, int]:
 
 
 def _space(T: int, D: int, dtype: np.dtype) -> tuple[Array, int]:
-    """Room for each worker: keys and values packed, two strips of weights, a strip's operands."""
+    """Memory for each worker: packed keys and values, two strips of weights, their operands."""
     wide_T, wide_D = T + WIDEST, D + WIDEST
     weights = (STRIP + TILE_ROWS) * (wide_T + WIDEST)
     each = EDGE + WIDEST + 2 * wide_T * D + T * wide_D + 2 * weights + 2 * STRIP * wide_D
     each = -(-each // WIDEST) * WIDEST  # no worker writes to a cache line of another's
-    return room("attention", threads() * each, dtype), each
+    return workspace("attention", threads() * each, dtype), each
 
 
 def attention_forward(qkv: Array, n_head: int, dropout: Dropout, out: Array, lse: Array) -> None:
@@ -268,7 +269,7 @@ def attention_backward(
 ) -> None:
     """Write the gradient of `qkv`."""
     B, T, H, D, parts = _sizes(qkv, n_head)
-    partial = room("attention parts", 2 * B * H * parts * T * D if parts > 1 else 0, qkv.dtype)
+    partial = workspace("attention parts", 2 * B * H * parts * T * D if parts > 1 else 0, qkv.dtype)
     backward(
         flat(dout), flat(qkv), flat(out), flat(lse), flat(dqkv), partial,
         B, T, H, D, parts, *mask_arguments(dropout),

@@ -1,14 +1,14 @@
-"""One token more for each sequence, the whole model in one launch.
+"""One more token for each sequence, the whole model in one launch.
 
-A step reads every weight once and computes little with it, so what counts is that all threads read
-memory without a pause. Products are cut along their inner dimension: the rows of a weight that a
-task takes lie one after the other, and its share of the sums goes to a place of its own. Whoever
+A step reads every weight once and computes little with it, so it is bound by memory: all threads
+must read without a pause. Products are split along their inner dimension: the rows of a weight that
+a task takes are contiguous, and its partial sums (shares) go to a place of their own. Whatever
 needs the product adds the shares up, in order.
 
-Tasks are numbered through all parts of the model and drawn in this order. A task waits until all of
-the parts before its own are done; whoever has drawn those is at work on them, so that any number of
-workers comes to the end, be it one. Sums do not depend on who computes them, nor on how many
-sequences there are: a sequence gets the same bits alone as among others.
+Tasks are numbered through all parts of the model and drawn in this order. A task waits until all
+earlier parts are done; their tasks have all been drawn by then, so any number of workers finishes,
+even one. Sums do not depend on which worker computes them, nor on the number of sequences: a
+sequence gets the same bits alone as in a batch.
 """
 
 import math
@@ -29,9 +29,9 @@ from gpt_numpy.kernels.engine.jit import (
     flat,
     kernel,
     prange,
-    room,
     routine,
     threads,
+    workspace,
 )  # fmt: skip
 from gpt_numpy.kernels.layernorm import normalise_row, row_statistics
 from gpt_numpy.kernels.rows import (
@@ -211,7 +211,7 @@ def logits_part(first, last, params, at, C, V, B, norm, out):
 
 @routine
 def wait(counter, count):
-    """Until so many tasks are done."""
+    """Wait until `count` tasks are done."""
     while arrived(counter) < count:
         pass
 
@@ -333,5 +333,6 @@ def decode_step(
     step(
         params, flat(places), flat(wpe), tokens, slots, lengths, flat(keys), flat(values),
         flat(out), L, C, F, H, T, V, S, NUMBERS[activation], c_rows, f_rows, v_rows,
-        room("decoding", size, out.dtype), threads(), room("decoding tasks", 2 * DONE, np.int64),
+        workspace("decoding", size, out.dtype), threads(),
+        workspace("decoding tasks", 2 * DONE, np.int64),
     )  # fmt: skip

@@ -21,7 +21,10 @@ from gpt_numpy.kernels.engine.jit import by_type, exact
 
 _f = np.float32
 
-LOWEST, HIGHEST = _f(-88), _f(88.37)  # at and below the one exp is 0; above the other as there
+LOWEST, HIGHEST = (
+    _f(-88),
+    _f(88.37),
+)  # exp(x) is 0 for x <= LOWEST, and exp(HIGHEST) for x > HIGHEST
 LOG2_E = _f(1.44269504088896341)
 LN2_HIGH, LN2_LOW = _f(0.693359375), _f(-2.12194440e-4)  # n * the high part is exact
 # Added to a number, it pushes the fraction out: what stays in the lowest bits is n + 127.

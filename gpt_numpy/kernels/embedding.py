@@ -14,10 +14,10 @@ from gpt_numpy.kernels.engine.jit import (
     flat,
     kernel,
     prange,
-    room,
     routine,
     tasks,
     threads,
+    workspace,
 )  # fmt: skip
 from gpt_numpy.kernels.engine.tasks import next_task, reset
 from gpt_numpy.kernels.rows import add_in_place, copy, fill
@@ -109,5 +109,5 @@ def embedding_backward(
     backward(
         flat(dout), flat(tokens), int(tied), flat(dwte), flat(dwpe, dout),
         dout.shape[-1], tokens.shape[1], *mask_arguments(dropout),
-        threads(), tasks(), room("embedding", threads() * BREADTH, dout.dtype),
+        threads(), tasks(), workspace("embedding", threads() * BREADTH, dout.dtype),
     )  # fmt: skip

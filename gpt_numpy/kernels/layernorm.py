@@ -14,10 +14,10 @@ from gpt_numpy.kernels.engine.jit import (
     flat,
     kernel,
     prange,
-    room,
     routine,
     tasks,
     threads,
+    workspace,
 )  # fmt: skip
 from gpt_numpy.kernels.engine.tasks import next_task, reset
 from gpt_numpy.kernels.rows import add_in_place, fill
@@ -171,7 +171,7 @@ def _launch_backward(
     read: tuple[Array | None, ...], written: tuple[Array | None, ...], *, add: bool
 ) -> None:
     x, weight, mean = read[1], read[2], read[4]
-    partial = room("layernorm", 2 * weight.size * -(-mean.size // CHUNK), x.dtype)
+    partial = workspace("layernorm", 2 * weight.size * -(-mean.size // CHUNK), x.dtype)
     backward(
         *[flat(array, x) for array in read], int(add), *[flat(array, x) for array in written],
         partial, threads(), tasks(),

@@ -9,9 +9,9 @@ from gpt_numpy.kernels.engine.jit import (
     flat,
     kernel,
     prange,
-    room,
     tasks,
     threads,
+    workspace,
 )  # fmt: skip
 from gpt_numpy.kernels.engine.tasks import next_task, reset
 from gpt_numpy.kernels.products.matmul import multiply, multiply_columns
@@ -65,5 +65,5 @@ def parameter_gradients(dout: Array, x: Array, dweight: Array, dbias: Array | No
     """Write the gradients of the weight and of the bias, if there is one."""
     multiply_columns(x, dout, dweight)
     if dbias is not None:
-        space = room("bias", threads() * BREADTH, dout.dtype)
+        space = workspace("bias", threads() * BREADTH, dout.dtype)
         sum_rows(flat(dout), flat(dbias), dout.shape[-1], threads(), tasks(), space)

@@ -14,7 +14,7 @@ STRETCH = 256
 
 @routine
 def largest(row):
-    """The largest element; a NaN may be passed over, and shows in the exponentials."""
+    """The largest element; a NaN may be missed, and then shows in the exponentials."""
     result = row[0]
     for i in range(row.size):
         result = maximum(row[i], result)

@@ -58,11 +58,11 @@ class Guards:
             assert (buffer[:GUARD] == CANARY).all() and (buffer[-GUARD:] == CANARY).all()
 
 
-def spoil_rooms():
+def spoil_workspaces():
     """Fill what kernels work in with NaN: nothing may count on what an earlier call left there."""
-    for room in jit._rooms.values():
-        if room.dtype.kind == "f":
-            room.fill(np.nan)
+    for array in jit._workspaces.values():
+        if array.dtype.kind == "f":
+            array.fill(np.nan)
 
 
 def run_guarded(function, read, written, dtype):
@@ -75,7 +75,7 @@ def run_guarded(function, read, written, dtype):
         return guards.array(value, dtype if value.dtype.kind == "f" else value.dtype, False)
 
     outputs = {n: guards.array(np.full(s, np.nan), dtype, True) for n, s in written.items()}
-    spoil_rooms()
+    spoil_workspaces()
     layers.call(function, {name: guarded(value) for name, value in read.items()} | outputs)
     guards.check()
     return outputs
@@ -229,9 +229,9 @@ def test_few_long_heads_are_cut_into_parts(rate, dtype):
         out, lse = np.full((B, T, H * D), np.nan, kind), np.full((B, H, T), np.nan, kind)
         dqkv = np.full(qkv.shape, np.nan, kind)
         inputs = {"qkv": qkv.astype(kind)} | arguments
-        spoil_rooms()
+        spoil_workspaces()
         function_of(package, "attention_forward")(**inputs, out=out, lse=lse)
-        spoil_rooms()
+        spoil_workspaces()
         function_of(package, "attention_backward")(
             dout.astype(kind), **inputs, out=out, lse=lse, dqkv=dqkv
         )
@@ -242,7 +242,7 @@ def test_few_long_heads_are_cut_into_parts(rate, dtype):
 @pytest.mark.parametrize("dtype", TOLERANCE)
 def test_products_larger_than_one_block(dtype):
     rng = np.random.default_rng(2)
-    # In the first two no worker has room for all of an operand; in the last each packs one once.
+    # In the first two no worker can pack all of an operand; in the last each packs one once.
     sizes = [(1300, 401, 150), (1300, 150, 401), (401, 777, 195), (1, 64, 3), (401, 70, 50)]
     sizes += [(300, 3, 70), (5, 2, 1)]  # rows of the left operand narrower than a vector
     sizes += [(100, 70, 1024)]  # and of one whose rows lie a power of two apart, which are copied
@@ -264,15 +264,15 @@ def test_products_larger_than_one_block(dtype):
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE)
-@pytest.mark.parametrize("room", [1, 3, 5, 9, 10])
-def test_the_head_works_with_a_part_of_the_logits_at_a_time(room, dtype):
+@pytest.mark.parametrize("positions", [1, 3, 5, 9, 10])
+def test_the_head_works_with_a_part_of_the_logits_at_a_time(positions, dtype):
     rng = np.random.default_rng(4)
     example = example_of("head_loss", rng)
     forward, backward = (exact for _, exact in both("head_loss", dtype, rng, example))
     dout = np.random.default_rng(4)  # what `both` drew
     example_of("head_loss", dout)
     dout = dout.standard_normal((layers.B, layers.T)).astype(dtype)
-    example.outputs = example.outputs | {"logits": (room, layers.V)}
+    example.outputs = example.outputs | {"logits": (positions, layers.V)}
     ours = kernel_forward("head_loss", example, dtype)
     written = kernel_backward("head_loss", example, ours, dout, dtype)
     assert_close(ours, {n: v for n, v in forward.items() if n != "logits"}, dtype)
@@ -283,8 +283,8 @@ def test_a_model_with_room_for_a_part_of_the_logits_computes_the_same(monkeypatc
     config = GPTConfig(vocab_size=11, block_size=5, n_layer=2, n_head=2, n_embd=6)
     tokens, targets = np.random.default_rng(0).integers(0, 11, (2, 2, 5))
     gradients = []
-    for room in (jit.np.inf, 40, 1):
-        monkeypatch.setattr(gpt_numpy.kernels, "LOGITS", room)
+    for most in (jit.np.inf, 40, 1):
+        monkeypatch.setattr(gpt_numpy.kernels, "LOGITS", most)
         model = GPT(config, dtype="float64")
         randomise(model, 0)
         losses = model.forward(tokens, targets), model.forward(tokens, targets)

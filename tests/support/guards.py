@@ -47,5 +47,5 @@ class Padded:
 
         for module in (arrays, buffers, jit):
             setattr(module, "aligned_empty", self)
-        setattr(jit, "_rooms", {})
+        setattr(jit, "_workspaces", {})
         return self

@@ -1,6 +1,6 @@
-"""How workers tell each other that a part is done, so that one launch serves for many parts.
+"""Atomic counters: workers draw tasks, and signal that a part is done, within one launch.
 
-The writes of a worker before `arrive` are seen by whoever finds the count of `arrived` after it.
+The writes of a worker before `arrive` are visible to every worker that reads a later count.
 """
 
 from typing import Any
@@ -30,7 +30,7 @@ def arrive(typing: Any, counter: Any) -> Any:
 
 @intrinsic
 def arrived(typing: Any, counter: Any) -> Any:
-    """How many tasks are done."""
+    """The number of tasks that are done."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.load_atomic(_done(context, builder, signature, arguments), "acquire", 8)

@@ -1,4 +1,4 @@
-"""The only place that says njit: compiler flags, kinds of functions, and what kernels work in.
+"""The only place that calls njit: compiler flags, kinds of functions, and workspaces.
 
 Three kinds of function. A `kernel` is an entry point: called from Python, parallel, cached on disk,
 compiled once for each dtype. A `routine` is what kernels call, with reassociation allowed, so that
@@ -24,17 +24,17 @@ from gpt_numpy.kernels.engine.pool import launch, refuse_in_fork, threads
 
 __all__ = [
     "Counter", "In", "Int", "Ints", "Key", "Out", "Real", "Wide", "Word",
-    "by_type", "exact", "flat", "kernel", "prange", "room", "routine", "same_memory", "tasks",
-    "threads",
+    "by_type", "exact", "flat", "kernel", "prange", "routine", "same_memory", "tasks",
+    "threads", "workspace",
 ]  # fmt: skip
 
 # Never True: that would let the compiler assume that no NaN and no infinity occurs.
 FASTMATH = {"reassoc", "contract", "arcp", "nsz", "afn"}
-INSIDE = {  # of what only kernels call: no entrance from Python is generated
+INSIDE = {  # for what only kernels call: no wrapper for calls from Python is generated
     "error_model": "numpy", "nogil": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True,
 }  # fmt: skip
 
-# What the parameters of a kernel are; arrays are flat and contiguous.
+# The types of a kernel's parameters; arrays are flat and contiguous.
 In, Out, Wide, Ints, Counter, Key = "in", "out", "wide", "integers", "counter", "key"
 Int, Real, Word = "int64", "float64", "uint64"
 
@@ -109,7 +109,7 @@ class kernel:
             Wide: types.Array(types.float64, 1, "C"),
         }
         signature = types.void(*[arrays.get(k) or getattr(types, k) for k in self.kinds])
-        # A directory for each kernel: what is damaged is thrown away with nothing else.
+        # A folder for each kernel, so that damage to one costs no other.
         place = cache_directory() / f"{self.name}-{dtype}"
         if place.exists():
             try:
@@ -139,7 +139,7 @@ class kernel:
             numba.config.CACHE_DIR = users
 
 
-# Room for the kernels to work in, kept between calls.
+# Memory that kernels work in, kept between calls.
 
 
 LINE = 8  # integers in a cache line
@@ -147,18 +147,18 @@ LINE = 8  # integers in a cache line
 
 def tasks() -> Array:
     """A counter for each worker, on a cache line of its own; tasks.py draws tasks from them."""
-    return room("tasks", threads() * LINE, np.int64)
+    return workspace("tasks", threads() * LINE, np.int64)
 
 
-_rooms: dict[tuple[str, Any], Array] = {}
+_workspaces: dict[tuple[str, Any], Array] = {}
 _nothing: dict[Any, Array] = {}
 
 
-def room(name: str, size: int, dtype: Any) -> Array:
-    """A vector of at least `size` elements for the purpose `name`, the same one every time."""
-    array = _rooms.get((name, dtype))
+def workspace(name: str, size: int, dtype: Any) -> Array:
+    """A vector of at least `size` elements for the purpose `name`: the same memory every time."""
+    array = _workspaces.get((name, dtype))
     if array is None or array.size < size:
-        array = _rooms[name, dtype] = aligned_empty(size, dtype)
+        array = _workspaces[name, dtype] = aligned_empty(size, dtype)
     return array
 
 
@@ -186,14 +186,14 @@ def flat(array: Array | None, like: Array | None = None) -> Array:
 
 
 def same_memory(a: Array, b: Array) -> bool:
-    """Whether two arrays of a call, which are apart or the same, are the same."""
+    """Whether a and b are the same memory (callers pass identical or disjoint arrays)."""
     return bool(np.may_share_memory(a, b))  # far cheaper than to ask both for their addresses
 
 
 class _Unlocked:
-    """A read-only array in disguise: Numba compiles everything again for read-only arrays.
+    """A read-only array passed as a writable one: Numba would compile everything again for it.
 
-    What a kernel calls `In` it does not write, which the tests hold.
+    A kernel does not write to what it calls `In`; the tests check that.
     """
 
     def __init__(self, array: Array) -> None:

@@ -1,7 +1,7 @@
-"""Where machine code is kept between processes, and what is said while it is made.
+"""Where machine code is kept between processes, and the progress line while it is compiled.
 
-Numba looks at the file of a kernel alone, so the directory bears a hash of all of them, and of what
-else decides which code it is.
+Numba checks only the file of the kernel itself for changes, so the folder's name contains a hash of
+all kernel files and of everything else that the machine code depends on.
 """
 
 import hashlib
@@ -58,7 +58,7 @@ def _user_cache() -> Path:
 
 
 def announce(name: str, kernels: int) -> None:
-    """Say that the user waits for a compiler, and how far it is."""
+    """Report that kernels are being compiled, and how many so far."""
     global _announced
     _announced += 1
     text = f"compiling kernels, once for this machine: {_announced} of at most {kernels}"
@@ -75,6 +75,6 @@ def announce(name: str, kernels: int) -> None:
 
 
 def announce_done() -> None:
-    """Take it back from a terminal."""
+    """Erase the progress line from a terminal."""
     if sys.stderr is not None and sys.stderr.isatty():
         print("\r\033[K", end="", file=sys.stderr, flush=True)

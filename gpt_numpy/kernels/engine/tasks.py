@@ -1,8 +1,8 @@
-"""Which task a worker does next: one of its own, and when they are done, one of another's.
+"""Which task a worker does next: one of its own, then one of another worker's.
 
-Its own are always the same share of all, one beside the other. So the rows that a worker writes in
-one kernel are those that it reads in the next, when they still lie in its core's cache. What is
-computed does not depend on who computes it.
+A worker owns the same contiguous share of the tasks in every kernel, so the rows that it writes in
+one kernel are those that it reads in the next, while they are still in its core's cache. Results do
+not depend on which worker computes what.
 """
 
 from gpt_numpy.kernels.engine.atomics import take
@@ -11,14 +11,14 @@ from gpt_numpy.kernels.engine.jit import LINE, exact, routine
 
 @exact
 def reset(counter):
-    """Begin: nobody has drawn a task."""
+    """Start: no task has been drawn."""
     for i in range(counter.size):
         counter[i] = 0
 
 
 @routine
 def next_task(counter, worker, workers, size, unit=1):
-    """Where the next task begins, of those that cut `size` into units; `size` if none is left."""
+    """Where the next task begins, of those that divide `size` into units; or `size`."""
     count = -(-size // unit)
     for k in range(workers):
         owner = (worker + k) % workers

@@ -4,13 +4,13 @@ Three products are needed, with x (rows, inner) and weight (inner, columns):
 
     out = x @ weight           dx = dout @ weight.T           dweight = x.T @ dout
 
-Each is cut into tasks, a block of rows by a block of columns, by the shape alone; tasks.py says who
-does which. A task packs its part of the right operand into panels as wide as a register
+Each is cut into tasks, a block of rows by a block of columns, by the shape alone; tasks.py assigns
+them. A task packs its part of the right operand into panels as wide as a register
 tile, a stretch of the inner dimension at a time; the panels then stay in the second-level cache and
 the rows of the left operand, read as they lie, in the first. Every element is summed in the same
 order whichever worker computes it.
 
-From the ground up: `simd.py` has the register tile, `packing.py` brings operands into the order in
+From the ground up: `tile.py` has the register tile, `packing.py` brings operands into the order in
 which the tile reads them, `epilogue.py` has what is done to a finished strip of rows while it is in
 the cache, and here are the loops around them.
 """
@@ -28,10 +28,10 @@ from gpt_numpy.kernels.engine.jit import (
     flat,
     kernel,
     prange,
-    room,
     routine,
     tasks,
     threads,
+    workspace,
 )  # fmt: skip
 from gpt_numpy.kernels.engine.tasks import next_task, reset
 from gpt_numpy.kernels.products.epilogue import NO_EPILOGUE, PLAIN, RESIDUAL, Epilogue, finish_row
@@ -204,7 +204,7 @@ def product_of_columns(
 ):  # fmt: skip
     """Write or add a.T @ b to `out`, with a (inner, rows) and b (inner, columns): both are packed.
 
-    Where there is room, a worker packs all of the smaller operand once, for all its tasks.
+    If it fits, a worker packs all of the smaller operand once, for all its tasks.
     """
     width = panel_width(out)
     row_block, column_block = cut(rows, columns, BOTH_ROWS, BOTH_COLUMNS, width)
@@ -249,7 +249,7 @@ def product_of_columns(
 
 
 def _space(dtype: object) -> Array:
-    return room("product", threads() * (EDGE + PACKED), dtype)
+    return workspace("product", threads() * (EDGE + PACKED), dtype)
 
 
 def multiply(

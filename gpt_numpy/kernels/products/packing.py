@@ -14,7 +14,7 @@ from gpt_numpy.kernels.products.tile import (
     vector_lanes,
 )
 
-GROUP = 4  # panels filled at a time: some cache lines of each row are read in one go
+GROUP = 4  # panels filled at a time, so that several cache lines of each row are read together
 
 
 @routine
@@ -82,7 +82,7 @@ def strip_start(strip, strips, rows):
 def pack_left(a, a_at, a_stride, inner, rows, panels):
     """Lay columns of `a` (inner, rows) in panels as narrow as the strips of a product are high.
 
-    Whole vectors are copied, which are wider: what is too much is overwritten by the next copy.
+    Copies whole vectors, which may be wider than a strip; the next copy overwrites the excess.
     """
     lanes = vector_lanes(panels)
     wide = -(-TILE_ROWS // lanes) * lanes

@@ -110,6 +110,7 @@ def measure(name: str, options: argparse.Namespace) -> dict:
 def rate_of_reading(np: object, threads: int) -> float:
     """Bytes a second that all threads together read from memory; the best of three."""
     from gpt_numpy.kernels import sum_of_squares
+    from gpt_numpy.kernels.engine.jit import workspace
 
     data = workspace("reading", READ, np.float32)
     if data[0] != 1:

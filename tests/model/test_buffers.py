@@ -9,9 +9,9 @@ import gpt_numpy as gn
 import gpt_numpy.kernels
 import gpt_numpy.reference
 from gpt_numpy.gradients.model_check import randomise
-from tests.kernels.test_kernels import function_of, kernel_forward
 from tests.support.guards import Padded
 from tests.support.layers import EXAMPLES, cast, run_backward, run_forward
+from tests.support.twins import function_of, kernel_forward
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -68,8 +68,7 @@ params = {name: start(name, shape) for name, shape in shapes.items()}
 
 def block_of(group, i):
     """The arrays of block i, under their names without its number."""
-    mark = f"{i}."
-    return {name.removeprefix(mark): a for name, a in group.items() if name.startswith(mark)}
+    return {n.removeprefix(f"{i}."): a for n, a in group.items() if n.startswith(f"{i}.")}
 
 
 def forward(p, tokens, targets, rate=0.0, key=0):

@@ -28,7 +28,7 @@ LONGEST_MESSAGE = 1500
 
 
 def problem(call):
-    """What is wrong with how the package answers a call; an empty text if nothing is."""
+    """What is wrong with the package's answer to a call; an empty string if nothing is."""
     try:
         result = call.run()
     except call.errors as error:
@@ -112,8 +112,10 @@ def child(arguments):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--calls", type=int, default=10_000)
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.bad_input", description=__doc__.partition("\n")[0]
+    )
+    parser.add_argument("--calls", type=int, default=10_000, metavar="N")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--last", default="", help=argparse.SUPPRESS)
     arguments = parser.parse_args()

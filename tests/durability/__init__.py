@@ -1,1 +1,1 @@
-"""Campaigns that try to lose or to bend a run: `python -m tests.durability --help`."""
+"""Campaigns that try to lose or corrupt a run: `python -m tests.durability --help`."""

@@ -1,7 +1,7 @@
-"""Try to lose or to bend a run; a table of what came of it, exit status 1 on any miss.
+"""Try to lose or corrupt a run: a table of the outcomes; exit status 1 on any miss.
 
-python -m tests.durability                        all campaigns at full size, some 12 minutes
-python -m tests.durability kills interrupts          some of them
+python -m tests.durability                        all campaigns at full size, about 12 minutes
+python -m tests.durability kills interrupts       only these
 python -m tests.durability damage --count=1000 --seed=5 --json=results.json
 """
 
@@ -18,7 +18,9 @@ FULL_SIZE = {"kills": 300, "interrupts": 100, "crashes": 0, "damage": 20_000, "r
 
 def main():
     words = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m tests.durability",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     words.add_argument("campaigns", nargs="*", metavar="CAMPAIGN", help=", ".join(FULL_SIZE))
     words.add_argument("--count", type=int, help="trials, instead of the full size")

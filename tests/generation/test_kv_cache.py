@@ -11,9 +11,9 @@ import gpt_numpy.reference
 from gpt_numpy.generation.kv_cache import Cache, parameter_places
 from gpt_numpy.kernels.engine import jit, pool
 from gpt_numpy.reference.decoding import DecodingWeights, KeysValues
-from tests.kernels.test_kernels import Guards
+from tests.support.errors import TOLERANCE
+from tests.support.guards import Guards
 
-TOLERANCE = {"float64": 1e-12, "float32": 5e-6}
 SHAPES = [
     {},
     {"n_layer": 1, "n_head": 1, "n_embd": 4, "vocab_size": 2, "block_size": 2},

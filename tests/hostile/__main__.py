@@ -1,11 +1,14 @@
-"""The campaign at full size: every kind in a process of its own, then 1,000 damaged pickles.
+"""The campaign at full size: every kind in its own process, then 1,000 damaged pickles.
 
-    python -m tests.hostile [NAME]
+    python -m tests.hostile              everything
+    python -m tests.hostile --list       the kinds of files
+    python -m tests.hostile KIND         one of them
 
-Each must be refused with an `InputError` within a second and 64 MB above what was there before,
-with nothing executed: an audit hook watches for whatever opens, imports or runs what it should not.
+Each must be refused with an `InputError` within a second and with at most 64 MB more memory, and
+nothing may be executed: an audit hook objects to everything that is not reading.
 """
 
+import argparse
 import random
 import resource
 import subprocess
@@ -19,10 +22,15 @@ from tests.hostile.files import KINDS, MARK, torch_file
 from tests.hostile.watch import watched
 
 SECONDS, MEGABYTES = 1.0, 64
+PICKLES = 1000
+FRAGMENTS = (
+    b"(", b"t", b"R", b"N", b"X\x01\0\0\0a", b"}", b"]", b"b", b"\x81", b"q\0", b"h\0", b"s",
+    b"Q", b"o", b"\x93",
+)  # fmt: skip
 
 
 def one(name):
-    """Read the hostile file of this name, say what came of it; exits with 1 if it got through."""
+    """Read the hostile file of this name and print the outcome; 1 if it was not refused."""
     with tempfile.TemporaryDirectory() as folder:
         # Made in a process of its own, as making it may take more memory than reading it.
         code = f"from pathlib import Path; from tests.hostile.files import KINDS; KINDS[{name!r}]"
@@ -45,11 +53,11 @@ def one(name):
         bad = bad or Path(MARK).exists()
         verdict = f"{'BAD ' if bad else 'ok  '} {seconds:5.2f} s {grown:5.0f} MB"
         print(f"{verdict} {size:>11,} B  {name}: {said}")
-        sys.exit(bad)
+        return int(bad)
 
 
 def _reader(name, folder):
-    """What reads the files of a folder that were made before, by making them small again."""
+    """The function that reads the files of a folder."""
     import gpt_numpy as gn
     from gpt_numpy.data.dataset import open_dataset
     from gpt_numpy.data.tokenizers import byte_pairs as bpe
@@ -67,7 +75,7 @@ def _reader(name, folder):
 
 
 def damaged(count):
-    """Random pickles of calls, in a checkpoint of PyTorch; how many were refused."""
+    """Write random pickles of calls into a PyTorch checkpoint; how many were refused."""
     import gpt_numpy as gn
 
     rng = random.Random(0)
@@ -75,29 +83,7 @@ def damaged(count):
     calls = [b"cos\nsystem\n", b"cbuiltins\neval\n", b"cbuiltins\nopen\n", b"cpickle\nloads\n"]
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(count):
-            parts = [
-                rng.choice(
-                    [
-                        *calls,
-                        b"(",
-                        b"t",
-                        b"R",
-                        b"N",
-                        b"X\x01\0\0\0a",
-                        b"}",
-                        b"]",
-                        b"b",
-                        b"\x81",
-                        b"q\0",
-                        b"h\0",
-                        b"s",
-                        b"Q",
-                        b"o",
-                        b"\x93",
-                    ]
-                )
-                for _ in range(rng.randrange(1, 12))
-            ]
+            parts = [rng.choice([*calls, *FRAGMENTS]) for _ in range(rng.randrange(1, 12))]
             data = b"\x80\x02" + b"".join(parts) + rng.choice(calls) + b"(X\x01\0\0\0atR."
             torch_file(Path(folder), data)
             try:
@@ -109,23 +95,27 @@ def damaged(count):
 
 
 def main():
-    """Run everything; the exit status is 1 when anything got through."""
-    failed = [
-        name
-        for name in KINDS
-        if subprocess.run([sys.executable, "-m", "tests.hostile", name]).returncode
-    ]
-    count = 1000
-    refused = damaged(count)
+    """Run everything, or one kind; the exit status is 1 when anything got through."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.hostile", description=__doc__.partition("\n")[0]
+    )
+    parser.add_argument("kind", nargs="?", choices=KINDS, metavar="KIND", help="only this one")
+    parser.add_argument("--list", action="store_true", help="print the kinds, run nothing")
+    options = parser.parse_args()
+    if options.list:
+        print(*KINDS, sep="\n")
+        return 0
+    if options.kind:
+        return one(options.kind)
+    command = [sys.executable, "-m", "tests.hostile"]
+    failed = [kind for kind in KINDS if subprocess.run([*command, kind]).returncode]
+    refused = damaged(PICKLES)
     print(
         f"{len(KINDS) - len(failed)} of {len(KINDS)} kinds refused; "
-        f"{refused} of {count} hostile pickles refused, none executed"
+        f"{refused} of {PICKLES} hostile pickles refused, none executed"
     )
-    sys.exit(bool(failed) or refused != count or Path(MARK).exists())
+    return int(bool(failed) or refused != PICKLES or Path(MARK).exists())
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        one(sys.argv[1])
-    else:
-        main()
+    sys.exit(main())

@@ -7,9 +7,9 @@ import gpt_numpy as gn
 import gpt_numpy.kernels
 import gpt_numpy.reference
 from gpt_numpy.gradients.model_check import randomise
-from tests.kernels.test_kernels import function_of, kernel_forward
 from tests.support.guards import Padded
 from tests.support.layers import EXAMPLES, call, cast, read_and_written, run_backward, run_forward
+from tests.support.twins import function_of, kernel_forward
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -53,10 +53,12 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--json", action="store_true", help="print the verdicts as JSON")
     parser.add_argument(
         "--false-alarms", type=int, default=0, metavar="SEEDS",
-        help="run the checks on the correct code with so many seeds instead",
+        help="run the checks on the correct code instead, with this many seeds",
     )  # fmt: skip
     parser.add_argument(
-        "--record", action="store_true", help="write the figures into gpt_numpy/recorded.json"
+        "--record",
+        action="store_true",
+        help="write the figures into gpt_numpy/gradients/recorded.json",
     )
     return parser.parse_args()
 

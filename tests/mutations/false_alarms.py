@@ -6,21 +6,17 @@ of times smaller than the terms that it sums (seed 34: two tokens, one position,
 in opposite directions), and rounding is that of the terms: 6.5e-13 of such a gradient.
 """
 
-import sys
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 import gpt_numpy as gn
 from gpt_numpy.base.progress import Progress
 from gpt_numpy.gradients.model_check import TOLERANCE, randomise
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from tests.kernels import test_kernels
-from tests.reference import test_layers
-from tests.support import layers
+from tests.support import layers, twins
+from tests.support.complex_step import PAIRS, complex_step
+from tests.support.errors import TOLERANCE as KERNEL_TOLERANCE
+from tests.support.errors import errors
 
 EXACT = 1e-13
 
@@ -50,7 +46,7 @@ def false_alarms(seeds: int, progress: Progress) -> list[Counted]:
     pairs = Counted("every pair of layer functions", EXACT)
     kernels = {
         dtype: Counted(f"every kernel in {dtype}", bound)
-        for dtype, bound in test_kernels.TOLERANCE.items()
+        for dtype, bound in KERNEL_TOLERANCE.items()
     }
     for seed in range(seeds):
         models.note(_model_error(seed), seed)
@@ -58,9 +54,9 @@ def false_alarms(seeds: int, progress: Progress) -> list[Counted]:
             pairs.note(_pair_error(name, seed), seed)
             for dtype, counted in kernels.items():
                 rng = np.random.default_rng(seed)
-                example = test_kernels.example_of(name, rng)
-                for ours, exact in test_kernels.both(name, dtype, rng, example):
-                    counted.note(max(test_kernels.errors(ours, exact).values()), seed)
+                example = twins.example_of(name, rng)
+                for ours, exact in twins.both(name, dtype, rng, example):
+                    counted.note(max(errors(ours, exact).values()), seed)
         progress.advance()
         if seed % 20 == 19:
             progress.say(f"{seed + 1} of {seeds} seeds; {progress.left()} left")
@@ -92,11 +88,11 @@ def _model_error(seed: int) -> float:
 
 
 def _pair_error(name: str, seed: int) -> float:
-    forward, backward = test_layers.PAIRS[name]
+    forward, backward = PAIRS[name]
     rng = np.random.default_rng(seed)
     example = layers.EXAMPLES[name](rng)
     outputs = layers.run_forward(forward, example, np.float64)
     dout = rng.standard_normal(outputs["out"].shape)
     written = layers.run_backward(backward, example, outputs, dout, np.float64)
-    exact = test_layers.complex_step(forward, example, dout)
-    return max(test_layers.errors(written, exact).values())
+    exact = complex_step(forward, example, dout)
+    return max(errors(written, exact).values())

@@ -1,4 +1,4 @@
-"""Buffers that lie between two regions that must stay as they are."""
+"""Buffers between two guard regions, which must stay as they are."""
 
 import weakref
 
@@ -49,3 +49,26 @@ class Padded:
             setattr(module, "aligned_empty", self)
         setattr(jit, "_workspaces", {})
         return self
+
+
+class Guards:
+    """Arrays with a region on both sides that must stay as it is; for single calls of kernels."""
+
+    SIZE = 67  # elements; odd, so that nothing is aligned by luck
+    CANARY = 12345.0
+
+    def __init__(self):
+        self.buffers = []
+
+    def array(self, value, dtype, writeable):
+        buffer = np.full(np.size(value) + 2 * self.SIZE, self.CANARY, dtype)
+        self.buffers.append(buffer)
+        view = buffer[self.SIZE : -self.SIZE].reshape(np.shape(value))
+        view[...] = value
+        view.setflags(write=writeable)
+        return view
+
+    def check(self):
+        for buffer in self.buffers:
+            assert (buffer[: self.SIZE] == self.CANARY).all()
+            assert (buffer[-self.SIZE :] == self.CANARY).all()

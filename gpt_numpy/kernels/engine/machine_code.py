@@ -1,7 +1,7 @@
-"""Where machine code is kept between processes, and what is said while it is made.
+"""Where compiled kernels are kept between processes, and the progress line while they compile.
 
-Numba looks at the file of a kernel alone, so the directory bears a hash of all of them, and of what
-else decides which code it is.
+Numba looks only at the source file of the kernel itself, so the folder is named by a hash of all of
+them and of everything else that changes the code.
 """
 
 import hashlib
@@ -12,6 +12,7 @@ from pathlib import Path
 import llvmlite.binding
 import numba
 
+from gpt_numpy.base.cache_folder import cache_folder
 from gpt_numpy.base.errors import InputError
 
 _announced = 0
@@ -32,7 +33,7 @@ def vector_bits() -> int:
 
 
 def cache_directory() -> Path:
-    """Where machine code is kept; its name changes with every edit to any kernel."""
+    """The folder of the compiled kernels; its name changes with every edit to any kernel."""
     global _cache
     if _cache is None:
         digest = hashlib.sha256(numba.__version__.encode())
@@ -40,32 +41,21 @@ def cache_directory() -> Path:
             digest.update(f"{part};".encode())
         for source in sorted(Path(__file__).parent.parent.rglob("*.py")):
             digest.update(source.read_bytes())
-        if os.environ.get("NUMBA_CACHE_DIR"):
-            home = Path(os.environ["NUMBA_CACHE_DIR"])
-        else:
-            home = _user_cache() / "gpt_numpy"
-        _cache = home / f"kernels-{digest.hexdigest()[:16]}"
+        parent = Path(os.environ.get("NUMBA_CACHE_DIR") or cache_folder())
+        _cache = parent / f"kernels-{digest.hexdigest()[:16]}"
         _cache.mkdir(mode=0o700, parents=True, exist_ok=True)
     return _cache
 
 
-def _user_cache() -> Path:
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-
-
 def announce(name: str, kernels: int) -> None:
-    """Say that the user waits for a compiler, and how far it is."""
+    """Tell the user that kernels are being compiled, and how many so far."""
     global _announced
     _announced += 1
-    text = f"compiling kernels, once for this machine: {_announced} of at most {kernels}"
     if sys.stderr is None:
         return
     if sys.stderr.isatty():
-        print(f"\r\033[Kgpt_numpy: {text} ({name})", end="", file=sys.stderr, flush=True)
+        line = f"compiling kernels, once for this machine: {_announced} of at most {kernels}"
+        print(f"\r\033[Kgpt_numpy: {line} ({name})", end="", file=sys.stderr, flush=True)
     elif _announced == 1:
         print(
             "gpt_numpy: compiling kernels, once for this machine; some take seconds each",
@@ -75,6 +65,6 @@ def announce(name: str, kernels: int) -> None:
 
 
 def announce_done() -> None:
-    """Take it back from a terminal."""
+    """Erase the progress line from a terminal."""
     if sys.stderr is not None and sys.stderr.isatty():
         print("\r\033[K", end="", file=sys.stderr, flush=True)

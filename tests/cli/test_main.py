@@ -15,7 +15,6 @@ import pytest
 
 import gpt_numpy as gn
 from gpt_numpy.base.errors import NotFiniteError
-from gpt_numpy.base.progress import Progress, duration
 from gpt_numpy.cli import main as cli
 from gpt_numpy.cli.commands import sample as sample_command
 from gpt_numpy.cli.commands import train as train_command
@@ -587,32 +586,3 @@ def test_characters_that_the_terminal_does_not_have_are_escaped(folder):
     out, err = process.communicate(timeout=30)
     assert (process.returncode, err) == (0, b"")
     assert b"saved in \\xe4" in out
-
-
-# ---------------------------------------------------------------- progress
-
-
-def test_the_time_left_is_for_people():
-    said = [duration(s) for s in (0.2, 59.4, 59.6, 125, 3600, 12_000, 86_400 * 9)]
-    assert said == ["0 s", "59 s", "1 min 00 s", "2 min 05 s", "1 h 00 min", "3 h 20 min", "9 days"]
-
-
-@pytest.mark.parametrize("bar", ["tqdm", "plain"])
-def test_lines_on_a_terminal_are_whole_beside_the_bar(bar, capsys, monkeypatch):
-    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
-    if bar == "plain":
-        monkeypatch.setitem(sys.modules, "tqdm", None)
-    else:
-        pytest.importorskip("tqdm")
-    with Progress(10, done=4) as progress:
-        assert progress.left() == "unknown time"
-        for i in range(4, 10):
-            progress.say(f"iter {i}")
-            progress.advance()
-    assert progress.left() == "0 s"
-    out = capsys.readouterr().out
-    shown = [re.split(r"\r|\x1b\[K", line)[-1] for line in out.split("\n")]
-    assert [line for line in shown if line.startswith("iter")] == [
-        f"iter {i}" for i in range(4, 10)
-    ]
-    assert "10" in out and ("left" in out or "it/s" in out or "?it" in out)

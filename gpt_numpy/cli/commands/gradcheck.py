@@ -1,5 +1,6 @@
 """`gpt-numpy gradcheck`: the gradients of a run's model, or of a random one."""
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -12,7 +13,7 @@ import numpy as np
 
 from gpt_numpy.base.arrays import Array
 from gpt_numpy.base.errors import InputError
-from gpt_numpy.base.progress import Progress, duration
+from gpt_numpy.base.progress import Progress
 from gpt_numpy.cli.options import GradcheckConfig
 from gpt_numpy.cli.settings import Types, gather, is_flag, mute, shape_of
 from gpt_numpy.config.choices import IMPLEMENTATIONS
@@ -50,7 +51,7 @@ def run(words: list[str], types: Types) -> int:
         model, tokens, targets = _from_run(config, say)
     else:
         model, tokens, targets = _random_model(config, sources, shape)
-    with _Bars(say, quiet=config.json) as bars:
+    with _Bars(say) as bars:
         report = gradcheck(
             model,
             tokens,
@@ -72,37 +73,31 @@ def run(words: list[str], types: Types) -> int:
 class _Bars:
     """A bar for each part of the check on a terminal; elsewhere a line now and then."""
 
-    def __init__(self, say: Callable[[str], None], *, quiet: bool) -> None:
-        self._say, self._quiet = say, quiet
-        self._what = ""
-        self._bar: Progress | None = None
-        self._start = self._spoken = time.perf_counter()
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self._part = ""
+        self._bars = contextlib.ExitStack()  # the bar that is shown
+        self._last_line = time.perf_counter()
 
     def __enter__(self) -> "_Bars":
         return self
 
-    def __exit__(self, *error: Any) -> None:
-        self._close()
+    def __exit__(self, *error: object) -> None:
+        self._bars.close()
 
-    def _close(self) -> None:
-        if self._bar is not None:
-            self._bar.__exit__(None, None, None)
-            self._bar = None
-
-    def tick(self, what: str, done: int, total: int) -> None:
-        """Note that `done` of `total` are measured."""
+    def tick(self, part: str, done: int, total: int) -> None:
+        """Show that one more is measured, `done` of `total`."""
+        if part != self._part:
+            self._bars.close()
+            self._part = part
+            self._bar = self._bars.enter_context(Progress(total, unit=" " + part))
+        self._bar.advance()
         now = time.perf_counter()
-        if what != self._what:
-            self._close()
-            self._what, self._start = what, now
-            if sys.stdout.isatty() and not self._quiet:
-                self._bar = Progress(total, unit=" " + what)
-        if self._bar is not None:
-            self._bar.advance()
-        elif now - self._spoken > SECONDS_BETWEEN_LINES and 1 < done < total:
-            self._spoken = now
-            left = (now - self._start) / (done - 1) * (total - done)
-            self._say(f"{done} of {total} {what}, {duration(left)} left")
+        if done == total:
+            self._bars.close()
+        elif not self._bar.terminal and now - self._last_line > SECONDS_BETWEEN_LINES and done > 1:
+            self._last_line = now
+            self._say(f"{done} of {total} {part}, {self._bar.left()} left")
 
 
 def _from_run(config: GradcheckConfig, say: Callable[[str], None]) -> tuple[GPT, Array, Array]:

@@ -18,6 +18,7 @@ from gpt_numpy.base.errors import NotFiniteError
 from gpt_numpy.cli import main as cli
 from gpt_numpy.cli.commands import sample as sample_command
 from gpt_numpy.cli.commands import train as train_command
+from gpt_numpy.cli.exit_status import CHECK_FAILED
 from gpt_numpy.training import checkpoint
 from gpt_numpy.training import run_folder as runs
 
@@ -185,7 +186,7 @@ def test_gradcheck_fails_when_a_gradient_is_wrong(call, monkeypatch):
     monkeypatch.setattr(ops, "mlp_sublayer_backward", wrong)
     words = ("--n_layer=1", "--block_size=2", "--ops=reference")
     status, out, _ = call("gradcheck", *words)
-    assert status == cli.CHECK_FAILED
+    assert status == CHECK_FAILED
     assert "1 of 16 gradients WRONG" in out
     assert re.search(r"h.0.mlp.c_fc.weight .* WRONG", out)
     monkeypatch.undo()
@@ -238,6 +239,11 @@ def test_help_lists_every_setting(call, command):
         for name in cli.types_of(command):
             assert f"--{name}=" in out
         assert "--threads=N" in out
+
+
+def test_help_shows_the_defaults_of_the_command(call):
+    for command, n_embd in (("train", 768), ("bench", 128), ("gradcheck", 6)):
+        assert f"residual stream [{n_embd}]" in call(command, "--help")[1]
 
 
 def test_help_names_every_command(call):
@@ -518,7 +524,7 @@ def test_an_interrupted_training_saves_and_says_how_to_go_on(call, kind):
     process.send_signal(kind)
     out, err = process.communicate(timeout=30)
     assert (process.returncode, err) == (cli.INTERRUPTED, b"")
-    assert out.endswith(b"go on with: gpt-numpy train --init_from=resume --out_dir='r s'\n")
+    assert out.endswith(b"continue with: gpt-numpy train --init_from=resume --out_dir='r s'\n")
     assert sorted(os.listdir("r s")) == ["ckpt.npz", "log.jsonl"]
     done = checkpoint.load("r s/ckpt.npz").progress["iteration"]
     last = done + 2

@@ -1,4 +1,4 @@
-"""`gpt-numpy gradcheck`: the gradients of a run's model, or of a random one."""
+"""`gpt-numpy gradcheck`: checks the gradients of a run's model, or of a random one."""
 
 import contextlib
 import dataclasses
@@ -14,8 +14,9 @@ import numpy as np
 from gpt_numpy.base.arrays import Array
 from gpt_numpy.base.errors import InputError
 from gpt_numpy.base.progress import Progress
+from gpt_numpy.cli.exit_status import CHECK_FAILED, OK
 from gpt_numpy.cli.options import GradcheckConfig
-from gpt_numpy.cli.settings import Types, gather, is_flag, mute, shape_of
+from gpt_numpy.cli.settings import Types, settings_of, shape_of, split
 from gpt_numpy.config.choices import IMPLEMENTATIONS
 from gpt_numpy.config.gpt import GPTConfig
 from gpt_numpy.config.presets import GRADCHECK_MODEL
@@ -28,17 +29,15 @@ from gpt_numpy.model.memory import check_memory, parameter_count
 from gpt_numpy.training.checkpoint import load
 from gpt_numpy.training.run_folder import find_checkpoint
 
-SMALL = 100_000  # parameters, up to which every element is likely to be checked
-SECONDS_BETWEEN_LINES = 20.0  # where there is no terminal to draw a bar on
+SMALL = 100_000  # parameters; up to here usually every element is checked
+SECONDS_BETWEEN_LINES = 20.0  # of progress, where there is no terminal for a bar
 
 
 def run(words: list[str], types: Types) -> int:
     """`gpt-numpy gradcheck`."""
-    sources = [word for word in words if not is_flag(word)]
-    flags = gather(filter(is_flag, words), types, mute)
-    names = {field.name for field in dataclasses.fields(GradcheckConfig)}
-    config = GradcheckConfig(**{k: v for k, v in flags.items() if k in names})
-    shape = {k: v for k, v in flags.items() if k not in names}
+    sources, flags = split(words, types)
+    config = GradcheckConfig(**settings_of(GradcheckConfig, flags))
+    shape = settings_of(GPTConfig, flags)
     stream = sys.stderr if config.json else sys.stdout
 
     def say(text: str) -> None:
@@ -67,7 +66,7 @@ def run(words: list[str], types: Types) -> int:
         print(json.dumps(report.as_dict(), indent=1, allow_nan=False))
     else:
         print("\n".join(report.lines(_painter())))
-    return 0 if report.ok else 1
+    return OK if report.ok else CHECK_FAILED
 
 
 class _Bars:
@@ -126,7 +125,7 @@ def _random_model(
     config: GradcheckConfig, sources: list[str], shape: dict[str, Any]
 ) -> tuple[GPT, Array, Array]:
     base = shape_of(sources) if sources else GRADCHECK_MODEL
-    # Dropout is checked as well, unless somebody turned it off: a mistake in it must not hide.
+    # Check dropout too, unless a flag turns it off: a mistake in it must not hide.
     base = base | {"dropout": base.get("dropout") or GRADCHECK_MODEL["dropout"]}
     model_config = GPTConfig(**base | shape)
     if model_config.vocab_size == 1:
@@ -140,17 +139,17 @@ def _random_model(
 
 
 def _check_memory_of_differences(model: GPTConfig, config: GradcheckConfig) -> None:
-    """Parameters and gradients of the model itself and of its float64 twin have to fit."""
+    """Refuse a model if its parameters and gradients, and its float64 twin's, do not fit."""
     batch_size, used = _used(model, config)
     settings = f"batch_size={config.batch_size}"
     check_memory(used, batch_size, itemsize=8, copies=4, settings=settings)
 
 
 def _method(model: GPTConfig, config: GradcheckConfig, say: Callable[[str], None]) -> str:
-    """The method that was asked for, or the best for which there is memory."""
+    """The method given, or with auto: the best one that fits into memory."""
     batch_size, used = _used(model, config)
     try:
-        # The complex twin is twice as large.
+        # A complex number takes two float64.
         check_memory(used, 2 * batch_size, itemsize=8, copies=9)
     except InputError:
         if config.method == "auto":
@@ -163,7 +162,7 @@ def _method(model: GPTConfig, config: GradcheckConfig, say: Callable[[str], None
 
 
 def _used(model: GPTConfig, config: GradcheckConfig) -> tuple[int, GPTConfig]:
-    """The batch that goes through a large model, and its configuration for so many positions."""
+    """The batch size and the configuration that the check uses: shorter sequences if large."""
     n_params = parameter_count(model)
     if n_params <= SMALL or config.method == "elements":
         return config.batch_size, model
@@ -172,7 +171,7 @@ def _used(model: GPTConfig, config: GradcheckConfig) -> tuple[int, GPTConfig]:
 
 
 def _random_tokens(model: GPT, config: GradcheckConfig) -> tuple[GPT, Array, Array]:
-    """Tokens with repeats, and a target in each row that is left out, if it is not the only one."""
+    """Tokens with repeats; in sequences of several, the middle position has no target."""
     rng = np.random.default_rng(config.seed)
     batch_size, used = _used(model.config, config)
     size = (batch_size, used.block_size)

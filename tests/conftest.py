@@ -1,8 +1,18 @@
-"""What all tests share: how hypothesis draws. A slow or busy machine is no reason to fail."""
+"""What all tests share: how hypothesis draws, and where compiled kernels are kept.
+
+A slow or busy machine is no reason to fail.
+"""
+
+import os
 
 from hypothesis import HealthCheck, settings
+
+from gpt_numpy.base.cache_folder import cache_folder
 
 settings.register_profile(
     "gpt_numpy", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("gpt_numpy")
+
+# Tests of downloads set GPT_NUMPY_CACHE to an empty folder: kernels need not be compiled again.
+os.environ.setdefault("NUMBA_CACHE_DIR", str(cache_folder()))

@@ -1,1 +1,1 @@
-"""The command line: gpt-numpy COMMAND."""
+"""The command line, `gpt-numpy COMMAND`: settings to be read, and a module for each command."""

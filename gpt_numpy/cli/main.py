@@ -1,7 +1,9 @@
-"""The `gpt-numpy` command: it reads the words of the command line and calls `commands.py`.
+"""The `gpt-numpy` command: finds the command, prints help, and turns errors into exit statuses.
 
-Nothing heavy is imported before it is needed, so `--help` answers at once and the number of threads
-is known to the libraries before they are loaded.
+The commands themselves are in `commands/`, a module each, imported only when it runs: so `--help`
+answers at once, and the number of threads is set before NumPy and Numba are loaded.
+
+Not argparse: it cannot keep the order of flags among presets and files, in which later words win.
 """
 
 import contextlib
@@ -18,6 +20,7 @@ from typing import Any
 from gpt_numpy.base.errors import InputError, NotFiniteError, did_you_mean
 from gpt_numpy.base.threads import set_variables
 from gpt_numpy.base.version import __version__
+from gpt_numpy.cli.exit_status import BAD_INPUT, INTERRUPTED, NOT_FINITE, OK
 from gpt_numpy.cli.options import (
     BenchConfig,
     ConvertConfig,
@@ -27,33 +30,31 @@ from gpt_numpy.cli.options import (
     PrepareConfig,
     SampleConfig,
 )
-from gpt_numpy.cli.settings import field_types
+from gpt_numpy.cli.settings import field_types, shape_of
 from gpt_numpy.config.gpt import GPTConfig
-from gpt_numpy.config.presets import GRADCHECK_MODEL, NANOGPT_DEFAULTS, PRESETS
+from gpt_numpy.config.presets import DEFAULT_PRESET, GRADCHECK_MODEL, NANOGPT_DEFAULTS, PRESETS
 from gpt_numpy.config.train import TrainConfig
 from gpt_numpy.inspection.summary.thresholds import EXPLANATION
 
-OK, CHECK_FAILED, BAD_INPUT, NOT_FINITE, INTERRUPTED = 0, 1, 2, 3, 130
-
 COMMANDS: dict[str, tuple[str, tuple[type, ...]]] = {
     "train": ("train a model", (GPTConfig, TrainConfig)),
-    "sample": ("let a trained model write", (SampleConfig,)),
+    "sample": ("let a trained model write text", (SampleConfig,)),
     "gradcheck": (
         "check every hand-derived gradient against the exact derivative",
         (GradcheckConfig, GPTConfig),
     ),
     "inspect": (
-        "every activation and every gradient of a trained model, reading a text",
+        "show every activation and gradient of a trained model that reads a text",
         (InspectConfig,),
     ),
     "plot": ("draw the loss curves of one or several runs", (PlotConfig,)),
     "prepare": ("turn text files of any size into tokens to train on", (PrepareConfig,)),
     "convert": (
-        "read a model of Hugging Face, nanoGPT or this project, and write it for another",
+        "convert a model between Hugging Face, nanoGPT and this project",
         (ConvertConfig,),
     ),
     "bench": ("time training steps on this machine, layer by layer", (BenchConfig, GPTConfig)),
-    "selfcheck": ("measure that gradients are right here and wrong ones noticed", ()),
+    "selfcheck": ("check that gradients are correct here and that wrong ones are noticed", ()),
 }
 SOURCES = {
     "train": "[PRESET | FILE.toml | FILE.py]...",
@@ -66,18 +67,15 @@ SOURCES = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; its exit status.
-
-    0: done; 1: a check failed; 2: bad input; 3: a loss that is not finite; 130: interrupted.
-    """
+    """Run a command and return its exit status."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     _prepare_output()
     try:
         with _interruptible(restore=arguments is not None):
             status = _run(words)
-            sys.stdout.flush()  # here, and not at the end of Python, where its error is a traceback
+            sys.stdout.flush()  # now: an error at Python's exit would be a traceback
             if status == INTERRUPTED and arguments is None:
-                os._exit(status)  # a compiler may still be at work in another thread
+                os._exit(status)  # another thread may still be compiling
             return status
     except InputError as error:
         return _fail(str(error), BAD_INPUT)
@@ -90,7 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(file=sys.stderr)  # after the ^C that the terminal shows
         status = _fail("interrupted", INTERRUPTED)
         if arguments is None:
-            # Python would end with another status if the interrupt came up through an `exec`.
+            # Python itself would exit with another status if the interrupt passed an `exec`.
             os._exit(status)
         return status
     except BrokenPipeError:  # as in `gpt-numpy sample | head`
@@ -103,21 +101,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _fail(message: str, status: int) -> int:
     with contextlib.suppress(OSError, ValueError):
-        sys.stdout.flush()  # so that what was said before comes first
+        sys.stdout.flush()  # so that earlier output comes first
     print(f"gpt-numpy: {message}", file=sys.stderr)
     return status
 
 
 def _prepare_output() -> None:
-    """Let every character be printed, whatever the terminal's encoding, or nothing at all."""
-    if sys.stdout is None:  # closed by the caller, as in `gpt-numpy train >&-`
+    """Escape characters that the terminal's encoding lacks; discard output if stdout is closed."""
+    if sys.stdout is None:  # closed by the shell, as in `gpt-numpy train >&-`
         sys.stdout = open(os.devnull, "w", encoding="utf-8")
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _drop_output() -> None:
-    """Send what is still to be written nowhere, or Python would try again at its end."""
+    """Discard buffered output, or Python would try to write it again when it exits."""
     with contextlib.suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
@@ -126,20 +124,21 @@ def _drop_output() -> None:
 
 @contextlib.contextmanager
 def _interruptible(*, restore: bool) -> Iterator[None]:
-    """Ctrl-C and SIGTERM raise KeyboardInterrupt, once: a second one tears no message.
+    """Raise KeyboardInterrupt at the first Ctrl-C or SIGTERM.
 
-    `restore` what they did before at the end; a program that is about to end ignores them.
+    Later ones are ignored, so that the last message is printed whole. restore: put the old handlers
+    back at the end, instead of ignoring signals until the process has ended.
     """
     kinds = [signal.SIGINT, signal.SIGTERM]
-    kinds = [kind for kind in kinds if signal.getsignal(kind) != signal.SIG_IGN]  # as under nohup
+    kinds = [kind for kind in kinds if signal.getsignal(kind) != signal.SIG_IGN]  # nohup's stay
 
     def interrupt(*_: object) -> None:
         for kind in kinds:
             signal.signal(kind, signal.SIG_IGN)
         raise KeyboardInterrupt
 
-    if threading.current_thread() is not threading.main_thread():  # it may not say so
-        yield
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may install signal handlers
         return
     before = [signal.signal(kind, interrupt) for kind in kinds]
     try:
@@ -173,13 +172,13 @@ def _run(words: list[str]) -> int:
 
 
 def types_of(command: str) -> dict[str, type]:
-    """The type of every setting that a command takes."""
-    # In training the tokenizer decides how many tokens there are.
+    """The types of all settings of a command."""
+    # For training the data gives the vocabulary size.
     return field_types(*COMMANDS[command][1], without=("vocab_size",) if command == "train" else ())
 
 
 def _set_threads(words: list[str]) -> list[str]:
-    """Take `--threads=N` out of the words and tell it to libraries that are not loaded yet."""
+    """Set the number of threads from `--threads=N`, and return the other words."""
     rest, threads = [], 0
     for word in words:
         key, _, text = word.partition("=")
@@ -188,25 +187,25 @@ def _set_threads(words: list[str]) -> list[str]:
         elif text.isdecimal() and 1 <= int(text) <= 1024:
             threads = int(text)
         else:
-            raise InputError(f"--threads={text!r}: must be a whole number from 1 to 1024")
+            raise InputError(f"--threads={text!r}: must be an integer from 1 to 1024")
     set_variables(threads or None)
     return rest
 
 
 def overview() -> str:
-    """What the commands are."""
+    """The help text of `gpt-numpy` itself: its commands."""
     width = max(map(len, COMMANDS))
     lines = [
         "gpt-numpy: a GPT from scratch in NumPy, every backward pass derived by hand",
         "",
-        "usage: gpt-numpy COMMAND [...]; gpt-numpy COMMAND --help explains one",
+        "usage: gpt-numpy COMMAND [...]; see gpt-numpy COMMAND --help for one of them",
         "",
         *(f"  {name:<{width}}  {text}" for name, (text, _) in COMMANDS.items()),
         "",
-        "start with:",
-        "  gpt-numpy train tiny                   a small GPT on Shakespeare, some minutes",
-        "  gpt-numpy sample --out_dir=out-tiny    what it writes",
-        "  gpt-numpy gradcheck                    its gradients, checked",
+        "to start:",
+        "  gpt-numpy train tiny                   train a small GPT on Shakespeare, some minutes",
+        "  gpt-numpy sample --out_dir=out-tiny    let it write",
+        "  gpt-numpy gradcheck                    check the gradients",
         "",
         "exit status: 0 done, 1 a check failed, 2 bad input, 3 a loss that is not finite,",
         "130 interrupted",
@@ -215,16 +214,16 @@ def overview() -> str:
 
 
 def help_of(command: str) -> str:
-    """A command's usage and its settings, with their defaults."""
+    """The help text of a command: its usage, and its settings with their defaults."""
     text, configs = COMMANDS[command]
     sources = SOURCES.get(command, "")
     keys = "[--key=value]..." if configs else ""
     usage = " ".join(filter(None, ["usage: gpt-numpy", command, sources, keys]))
     lines = [f"{text}", "", usage]
     if "PRESET" in sources:
-        lines.append("read from left to right, the later over the earlier")
-        unnamed = "; tiny where nothing is named" if command == "train" else ""
-        lines.append(f"presets: {', '.join(PRESETS)}{unnamed}")
+        lines.append("read from left to right; later ones win")
+        default = "" if command == "gradcheck" else f"; by default {DEFAULT_PRESET}"
+        lines.append(f"presets: {', '.join(PRESETS)}{default}")
     for config in configs:
         lines += ["", *_settings_help(config, command)]
     if command == "inspect":
@@ -234,19 +233,22 @@ def help_of(command: str) -> str:
 
 
 def _settings_help(config: type, command: str) -> list[str]:
+    defaults = _defaults_of_model(command) if config is GPTConfig else {}
     rows: list[tuple[str, str]] = []
     for field in dataclasses.fields(config):
-        if field.name == "vocab_size" and command == "train":
-            continue
-        defaults = NANOGPT_DEFAULTS if command == "train" else {}
-        if command != "train" and config is GPTConfig:
-            defaults = GRADCHECK_MODEL
-        default: Any = defaults.get(field.name, field.default)
-        shown = repr(default) if isinstance(default, str) else str(default)
-        rows.append((f"--{field.name}={_placeholder(field.type)}", field.metadata["help"]))
-        rows[-1] = (rows[-1][0], f"{rows[-1][1]} [{shown}]")
+        if field.name in types_of(command):
+            default = defaults.get(field.name, field.default)
+            shown = repr(default) if isinstance(default, str) else str(default)
+            flag = f"--{field.name}={_placeholder(field.type)}"
+            rows.append((flag, f"{field.metadata['help']} [{shown}]"))
     width = max(len(flag) for flag, _ in rows)
     return [f"  {flag:<{width}}  {text}" for flag, text in rows]
+
+
+def _defaults_of_model(command: str) -> dict[str, Any]:
+    if command == "gradcheck":
+        return GRADCHECK_MODEL
+    return NANOGPT_DEFAULTS if command == "train" else shape_of([DEFAULT_PRESET])
 
 
 def _placeholder(kind: Any) -> str:

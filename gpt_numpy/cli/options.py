@@ -1,186 +1,147 @@
-"""What each command but `train` can be told: frozen dataclasses, checked once, as in config.py."""
+"""The settings of each command but `train`: frozen dataclasses, checked when they are made."""
 
 from dataclasses import dataclass
 
 from gpt_numpy.base.checks import shown
 from gpt_numpy.base.errors import InputError
 from gpt_numpy.config.choices import DTYPES, FORMATS, GRADCHECK_METHODS, IMPLEMENTATIONS, WINDOWS
-from gpt_numpy.config.fields import check_choice, check_range, check_types, setting
+from gpt_numpy.config.fields import CPU_ONLY, Configuration, setting
+
+OPTIONAL_OPS = ("", *IMPLEMENTATIONS)
 
 
 @dataclass(frozen=True)
-class SampleConfig:
-    """What a trained model is asked to write; nanoGPT's names.
-
-    Raises `InputError` when a value is of the wrong type or out of range.
-    """
+class SampleConfig(Configuration):
+    """Which model writes what, and how its tokens are drawn; nanoGPT's names."""
 
     out_dir: str = setting("out", "folder of the run")
     checkpoint: str = setting("best", "best, last, or the iteration of one that was kept")
     init_from: str = setting("resume", "resume: the run in out_dir; or a folder with a model")
-    start: str = setting("\n", "text to go on from, or FILE:path of one")
-    num_samples: int = setting(10, "how many texts to write")
-    max_new_tokens: int = setting(500, "tokens to write in each")
-    temperature: float = setting(0.8, "below 1 more cautious, above 1 bolder; 0 the likeliest")
-    top_k: int = setting(200, "draw from this many likeliest tokens; 0: from all")
-    top_p: float = setting(1.0, "draw from the likeliest that reach this probability")
-    min_p: float = setting(0.0, "only tokens this many times as likely as the likeliest")
-    repetition_penalty: float = setting(1.0, "above 1: tokens of the text become less likely")
-    stop: str = setting("", "end a text where this comes; it is not printed")
-    logprobs: bool = setting(False, "print how likely the new text is to the model")
+    start: str = setting("\n", "prompt, or FILE:path of a file with the prompt")
+    num_samples: int = setting(10, "number of texts to write", low=1)
+    max_new_tokens: int = setting(500, "tokens to write in each", low=0)
+    temperature: float = setting(
+        0.8, "below 1: more cautious; above 1: bolder; 0: always the most likely token", low=0
+    )
+    top_k: int = setting(200, "draw from this many most likely tokens; 0: from all", low=0)
+    top_p: float = setting(
+        1.0, "draw from the most likely tokens that reach this probability", above=0, high=1
+    )
+    min_p: float = setting(
+        0.0, "draw only tokens at least this many times as likely as the best", low=0, high=1
+    )
+    repetition_penalty: float = setting(
+        1.0, "above 1: tokens already in the text become less likely", above=0
+    )
+    stop: str = setting("", "end a text where this string comes; it is not printed")
+    logprobs: bool = setting(False, "print the log-probability of the new text")
     window: str = setting(
         WINDOWS[0],
         "beyond the context: full recomputes all, as nanoGPT; half goes on from the last half, "
         "faster, with other results",
+        choices=WINDOWS,
     )
-    seed: int = setting(1337, "of the draws")
-    device: str = setting("cpu", "cpu, the only one")
+    seed: int = setting(1337, "of the draws", low=0)
+    device: str = setting("cpu", "cpu, the only one", **CPU_ONLY)
     dtype: str = setting("float32", "accepted for nanoGPT; the checkpoint's is used")
     compile: bool = setting(False, "accepted for nanoGPT, without effect")
-    ops: str = setting("", "implementation of the layers; empty: the run's own")
+    ops: str = setting(
+        "", "implementation of the layers; empty: the run's own", choices=OPTIONAL_OPS
+    )
 
     def __post_init__(self) -> None:
-        check_types(self)
-        check_range(self, "num_samples", 1, None)
-        for name in ("max_new_tokens", "temperature", "top_k", "seed"):
-            check_range(self, name, 0, None)
-        if not 0 < self.top_p <= 1:
-            raise InputError(f"top_p={self.top_p}: must be greater than 0 and at most 1")
-        check_range(self, "min_p", 0, 1)
-        if self.repetition_penalty <= 0:
-            raise InputError(
-                f"repetition_penalty={self.repetition_penalty}: must be greater than 0"
-            )
-        check_choice("window", self.window, WINDOWS)
-        if self.device != "cpu":
-            raise InputError(f"device={shown(self.device)}: gpt_numpy computes on the CPU only")
+        super().__post_init__()
         if not self.init_from:
             raise InputError("init_from is empty: must be resume, or a folder with a model")
-        if self.ops:
-            check_choice("ops", self.ops, IMPLEMENTATIONS)
 
 
 @dataclass(frozen=True)
-class GradcheckConfig:
-    """What the gradient check looks at.
-
-    Raises `InputError` when a value is of the wrong type or out of range.
-    """
+class GradcheckConfig(Configuration):
+    """Which gradients are checked, and how."""
 
     out_dir: str = setting("", "folder of a run to check; empty: a random model")
     checkpoint: str = setting("best", "best or last; the last where there is no best")
-    batch_size: int = setting(2, "sequences")
-    seed: int = setting(0, "of parameters, tokens and random directions")
-    tolerance: float = setting(1e-10, "largest error of a right gradient")
-    method: str = setting("auto", "auto, elements, directions or differences")
-    json: bool = setting(False, "print the result as JSON, and what is going on to stderr")
-    ops: str = setting("", "implementation to check; empty: the run's own, or kernels if large")
-
-    def __post_init__(self) -> None:
-        check_types(self)
-        check_choice("method", self.method, GRADCHECK_METHODS)
-        check_range(self, "batch_size", 1, None)
-        check_range(self, "seed", 0, None)
-        if not self.tolerance > 0:
-            raise InputError(f"tolerance={self.tolerance}: must be greater than 0")
-        if self.ops:
-            check_choice("ops", self.ops, IMPLEMENTATIONS)
+    batch_size: int = setting(2, "sequences", low=1)
+    seed: int = setting(0, "of parameters, tokens and random directions", low=0)
+    tolerance: float = setting(1e-10, "largest error of a correct gradient", above=0)
+    method: str = setting(
+        "auto", "auto, elements, directions or differences", choices=GRADCHECK_METHODS
+    )
+    json: bool = setting(False, "print the result as JSON, and progress to stderr")
+    ops: str = setting(
+        "",
+        "implementation to check; empty: the run's own, or kernels if large",
+        choices=OPTIONAL_OPS,
+    )
 
 
 @dataclass(frozen=True)
-class InspectConfig:
-    """What of a run is looked at, and with which text.
-
-    Raises `InputError` when a value is of the wrong type or out of range.
-    """
+class InspectConfig(Configuration):
+    """What is shown of a trained model while it reads a text."""
 
     out_dir: str = setting("out", "folder of the run")
     checkpoint: str = setting("best", "best or last; the last where there is no best")
-    text: str = setting("", "what the model reads, each token the target of the one before it")
+    text: str = setting("", "text for the model to read; the target of each token is the next one")
     keep: str = setting("*", "patterns of the arrays to show, such as 'h.0.attn.*,logits'")
     html: str = setting("", "file to write: everything as one page, instead of the table")
-    ops: str = setting("", "implementation of the layers; empty: the run's own")
+    ops: str = setting(
+        "", "implementation of the layers; empty: the run's own", choices=OPTIONAL_OPS
+    )
 
     def __post_init__(self) -> None:
-        check_types(self)
+        super().__post_init__()
         if self.html and self.keep != "*":
             raise InputError(f"keep={shown(self.keep)}: a page shows everything; leave keep out")
-        if self.ops:
-            check_choice("ops", self.ops, IMPLEMENTATIONS)
 
 
 @dataclass(frozen=True)
-class PlotConfig:
-    """Where loss curves are drawn.
-
-    Raises `InputError` when a value is of the wrong type.
-    """
+class PlotConfig(Configuration):
+    """Where loss curves are drawn."""
 
     out: str = setting("loss.png", "file to write, .png or .svg")
-    reference: str = setting("", "preset whose measured curve is laid under them: tiny, small")
-
-    def __post_init__(self) -> None:
-        check_types(self)
+    reference: str = setting("", "preset whose measured curve is drawn below: tiny, small")
 
 
 @dataclass(frozen=True)
-class BenchConfig:
-    """What is timed.
+class BenchConfig(Configuration):
+    """What is timed."""
 
-    Raises `InputError` when a value is of the wrong type or out of range.
-    """
-
-    batch_size: int = setting(0, "sequences; 0: the preset's")
-    dtype: str = setting("float32", "float32 or float64")
-    ops: str = setting(IMPLEMENTATIONS[0], f"implementation: {' or '.join(IMPLEMENTATIONS)}")
-    torch: bool = setting(True, "time PyTorch in turn, where it is installed (tanh GELU)")
-    device: str = setting("cpu", "cpu, the only one")
+    batch_size: int = setting(0, "sequences; 0: the preset's", low=0)
+    dtype: str = setting("float32", "float32 or float64", choices=DTYPES[:2])
+    ops: str = setting(
+        IMPLEMENTATIONS[0],
+        f"implementation: {' or '.join(IMPLEMENTATIONS)}",
+        choices=IMPLEMENTATIONS,
+    )
+    torch: bool = setting(True, "also time PyTorch, where it is installed (tanh GELU)")
+    device: str = setting("cpu", "cpu, the only one", **CPU_ONLY)
     compile: bool = setting(False, "accepted for nanoGPT, without effect")
 
-    def __post_init__(self) -> None:
-        check_types(self)
-        check_range(self, "batch_size", 0, None)
-        check_choice("dtype", self.dtype, DTYPES[:2])
-        check_choice("ops", self.ops, IMPLEMENTATIONS)
-        if self.device != "cpu":
-            raise InputError(f"device={shown(self.device)}: gpt_numpy computes on the CPU only")
-
 
 @dataclass(frozen=True)
-class PrepareConfig:
-    """How text files become a folder of tokens.
-
-    Raises `InputError` when a value is of the wrong type or out of range.
-    """
+class PrepareConfig(Configuration):
+    """How text files become a folder of tokens."""
 
     dataset: str = setting("", "NAME of the folder data/NAME to write; train takes the same")
     tokenizer: str = setting(
         "char", "char, gpt2, train (byte pairs of the files), or a tokenizer.json"
     )
-    vocab_size: int = setting(8192, "tokens at most, where --tokenizer=train")
+    vocab_size: int = setting(8192, "largest number of tokens, with --tokenizer=train", low=257)
     separator: str = setting(
-        "<|endoftext|>", "text between documents in a file, for byte pairs; empty: none"
+        "<|endoftext|>", "string between documents in a file, for byte pairs; empty: none"
     )
-    val_share: float = setting(0.1, "share of the tokens for validation, the last ones")
-
-    def __post_init__(self) -> None:
-        check_types(self)
-        check_range(self, "vocab_size", 257, None)
-        if not 0 < self.val_share < 1:
-            raise InputError(f"val_share={self.val_share}: must be greater than 0 and less than 1")
+    val_share: float = setting(
+        0.1, "share of the tokens for validation, taken from the end", above=0, below=1
+    )
 
 
 @dataclass(frozen=True)
-class ConvertConfig:
-    """What a model is converted to.
+class ConvertConfig(Configuration):
+    """What a model is converted to."""
 
-    Raises `InputError` when a value is of the wrong type or out of range.
-    """
-
-    format: str = setting(FORMATS[0], f"of the new folder: {', '.join(FORMATS)}")
-    checkpoint: str = setting("best", "of a run: best or last; the last where there is no best")
-
-    def __post_init__(self) -> None:
-        check_types(self)
-        check_choice("format", self.format, FORMATS)
-        check_choice("checkpoint", self.checkpoint, ("best", "last"))
+    format: str = setting(FORMATS[0], f"of the new folder: {', '.join(FORMATS)}", choices=FORMATS)
+    checkpoint: str = setting(
+        "best",
+        "of a run: best or last; the last where there is no best",
+        choices=("best", "last"),
+    )

@@ -1,8 +1,8 @@
-"""Where settings come from: presets, TOML files, nanoGPT's `.py` files, and `--key=value`.
+"""Reads settings from presets, TOML files, nanoGPT's `.py` files, and `--key=value`.
 
-They are read from left to right and the later one wins, as nanoGPT's configurator does. A `.py`
-file is read as data and never executed: `name = value` lines whose values are literals, or
-arithmetic and concatenation of literals.
+Words are read from left to right and later ones win, as in nanoGPT's configurator. A `.py` file is
+read as data and never executed: `name = value` lines whose values are literals, or arithmetic and
+concatenation of literals.
 """
 
 import ast
@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from gpt_numpy.base.errors import InputError, did_you_mean
+from gpt_numpy.config.fields import KINDS
 from gpt_numpy.config.gpt import GPTConfig
 from gpt_numpy.config.presets import CHARACTERS, NANOGPT_DEFAULTS, PRESETS, VOCABULARIES
 from gpt_numpy.config.train import TrainConfig
 
 Types = Mapping[str, type]
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 
 _ARITHMETIC: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
@@ -33,13 +34,13 @@ _ARITHMETIC: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Pow: operator.pow,
 }
 _LARGEST_EXPONENT = 64
-_LONGEST_TEXT = 10_000
-_SHOWN = 60  # characters of a value or of a line in a message
-_DASHES = "-\u2010\u2011\u2012\u2013\u2014\u2212"  # web pages turn -- into these
+_LONGEST_STRING = 10_000
+_SHOWN = 60  # characters of a value or line shown in a message
+_DASHES = "-\u2010\u2011\u2012\u2013\u2014\u2212"  # web pages replace -- by one of these
 
 
 def field_types(*configs: type, without: Iterable[str] = ()) -> dict[str, type]:
-    """The type of every setting of these dataclasses, by name."""
+    """The types of all settings of these configurations, by name."""
     return {
         field.name: field.type if isinstance(field.type, type) else str
         for config in configs
@@ -48,8 +49,14 @@ def field_types(*configs: type, without: Iterable[str] = ()) -> dict[str, type]:
     }
 
 
-def gather(words: Iterable[str], types: Types, say: Say = print) -> dict[str, Any]:
-    """The settings that the words of a command line give, the later over the earlier.
+def mute(line: str) -> None:
+    """Print nothing: a log for settings that are read a second time."""
+
+
+def gather(words: Iterable[str], types: Types, log: Log = mute) -> dict[str, Any]:
+    """The settings that the words of a command line give; later words win.
+
+    `log` receives a line per flag, and per line of a `.py` file that is skipped.
 
     Raises
     ------
@@ -59,15 +66,15 @@ def gather(words: Iterable[str], types: Types, say: Say = print) -> dict[str, An
     for word in words:
         if is_flag(word):
             key, value = parse_flag(word, types)
-            say(f"Overriding: {key} = {value}")
+            log(f"Overriding: {key} = {value}")
             values[key] = value
         else:
-            values |= _from_source(word, types, say)
+            values |= _from_source(word, types, log)
     return values
 
 
 def is_flag(word: str) -> bool:
-    """Whether a word of the command line is a setting, and not a preset or a file."""
+    """Whether a word of the command line is a flag, not a preset, a file or a folder."""
     return word.startswith("--")
 
 
@@ -90,7 +97,7 @@ def parse_flag(word: str, types: Types) -> tuple[str, Any]:
 
 
 def _short(text: str) -> str:
-    """The first line of a text, so that a message stays one line."""
+    """The first line of a string, so that a message stays one line."""
     line = text.strip().partition("\n")[0]
     return text if len(text) <= _SHOWN and line == text else line[:_SHOWN] + "..."
 
@@ -117,11 +124,11 @@ def _from_text(name: str, text: str, expected: type) -> Any:
             return float(text)
     except (ValueError, OverflowError):
         pass
-    kind = "a whole number, such as 12" if expected is int else "a number, such as 0.001"
-    raise InputError(f"{name}={_short(text)!r}: must be {kind}")
+    example = "12" if expected is int else "0.001"
+    raise InputError(f"{name}={_short(text)!r}: must be {KINDS[expected]}, such as {example}")
 
 
-def _from_source(word: str, types: Types, say: Say) -> dict[str, Any]:
+def _from_source(word: str, types: Types, log: Log) -> dict[str, Any]:
     if word in PRESETS:
         return {key: value for key, value in PRESETS[word].items() if key in types}
     path = Path(word)
@@ -145,15 +152,15 @@ def _from_source(word: str, types: Types, say: Say) -> dict[str, Any]:
     return (
         _from_toml(word, text, types)
         if path.suffix == ".toml"
-        else _from_python(word, text, types, say)
+        else _from_python(word, text, types, log)
     )
 
 
 def _from_toml(name: str, text: str, types: Types) -> dict[str, Any]:
     try:
         values = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:  # a number of 5,000 digits is a ValueError, too
-        raise InputError(f"{name} is not TOML that can be read: {_short(str(error))}") from error
+    except (ValueError, RecursionError) as error:  # ValueError also for a number of 5,000 digits
+        raise InputError(f"{name} is not valid TOML: {_short(str(error))}") from error
     return {key: _of_type(name, key, value, types) for key, value in values.items()}
 
 
@@ -169,16 +176,16 @@ def _of_type(where: str, key: str, value: Any, types: Types) -> Any:
         return int(value)
     if type(value) is not expected:
         raise InputError(
-            f"{where}: {key}={_short(repr(value))} is of type {type(value).__name__}: "
-            f"it must be of type {expected.__name__}"
+            f"{where}: {key}={_short(repr(value))}: must be {KINDS[expected]}, "
+            f"not of type {type(value).__name__}"
         )
     return value
 
 
-def _from_python(name: str, text: str, types: Types, say: Say) -> dict[str, Any]:
+def _from_python(name: str, text: str, types: Types, log: Log) -> dict[str, Any]:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # 'C:\data' is a text, if not a well-written one
+            warnings.simplefilter("ignore")  # of invalid escapes, as in 'C:\data'
             statements = ast.parse(text).body
     except SyntaxError as error:
         raise InputError(f"{name}, line {error.lineno or 1}: {_short(error.msg)}") from error
@@ -188,13 +195,13 @@ def _from_python(name: str, text: str, types: Types, say: Say) -> dict[str, Any]
     for statement in statements:
         where = f"{name}, line {statement.lineno}"
         if isinstance(statement, ast.Import | ast.ImportFrom):
-            say(f"{where}: import passed over")
+            log(f"{where}: import skipped")
         elif isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
             pass  # a docstring
         else:
             key, expression = _assignment(where, statement)
             if key.startswith("wandb_"):
-                say(f"{where}: {key} passed over; the log is log.jsonl in out_dir")
+                log(f"{where}: {key} skipped; the log is log.jsonl in out_dir")
             else:
                 values[key] = _of_type(where, key, _value(where, expression), types)
     return values
@@ -238,44 +245,52 @@ def _evaluate(where: str, expression: ast.expr) -> Any:
         right = _evaluate(where, expression.right)
         return _calculate(where, expression, left, right)
     raise InputError(
-        f"{where}: {_code(expression)} is not a literal, nor arithmetic of literals; "
+        f"{where}: {_code(expression)} is neither a literal nor arithmetic of literals; "
         "write the value itself"
     )
 
 
 def _calculate(where: str, expression: ast.BinOp, left: Any, right: Any) -> Any:
-    texts = [isinstance(value, str) for value in (left, right)]
-    if any(texts) and not (all(texts) and isinstance(expression.op, ast.Add)):
-        raise InputError(f"{where}: texts can only be joined with +")
+    strings = [isinstance(value, str) for value in (left, right)]
+    if any(strings) and not (all(strings) and isinstance(expression.op, ast.Add)):
+        raise InputError(f"{where}: strings can only be joined with +")
     if isinstance(expression.op, ast.Pow) and not abs(right) <= _LARGEST_EXPONENT:
         raise InputError(f"{where}: exponent {right} is larger than {_LARGEST_EXPONENT}")
     try:
         value = _ARITHMETIC[type(expression.op)](left, right)
     except (ArithmeticError, ValueError) as error:
         raise InputError(f"{where}: {_code(expression)}: {error}") from error
-    too_long = len(value) > _LONGEST_TEXT if isinstance(value, str) else abs(value) > 1e300
+    too_long = len(value) > _LONGEST_STRING if isinstance(value, str) else abs(value) > 1e300
     if too_long or type(value) is complex:
-        raise InputError(f"{where}: {_code(expression)} has no usable value")
+        raise InputError(f"{where}: {_code(expression)} is too large, or not a real number")
     return value
 
 
 def shape_of(sources: Iterable[str]) -> dict[str, Any]:
-    """The shape of a model as presets and files give it; how they would train does not count."""
+    """The settings of the model in presets and files; those of training are left out."""
     sources = list(sources)
-    given = gather(sources, field_types(GPTConfig, TrainConfig), mute)
-    names = {field.name for field in dataclasses.fields(GPTConfig)}
+    given = gather(sources, field_types(GPTConfig, TrainConfig))
     vocabularies = [VOCABULARIES.get(source, CHARACTERS) for source in sources if source in PRESETS]
     base = NANOGPT_DEFAULTS | {"vocab_size": vocabularies[-1] if vocabularies else CHARACTERS}
-    return base | {name: value for name, value in given.items() if name in names}
+    return base | settings_of(GPTConfig, given)
 
 
-def only_flags(command: str, words: list[str]) -> list[str]:
-    """The words of a command that takes settings only."""
-    for word in words:
-        if not is_flag(word):
-            raise InputError(f"{command} takes settings only, such as --out_dir=RUN: not {word!r}")
-    return words
+def settings_of(config: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the values that are settings of a configuration."""
+    names = field_types(config)
+    return {name: value for name, value in values.items() if name in names}
 
 
-def mute(text: str) -> None:
-    """Say nothing: for settings that are read a second time."""
+def split(words: Iterable[str], types: Types) -> tuple[list[str], dict[str, Any]]:
+    """The presets, files and folders of a command line, and the settings given as flags."""
+    words = list(words)
+    names = [word for word in words if not is_flag(word)]
+    return names, gather(filter(is_flag, words), types)
+
+
+def only_flags(command: str, words: Iterable[str], types: Types) -> dict[str, Any]:
+    """The settings of a command that takes nothing but flags."""
+    names, flags = split(words, types)
+    if names:
+        raise InputError(f"{command} takes settings only, such as --out_dir=RUN: not {names[0]!r}")
+    return flags

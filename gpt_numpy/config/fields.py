@@ -1,54 +1,83 @@
-"""Fields of a configuration: their defaults, their help texts, and the checks of their values."""
+"""Fields of a configuration: default, help text and allowed values, and the check of all of them.
+
+A configuration is a frozen dataclass, a subclass of `Configuration`, whose fields are written with
+`setting(...)`.
+"""
 
 import dataclasses
-import math
-import numbers
-from dataclasses import field
+import operator
 from typing import Any
 
-from gpt_numpy.base.checks import WORD_LIMIT, shown
+from gpt_numpy.base.checks import real, shown, whole
 from gpt_numpy.base.errors import InputError
 
-LIMIT = WORD_LIMIT
+REQUIRED: Any = dataclasses.MISSING  # instead of a default
+CPU_ONLY: Any = {"choices": ("cpu",), "fix": "cpu: gpt_numpy has no GPU support; use --device=cpu"}
+
+KINDS = {int: "an integer", float: "a finite number", bool: "True or False", str: "a string"}
+_BOUNDS = {
+    "low": ("at least", operator.ge),
+    "above": ("greater than", operator.gt),
+    "high": ("at most", operator.le),
+    "below": ("less than", operator.lt),
+}
 
 
-def setting(default: Any, text: str) -> Any:
-    """A field of a configuration, with what `--help` says of it."""
-    return field(default=default, metadata={"help": text})
+def setting(
+    default: Any, text: str, *, choices: tuple[str, ...] = (), fix: str = "", **bounds: float
+) -> Any:
+    """A field of a configuration.
+
+    Parameters
+    ----------
+    default : the value, or REQUIRED.
+    text : the help text that `--help` prints.
+    choices : the allowed strings; "" among them means that the setting may be left empty.
+    fix : what an error message says after "must be"; by default the type and the bounds.
+    bounds : of a number: `low` and `high` are allowed themselves, `above` and `below` are not. An
+        integer is never negative.
+    """
+    metadata = {"help": text, "choices": choices, "fix": fix, "bounds": bounds}
+    return dataclasses.field(default=default, metadata=metadata)
 
 
-def check_types(config: Any) -> None:
-    """Raise `InputError` unless every field is of its type and every number finite."""
-    for item in dataclasses.fields(config):
-        value = getattr(config, item.name)
-        expected: Any = item.type
-        if isinstance(value, int) and abs(value) >= LIMIT:
-            raise InputError(
-                f"{item.name} has {value.bit_length()} bits: it must be less than 2^64 in magnitude"
-            )
-        # NumPy's numbers, and whole numbers given for real ones, are what they stand for.
-        kind = {int: numbers.Integral, float: numbers.Real}.get(expected)
-        if kind is not None and isinstance(value, kind) and not isinstance(value, bool):
-            value = expected(value)
-            object.__setattr__(config, item.name, value)
-        if type(value) is not expected:
-            raise InputError(
-                f"{item.name}={shown(value)} is of type {type(value).__name__}: "
-                f"it must be of type {expected.__name__}"
-            )
-        if expected is float and not math.isfinite(value):
-            raise InputError(f"{item.name}={value!r}: must be a finite number")
+class Configuration:
+    """A dataclass whose fields are checked when it is made, its numbers converted to their types.
+
+    Raises `InputError` when a value has the wrong type, is out of bounds, or is not a choice.
+    """
+
+    def __post_init__(self) -> None:
+        for item in dataclasses.fields(self):  # type: ignore[arg-type]
+            object.__setattr__(self, item.name, _checked(item, getattr(self, item.name)))
 
 
-def check_range(config: Any, name: str, low: float, high: float | None) -> None:
-    """Raise `InputError` unless a field lies between `low` and `high`, both allowed."""
-    value = getattr(config, name)
-    if value < low or (high is not None and value > high):
-        bounds = f"at least {low}" + (f" and at most {high}" if high is not None else "")
-        raise InputError(f"{name}={value}: must be {bounds}")
+def _checked(item: Any, value: Any) -> Any:
+    """The value as the type of its field."""
+    must_be = _requirement(item)
+    choices, bounds = item.metadata["choices"], item.metadata["bounds"]
+    if item.type is int:
+        value = whole(item.name, value, mend=must_be)
+    elif item.type is float:
+        value = real(item.name, value, lambda _: True, must_be)
+    if (
+        type(value) is not item.type
+        or (choices and value not in choices)
+        or not all(_BOUNDS[bound][1](value, limit) for bound, limit in bounds.items())
+    ):
+        raise InputError(f"{item.name}={shown(value)}: must be {must_be}")
+    return value
 
 
-def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    """Raise `InputError` unless a value is one of the choices."""
-    if value not in choices:
-        raise InputError(f"{name}={shown(value)}: must be one of {', '.join(choices)}")
+def _requirement(item: Any) -> str:
+    """What a value must be: "an integer, at least 1 and less than 2^64", "one of a, b"."""
+    choices, bounds = item.metadata["choices"], dict(item.metadata["bounds"])
+    if item.metadata["fix"]:
+        return str(item.metadata["fix"])
+    if choices:
+        empty = ", or empty" if "" in choices else ""
+        return f"one of {', '.join(filter(None, choices))}{empty}"
+    if item.type is int:
+        bounds.setdefault("below", "2^64")
+    words = " and ".join(f"{_BOUNDS[bound][0]} {limit}" for bound, limit in bounds.items())
+    return f"{KINDS[item.type]}, {words}" if words else KINDS[item.type]

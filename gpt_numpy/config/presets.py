@@ -1,9 +1,9 @@
-"""Settings that belong together: nanoGPT's Shakespeare models in three sizes, and GPT-2."""
+"""Presets, settings under one name: nanoGPT's Shakespeare models in three sizes, and GPT-2."""
 
 from typing import Any
 
-# nanoGPT's train.py starts from these where they differ from GPTConfig's own defaults, so a
-# configuration file written for it says only what it changes.
+# The defaults of nanoGPT's train.py where they differ from GPTConfig's: its configuration files
+# contain only what they change.
 NANOGPT_DEFAULTS: dict[str, Any] = {"bias": False, "activation": "gelu"}
 
 _SHAKESPEARE: dict[str, Any] = {
@@ -73,11 +73,13 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
 }
 
-# Sizes of the vocabulary where no data gives one: that of a preset, and of the others.
+DEFAULT_PRESET = "tiny"  # of `train` and `bench`
+
+# Vocabulary sizes where there is no data to give one: of a preset, and of all others.
 VOCABULARIES = {"gpt2": 50257}
 CHARACTERS = 65
 
-# What `gpt-numpy gradcheck` checks when it is told nothing: small enough for every element.
+# What `gpt-numpy gradcheck` checks without arguments: small enough to check every element.
 GRADCHECK_MODEL: dict[str, Any] = {
     "vocab_size": 11,
     "block_size": 5,

@@ -1,29 +1,28 @@
-"""How a model is trained: nanoGPT's settings under nanoGPT's names, and a few more."""
+"""How a model is trained: a frozen dataclass of nanoGPT's settings, and a few more."""
 
 from dataclasses import dataclass
 
-from gpt_numpy.base.checks import shown
 from gpt_numpy.base.errors import InputError
 from gpt_numpy.config.choices import DTYPES, IMPLEMENTATIONS
-from gpt_numpy.config.fields import check_choice, check_range, check_types, setting
+from gpt_numpy.config.fields import CPU_ONLY, Configuration, setting
 
 
 @dataclass(frozen=True)
-class TrainConfig:
-    """How a model is trained: nanoGPT's settings under nanoGPT's names, and a few more.
-
-    Raises `InputError` when a value is of the wrong type or out of range.
-    """
+class TrainConfig(Configuration):
+    """The settings of a training run; nanoGPT's names and meanings."""
 
     out_dir: str = setting("out", "folder of the run: checkpoints and log.jsonl")
-    eval_interval: int = setting(2000, "iterations between evaluations")
-    log_interval: int = setting(1, "iterations between printed training losses")
-    eval_iters: int = setting(200, "batches an evaluation draws from each split")
+    eval_interval: int = setting(2000, "iterations between evaluations", low=1)
+    log_interval: int = setting(1, "iterations between printed training losses", low=1)
+    eval_iters: int = setting(200, "batches drawn from each split per evaluation", low=1)
     eval_only: bool = setting(False, "evaluate once and stop")
     eval_full: bool = setting(False, "evaluate the whole validation split, exactly")
     always_save_checkpoint: bool = setting(True, "save at every evaluation, not only a better one")
     keep_last: int = setting(
-        1, "checkpoints to keep beside the best, 12 bytes a parameter each; 1: ckpt.npz alone"
+        1,
+        "checkpoints to keep in addition to the best, 12 bytes per parameter each; "
+        "1: ckpt.npz alone",
+        low=1,
     )
     init_from: str = setting(
         "scratch", "scratch, resume (the run in out_dir), or a folder with a model"
@@ -35,45 +34,31 @@ class TrainConfig:
         "shakespeare", "shakespeare, tinyshakespeare, names, python-docs, or a folder under data/"
     )
     data: str = setting("", "text file to train on, instead of --dataset")
-    gradient_accumulation_steps: int = setting(1, "micro-batches that make one update")
-    batch_size: int = setting(12, "sequences in a micro-batch")
-    learning_rate: float = setting(6e-4, "of AdamW, at its highest")
-    max_iters: int = setting(600_000, "last iteration; max_iters + 1 updates, as in nanoGPT")
-    weight_decay: float = setting(0.1, "of tensors with two or more dimensions")
-    beta1: float = setting(0.9, "AdamW's decay of the mean gradient")
-    beta2: float = setting(0.95, "AdamW's decay of the mean squared gradient")
-    grad_clip: float = setting(1.0, "largest norm of the whole gradient; 0 does not clip")
+    gradient_accumulation_steps: int = setting(1, "micro-batches per update", low=1)
+    batch_size: int = setting(12, "sequences in a micro-batch", low=1)
+    learning_rate: float = setting(6e-4, "peak learning rate of AdamW", low=0)
+    max_iters: int = setting(600_000, "last iteration; max_iters + 1 updates, as in nanoGPT", low=0)
+    weight_decay: float = setting(0.1, "of tensors with two or more dimensions", low=0)
+    beta1: float = setting(0.9, "AdamW's decay of the mean gradient", low=0, below=1)
+    beta2: float = setting(0.95, "AdamW's decay of the mean squared gradient", low=0, below=1)
+    grad_clip: float = setting(1.0, "largest norm of the whole gradient; 0: no clipping", low=0)
     decay_lr: bool = setting(True, "warm up and decay the learning rate; otherwise constant")
-    warmup_iters: int = setting(2000, "iterations at the start over which the learning rate rises")
-    lr_decay_iters: int = setting(600_000, "iteration at which it has fallen to min_lr")
-    min_lr: float = setting(6e-5, "learning rate after lr_decay_iters")
-    patience: int = setting(0, "evaluations without a better loss before the end; 0: never")
-    seed: int = setting(1337, "of weights, batches and dropout")
-    dtype: str = setting("float32", "float32 or float64")
+    warmup_iters: int = setting(2000, "iterations over which the learning rate rises", low=0)
+    lr_decay_iters: int = setting(600_000, "iteration at which it has fallen to min_lr", low=0)
+    min_lr: float = setting(6e-5, "learning rate after lr_decay_iters", low=0)
+    patience: int = setting(0, "evaluations without a better loss before stopping; 0: never", low=0)
+    seed: int = setting(1337, "of weights, batches and dropout", low=0)
+    dtype: str = setting("float32", "float32 or float64", choices=DTYPES[:2])
     ops: str = setting(
-        IMPLEMENTATIONS[0], f"implementation of the layers: {' or '.join(IMPLEMENTATIONS)}"
+        IMPLEMENTATIONS[0],
+        f"implementation of the layers: {' or '.join(IMPLEMENTATIONS)}",
+        choices=IMPLEMENTATIONS,
     )
-    device: str = setting("cpu", "cpu, the only one")
+    device: str = setting("cpu", "cpu, the only one", **CPU_ONLY)
     compile: bool = setting(False, "accepted for nanoGPT, without effect; see --ops")
     backend: str = setting("nccl", "accepted for nanoGPT, without effect")
 
     def __post_init__(self) -> None:
-        check_types(self)
-        for name in ("eval_interval", "log_interval", "eval_iters", "batch_size", "keep_last"):
-            check_range(self, name, 1, None)
-        check_range(self, "gradient_accumulation_steps", 1, None)
-        for name in ("max_iters", "warmup_iters", "lr_decay_iters", "patience", "seed"):
-            check_range(self, name, 0, None)
-        for name in ("learning_rate", "min_lr", "weight_decay", "grad_clip"):
-            check_range(self, name, 0.0, None)
-        for name in ("beta1", "beta2"):
-            if not 0.0 <= getattr(self, name) < 1.0:
-                raise InputError(f"{name}={getattr(self, name)}: must be at least 0 and below 1")
+        super().__post_init__()
         if not self.out_dir:
             raise InputError("out_dir is empty: name the folder of the run")
-        check_choice("dtype", self.dtype, DTYPES[:2])
-        check_choice("ops", self.ops, IMPLEMENTATIONS)
-        if self.device != "cpu":
-            raise InputError(
-                f"device={shown(self.device)}: gpt_numpy computes on the CPU only; use --device=cpu"
-            )

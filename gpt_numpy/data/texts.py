@@ -12,6 +12,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+from gpt_numpy.base.cache_folder import cache_folder
 from gpt_numpy.base.errors import InputError, did_you_mean
 from gpt_numpy.files import downloads
 from gpt_numpy.files.downloads import Pin
@@ -66,7 +67,7 @@ def named_text(name: str, say: Callable[[str], None]) -> str:
     if name not in PINS:
         raise InputError(f"no text {name!r}: {did_you_mean(name, NAMES)}")
     pin = PINS[name]
-    path = downloads.cache_folder() / f"{name}.txt"
+    path = cache_folder() / f"{name}.txt"
     cached = downloads.read_cached(path, pin)
     if cached is not None:
         return cached.decode()

@@ -35,33 +35,6 @@ class Pin(NamedTuple):
     url: str = ""
 
 
-def cache_folder() -> Path:
-    """The folder that keeps what was fetched; it need not exist yet.
-
-    GPT_NUMPY_CACHE if that is set, else `gpt_numpy` in the user's cache folder: XDG_CACHE_HOME,
-    LOCALAPPDATA on Windows, ~/Library/Caches on macOS, ~/.cache.
-
-    Raises `InputError` when there is no home folder either.
-    """
-    chosen = os.environ.get("GPT_NUMPY_CACHE")
-    if chosen:
-        return Path(chosen)
-    xdg = os.environ.get("XDG_CACHE_HOME", "")
-    local = os.environ.get("LOCALAPPDATA", "") if os.name == "nt" else ""
-    if os.path.isabs(xdg):  # the XDG specification: a relative one is to be ignored
-        return Path(xdg) / "gpt_numpy"
-    if local:
-        return Path(local) / "gpt_numpy"
-    try:
-        home = Path.home()
-    except RuntimeError:
-        raise InputError(
-            "there is no home folder to keep downloads in: set GPT_NUMPY_CACHE to a folder"
-        ) from None
-    caches = home / "Library" / "Caches" if sys.platform == "darwin" else home / ".cache"
-    return caches / "gpt_numpy"
-
-
 def download(pin: Pin, path: Path) -> bytes:
     """Download `pin.url`, write its content to `path` (creating folders), and return it.
 

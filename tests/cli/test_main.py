@@ -15,10 +15,10 @@ import pytest
 
 import gpt_numpy as gn
 from gpt_numpy.base.errors import NotFiniteError
-from gpt_numpy.base.progress import Progress, duration
 from gpt_numpy.cli import main as cli
 from gpt_numpy.cli.commands import sample as sample_command
 from gpt_numpy.cli.commands import train as train_command
+from gpt_numpy.cli.exit_status import CHECK_FAILED
 from gpt_numpy.training import checkpoint
 from gpt_numpy.training import run_folder as runs
 
@@ -186,7 +186,7 @@ def test_gradcheck_fails_when_a_gradient_is_wrong(call, monkeypatch):
     monkeypatch.setattr(ops, "mlp_sublayer_backward", wrong)
     words = ("--n_layer=1", "--block_size=2", "--ops=reference")
     status, out, _ = call("gradcheck", *words)
-    assert status == cli.CHECK_FAILED
+    assert status == CHECK_FAILED
     assert "1 of 16 gradients WRONG" in out
     assert re.search(r"h.0.mlp.c_fc.weight .* WRONG", out)
     monkeypatch.undo()
@@ -239,6 +239,11 @@ def test_help_lists_every_setting(call, command):
         for name in cli.types_of(command):
             assert f"--{name}=" in out
         assert "--threads=N" in out
+
+
+def test_help_shows_the_defaults_of_the_command(call):
+    for command, n_embd in (("train", 768), ("bench", 128), ("gradcheck", 6)):
+        assert f"residual stream [{n_embd}]" in call(command, "--help")[1]
 
 
 def test_help_names_every_command(call):
@@ -519,7 +524,7 @@ def test_an_interrupted_training_saves_and_says_how_to_go_on(call, kind):
     process.send_signal(kind)
     out, err = process.communicate(timeout=30)
     assert (process.returncode, err) == (cli.INTERRUPTED, b"")
-    assert out.endswith(b"go on with: gpt-numpy train --init_from=resume --out_dir='r s'\n")
+    assert out.endswith(b"continue with: gpt-numpy train --init_from=resume --out_dir='r s'\n")
     assert sorted(os.listdir("r s")) == ["ckpt.npz", "log.jsonl"]
     done = checkpoint.load("r s/ckpt.npz").progress["iteration"]
     last = done + 2
@@ -587,32 +592,3 @@ def test_characters_that_the_terminal_does_not_have_are_escaped(folder):
     out, err = process.communicate(timeout=30)
     assert (process.returncode, err) == (0, b"")
     assert b"saved in \\xe4" in out
-
-
-# ---------------------------------------------------------------- progress
-
-
-def test_the_time_left_is_for_people():
-    said = [duration(s) for s in (0.2, 59.4, 59.6, 125, 3600, 12_000, 86_400 * 9)]
-    assert said == ["0 s", "59 s", "1 min 00 s", "2 min 05 s", "1 h 00 min", "3 h 20 min", "9 days"]
-
-
-@pytest.mark.parametrize("bar", ["tqdm", "plain"])
-def test_lines_on_a_terminal_are_whole_beside_the_bar(bar, capsys, monkeypatch):
-    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
-    if bar == "plain":
-        monkeypatch.setitem(sys.modules, "tqdm", None)
-    else:
-        pytest.importorskip("tqdm")
-    with Progress(10, done=4) as progress:
-        assert progress.left() == "unknown time"
-        for i in range(4, 10):
-            progress.say(f"iter {i}")
-            progress.advance()
-    assert progress.left() == "0 s"
-    out = capsys.readouterr().out
-    shown = [re.split(r"\r|\x1b\[K", line)[-1] for line in out.split("\n")]
-    assert [line for line in shown if line.startswith("iter")] == [
-        f"iter {i}" for i in range(4, 10)
-    ]
-    assert "10" in out and ("left" in out or "it/s" in out or "?it" in out)

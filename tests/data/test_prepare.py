@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import gpt_numpy as gn
+from gpt_numpy.base.cache_folder import cache_folder
 from gpt_numpy.base.errors import InputError
 from gpt_numpy.cli import main as cli
 from gpt_numpy.data import prepare as preparation
@@ -129,7 +130,7 @@ def test_gpt2s_tokens_are_tiktokens(gpt2, tmp_path, monkeypatch):
     tiktoken = pytest.importorskip("tiktoken", reason="it is what the ids are compared with")
     from tiktoken.load import data_gym_to_mergeable_bpe_ranks
 
-    folder = Path(gpt2_vocabulary.downloads.cache_folder())
+    folder = Path(cache_folder())
     ranks = data_gym_to_mergeable_bpe_ranks(
         vocab_bpe_file=str(folder / "gpt2" / "vocab.bpe"),
         encoder_json_file=str(folder / "gpt2" / "encoder.json"),
@@ -235,7 +236,10 @@ def test_the_command_prepares_and_names_mistakes(folder, capsys):
         (["t"], "dataset=''"),
         (["t", "--dataset=../x"], "dataset='../x'"),
         (["t", "--dataset=x", "--tokeniser=gpt2"], "did you mean --tokenizer"),
-        (["t", "--dataset=x", "--vocab_size=12"], "vocab_size=12: must be at least 257"),
+        (
+            ["t", "--dataset=x", "--vocab_size=12"],
+            "vocab_size=12: must be an integer",
+        ),
     ):
         assert cli.main(["prepare", *words]) == cli.BAD_INPUT
         assert said in capsys.readouterr().err

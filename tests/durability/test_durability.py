@@ -399,7 +399,7 @@ def test_resuming_elsewhere_says_that_bits_may_differ(run, capsys, monkeypatch):
     monkeypatch.setattr("gpt_numpy.base.environment.processor", lambda: "Z80 (z80)")
     status, out, _ = resumed_with(run, capsys, "--max_iters=22")
     assert status == cli.OK
-    assert "the last bits may differ from those of a run never stopped: processor " in out
+    assert "the last bits may differ from those of an uninterrupted run: processor " in out
     assert "now" in out and "Z80 (z80) now" in out
 
 

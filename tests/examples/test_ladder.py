@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import gpt_numpy as gn
-from gpt_numpy.files import downloads
+from gpt_numpy.base.cache_folder import cache_folder
 from tests.support.formulas import execute, formulas
 
 ROOT = Path(__file__).parents[2]
@@ -183,7 +183,7 @@ def test_the_readme_has_the_published_figures_and_ours_lie_near_them():
 
 def test_the_first_rung_has_the_loss_of_the_readme(monkeypatch):
     """All of its training, where the text is at hand: two seconds."""
-    path = downloads.cache_folder() / "tinyshakespeare.txt"
+    path = cache_folder() / "tinyshakespeare.txt"
     if not path.is_file():
         pytest.skip(f"tinyshakespeare has not been fetched: no {path}")
     monkeypatch.setattr(sys, "argv", [str(RUNGS[0])])

@@ -143,22 +143,6 @@ def test_a_failure_while_writing_leaves_nothing(error, tmp_path, monkeypatch):
     assert files_in(tmp_path) == []
 
 
-def test_the_cache_is_where_the_environment_says(monkeypatch, tmp_path):
-    monkeypatch.setenv("HOME", str(tmp_path))
-    for name in ("GPT_NUMPY_CACHE", "XDG_CACHE_HOME", "LOCALAPPDATA"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(sys, "platform", "linux")
-    assert downloads.cache_folder() == Path.home() / ".cache" / "gpt_numpy"
-    monkeypatch.setattr(sys, "platform", "darwin")
-    assert downloads.cache_folder() == Path.home() / "Library" / "Caches" / "gpt_numpy"
-    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
-    assert downloads.cache_folder() == Path.home() / "Library" / "Caches" / "gpt_numpy"
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert downloads.cache_folder() == tmp_path / "xdg" / "gpt_numpy"
-    monkeypatch.setenv("GPT_NUMPY_CACHE", str(tmp_path / "own"))
-    assert downloads.cache_folder() == tmp_path / "own"
-
-
 def pip(monkeypatch, files=(), status=0, stderr=""):
     """Make pip write these files and exit; returns a list of the commands it was called with."""
     calls = []

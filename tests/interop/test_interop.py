@@ -457,7 +457,7 @@ def test_fine_tuning_keeps_the_shape_of_the_model(words, said, tmp_path, call):
 def test_text_for_a_model_without_a_tokenizer_is_refused(tmp_path, call):
     exported(tmp_path / "hf", "huggingface", vocab_size=25)
     status, _, err = call("train", "--init_from=hf", "--data=t.txt", *QUICK)
-    assert status == cli.BAD_INPUT and "comes without a tokenizer" in err
+    assert status == cli.BAD_INPUT and "has no tokenizer" in err
 
 
 def test_mistakes_on_the_command_line_are_named(call):

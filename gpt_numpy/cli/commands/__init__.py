@@ -1,1 +1,1 @@
-"""What each command of `gpt-numpy` does, once its words are read: a module each, with `run`."""
+"""The commands of `gpt-numpy`: a module each, whose `run(words, types)` returns the status."""

@@ -1,15 +1,15 @@
-"""`gpt-numpy convert`: a model from one format to another."""
+"""`gpt-numpy convert`: writes a model in another format."""
 
 from gpt_numpy.base.errors import InputError
 from gpt_numpy.cli.options import ConvertConfig
-from gpt_numpy.cli.settings import Types, gather, is_flag, mute
+from gpt_numpy.cli.settings import Types, split
 from gpt_numpy.interop import export, open_run
 
 
 def run(words: list[str], types: Types) -> int:
     """`gpt-numpy convert`."""
-    config = ConvertConfig(**gather(filter(is_flag, words), types, mute))
-    names = [word for word in words if not is_flag(word)]
+    names, flags = split(words, types)
+    config = ConvertConfig(**flags)
     if len(names) != 2:
         raise InputError(
             f"convert takes two names, not {len(names)}: gpt-numpy convert FROM TO, "

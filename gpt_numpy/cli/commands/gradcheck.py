@@ -1,5 +1,6 @@
-"""`gpt-numpy gradcheck`: the gradients of a run's model, or of a random one."""
+"""`gpt-numpy gradcheck`: checks the gradients of a run's model, or of a random one."""
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -12,9 +13,10 @@ import numpy as np
 
 from gpt_numpy.base.arrays import Array
 from gpt_numpy.base.errors import InputError
-from gpt_numpy.base.progress import Progress, duration
+from gpt_numpy.base.progress import Progress
+from gpt_numpy.cli.exit_status import CHECK_FAILED, OK
 from gpt_numpy.cli.options import GradcheckConfig
-from gpt_numpy.cli.settings import Types, gather, is_flag, mute, shape_of
+from gpt_numpy.cli.settings import Types, settings_of, shape_of, split
 from gpt_numpy.config.choices import IMPLEMENTATIONS
 from gpt_numpy.config.gpt import GPTConfig
 from gpt_numpy.config.presets import GRADCHECK_MODEL
@@ -27,17 +29,15 @@ from gpt_numpy.model.memory import check_memory, parameter_count
 from gpt_numpy.training.checkpoint import load
 from gpt_numpy.training.run_folder import find_checkpoint
 
-SMALL = 100_000  # parameters, up to which every element is likely to be checked
-SECONDS_BETWEEN_LINES = 20.0  # where there is no terminal to draw a bar on
+SMALL = 100_000  # parameters; up to here usually every element is checked
+SECONDS_BETWEEN_LINES = 20.0  # of progress, where there is no terminal for a bar
 
 
 def run(words: list[str], types: Types) -> int:
     """`gpt-numpy gradcheck`."""
-    sources = [word for word in words if not is_flag(word)]
-    flags = gather(filter(is_flag, words), types, mute)
-    names = {field.name for field in dataclasses.fields(GradcheckConfig)}
-    config = GradcheckConfig(**{k: v for k, v in flags.items() if k in names})
-    shape = {k: v for k, v in flags.items() if k not in names}
+    sources, flags = split(words, types)
+    config = GradcheckConfig(**settings_of(GradcheckConfig, flags))
+    shape = settings_of(GPTConfig, flags)
     stream = sys.stderr if config.json else sys.stdout
 
     def say(text: str) -> None:
@@ -50,7 +50,7 @@ def run(words: list[str], types: Types) -> int:
         model, tokens, targets = _from_run(config, say)
     else:
         model, tokens, targets = _random_model(config, sources, shape)
-    with _Bars(say, quiet=config.json) as bars:
+    with _Bars(say) as bars:
         report = gradcheck(
             model,
             tokens,
@@ -66,43 +66,37 @@ def run(words: list[str], types: Types) -> int:
         print(json.dumps(report.as_dict(), indent=1, allow_nan=False))
     else:
         print("\n".join(report.lines(_painter())))
-    return 0 if report.ok else 1
+    return OK if report.ok else CHECK_FAILED
 
 
 class _Bars:
     """A bar for each part of the check on a terminal; elsewhere a line now and then."""
 
-    def __init__(self, say: Callable[[str], None], *, quiet: bool) -> None:
-        self._say, self._quiet = say, quiet
-        self._what = ""
-        self._bar: Progress | None = None
-        self._start = self._spoken = time.perf_counter()
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self._part = ""
+        self._bars = contextlib.ExitStack()  # the bar that is shown
+        self._last_line = time.perf_counter()
 
     def __enter__(self) -> "_Bars":
         return self
 
-    def __exit__(self, *error: Any) -> None:
-        self._close()
+    def __exit__(self, *error: object) -> None:
+        self._bars.close()
 
-    def _close(self) -> None:
-        if self._bar is not None:
-            self._bar.__exit__(None, None, None)
-            self._bar = None
-
-    def tick(self, what: str, done: int, total: int) -> None:
-        """Note that `done` of `total` are measured."""
+    def tick(self, part: str, done: int, total: int) -> None:
+        """Show that one more is measured, `done` of `total`."""
+        if part != self._part:
+            self._bars.close()
+            self._part = part
+            self._bar = self._bars.enter_context(Progress(total, unit=" " + part))
+        self._bar.advance()
         now = time.perf_counter()
-        if what != self._what:
-            self._close()
-            self._what, self._start = what, now
-            if sys.stdout.isatty() and not self._quiet:
-                self._bar = Progress(total, unit=" " + what)
-        if self._bar is not None:
-            self._bar.advance()
-        elif now - self._spoken > SECONDS_BETWEEN_LINES and 1 < done < total:
-            self._spoken = now
-            left = (now - self._start) / (done - 1) * (total - done)
-            self._say(f"{done} of {total} {what}, {duration(left)} left")
+        if done == total:
+            self._bars.close()
+        elif not self._bar.terminal and now - self._last_line > SECONDS_BETWEEN_LINES and done > 1:
+            self._last_line = now
+            self._say(f"{done} of {total} {part}, {self._bar.left()} left")
 
 
 def _from_run(config: GradcheckConfig, say: Callable[[str], None]) -> tuple[GPT, Array, Array]:
@@ -131,7 +125,7 @@ def _random_model(
     config: GradcheckConfig, sources: list[str], shape: dict[str, Any]
 ) -> tuple[GPT, Array, Array]:
     base = shape_of(sources) if sources else GRADCHECK_MODEL
-    # Dropout is checked as well, unless somebody turned it off: a mistake in it must not hide.
+    # Check dropout too, unless a flag turns it off: a mistake in it must not hide.
     base = base | {"dropout": base.get("dropout") or GRADCHECK_MODEL["dropout"]}
     model_config = GPTConfig(**base | shape)
     if model_config.vocab_size == 1:
@@ -145,17 +139,17 @@ def _random_model(
 
 
 def _check_memory_of_differences(model: GPTConfig, config: GradcheckConfig) -> None:
-    """Parameters and gradients of the model itself and of its float64 twin have to fit."""
+    """Refuse a model if its parameters and gradients, and its float64 twin's, do not fit."""
     batch_size, used = _used(model, config)
     settings = f"batch_size={config.batch_size}"
     check_memory(used, batch_size, itemsize=8, copies=4, settings=settings)
 
 
 def _method(model: GPTConfig, config: GradcheckConfig, say: Callable[[str], None]) -> str:
-    """The method that was asked for, or the best for which there is memory."""
+    """The method given, or with auto: the best one that fits into memory."""
     batch_size, used = _used(model, config)
     try:
-        # The complex twin is twice as large.
+        # A complex number takes two float64.
         check_memory(used, 2 * batch_size, itemsize=8, copies=9)
     except InputError:
         if config.method == "auto":
@@ -168,7 +162,7 @@ def _method(model: GPTConfig, config: GradcheckConfig, say: Callable[[str], None
 
 
 def _used(model: GPTConfig, config: GradcheckConfig) -> tuple[int, GPTConfig]:
-    """The batch that goes through a large model, and its configuration for so many positions."""
+    """The batch size and the configuration that the check uses: shorter sequences if large."""
     n_params = parameter_count(model)
     if n_params <= SMALL or config.method == "elements":
         return config.batch_size, model
@@ -177,7 +171,7 @@ def _used(model: GPTConfig, config: GradcheckConfig) -> tuple[int, GPTConfig]:
 
 
 def _random_tokens(model: GPT, config: GradcheckConfig) -> tuple[GPT, Array, Array]:
-    """Tokens with repeats, and a target in each row that is left out, if it is not the only one."""
+    """Tokens with repeats; in sequences of several, the middle position has no target."""
     rng = np.random.default_rng(config.seed)
     batch_size, used = _used(model.config, config)
     size = (batch_size, used.block_size)

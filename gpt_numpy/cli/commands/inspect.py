@@ -1,11 +1,12 @@
-"""`gpt-numpy inspect`: what every layer of a trained model does with a text, and its gradients."""
+"""`gpt-numpy inspect`: every activation and gradient of a trained model that reads a text."""
 
 import numpy as np
 
-from gpt_numpy.base.arrays import Array
+from gpt_numpy.base.checks import shown
 from gpt_numpy.base.errors import InputError
 from gpt_numpy.cli.options import InspectConfig
-from gpt_numpy.cli.settings import Types, gather, mute, only_flags
+from gpt_numpy.cli.prompts import encode_setting
+from gpt_numpy.cli.settings import Types, only_flags
 from gpt_numpy.inspection.page.assemble import write
 from gpt_numpy.inspection.page.contents import contents
 from gpt_numpy.inspection.summary.statistics import rows
@@ -18,7 +19,7 @@ from gpt_numpy.training.run_folder import find_checkpoint
 
 def run(words: list[str], types: Types) -> int:
     """`gpt-numpy inspect`."""
-    config = InspectConfig(**gather(only_flags("inspect", words), types, mute))
+    config = InspectConfig(**only_flags("inspect", words, types))
     trained = load(find_checkpoint(config.out_dir, config.checkpoint), ops=config.ops or None)
     seen = trace_of_text(trained, config)
     if config.html:
@@ -35,14 +36,16 @@ def trace_of_text(trained: Run, config: InspectConfig) -> Trace:
 
     Raises
     ------
-    InputError : a text that the model cannot read, or a pattern that matches nothing.
+    InputError : the model cannot read the text, or a pattern matches nothing.
     """
-    tokens = _tokens_of(trained, config.text)
-    room = trained.config.block_size + 1
-    if not 2 <= len(tokens) <= room:
+    if not config.text:
+        raise InputError("text is empty: give the model something to read with --text='...'")
+    tokens = encode_setting(trained, "text", config.text)
+    most = trained.config.block_size + 1
+    if not 2 <= len(tokens) <= most:
         raise InputError(
-            f"text={_short(config.text)} has {len(tokens)} token{'s' * (len(tokens) != 1)}: "
-            f"give 2 to {room}, as many as the model sees at once and one more"
+            f"text={shown(config.text)} has {len(tokens)} token{'s' * (len(tokens) != 1)}: "
+            f"give 2 to {most}, one more than the model's context at most"
         )
     # Parameters, gradients and the optimizer's two moments.
     size = trained.model.dtype.itemsize
@@ -50,25 +53,3 @@ def trace_of_text(trained: Run, config: InspectConfig) -> Trace:
     patterns = tuple(part.strip() for part in config.keep.split(","))
     with np.errstate(all="ignore"):
         return trace(trained.model, tokens[None, :-1], tokens[None, 1:], keep=patterns)
-
-
-def _tokens_of(trained: Run, text: str) -> Array:
-    name = f"text={_short(text)}"
-    if not text:
-        raise InputError("text is empty: give the model something to read with --text='...'")
-    if trained.tokenizer is not None:
-        try:
-            return trained.tokenizer.encode(text)
-        except InputError as error:
-            raise InputError(f"{name}: {error}") from None
-    try:
-        return np.array([int(word) for word in text.split()], dtype=np.int64)
-    except (ValueError, OverflowError):
-        raise InputError(
-            f"{name}: this run has no tokenizer (its data came as tokens); "
-            "give token numbers, such as --text='5 17 2'"
-        ) from None
-
-
-def _short(text: str) -> str:
-    return repr(text if len(text) <= 60 else text[:57] + "...")

@@ -1,8 +1,8 @@
-"""`gpt-numpy plot`: the loss curves of one or several runs."""
+"""`gpt-numpy plot`: draws the loss curves of one or several runs."""
 
 from gpt_numpy.base.errors import InputError
 from gpt_numpy.cli.options import PlotConfig
-from gpt_numpy.cli.settings import Types, gather, is_flag, mute
+from gpt_numpy.cli.settings import Types, split
 from gpt_numpy.inspection.curves.drawing import draw
 from gpt_numpy.inspection.curves.history import read_history
 from gpt_numpy.inspection.curves.normal import compare, read_normal
@@ -10,8 +10,8 @@ from gpt_numpy.inspection.curves.normal import compare, read_normal
 
 def run(words: list[str], types: Types) -> int:
     """`gpt-numpy plot`."""
-    config = PlotConfig(**gather(filter(is_flag, words), types, mute))
-    runs = [word for word in words if not is_flag(word)]
+    runs, flags = split(words, types)
+    config = PlotConfig(**flags)
     if not runs:
         raise InputError("plot needs the folder of at least one run: gpt-numpy plot out-tiny")
     histories = [read_history(run) for run in dict.fromkeys(runs)]

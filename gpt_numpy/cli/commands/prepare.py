@@ -1,17 +1,17 @@
-"""`gpt-numpy prepare`: text files to a folder of tokens."""
+"""`gpt-numpy prepare`: turns text files into a folder of tokens."""
 
 from pathlib import Path, PurePath
 
 from gpt_numpy.base.errors import InputError
 from gpt_numpy.cli.options import PrepareConfig
-from gpt_numpy.cli.settings import Types, gather, is_flag, mute
+from gpt_numpy.cli.settings import Types, split
 from gpt_numpy.data.prepare import prepare
 
 
 def run(words: list[str], types: Types) -> int:
     """`gpt-numpy prepare`."""
-    config = PrepareConfig(**gather(filter(is_flag, words), types, mute))
-    files = [word for word in words if not is_flag(word)]
+    files, flags = split(words, types)
+    config = PrepareConfig(**flags)
     if not files:
         raise InputError("name the text files: gpt-numpy prepare FILE... --dataset=NAME")
     parts = PurePath(config.dataset).parts

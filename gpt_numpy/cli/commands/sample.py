@@ -1,4 +1,4 @@
-"""`gpt-numpy sample`: a trained model goes on from a text."""
+"""`gpt-numpy sample`: a trained model continues a prompt."""
 
 import sys
 from collections.abc import Callable
@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from gpt_numpy.base.arrays import Array
+from gpt_numpy.base.checks import shown
 from gpt_numpy.base.errors import InputError
 from gpt_numpy.cli.options import SampleConfig
-from gpt_numpy.cli.settings import Types, gather, mute, only_flags
+from gpt_numpy.cli.prompts import encode_setting
+from gpt_numpy.cli.settings import Types, only_flags
 from gpt_numpy.generation.generate import Drawn, check_prompts, stream
 from gpt_numpy.generation.sampling import Sampling
 from gpt_numpy.generation.streaming import TextStream
@@ -23,22 +25,21 @@ RULE = "---------------"
 
 def run(words: list[str], types: Types) -> int:
     """`gpt-numpy sample`."""
-    config = SampleConfig(**gather(only_flags("sample", words), types, mute))
-    trained = _opened(config)
+    config = SampleConfig(**only_flags("sample", words, types))
+    trained = _load_model(config)
     start = _start_tokens(trained, config)
-    room = 8 * config.num_samples * (len(start) + config.max_new_tokens)
+    token_bytes = 8 * config.num_samples * (len(start) + config.max_new_tokens)
     check_memory(
         trained.config,
         config.num_samples,
         itemsize=trained.model.dtype.itemsize,
         copies=2,
-        more=room,
+        more=token_bytes,
         settings=f"num_samples={config.num_samples}, max_new_tokens={config.max_new_tokens}",
     )
     if config.window == "half" and len(start) + config.max_new_tokens > trained.config.block_size:
         print(
-            "window=half: the text is longer than the context, and differs from what window=full "
-            "would write",
+            "window=half: the text is longer than the context; window=full would write another one",
             file=sys.stderr,
         )
     with np.errstate(all="ignore"):
@@ -46,14 +47,14 @@ def run(words: list[str], types: Types) -> int:
     return 0
 
 
-def _opened(config: SampleConfig) -> Run:
+def _load_model(config: SampleConfig) -> Run:
     if config.init_from != "resume":
         return open_run(config.init_from, checkpoint=config.checkpoint, ops=config.ops or None)
     return load(find_checkpoint(config.out_dir, config.checkpoint), ops=config.ops or None)
 
 
 def _write(trained: Run, start: Array, config: SampleConfig) -> None:
-    """Print the texts one after the other: the first as it is written, the others when it is."""
+    """Stream the first unfinished text; print each of the others when its turn comes."""
     how = Sampling(
         config.temperature,
         config.top_k,
@@ -64,25 +65,25 @@ def _write(trained: Run, start: Array, config: SampleConfig) -> None:
     )
     prompts, _ = check_prompts(trained.model, np.tile(start, (config.num_samples, 1)))
     texts = [Sample(trained, start, config) for _ in prompts]
-    shown = 0  # the text that is being printed
+    current = 0  # the text that is being printed
     print(texts[0].take(), end="", flush=True)
     drawn_tokens = stream(
         trained.model, prompts, config.max_new_tokens, how, window=config.window,
         log_probabilities=config.logprobs, finished=lambda drawn: texts[drawn.sequence].add(drawn),
     )  # fmt: skip
     for drawn in drawn_tokens:
-        if drawn.sequence == shown:
-            print(texts[shown].take(), end="", flush=True)
-            while shown + 1 < len(texts) and texts[shown].stopped:
-                print(texts[shown].rest())
-                shown += 1
-                print(texts[shown].take(), end="", flush=True)
-    for text in texts[shown:]:
+        if drawn.sequence == current:
+            print(texts[current].take(), end="", flush=True)
+            while current + 1 < len(texts) and texts[current].stopped:
+                print(texts[current].rest())
+                current += 1
+                print(texts[current].take(), end="", flush=True)
+    for text in texts[current:]:
         print(text.take() + text.rest())
 
 
 class Sample:
-    """One text: what of it is still to be printed, and how likely it is."""
+    """One text: the part not printed yet, and its log-probability."""
 
     def __init__(self, trained: Run, start: Array, config: SampleConfig) -> None:
         self._logprobs, self._sum, self._count = config.logprobs, 0.0, 0
@@ -95,23 +96,23 @@ class Sample:
 
     @property
     def stopped(self) -> bool:
-        """Whether the stop text has come."""
+        """Whether the stop string has come."""
         return self._stream.stopped
 
     def add(self, drawn: Drawn) -> bool:
-        """Add a token; whether the text ends with it."""
+        """Add a token; return whether the text ends with it."""
         self._ready += self._stream.add(drawn.token)
         self._sum += drawn.log_probability or 0.0
         self._count += 1
         return self.stopped
 
     def take(self) -> str:
-        """What is new since the last time."""
+        """The part that is new since the last call."""
         text, self._ready = self._ready, ""
         return text
 
     def rest(self) -> str:
-        """What waits, and the line below the text."""
+        """The part held back in case the stop string came, and the line below the text."""
         text = self._stream.end() + "\n"
         if self._logprobs:
             mean = self._sum / max(self._count, 1)
@@ -121,7 +122,7 @@ class Sample:
 
 def _start_tokens(run: Run, config: SampleConfig) -> Array:
     text = "\n" if config.start == "\\n" else config.start
-    name = f"start={_short(text)}"
+    name = f"start={shown(text)}"
     if text.startswith("FILE:"):
         try:
             text = Path(text[5:]).read_text(encoding="utf-8-sig")
@@ -130,26 +131,11 @@ def _start_tokens(run: Run, config: SampleConfig) -> Array:
         except ValueError as error:
             raise InputError(f"{name}: the file is not UTF-8 text: {error}") from error
     if not text:
-        raise InputError(f"{name} is empty: give at least one character to go on from")
-    if run.tokenizer is not None:
-        try:
-            return run.tokenizer.encode(text)
-        except InputError as error:
-            raise InputError(f"{name}: {error}") from None
-    if text == "\n":
+        raise InputError(f"{name} is empty: give at least one character to continue")
+    if run.tokenizer is None and text == "\n":  # the default: token 0
         return np.zeros(1, dtype=np.int64)
-    try:
-        return np.array([int(word) for word in text.split()], dtype=np.int64)
-    except ValueError:
-        raise InputError(
-            f"{name}: this run has no tokenizer (its data came as tokens); "
-            "give token numbers, such as --start='5 17'"
-        ) from None
+    return encode_setting(run, "start", text)
 
 
 def _numbers(tokens: Array) -> str:
     return "".join(f"{token} " for token in tokens)
-
-
-def _short(text: str) -> str:
-    return repr(text if len(text) <= 60 else text[:57] + "...")

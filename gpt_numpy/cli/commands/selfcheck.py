@@ -1,8 +1,9 @@
-"""`gpt-numpy selfcheck`: are the gradients right here, and are wrong ones noticed?"""
+"""`gpt-numpy selfcheck`: checks that gradients are correct here and wrong ones are noticed."""
 
 import time
 
 from gpt_numpy.base.errors import InputError
+from gpt_numpy.cli.exit_status import CHECK_FAILED, OK
 from gpt_numpy.cli.settings import Types
 from gpt_numpy.gradients.mutation import LIVE
 from gpt_numpy.gradients.selfcheck import measure, notice, recorded
@@ -11,15 +12,15 @@ from gpt_numpy.gradients.selfcheck import measure, notice, recorded
 def run(words: list[str], types: Types) -> int:
     """`gpt-numpy selfcheck`."""
     if words:
-        raise InputError(f"{words[0]}: selfcheck takes nothing but --threads")
+        raise InputError(f"{words[0]}: selfcheck takes no settings but --threads")
     start = time.perf_counter()
     missed = 0
     print("about 15 s; up to a minute where kernels have to be compiled first")
-    print("measured now, in float64 unless said; bounds are those of the tests", flush=True)
+    print("measured now, in float64 unless noted, with the bounds of the tests", flush=True)
     for figure in measure():
         print(f"  {figure}", flush=True)
         missed += not figure.ok
-    print(f"{len(LIVE)} mistakes, put into a copy of the package, and what the check says there")
+    print(f"{len(LIVE)} mistakes, each put into a copy of the package, and what the check reports")
     for row in notice():
         print(f"  {row}", flush=True)
         missed += not row.ok
@@ -29,5 +30,5 @@ def run(words: list[str], types: Types) -> int:
         print(f"  {line}")
     missed += not well
     seconds = time.perf_counter() - start
-    print(f"{f'{missed} MISSED' if missed else 'all as it should be'}; {seconds:.0f} s")
-    return 1 if missed else 0
+    print(f"{f'{missed} MISSED' if missed else 'all as expected'}; {seconds:.0f} s")
+    return CHECK_FAILED if missed else OK

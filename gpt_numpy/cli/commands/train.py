@@ -1,4 +1,4 @@
-"""`gpt-numpy train`: settings to a run, a run to its end."""
+"""`gpt-numpy train`: starts or resumes a run and trains it to its end."""
 
 import contextlib
 import dataclasses
@@ -14,9 +14,10 @@ import numpy as np
 from gpt_numpy.base.environment import describe, differences
 from gpt_numpy.base.errors import InputError, NotFiniteError
 from gpt_numpy.base.progress import Progress
-from gpt_numpy.cli.settings import Types, gather, is_flag, mute
+from gpt_numpy.cli.exit_status import INTERRUPTED
+from gpt_numpy.cli.settings import Types, gather, is_flag, settings_of, split
 from gpt_numpy.config.gpt import GPTConfig
-from gpt_numpy.config.presets import NANOGPT_DEFAULTS, PRESETS
+from gpt_numpy.config.presets import DEFAULT_PRESET, NANOGPT_DEFAULTS, PRESETS
 from gpt_numpy.config.train import TrainConfig
 from gpt_numpy.data.dataset import Dataset, check_length, open_dataset
 from gpt_numpy.data.tokenizers.tokenizer import Tokenizer
@@ -32,20 +33,17 @@ from gpt_numpy.training.log import Log
 from gpt_numpy.training.loop import State, Training, new_run, optimizer_for
 from gpt_numpy.training.run_folder import LAST, begin, find_checkpoint, make_folder, resume
 
-INTERRUPTED = 130
-DEFAULT_PRESET = "tiny"
-
 
 def run(words: list[str], types: Types) -> int:
     """`gpt-numpy train`."""
-    values = gather(words, types)
-    flags = gather(filter(is_flag, words), types, mute)
+    values = gather(words, types, print)
+    _, flags = split(words, types)
     if flags.get("data") and "dataset" in flags:
         raise InputError("--data and --dataset exclude each other: give one of them")
     init_from = values.get("init_from", "scratch")
     out_dir = values.get("out_dir", TrainConfig.out_dir)
     with contextlib.ExitStack() as held:
-        # What is not finite is looked for and reported; NumPy's warnings would only come on top.
+        # Training itself reports what is not finite; NumPy's warnings would only repeat it.
         held.enter_context(np.errstate(all="ignore"))
         if init_from == "resume":
             find_checkpoint(out_dir, "last")
@@ -71,7 +69,7 @@ def _resume(out_dir: str, values: dict[str, Any]) -> tuple[Run, TrainConfig, Dat
     print(f"Resuming training from {config.out_dir}")
     changed = differences(run.environment, describe(run.model.ops_name))
     if changed:
-        print(f"the last bits may differ from those of a run never stopped: {'; '.join(changed)}")
+        print(f"the last bits may differ from those of an uninterrupted run: {'; '.join(changed)}")
     return run, config, dataset
 
 
@@ -80,9 +78,8 @@ def _start(words: list[str], values: dict[str, Any]) -> tuple[Run, TrainConfig, 
         print(f"no preset or file named: starting from the preset {DEFAULT_PRESET}")
         values = PRESETS[DEFAULT_PRESET] | values
     values = NANOGPT_DEFAULTS | values
-    model_names = {field.name for field in dataclasses.fields(GPTConfig)}
-    config = TrainConfig(**{k: v for k, v in values.items() if k not in model_names})
-    shape = {k: v for k, v in values.items() if k in model_names}
+    config = TrainConfig(**settings_of(TrainConfig, values))
+    shape = settings_of(GPTConfig, values)
     # Refuse a wrong shape before any data is fetched.
     _check_training_memory(GPTConfig(vocab_size=1, **shape), config)
     dataset = _open(config)
@@ -96,14 +93,13 @@ def _start(words: list[str], values: dict[str, Any]) -> tuple[Run, TrainConfig, 
 def _start_from_model(
     values: dict[str, Any], flags: dict[str, Any]
 ) -> tuple[Run, TrainConfig, Dataset]:
-    """A run that begins with the parameters of a model, and the tokenizer that belongs to it."""
-    model_names = {field.name for field in dataclasses.fields(GPTConfig)}
-    config = TrainConfig(**{k: v for k, v in values.items() if k not in model_names})
+    """A run that starts from the parameters and the tokenizer of an existing model."""
+    config = TrainConfig(**settings_of(TrainConfig, values))
     source = config.init_from
-    # Without dropout unless it is asked for, as in nanoGPT.
+    # Without dropout unless a setting says otherwise, as in nanoGPT.
     found = open_run(source, dropout=values.get("dropout", 0.0), dtype=config.dtype, ops=config.ops)
     shape = dataclasses.asdict(found.config)
-    for name in model_names & flags.keys() - {"dropout", "block_size"}:
+    for name in settings_of(GPTConfig, flags).keys() - {"dropout", "block_size"}:
         if flags[name] != shape[name]:
             raise InputError(
                 f"{name}={flags[name]}, but the model in {source} has {name}={shape[name]}: "
@@ -120,7 +116,7 @@ def _start_from_model(
 
 
 def _check_vocabulary(found: Run, dataset: Dataset, config: TrainConfig) -> None:
-    """Refuse data whose tokens mean something else than the model's."""
+    """Refuse data whose tokens do not mean what the model's tokens mean."""
     theirs, ours = dataset.tokenizer, found.tokenizer
     if theirs is not None and ours is not None and theirs.to_json() != ours.to_json():
         raise InputError(
@@ -130,9 +126,9 @@ def _check_vocabulary(found: Run, dataset: Dataset, config: TrainConfig) -> None
         )
     if ours is None and config.data:
         raise InputError(
-            f"the model in {config.init_from} comes without a tokenizer, so that the characters of "
-            f"{config.data} would mean nothing to it: put its tokenizer.json beside it, or prepare "
-            "the text with its tokenizer and use --dataset"
+            f"the model in {config.init_from} has no tokenizer, so it cannot read the text of "
+            f"{config.data}: put its tokenizer.json next to it, or prepare the text with its "
+            "tokenizer and use --dataset"
         )
     if dataset.vocab_size > found.config.vocab_size:
         raise InputError(
@@ -142,7 +138,7 @@ def _check_vocabulary(found: Run, dataset: Dataset, config: TrainConfig) -> None
 
 
 def _check_training_memory(model: GPTConfig, config: TrainConfig) -> None:
-    # The parameters, their gradients, AdamW's two averages; the micro-batches of one update.
+    # Four copies: parameters, gradients, AdamW's two averages. Plus the tokens of one update.
     batches = 16 * config.gradient_accumulation_steps * config.batch_size * model.block_size
     itemsize = np.dtype(config.dtype).itemsize
     names = ("batch_size", "gradient_accumulation_steps")
@@ -184,7 +180,7 @@ def _vocabulary_of(tokenizer: Tokenizer | None) -> str:
 
 
 def _check_progress(run: Run, config: TrainConfig) -> None:
-    """Refuse a checkpoint whose record of the progress is none, and one that has arrived."""
+    """Refuse a checkpoint with a malformed record of its progress, or one already at its end."""
     kinds = {field.name: field.type for field in dataclasses.fields(State)}
     fitting = run.progress.keys() == kinds.keys() and all(
         type(value) is int or type(value) is kinds[name] or (value is None and kinds[name] is float)
@@ -195,8 +191,8 @@ def _check_progress(run: Run, config: TrainConfig) -> None:
     iteration = run.progress.get("iteration", 0)
     if iteration > config.max_iters and not config.eval_only:
         raise InputError(
-            f"max_iters={config.max_iters}: the run in {config.out_dir} has already made the "
-            f"updates 0 to {iteration - 1}; to go on, give a larger --max_iters"
+            f"max_iters={config.max_iters}: the run in {config.out_dir} has already done "
+            f"updates 0 to {iteration - 1}; to continue, give a larger --max_iters"
         )
 
 
@@ -222,7 +218,7 @@ def _train(run: Run, config: TrainConfig, dataset: Dataset) -> int:
     state, quoted = training.state, shlex.quote(config.out_dir)
     if outcome == "interrupted":
         print(f"interrupted: iteration {state.iteration} is the next; saved in {folder / LAST}")
-        print(f"go on with: gpt-numpy train --init_from=resume --out_dir={quoted}")
+        print(f"continue with: gpt-numpy train --init_from=resume --out_dir={quoted}")
         return INTERRUPTED
     if outcome == "out of patience":
         print(f"no better validation loss in {config.patience} evaluations: ending here")

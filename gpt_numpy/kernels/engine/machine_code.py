@@ -1,7 +1,7 @@
-"""Where machine code is kept between processes, and the progress line while it is compiled.
+"""Where compiled kernels are kept between processes, and the progress line while they compile.
 
-Numba checks only the file of the kernel itself for changes, so the folder's name contains a hash of
-all kernel files and of everything else that the machine code depends on.
+Numba looks only at the source file of the kernel itself, so the folder is named by a hash of all of
+them and of everything else that changes the code.
 """
 
 import hashlib
@@ -12,6 +12,7 @@ from pathlib import Path
 import llvmlite.binding
 import numba
 
+from gpt_numpy.base.cache_folder import cache_folder
 from gpt_numpy.base.errors import InputError
 
 _announced = 0
@@ -32,7 +33,7 @@ def vector_bits() -> int:
 
 
 def cache_directory() -> Path:
-    """Where machine code is kept; its name changes with every edit to any kernel."""
+    """The folder of the compiled kernels; its name changes with every edit to any kernel."""
     global _cache
     if _cache is None:
         digest = hashlib.sha256(numba.__version__.encode())
@@ -40,32 +41,21 @@ def cache_directory() -> Path:
             digest.update(f"{part};".encode())
         for source in sorted(Path(__file__).parent.parent.rglob("*.py")):
             digest.update(source.read_bytes())
-        if os.environ.get("NUMBA_CACHE_DIR"):
-            home = Path(os.environ["NUMBA_CACHE_DIR"])
-        else:
-            home = _user_cache() / "gpt_numpy"
-        _cache = home / f"kernels-{digest.hexdigest()[:16]}"
+        parent = Path(os.environ.get("NUMBA_CACHE_DIR") or cache_folder())
+        _cache = parent / f"kernels-{digest.hexdigest()[:16]}"
         _cache.mkdir(mode=0o700, parents=True, exist_ok=True)
     return _cache
 
 
-def _user_cache() -> Path:
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-
-
 def announce(name: str, kernels: int) -> None:
-    """Report that kernels are being compiled, and how many so far."""
+    """Tell the user that kernels are being compiled, and how many so far."""
     global _announced
     _announced += 1
-    text = f"compiling kernels, once for this machine: {_announced} of at most {kernels}"
     if sys.stderr is None:
         return
     if sys.stderr.isatty():
-        print(f"\r\033[Kgpt_numpy: {text} ({name})", end="", file=sys.stderr, flush=True)
+        line = f"compiling kernels, once for this machine: {_announced} of at most {kernels}"
+        print(f"\r\033[Kgpt_numpy: {line} ({name})", end="", file=sys.stderr, flush=True)
     elif _announced == 1:
         print(
             "gpt_numpy: compiling kernels, once for this machine; some take seconds each",

@@ -1,0 +1,30 @@
+"""Texts given on the command line, as tokens of a trained model."""
+
+import numpy as np
+
+from gpt_numpy.base.arrays import Array
+from gpt_numpy.base.checks import shown
+from gpt_numpy.base.errors import InputError
+from gpt_numpy.training.checkpoint import Run
+
+
+def encode_setting(run: Run, name: str, text: str) -> Array:
+    """The tokens of a text given as the setting `name`; token numbers if there is no tokenizer.
+
+    Raises
+    ------
+    InputError : the tokenizer does not know a character, or the text is not a list of numbers.
+    """
+    given = f"{name}={shown(text)}"
+    if run.tokenizer is not None:
+        try:
+            return run.tokenizer.encode(text)
+        except InputError as error:
+            raise InputError(f"{given}: {error}") from None
+    try:
+        return np.array([int(word) for word in text.split()], dtype=np.int64)
+    except (ValueError, OverflowError):
+        raise InputError(
+            f"{given}: this run has no tokenizer (its data came as tokens); "
+            f"give token numbers, such as --{name}='5 17'"
+        ) from None

@@ -1,19 +1,19 @@
 """Check a layer that you wrote: its backward against the derivative of its forward.
 
-`check_layer` moves every element of every float input of forward a little, sees how `out` changes,
-and compares that with what backward wrote. The derivative is exact (complex step) where forward
-takes complex numbers, otherwise it is the best of a sweep of differences (derivatives.py); whether
-complex numbers really go through it is measured, since `abs` and comparisons drop the imaginary
-part without an error.
+`check_layer` differentiates `out` with respect to every element of every float input of forward,
+and compares the result with what backward wrote. The derivative is exact (complex step) where
+forward accepts complex numbers; otherwise it is the best of a sweep of finite differences
+(derivatives.py). Whether complex numbers really go through forward is measured, because `abs` and
+comparisons drop the imaginary part without an error.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from gpt_numpy.base.arrays import Array, Shape
+from gpt_numpy.base.arrays import Array
 from gpt_numpy.base.errors import InputError
 from gpt_numpy.gradients.derivatives import STEP, SWEEP, best_slope
 from gpt_numpy.gradients.diagnosis import Clues, diagnose, input_clues, layer_clues
@@ -25,42 +25,51 @@ TOLERANCE_OF_DIFFERENCES = 1e-7
 LONGEST_SECONDS = 300.0
 LARGEST_JACOBIAN = 4_000_000  # elements; of a larger layer only the gradient is kept
 
-Jacobian = tuple[Array, Array | None]  # the gradient, and how each element of out contributes to it
+Jacobian = tuple[Array, Array | None]  # the gradient, and what each element of out adds to it
+WrongGradient = tuple[str, str, Array]  # a gradient such as "dx", a sentence, the wrong numbers
+Mistakes = Mapping[str, Function] | Callable[[Mapping[str, Any]], Iterable[WrongGradient]]
 
 
 def check_layer(
     forward: Function,
     backward: Function,
     inputs: Mapping[str, Any],
-    outputs: Mapping[str, Shape],
+    outputs: Mapping[str, Any],
     *,
     extra: Mapping[str, Any] | None = None,
     constants: Sequence[str] = (),
-    mistakes: Mapping[str, Function] | None = None,
+    mistakes: Mistakes | None = None,
     tolerance: float | None = None,
     seed: int = 0,
 ) -> Report:
     """Check that `backward` is the derivative of `forward`, for every float input, in float64.
 
+    An input or an output may be a named tuple. Its fields are then listed as `weights.bias`, and
+    backward writes their gradients to the tuple `dweights`, in which a field without a gradient is
+    None.
+
     Parameters
     ----------
-    forward : writes its results to the arguments that `outputs` names; `out` is the one that
-        the rest of the network sees, the others are kept for backward.
-    backward : takes `dout`, what forward read or wrote under the same names, and writes `d<input>`
-        of each float input; from its first `d<input>` on, all arguments are written.
-    inputs : the arguments of forward, by name. Choose them so that nothing hides: sizes that
-        differ, repeated tokens, weights that are not 1.
-    outputs : the shapes of what forward writes, by name.
-    extra : arguments of backward alone.
-    constants : float inputs that have no gradient.
-    mistakes : wrong backward functions, called as backward is, by a sentence that says what is
-        wrong with each: a gradient that equals one of theirs is told by it.
-    tolerance : largest error of a right gradient; 1e-10, or 1e-7 where differences are needed.
-    seed : of `dout`.
+    forward : writes its results to the arguments named in `outputs`; the network uses `out`, the
+        others are kept for backward.
+    backward : takes `dout` and anything that forward read or wrote, under the same names, and
+        writes `d<input>` of each float input. It writes all arguments from its first `d<input>` on.
+    inputs : the arguments of forward, by name. Choose values that hide no mistake: sizes that
+        differ, repeated tokens, weights other than 1.
+    outputs : the shapes of what forward writes, by name; in a named tuple, None for a field that it
+        does not write.
+    extra : arguments that only backward has.
+    constants : float inputs without a gradient, such as "mask", "weights" or "weights.bias".
+    mistakes : known mistakes to compare a wrong gradient with; one that gives the same numbers is
+        reported. Either wrong backward functions, called like `backward`, by a sentence that
+        describes the mistake; or a function that takes a dictionary of all arguments of forward and
+        `dout`, and yields triples: a gradient such as "dx", the sentence, the wrong gradient.
+    tolerance : largest error of a right gradient; by default 1e-10, or 1e-7 with differences.
+    seed : seed of `dout`.
 
     Raises
     ------
-    InputError : the functions or the arguments do not fit together, forward leaves an output
+    InputError : the functions and arguments do not fit together, forward leaves an output
         unwritten, or the example is so large that the check would take more than five minutes.
     """
     start = time.perf_counter()
@@ -74,20 +83,34 @@ def check_layer(
     reason = _why_not_complex(layer, seed)
     if tolerance is None:
         tolerance = TOLERANCE_OF_DIFFERENCES if reason else TOLERANCE
-    written, returned = layer.run_backward(kept, dout)
+    written = _written_gradients(layer, kept, dout)
     exact = _derivatives(layer, dout, exactly=not reason)
-    clues = layer_clues({**layer.inputs, **kept, "dout": dout})
-    candidates = {
-        text: layer.run_backward(kept, dout, fill=0.0, function=function)[0]
-        for text, function in (mistakes or {}).items()
-    }
+    clues = layer_clues({**layer.flat_inputs, **kept, "dout": dout})
+    wrong = _wrong_gradients(mistakes or {}, layer, kept, dout)
     rows = []
-    for row in _gradients(layer, kept, dout, written, returned):
-        rows.append(_row(*row, exact, clues, candidates, tolerance))
+    for name, (hand, remarks) in written.items():
+        named = {sentence: array for of, sentence, array in wrong if of == "d" + name}
+        clue = input_clues(clues, name, named, exact[name][1])
+        rows.append(_row(name, hand, remarks, exact, clue, tolerance))
     count = sum(gradient.size for gradient, _ in exact.values())
     how = f"central differences, for {reason}" if reason else "complex step"
     method = f"{how}, in each of {count:,} elements, float64"
     return Report(tuple(rows), method, tolerance, time.perf_counter() - start)
+
+
+def _wrong_gradients(
+    mistakes: Mistakes, layer: Layer, kept: Mapping[str, Any], dout: Array
+) -> list[WrongGradient]:
+    """The gradients that the caller's known mistakes give: names, sentences, arrays."""
+    if callable(mistakes):
+        return list(mistakes({**layer.flat_inputs, **kept, "dout": dout}))
+    found = []
+    for sentence, function in mistakes.items():
+        for name, array in layer.run_backward(kept, dout, function=function)[0].items():
+            left = unwritten(array)
+            if not left.all():  # otherwise the mistake is in another gradient
+                found.append((name, sentence, np.where(left, 0, array)))
+    return found
 
 
 def _row(
@@ -96,64 +119,63 @@ def _row(
     remarks: list[str],
     exact: Mapping[str, Jacobian],
     clues: Clues,
-    candidates: Mapping[str, Mapping[str, Array]],
     tolerance: float,
 ) -> Row:
-    gradient, contributions = exact[name]
+    gradient, _ = exact[name]
     largest = max(float(np.abs(g).max(initial=0)) for g, _ in exact.values())
     scale = max(float(np.abs(gradient).max(initial=0)), 1e-3 * largest) or 1.0
     error = float(np.abs(hand - gradient).max(initial=0)) / scale
     ok = error <= tolerance and not remarks
     if error > tolerance or not np.isfinite(hand).all() and not remarks:
-        named = {text: written["d" + name] for text, written in candidates.items()}
-        clue = input_clues(clues, name, named, contributions)
-        remarks = remarks + diagnose(hand, gradient, scale, tolerance, clue)
+        remarks = remarks + diagnose(hand, gradient, scale, tolerance, clues)
     norm = float(np.linalg.norm(hand))
     return Row("d" + name, gradient.shape, norm, error, ok, tuple(remarks))
 
 
-def _gradients(
-    layer: Layer, kept: Mapping[str, Any], dout: Array, written: Mapping[str, Any], returned: bool
-) -> list[tuple[str, Array, list[str]]]:
-    """Each gradient that backward wrote, and what is to be said of how it wrote it."""
-    rows = []
-    zeros: dict[str, Any] = {}
+def _written_gradients(
+    layer: Layer, kept: Mapping[str, Any], dout: Array
+) -> dict[str, tuple[Array, list[str]]]:
+    """Each input's gradient as backward wrote it, and remarks on how it was written."""
+    written, returned = layer.run_backward(kept, dout)
+    found = {}
     for name in layer.graded:
         hand: Array = written["d" + name]
         remarks: list[str] = []
         left = unwritten(hand)
         if left.any():
-            zeros = zeros or layer.run_backward(kept, dout, fill=0.0)[0]
-            ones = layer.run_backward(kept, dout, fill=1.0)[0]["d" + name]
-            hand, remarks = _unwritten(name, hand, left, zeros["d" + name], ones, returned)
-        rows.append((name, hand, remarks))
-    return rows
+            zeros, ones = (layer.run_backward(kept, dout, fill=fill)[0] for fill in (0.0, 1.0))
+            hand, remarks = _incomplete("d" + name, hand, left, zeros, ones)
+            if returned and left.all():
+                remarks[-1] += "; backward returned something instead"
+        found[name] = hand, remarks
+    return found
 
 
-def _unwritten(
-    name: str, hand: Array, left: Array, zeros: Array, ones: Array, returned: bool
+def _incomplete(
+    name: str, hand: Array, left: Array, zeros: Mapping[str, Array], ones: Mapping[str, Array]
 ) -> tuple[Array, list[str]]:
-    """Whether elements were left alone, or were added to, which was seen by filling in 0 and 1."""
-    added = left & (np.abs(ones - zeros - 1) < 1e-6) & (zeros != 0)
+    """The gradient, and whether its elements were left alone or added to.
+
+    `zeros` and `ones` are what backward wrote to arrays that held 0 and 1 beforehand.
+    """
+    added = left & (np.abs(ones[name] - zeros[name] - 1) < 1e-6) & (zeros[name] != 0)
     if added.any():
-        text = (
-            f"d{name} += ... adds to what was in the array before, which is left to chance: "
-            f"layers assign, d{name}[...] = ..."
-        )
-        return zeros, [text]
+        return zeros[name], [
+            f"{name} += ... adds to what was in the array before, which may be anything: "
+            f"layers assign, {name}[...] = ..."
+        ]
     if not left.all():
-        return hand, [f"{int(left.sum()):,} of {left.size:,} elements of d{name} were not written"]
-    text = (
-        f"nothing was written to d{name}: write into the array, d{name}[...] = ..., "
-        f"for d{name} = ... only gives the name to another array"
-    )
-    return hand, [text + "; backward returned something instead" * returned]
+        return hand, [f"{int(left.sum()):,} of {left.size:,} elements of {name} were not written"]
+    return hand, [
+        f"nothing was written to {name}: write into the array, {name}[...] = ..., "
+        f"for {name} = ... only gives the name to another array"
+    ]
 
 
 def _why_not_complex(layer: Layer, seed: int) -> str:
     """Why the complex step cannot be used, or nothing: measured along one random direction."""
     rng = np.random.default_rng([seed, 1])
-    values = {name: np.asarray(layer.inputs[name], "float64") for name in layer.graded}
+    values = {name: np.asarray(layer.flat_inputs[name], "float64") for name in layer.graded}
     directions = {name: rng.standard_normal(value.shape) for name, value in values.items()}
 
     def moved(step: Any) -> dict[str, Array]:
@@ -182,7 +204,7 @@ def _first_line(error: BaseException) -> str:
 
 def _derivatives(layer: Layer, dout: Array, *, exactly: bool) -> dict[str, Jacobian]:
     """The gradient of sum(dout * out) of every input."""
-    sizes = {name: np.size(layer.inputs[name]) for name in layer.graded}
+    sizes = {name: np.size(layer.flat_inputs[name]) for name in layer.graded}
     if not sizes:
         raise InputError("inputs: there is no array of floats, so there is no gradient to check")
     seconds = _seconds(layer, exactly) * sum(sizes.values())
@@ -195,7 +217,7 @@ def _derivatives(layer: Layer, dout: Array, *, exactly: bool) -> dict[str, Jacob
 
 
 def _derivative(layer: Layer, name: str, dout: Array, exactly: bool) -> Jacobian:
-    value = np.asarray(layer.inputs[name], "float64")
+    value = np.asarray(layer.flat_inputs[name], "float64")
     whole = dout.size * value.size <= LARGEST_JACOBIAN
     contributions = np.empty((*dout.shape, value.size)) if whole else None
     gradient = np.empty(value.size)
@@ -230,7 +252,7 @@ def _seconds(layer: Layer, exactly: bool) -> float:
     """How long the derivative with respect to one element takes."""
     change: Callable[..., Array] = _complex_change if exactly else _real_change
     for name in layer.graded:
-        value = np.asarray(layer.inputs[name], "float64")
+        value = np.asarray(layer.flat_inputs[name], "float64")
         if value.size:
             start = time.perf_counter()
             change(layer, name, value, 0)

@@ -1,21 +1,27 @@
-"""A pair of functions in the layer protocol, called with care: what they touch is known afterwards.
+"""Calls a pair of layer functions so that everything they read and write can be checked.
 
-forward `(inputs..., out, statistics...)` and backward `(dout, what it reads..., d<input>...)`:
-arguments are known by their names, what is read is read-only, and what is to be written holds a NaN
-of its own bits beforehand: an element that was not written differs from one that is NaN. Backward
-writes from its first `d<input>` on: gradients, and buffers of forward's that it uses again.
+forward(inputs..., out, what it keeps...) and backward(dout, what it reads..., d<input>...) are
+called by keyword. Arrays may travel in named tuples; in the tables here their fields are listed as
+`weights.bias` (arguments.py).
+
+Arrays that are only read are read-only. Arrays to be written hold a NaN with bits of its own, so an
+element that was not written differs from one that became NaN. Backward writes every argument from
+its first `d<input>` on: gradients, and buffers of forward that it uses again. What forward keeps in
+a named tuple, backward may overwrite, so each call gets a copy.
 """
 
 import inspect
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from gpt_numpy.base.arrays import Array, Shape
+from gpt_numpy.base.arrays import Array
 from gpt_numpy.base.errors import InputError, did_you_mean
+from gpt_numpy.gradients.arguments import flatten, unflatten
 
 UNWRITTEN = np.uint64(0x7FF80000DEADBEEF).view(np.float64)
 
@@ -29,57 +35,72 @@ class Layer:
     forward: Function
     backward: Function
     inputs: Mapping[str, Any]
-    outputs: Mapping[str, Shape]
+    outputs: Mapping[str, Any]
     extra: Mapping[str, Any] = field(default_factory=dict)
     constants: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name, value in self.inputs.items():
+        for name, value in self.flat_inputs.items():
             _check_input(name, value)
         if "out" not in self.outputs:
             raise InputError("outputs has no 'out': give its shape, such as {'out': (2, 5, 6)}")
-        _check_names("forward", self.forward, {*self.inputs, *self.outputs}, set())
-        known = {*self.inputs, *self.outputs, *self.extra, "dout"}
-        gradients = {"d" + name for name in [*self.inputs, *self.outputs]}
         for name in self.constants:
-            if name not in self.inputs:
-                hint = did_you_mean(name, self.inputs)
+            known = [*self.inputs, *self.flat_inputs]
+            if name not in known:
+                hint = did_you_mean(name, known)
                 raise InputError(f"constants names {name!r}, which is no input: {hint}")
-        _check_names(
-            "backward", self.backward, {"d" + name for name in self.graded}, known | gradients
-        )
+        _check_names("forward", self.forward, {*self.inputs, *self.outputs}, set())
+        gradients = {"d" + name.partition(".")[0] for name in self.graded}
+        _check_names("backward", self.backward, gradients, self._known)
+
+    @cached_property
+    def flat_inputs(self) -> dict[str, Any]:
+        """The inputs, with named tuples taken apart."""
+        return flatten(self.inputs)
 
     @property
     def graded(self) -> list[str]:
-        """The inputs whose gradient backward has to write: float arrays that are not constant."""
-        names = [name for name, value in self.inputs.items() if is_float(value)]
-        return [name for name in names if name not in self.constants]
+        """The inputs that need a gradient: arrays of floats that are not constant."""
+        constants = self.constants
+        return [
+            name
+            for name, value in self.flat_inputs.items()
+            if is_float(value) and name not in constants and name.partition(".")[0] not in constants
+        ]
 
     @property
     def written(self) -> list[str]:
-        """What backward writes: everything from its first gradient of an input on."""
-        names = [name for name in _parameters(self.backward) if name in self._arguments()]
+        """The arguments that backward writes: all from the first gradient of an input on."""
+        names = [name for name in _parameters(self.backward) if name in self._known]
         first = next(
-            k for k, name in enumerate(names) if name[1:] in self.inputs and name[0] == "d"
+            k for k, name in enumerate(names) if name[0] == "d" and name[1:] in self.inputs
         )
         return names[first:]
 
-    def _arguments(self) -> set[str]:
+    @property
+    def _known(self) -> set[str]:
+        """The names that an argument of backward may have."""
         names = [*self.inputs, *self.outputs]
-        return {*names, *self.extra, *("d" + name for name in names)}
+        return {*names, *self.extra, "dout", *("d" + name for name in names)}
 
     def run_forward(
         self, changes: Mapping[str, Array] = {}, dtype: str = "float64"
     ) -> dict[str, Any]:
-        """What forward writes; `changes` replace inputs.
+        """What forward writes, as a flat table; `changes` replace inputs, by flat name.
 
         Raises
         ------
         InputError : it raised an error, or left an output as it was.
         """
-        inputs = {name: _cast(value, dtype) for name, value in {**self.inputs, **changes}.items()}
-        outputs = {name: np.full(shape, UNWRITTEN, dtype) for name, shape in self.outputs.items()}
-        returned = _call("forward", self.forward, inputs, outputs)
+        inputs = {**self.flat_inputs, **changes}
+        flat = {name: _cast(value, dtype) for name, value in inputs.items()}
+        outputs = {
+            name: np.full(shape, UNWRITTEN, dtype)
+            for name, shape in flatten(self.outputs).items()
+            if shape is not None
+        }
+        read = unflatten(_read_only(flat), self.inputs)
+        returned = _call("forward", self.forward, read, unflatten(outputs, self.outputs))
         for name, value in outputs.items():
             if unwritten(value).any():
                 how = "it returned something instead; " if returned is not None else ""
@@ -96,28 +117,58 @@ class Layer:
         fill: Any = UNWRITTEN,
         function: Function | None = None,
     ) -> tuple[dict[str, Any], bool]:
-        """What backward writes to arrays full of `fill`, and whether it returned something.
+        """What backward writes, as a flat table, and whether it returned something.
 
-        `function` is called in backward's place, with the same arguments.
+        Parameters
+        ----------
+        kept : what `run_forward` returned.
+        fill : the value of every element of the written arrays beforehand.
+        function : called in backward's place, with the same arguments.
 
         Raises
         ------
         InputError : it raised an error.
         """
-        available = {name: _cast(value, "float64") for name, value in self.inputs.items()}
-        available |= {**kept, **self.extra, "dout": dout}
-        written: dict[str, Any] = {}
-        for name in self.written:
-            like = available[name] if name in available else available.get(name[1:])
-            written[name] = None if like is None else np.full(np.shape(like), fill, "float64")
-        names = [name for name in _parameters(self.backward) if name in {*available, *written}]
-        read = {name: available[name] for name in names if name not in written}
-        returned = _call("backward", function or self.backward, read, written)
+        flat = {name: _cast(value, "float64") for name, value in self.flat_inputs.items()}
+        flat |= {**kept, **flatten(self.extra), "dout": dout}
+        like = {**self.inputs, **self.outputs, **self.extra, "dout": dout}
+        written = self._unwritten_arrays(flat, like, fill)
+        # Backward may compute again what forward kept in a named tuple, in the same arrays.
+        rewritten = {n: v.copy() for n, v in kept.items() if n.partition(".")[0] != n}
+        names = [name for name in _parameters(self.backward) if name in self._known]
+        read = {name: like[name] for name in names if name not in self.written}
+        returned = _call(
+            "backward",
+            function or self.backward,
+            unflatten(_read_only(flat) | rewritten, read),
+            unflatten(written, {n: like[n if n in like else n[1:]] for n in self.written}),
+        )
         return written, returned is not None
+
+    def _unwritten_arrays(
+        self, flat: Mapping[str, Any], like: Mapping[str, Any], fill: Any
+    ) -> dict[str, Any]:
+        """An array full of `fill` for everything that backward writes, by flat name.
+
+        In a named tuple of gradients, inputs that have no gradient have no array.
+        """
+        written: dict[str, Any] = {}
+        for argument in self.written:
+            again = argument in like  # a buffer of forward; otherwise a gradient
+            source = argument if again else argument[1:]
+            for name in flatten({source: like[source]}):
+                field_of_input = name != source and name in self.flat_inputs
+                if flat.get(name) is None or (
+                    field_of_input and not again and name not in self.graded
+                ):
+                    continue
+                target = name if again else "d" + name
+                written[target] = np.full(np.shape(flat[name]), fill, "float64")
+        return written
 
 
 def is_float(value: Any) -> bool:
-    """Whether an argument is an array that has a gradient."""
+    """Whether a value is an array that has a gradient."""
     return isinstance(value, np.ndarray) and value.dtype.kind == "f"
 
 
@@ -143,12 +194,12 @@ def _check_names(which: str, function: Function, needed: set[str], allowed: set[
     for name in sorted(needed - set(parameters)):
         raise InputError(
             f"{which} has no argument {name!r}: its arguments are {', '.join(parameters)}; "
-            + ("add it, or name the input in constants=" if which == "backward" else "name it so")
+            + ("add it, or name the input in constants=" if which == "backward" else "add it")
         )
     for name, parameter in parameters.items():
         if name not in needed | allowed and parameter.default is inspect.Parameter.empty:
             hint = did_you_mean(name, needed | allowed)
-            raise InputError(f"{which} has an argument {name!r} that nothing is known of: {hint}")
+            raise InputError(f"{which} has an unknown argument {name!r}: {hint}")
 
 
 def _parameters(function: Function) -> dict[str, inspect.Parameter]:
@@ -158,33 +209,38 @@ def _parameters(function: Function) -> dict[str, inspect.Parameter]:
 
 
 def _cast(value: Any, dtype: str) -> Any:
-    return (
-        value.astype(dtype) if isinstance(value, np.ndarray) and value.dtype.kind in "fc" else value
-    )
+    floats = isinstance(value, np.ndarray) and value.dtype.kind in "fc"
+    return value.astype(dtype) if floats else value
+
+
+def _read_only(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """The same table with views that cannot be written to."""
+    guarded = dict(flat)
+    for name, value in flat.items():
+        if isinstance(value, np.ndarray):
+            guarded[name] = value.view()
+            guarded[name].setflags(write=False)
+    return guarded
 
 
 def _call(which: str, function: Function, read: dict[str, Any], written: dict[str, Any]) -> Any:
-    guarded = {}
-    for name, value in read.items():
-        if isinstance(value, np.ndarray):
-            value = value.view()
-            value.setflags(write=False)
-        guarded[name] = value
     try:
         with warnings.catch_warnings():
+            # A ComplexWarning is not handled here: the caller then uses differences.
             warnings.simplefilter("error", np.exceptions.ComplexWarning)
-            return function(**guarded, **written)
+            return function(**read, **written)
     except (ValueError, TypeError, IndexError, NameError, AttributeError) as error:
         shapes = ", ".join(
             f"{name} {value.shape}"
-            for name, value in {**read, **written}.items()
+            for name, value in flatten({**read, **written}).items()
             if isinstance(value, np.ndarray)
         )
         reason = f"{type(error).__name__}: {error}"
         if "read-only" in str(error):
             reason = f"it writes to an array that it may only read ({error})"
+        if "can't set attribute" in str(error):
+            reason = f"it assigns to a field of a named tuple ({error}): write field[...] = ..."
         raise InputError(f"{which} stopped with {reason}; shapes: {shapes}") from error
-    # ComplexWarning comes through as it is: the caller takes another way.
 
 
 def _part(value: Array) -> str:

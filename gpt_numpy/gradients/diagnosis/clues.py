@@ -10,11 +10,10 @@ import numpy as np
 from gpt_numpy.base.arrays import Array
 from gpt_numpy.config.gpt import GPTConfig
 from gpt_numpy.gradients.diagnosis.case import Clues
-from gpt_numpy.gradients.diagnosis.known import known_mistakes
 
 
 def layer_clues(arrays: Mapping[str, Any]) -> Clues:
-    """The clues to the gradients of a layer, from its arguments, `out` and `dout` by name."""
+    """The clues to the gradients of a layer, from its arguments, `out` and `dout` by flat name."""
     numbers: dict[str, float] = {}
     dout = arrays["dout"]
     if dout.ndim > 1:
@@ -27,13 +26,14 @@ def layer_clues(arrays: Mapping[str, Any]) -> Clues:
             numbers[f"size of {name}"] = value.size
             if value.size and value.min() < 0:
                 numbers[f"number of {name} that count"] = int((value >= 0).sum())
-    n_head = int(arrays.get("n_head", 0) or 0)
-    channels = (
-        arrays["qkv"].shape[-1] // 3 if "qkv" in arrays else dout.shape[-1] if dout.ndim else 0
-    )
+    fields = {name.rpartition(".")[2]: value for name, value in arrays.items()}
+    n_head = int(fields.get("n_head", 0) or 0)
+    channels = dout.shape[-1] if dout.ndim else 0
+    if "qkv" in fields:
+        channels = fields["qkv"].shape[-1] // 3
     if n_head:
         numbers |= {"n_head": n_head, "head size": channels / n_head, "n_embd": channels}
-    rate = float(arrays.get("rate", 0) or 0)
+    rate = float(fields.get("rate", 0) or 0)
     if 0 < rate < 1:
         numbers["1 - rate of dropout"] = 1 - rate
     given = {name: value for name, value in arrays.items() if value is not None}
@@ -44,9 +44,8 @@ def input_clues(
     clues: Clues, name: str, named: Mapping[str, Array], contributions: Array | None
 ) -> Clues:
     """The clues to the gradient of the input `name`, from those of its layer."""
-    own = {**known_mistakes(name, clues.arrays), **named}
     heads = clues.n_head if "qkv" in name else 0
-    return dataclasses.replace(clues, named=own, contributions=contributions, n_head=heads)
+    return dataclasses.replace(clues, named=named, contributions=contributions, n_head=heads)
 
 
 def model_clues(config: GPTConfig, tokens: Array, targets: Array, name: str) -> Clues:

@@ -1,4 +1,4 @@
-"""The gradients of query, key and value that known mistakes in attention's backward give."""
+"""Wrong gradients of queries, keys and values in the backward of attention."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -8,9 +8,9 @@ import numpy as np
 
 from gpt_numpy.base.arrays import Array
 from gpt_numpy.reference.attention import causal_mask, scores, split_heads
-from gpt_numpy.reference.dropout import keep_mask
+from gpt_numpy.reference.dropout import Dropout, dropout_forward
 
-# What each switch of `_backward` does wrong, in words.
+# The mistakes that `_backward` can make.
 SWITCHES = {
     "scale": "1/sqrt(D) is missing in dQ and dK",
     "key scale": "1/sqrt(D) is missing in dK",
@@ -29,8 +29,7 @@ SWITCHES = {
 
 def attention_mistakes(name: str, arrays: Mapping[str, Any]) -> Iterator[tuple[str, Array]]:
     """The gradient of `qkv` under each mistake of `SWITCHES`."""
-    given: list[Any] = [arrays.get(key) for key in ("qkv", "dout", "n_head")]
-    qkv, dout, n_head = given
+    qkv, dout, n_head = (arrays.get(key) for key in ("qkv", "dout", "n_head"))
     if name != "qkv" or dout is None or np.ndim(qkv) != 3 or n_head is None:
         return
     if dout.shape[-1] * 3 != qkv.shape[-1]:
@@ -54,10 +53,10 @@ def _backward(arrays: Mapping[str, Any], n_head: int, wrong: str) -> Array:
     p = p / total
     if wrong == "diagonal":
         p = p * np.tri(s.shape[-2], s.shape[-1], k=-1)
-    rate = float(arrays.get("rate", 0.0))
     m = np.ones_like(p)
-    if rate and wrong != "dropout":
-        m = keep_mask(p.shape, rate, arrays["key"], arrays["site"]) / (1 - rate)
+    if wrong != "dropout" and "dropout.rate" in arrays:
+        dropout = Dropout(*(arrays[f"dropout.{field}"] for field in Dropout._fields))
+        dropout_forward(np.ones_like(p), dropout, out=m)
     w, dw = p * m, dO @ V.swapaxes(-1, -2)
     dp = dw * m
     row_sum = (p * dp).sum(axis=-2 if wrong == "axis" else -1, keepdims=True)

@@ -1,41 +1,39 @@
-"""The gradients that known mistakes give, worked out from what is at hand by argument name.
+"""Wrong gradients that beginners write, for six kinds of layer: what `gn.check_layer` can name.
 
-A layer norm has `x` and a `weight` of one axis, a linear layer one of two axes, attention `qkv` and
-`n_head`, and so on, as in `reference/`, whose derivations say what is right. Nothing here is right:
-each array is compared with what was written, and is told only where they are equal.
+    gn.check_layer(forward, backward, inputs, outputs, mistakes=known_mistakes)
+
+A layer is recognised by the names and shapes of its arguments: layer norm has `x` and a `weight`
+with one axis, a linear layer a `weight` with two, attention `qkv` and `n_head`, and so on. Every
+gradient here is wrong on purpose; one is reported only if it equals the gradient under test. The
+right ones are derived in gpt_numpy/reference/.
 """
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
+from examples.exercises.known_attention_mistakes import attention_mistakes
 from gpt_numpy.base.arrays import Array
-from gpt_numpy.gradients.diagnosis.known_attention import attention_mistakes
+from gpt_numpy.reference.erf import erf
 
-_UNFIT = (ValueError, TypeError, IndexError, KeyError, AttributeError)
+_NO_SUCH_LAYER = (ValueError, TypeError, IndexError, KeyError, AttributeError)
 Mistakes = Iterator[tuple[str, Array]]
 
 
-def known_mistakes(name: str, arrays: Mapping[str, Any]) -> dict[str, Array]:
-    """What known mistakes would have written as the gradient of the input `name`, by sentence."""
-    found: dict[str, Array] = {}
-    sources: tuple[Callable[[str, Mapping[str, Any]], Mistakes], ...] = (
-        _layernorm,
-        _linear,
-        _activation,
-        _softmax,
-        _cross_entropy,
-        attention_mistakes,
-    )
-    for source in sources:
-        # A layer of another kind may have arguments of the same names: then nothing fits.
-        with np.errstate(all="ignore"), contextlib.suppress(*_UNFIT):
-            for text, array in source(name, arrays):
-                if array.shape == np.shape(arrays[name]) and np.isfinite(array).all():
-                    found[text] = array
-    return found
+def known_mistakes(arrays: Mapping[str, Any]) -> Iterator[tuple[str, str, Array]]:
+    """Yield a gradient such as "dx", what is wrong with it, and its wrong values.
+
+    `arrays` : the arguments of forward, what it wrote, and `dout`, by name.
+    """
+    for name, value in arrays.items():
+        for kind in KINDS:
+            # A layer of another kind may have arguments of the same names: then nothing fits.
+            with np.errstate(all="ignore"), contextlib.suppress(*_NO_SUCH_LAYER):
+                for sentence, wrong in kind(name, arrays):
+                    if wrong.shape == np.shape(value) and np.isfinite(wrong).all():
+                        yield "d" + name, sentence, wrong
 
 
 def _take(arrays: Mapping[str, Any], *names: str) -> list[Any]:
@@ -50,8 +48,8 @@ def _layernorm(name: str, arrays: Mapping[str, Any]) -> Mistakes:
         return
     mean = x.mean(axis=-1, keepdims=True)
     var = x.var(axis=-1, keepdims=True)
-    rstd = arrays["rstd"][..., None] if np.shape(_take(arrays, "rstd")[0]) == x.shape[:-1] else None
-    rstd = 1 / np.sqrt(var + 1e-5) if rstd is None else rstd
+    kept = arrays.get("rstd")
+    rstd = kept[..., None] if np.shape(kept) == x.shape[:-1] else 1 / np.sqrt(var + 1e-5)
     xhat, dxhat = (x - mean) * rstd, dout * weight
 
     def along(values: Array) -> Array:
@@ -105,8 +103,6 @@ def _activation(name: str, arrays: Mapping[str, Any]) -> Mistakes:
     yield "it is x where x > 0, not dout", x * (x > 0)
     yield "dout is left out (ReLU)", (x > 0) * 1.0
     yield "it is that of ReLU", dout * (x > 0)
-    from gpt_numpy.reference.erf import erf
-
     cdf, pdf = (1 + erf(x / np.sqrt(2))) / 2, np.exp(-x * x / 2) / np.sqrt(2 * np.pi)
     yield "the term x * pdf is lost (exact GELU)", dout * cdf
     yield "the term x * pdf has the wrong sign (exact GELU)", dout * (cdf - x * pdf)
@@ -178,8 +174,8 @@ def _cross_entropy(name: str, arrays: Mapping[str, Any]) -> Mistakes:
         return
     each, mask = each[..., None], kept[..., None]
     wanted = onehot(np.where(kept, targets, -1))
-    divided = {"": 1.0, ", and": 1 / max(int(kept.sum()), 1)} if dout.ndim == 0 else {"": 1.0}
-    for scale in divided.values():
+    scales = (1.0, 1 / max(int(kept.sum()), 1)) if dout.ndim == 0 else (1.0,)
+    for scale in scales:
         yield "the -1 at the target is lost", each * scale * p * mask
         yield "rows that are left out (target -1) are not zero", each * scale * (p - wanted)
         right = onehot(np.where(kept, (targets + 1) % V, -1))
@@ -194,10 +190,13 @@ def _cross_entropy(name: str, arrays: Mapping[str, Any]) -> Mistakes:
             "the sign is wrong: what is wanted minus what is there",
             each * scale * (wanted - p) * mask,
         )
-    for scale in divided.values():
+    for scale in scales:
         yield "dout is left out", scale * (p - wanted) * mask
     yield "dout is left out at the target: dout * p - 1", (each * p - wanted) * mask
     if dout.ndim == 0:
         share = each * (p - wanted) * mask
         yield "it is divided by all targets, not by those that count", share / targets.size
         yield "it is not divided by the number of targets", share
+
+
+KINDS = (_layernorm, _linear, _activation, _softmax, _cross_entropy, attention_mistakes)

@@ -156,19 +156,52 @@ def test_the_steps_give_every_gradient_once_it_came_in(changes):
     assert given == set(trace.backward_order) - {"losses"}
 
 
-def test_the_lines_of_code_are_those_that_write_the_gradient():
-    def marked(module, function, name):
-        code = backwards.code_of(module, function, (name,))
-        return [text.strip() for number, text in code["lines"] if number in code["marked"]]
-
-    assert marked("linear", "linear_backward", "dx") == ["np.matmul(dout, weight.T, out=dx)"]
-    assert marked("layernorm", "layernorm_backward", "dxhat") == ["dxhat = dout * weight"]
-    assert marked("attention", "attention_backward", "dK") == [
-        "dK[...] = ds.swapaxes(-1, -2) @ Q * scale"
-    ]
-    assert marked("embedding", "embedding_backward", "dwte") == [
-        "dwte[...] = 0 if dwte_head is None else dwte_head", "np.add.at(dwte, tokens, drow)"
-    ]  # fmt: skip
+@pytest.mark.parametrize(
+    "title, array, forward, marked",
+    [
+        ("head", "ln_f.out", "logits = norm @ weight.T", ["linear_backward(dout, k.norm, "]),
+        ("head", "wte.weight", "logits = norm @ weight.T", ["linear_backward(dout, k.norm, "]),
+        ("last layer norm", "ln_f.xhat", "out = xhat * weight + bias", ["dxhat = dout * weight"]),
+        (
+            "sum with the residual stream",
+            "h.0.attn.proj",
+            "out = x + dropout(linear(attn))",
+            ["dbranch = dout.copy()", "dropout_backward(dbranch, "],
+        ),
+        ("MLP, first product", "h.0.ln_2.out", "out = x @ weight + bias", ["np.matmul(dout, "]),
+        ("heads side by side", "h.0.attn.heads", "", ["(dO,) = split_heads(dout, "]),
+        (
+            "average of the values",
+            "h.0.attn.probabilities",
+            "w = dropout(p); out = w @ V",
+            ["dw = dO @ V", "dropout_backward(dw, "],
+        ),
+        (
+            "split into heads",
+            "h.0.attn.qkv",
+            "w = dropout(p); out = w @ V",
+            ["dV[...] = w", "dQ[...] = ds", "dK[...] = ds"],
+        ),
+        (
+            "token and position embedding",
+            "wte.weight",
+            "row = wte[tokens] + wpe[:T]",
+            ["dwte[...] = 0", "np.add.at(dwte, tokens, drow)"],
+        ),
+    ],
+)
+def test_the_lines_of_code_are_those_that_write_the_gradient(seen, title, array, forward, marked):
+    equations = [e for step in seen[2]["steps"] if step["title"] == title
+                 for e in step["equations"] if e["array"] == array]  # fmt: skip
+    code = equations[0]["code"]
+    lines = {number: text.strip() for number, text in code["lines"]}
+    assert next(iter(lines.values())) == (f"# forward: {forward}" if forward else lines[min(lines)])
+    for number, begin in zip(code["marked"], marked, strict=True):
+        assert lines[number].startswith(begin)
+    source = Path(assemble.__file__).parents[3] / code["file"]
+    all_lines = source.read_text(encoding="utf-8").splitlines()
+    assert all(all_lines[number - 1].strip() == text for number, text in lines.items())
+    assert not any(text.startswith("tap(") for text in lines.values())
 
 
 def test_the_gradient_check_finds_all_right_and_a_mistake_wrong(seen, tmp_path, monkeypatch):

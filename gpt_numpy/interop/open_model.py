@@ -92,7 +92,8 @@ def _open(
             model.params.flat[...] = run.model.params.flat
             run = Run(model, run.config, run.tokenizer)
         if dropout is not None:
-            run.config = run.model.config = dataclasses.replace(run.config, dropout=dropout)
+            run.model.set_dropout(dropout)
+            run.config = run.model.config
         return run
 
 

@@ -31,7 +31,7 @@ class Layout:
     dacts: dict[str, Array]
     tokens: Array
     targets: Array
-    calls: dict[tuple[bool, bool], Any] = field(default_factory=dict)
+    calls: dict[tuple[float, bool], Any] = field(default_factory=dict)
 
 
 class Buffers:

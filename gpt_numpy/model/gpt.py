@@ -66,12 +66,12 @@ class GPT(Guarded):
     INSTEAD = {
         "params": "write into its arrays, model.params[name][...] = values",
         "grads": "write into its arrays, model.grads[name][...] = values",
-        "config": "make a model of the other shape, GPT(config), and copy what fits",
+        "config": "use model.set_dropout(rate), or make a model of the other shape, GPT(config)",
         "dtype": "make a model of the other type, GPT(config, dtype=...), and copy the parameters",
         "ops": "make a model with the other layers, GPT(config, ops=...)",
         "activations": "to replace an activation, use gn.replaced(model, {name: value})",
         "activation_grads": "to replace an activation, use gn.replaced(model, {name: value})",
-        "dropout": "it belongs to the config; a pass without dropout_key has none",
+        "dropout": "use model.set_dropout(rate); a pass without dropout_key has none",
         "training": "a pass without dropout_key is one without dropout",
     }
 
@@ -132,6 +132,15 @@ class GPT(Guarded):
             else:
                 self.params[name][...] = 1 if parameter.start == "one" else 0
 
+    def set_dropout(self, rate: float) -> None:
+        """Train with another rate of dropout from now on; the rest of the shape is fixed.
+
+        Raises
+        ------
+        InputError : the rate is not at least 0 and less than 1.
+        """
+        vars(self)["config"] = dataclasses.replace(self.config, dropout=rate)
+
     @property
     def n_params(self) -> int:
         """The number of parameters."""
@@ -160,16 +169,16 @@ class GPT(Guarded):
         `accumulate`: those of backward write to the gradients of a micro-batch.
         """
         layout = self._buffers.layout(*shape)
-        if (dropout, accumulate) not in layout.calls:
+        rate = self.config.dropout if dropout else 0.0
+        if (rate, accumulate) not in layout.calls:
             grads = self._grads_of_micro_batch() if accumulate else self.grads
-            rate = self.config.dropout if dropout else 0.0
             weights = {**self.params, **self._fixed}
             arrays = Arrays(layout, weights, grads, rate, self._dropout_key)
-            layout.calls[dropout, accumulate] = Calls(
+            layout.calls[rate, accumulate] = Calls(
                 [arrays.forward(stage, self.ops) for stage in self._stages],
                 [arrays.backward(stage, self.ops) for stage in reversed(self._stages)],
             )
-        calls: Calls = layout.calls[dropout, accumulate]
+        calls: Calls = layout.calls[rate, accumulate]
         return calls
 
     def forward(

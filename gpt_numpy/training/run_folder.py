@@ -176,7 +176,7 @@ def resume(out_dir: str, overrides: dict[str, Any]) -> tuple[Run, TrainConfig]:
             )
     changed = {name: overrides[name] for name in CHANGEABLE if name in overrides}
     run.config = dataclasses.replace(run.config, **changed)
-    run.model.config = run.config
+    run.model.set_dropout(run.config.dropout)
     kept = {name: value for name, value in overrides.items() if name not in shape_names}
     kept |= {"out_dir": out_dir, "init_from": "resume"}
     if "dataset" in overrides and not overrides.get("data"):

@@ -430,7 +430,7 @@ def test_an_interrupt_while_compiling_ends_at_once(tmp_path, subject, monkeypatc
     release = threading.Event()
     monkeypatch.setattr(compiling, "one_step", lambda *arguments: release.wait(60))
     training = subject.begin(tmp_path)
-    training.model.ops_name = "kernels"
+    vars(training.model)["ops_name"] = "kernels"
     threading.Timer(0.2, lambda: signal.raise_signal(signal.SIGINT)).start()
     start = time.monotonic()
     assert finish(training) == "interrupted"
@@ -468,5 +468,5 @@ def test_what_goes_wrong_beside_is_left_to_the_first_step(tmp_path, subject, mon
 
     monkeypatch.setattr(compiling, "one_step", fail)
     model = subject.begin(tmp_path).model
-    model.ops_name = "kernels"
+    vars(model)["ops_name"] = "kernels"
     assert compiling.compiled_beside(model, TrainConfig(), lambda: False)

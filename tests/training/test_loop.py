@@ -17,6 +17,7 @@ from gpt_numpy.data.dataset import open_dataset
 from gpt_numpy.training import loop as training
 from gpt_numpy.training import run_folder as runs
 from gpt_numpy.training.evaluation import evaluate, full_loss
+from gpt_numpy.training.log import Log
 from gpt_numpy.training.loop import Training, new_run
 from gpt_numpy.training.optimizer import AdamW
 from gpt_numpy.training.schedule import learning_rate_at
@@ -52,7 +53,7 @@ def start(config, dataset):
     """A new run and its log."""
     folder = runs.begin(config.out_dir, lambda text: None)
     run = new_run(GPTConfig(dataset.vocab_size, **SHAPE), config)
-    return Training(run, config, dataset), runs.Log(folder)
+    return Training(run, config, dataset), Log(folder)
 
 
 def go(trained, log):
@@ -100,7 +101,7 @@ def test_an_interrupted_run_goes_on_to_the_bit(config, dataset, monkeypatch, for
         assert go(stopped, log) == "interrupted"
     run, settings = runs.resume(config.out_dir, {})
     resumed = Training(run, settings, dataset)
-    assert go(resumed, runs.Log(runs.Path(config.out_dir), run.progress)) == "finished"
+    assert go(resumed, Log(runs.Path(config.out_dir), run.progress)) == "finished"
     assert losses(config) == expected
     assert np.array_equal(whole.model.params.flat, resumed.model.params.flat)
     assert np.array_equal(whole.optimizer.v.flat, resumed.optimizer.v.flat)

@@ -1,6 +1,6 @@
 """Tokens a second against PyTorch, in one process, in alternating turns; from one token on.
 
-    python benchmarks/bench_generate.py [WORKLOAD]... [--threads N] [--pairs N] [--tokens N]
+    python -m benchmarks.bench_generate [WORKLOAD]... [--threads N] [--pairs N] [--tokens N]
 
 PyTorch generates twice: computing the whole text again for every token, as nanoGPT does, and with
 keys and values of its own kept. All sides take the likeliest token, and the texts are compared
@@ -15,7 +15,7 @@ import statistics
 import time
 from collections.abc import Callable
 
-from workloads import pairs, set_thread_variables
+from benchmarks.workloads import pairs, set_thread_variables
 
 # layers, heads, width, context, vocabulary, biases, new tokens
 WORKLOADS = {
@@ -28,7 +28,9 @@ READ = 1 << 27  # elements of float32 read to measure the rate: more than any ca
 
 def main() -> None:
     """Run the workloads named on the command line, by default all."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.bench_generate", description=__doc__.split("\n")[0]
+    )
     parser.add_argument("workloads", nargs="*", default=list(WORKLOADS))
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--pairs", type=pairs, default=9)
@@ -54,8 +56,8 @@ def measure(name: str, options: argparse.Namespace) -> dict:
     import numpy as np
     import torch
 
+    from benchmarks import torch_gpt
     from gpt_numpy import GPT, GPTConfig, generate
-    from gpt_numpy.bench import torch_gpt
     from gpt_numpy.kernels.engine.pool import set_threads
 
     set_threads(options.threads)

@@ -1,6 +1,6 @@
 """Every kernel against its reference: checked, then timed, as a share of the machine's ceiling.
 
-    python benchmarks/bench_kernels.py [--threads N]
+    python -m benchmarks.bench_kernels [--threads N]
 
 The ceiling of arithmetic is a register tile whose operands are in the first-level cache; that of
 memory is a sum of squares over 256 MB. Sizes are those of a block of the `baby` preset, batch 16.
@@ -9,14 +9,10 @@ memory is a sum of squares over 256 MB. Sizes are those of a block of the `baby`
 import argparse
 import importlib
 import json
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from gpt_numpy import kernels
 from gpt_numpy.kernels import attention, layernorm
@@ -124,7 +120,9 @@ def cases() -> dict[str, tuple[str, list, dict, float, str]]:
 
 def main() -> None:
     """Print a line for each kernel, then one line of JSON."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.bench_kernels", description=__doc__.split("\n")[0]
+    )
     parser.add_argument("--threads", type=int, default=pool.threads())
     threads = parser.parse_args().threads
     pool.set_threads(threads)

@@ -1,6 +1,6 @@
 """Peak memory of a process that trains, ours and PyTorch's, each in a process of its own.
 
-    python benchmarks/bench_memory.py [WORKLOAD]... [--threads N] [--steps N]
+    python -m benchmarks.bench_memory [WORKLOAD]... [--threads N] [--steps N]
 
 What is counted is the largest resident size of the whole process, libraries included, after a few
 steps. Ours runs twice, so that the second finds its kernels compiled. A growth is also given: what
@@ -11,15 +11,19 @@ import argparse
 import json
 import subprocess
 import sys
+from pathlib import Path
 
-from workloads import WORKLOADS, build, our_step, set_thread_variables, torch_step
+from benchmarks.workloads import WORKLOADS, build, our_step, set_thread_variables, torch_step
 
 MB = 1e6
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def main() -> None:
     """Run each side in its own process, and print a row a workload."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.bench_memory", description=__doc__.split("\n")[0]
+    )
     parser.add_argument("workloads", nargs="*", default=list(WORKLOADS))
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--steps", type=int, default=3)
@@ -37,9 +41,9 @@ def main() -> None:
 
 def apart(name: str, side: str, options: argparse.Namespace) -> dict:
     """The figures of one side, from a process of its own."""
-    command = [sys.executable, __file__, name, "--only", side]
+    command = [sys.executable, "-m", "benchmarks.bench_memory", name, "--only", side]
     command += ["--threads", str(options.threads), "--steps", str(options.steps)]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, encoding="utf-8")
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, encoding="utf-8", cwd=ROOT)
     return json.loads(done.stdout.splitlines()[-1])
 
 

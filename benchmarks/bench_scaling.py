@@ -1,6 +1,6 @@
 """Time per useful operation while layers, batch or width double, and from one thread to two.
 
-    python benchmarks/bench_scaling.py [--threads N] [--doublings N] [--plot FILE.png]
+    python -m benchmarks.bench_scaling [--threads N] [--doublings N] [--plot FILE.png]
 
 Nothing may cost more than the work: each row's time per operation stays level or falls. The second
 table gives `baby` on one thread and on two. `--plot` needs matplotlib.
@@ -11,7 +11,7 @@ import statistics
 import time
 from collections.abc import Callable
 
-from workloads import WORKLOADS, build, our_step, set_thread_variables
+from benchmarks.workloads import WORKLOADS, build, our_step, set_thread_variables
 
 BASE = {"layers": 2, "batch": 4, "width": 128}  # what is not doubled; 4 heads, context 64
 STEPS = 9
@@ -19,7 +19,9 @@ STEPS = 9
 
 def main() -> None:
     """Print both tables, and draw the first where asked to."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.bench_scaling", description=__doc__.split("\n")[0]
+    )
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--doublings", type=int, default=4)
     parser.add_argument("--plot", metavar="FILE", help="draw the first table (needs matplotlib)")

@@ -1,6 +1,6 @@
 """Milliseconds of a training step against PyTorch, in one process, in alternating pairs.
 
-    python benchmarks/bench_step.py [WORKLOAD]... [--threads N] [--pairs N] [--no-compile]
+    python -m benchmarks.bench_step [WORKLOAD]... [--threads N] [--pairs N] [--no-compile]
 
 Every side's losses are compared first. A pair is a step of each side (of a small workload, several
 in a row), and its ratio PyTorch's time by ours. A table is printed, then one line of JSON.
@@ -11,14 +11,16 @@ import json
 import statistics
 import time
 
-from workloads import WORKLOADS, build, our_step, pairs, set_thread_variables, torch_step
+from benchmarks.workloads import WORKLOADS, build, our_step, pairs, set_thread_variables, torch_step
 
 SHORTEST = 0.2  # seconds: how long a side runs at least in a pair
 
 
 def main() -> None:
     """Run the workloads named on the command line, by default all."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.bench_step", description=__doc__.split("\n")[0]
+    )
     parser.add_argument("workloads", nargs="*", default=list(WORKLOADS))
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--pairs", type=pairs, default=9)

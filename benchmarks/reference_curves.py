@@ -1,7 +1,7 @@
 """Write the curves that `gpt-numpy plot --reference=PRESET` lays under one's own, from real runs.
 
     for seed in 1337 1 2; do gpt-numpy train tiny --seed=$seed --out_dir=out-$seed; done
-    python benchmarks/reference_curves.py tiny out-1337 out-1 out-2
+    python -m benchmarks.reference_curves tiny out-1337 out-1 out-2
 
 The runs must have the settings of the preset; only the seed may differ, and --max_iters be less:
 then the curves are the beginning of what a whole run shows.
@@ -25,7 +25,9 @@ FREE = ("seed", "out_dir", "max_iters")
 
 def main() -> None:
     """Check the runs, summarise them and write the file of the preset."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.reference_curves", description=__doc__.split("\n")[0]
+    )
     parser.add_argument("preset", choices=sorted(PRESETS))
     parser.add_argument("runs", nargs="+", help="folders of runs of the preset")
     options = parser.parse_args()

@@ -6,12 +6,8 @@ is built, after the number of threads was set.
 
 import argparse
 import os
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 # layers, heads, width, context, vocabulary, batch, positions of a batch, biases
 WORKLOADS = {
@@ -77,7 +73,7 @@ def torch_step(
     """The same of PyTorch's, from the same parameters."""
     import torch
 
-    from gpt_numpy.bench.torch_gpt import TorchTrainer
+    from benchmarks.torch_gpt import TorchTrainer
 
     torch.set_num_threads(threads)
     trainer = TorchTrainer(config, weights, compiled)

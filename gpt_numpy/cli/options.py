@@ -113,7 +113,6 @@ class BenchConfig(Configuration):
         f"implementation: {' or '.join(IMPLEMENTATIONS)}",
         choices=IMPLEMENTATIONS,
     )
-    torch: bool = setting(True, "also time PyTorch, where it is installed (tanh GELU)")
     device: str = setting("cpu", "cpu, the only one", **CPU_ONLY)
     compile: bool = setting(False, "accepted for nanoGPT, without effect")
 

@@ -11,11 +11,10 @@ from pathlib import Path
 
 from gpt_numpy.base.errors import InputError
 from gpt_numpy.base.progress import Progress, duration
-
-from . import backward_mistakes, durability_mistakes, kernel_mistakes, record
-from .campaign import Verdict, campaign
-from .checks import CHECKS, column
-from .mistake import Mistake
+from tests.mutations import backward_mistakes, durability_mistakes, kernel_mistakes, record
+from tests.mutations.campaign import Verdict, campaign
+from tests.mutations.checks import CHECKS, column
+from tests.mutations.mistake import Mistake
 
 ALL = [*backward_mistakes.MISTAKES, *durability_mistakes.MISTAKES, *kernel_mistakes.MISTAKES]
 
@@ -133,7 +132,7 @@ def _summary(verdicts: list[Verdict], seconds: float) -> str:
 
 
 def _false_alarms(options: argparse.Namespace) -> int:
-    from .false_alarms import false_alarms
+    from tests.mutations.false_alarms import false_alarms
 
     start = time.perf_counter()
     with Progress(options.false_alarms, unit="seeds") as progress:

@@ -4,7 +4,7 @@ M01 to M40: one line each of a hand-derived backward pass; most leave a model th
 O1 to O9: the optimizer. D: dropout, accumulation, ranges of numbers. R: more in the model's wiring.
 """
 
-from .mistake import Mistake, edit, live
+from tests.mutations.mistake import Mistake, edit, live
 
 NORM, LINEAR, HEAD = (f"reference/{name}.py" for name in ("layernorm", "linear", "head"))
 ATTENTION_SUBLAYER, MLP_SUBLAYER = (

@@ -18,9 +18,8 @@ from pathlib import Path
 
 from gpt_numpy.base.errors import InputError
 from gpt_numpy.gradients.mutation import copy_package, mutated
-
-from .checks import nodes
-from .mistake import Mistake
+from tests.mutations.checks import nodes
+from tests.mutations.mistake import Mistake
 
 TESTS = Path(__file__).resolve().parents[1]
 LIMIT = 150.0  # seconds for a mutant; the unmutated code has to do with a fifth

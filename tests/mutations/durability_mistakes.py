@@ -3,7 +3,7 @@
 O10, D3, D4: a run that goes on is another than one that was never stopped. K: files.
 """
 
-from .mistake import Mistake, edit
+from tests.mutations.mistake import Mistake, edit
 
 _INDEX = "index=self.state.iteration * config.gradient_accumulation_steps + micro_step,"
 _SAFELY = """            _flush(file.fileno())

@@ -5,8 +5,7 @@ N names them; D5 to D7 are of the common list, put into the kernels.
 """
 
 from gpt_numpy.gradients.mutation import PACKAGE
-
-from .mistake import Mistake, edit
+from tests.mutations.mistake import Mistake, edit
 
 
 def _kernel(name, what, file, texts, seen_by, others=(), equivalent=""):

@@ -1,8 +1,8 @@
-"""`gpt-numpy bench`: times the training steps of a preset, and PyTorch's for comparison."""
+"""`gpt-numpy bench`: time the training steps of a preset."""
 
 import numpy as np
 
-from gpt_numpy.bench.step_times import bench, compare
+from gpt_numpy.bench.step_times import bench
 from gpt_numpy.cli.options import BenchConfig
 from gpt_numpy.cli.settings import Types, settings_of, shape_of, split
 from gpt_numpy.config.gpt import GPTConfig
@@ -24,6 +24,5 @@ def run(words: list[str], types: Types) -> int:
     print(f"{' '.join(sources)}: batch {batch_size} x {model_config.block_size}, {config.ops}")
     model = GPT(model_config, dtype=config.dtype, ops=config.ops)
     bench(model, batch_size, say=lambda text: print(text, flush=True))
-    if config.torch and config.dtype == "float32":
-        print(compare(model_config, batch_size, config.ops))
+    print("to compare with PyTorch, in a clone of gpt_numpy: python -m benchmarks.bench_step tiny")
     return 0

@@ -1,0 +1,1 @@
+"""Timed steps, generation, memory, scaling and kernels, where possible next to PyTorch."""

@@ -24,31 +24,31 @@ def shown(value: object) -> str:
     return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
 
 
-def is_whole(value: object) -> bool:
+def is_integer(value: object) -> bool:
     """Whether a value is an integer of Python or NumPy; a bool is not."""
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
-def whole(name: str, value: Any, low: int = 0, mend: str = "", *, below: int = WORD_LIMIT) -> int:
+def integer(name: str, value: Any, low: int = 0, fix: str = "", *, below: int = WORD_LIMIT) -> int:
     """The value as an int, at least `low` and less than `below`.
 
     Raises
     ------
-    InputError : it is not; the message ends with `mend`, by default the bounds.
+    InputError : it is not; the message ends with `fix`, by default the bounds.
     """
-    if not is_whole(value) or not low <= value < below:
+    if not is_integer(value) or not low <= value < below:
         bound = "2^64" if below == WORD_LIMIT else below
-        mend = mend or f"an integer, at least {low} and less than {bound}"
-        raise InputError(f"{name}={shown(value)}: must be {mend}")
+        fix = fix or f"an integer, at least {low} and less than {bound}"
+        raise InputError(f"{name}={shown(value)}: must be {fix}")
     return int(value)
 
 
-def real(name: str, value: Any, allowed: Callable[[float], bool], mend: str) -> float:
+def real(name: str, value: Any, allowed: Callable[[float], bool], fix: str) -> float:
     """The value as a float, finite and `allowed`.
 
     Raises
     ------
-    InputError : it is not; the message ends with `mend`.
+    InputError : it is not; the message ends with `fix`.
     """
     if isinstance(value, numbers.Real) and not isinstance(value, bool):
         try:
@@ -57,7 +57,7 @@ def real(name: str, value: Any, allowed: Callable[[float], bool], mend: str) -> 
             number = float("inf")
         if abs(number) < float("inf") and allowed(number):
             return number
-    raise InputError(f"{name}={shown(value)}: must be {mend}")
+    raise InputError(f"{name}={shown(value)}: must be {fix}")
 
 
 def path(name: str, value: Any) -> Path:

@@ -9,7 +9,7 @@ import sys
 import warnings
 from pathlib import Path
 
-from gpt_numpy.base.checks import whole
+from gpt_numpy.base.checks import integer
 
 VARIABLES = (
     "OMP_NUM_THREADS",
@@ -58,7 +58,7 @@ def set_threads(count: int) -> None:
     ------
     InputError : less than 1, or more than the kernels' pool has (NUMBA_NUM_THREADS).
     """
-    count = whole("threads", count, 1, "an integer of at least 1")
+    count = integer("threads", count, 1, "an integer of at least 1")
     global _wanted
     if "gpt_numpy.kernels.engine.pool" in sys.modules:
         sys.modules["gpt_numpy.kernels.engine.pool"].set_threads(count)

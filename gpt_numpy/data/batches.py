@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from gpt_numpy.base.arrays import Array
-from gpt_numpy.base.checks import WORD_LIMIT, whole
+from gpt_numpy.base.checks import WORD_LIMIT, integer
 from gpt_numpy.base.errors import InputError
 from gpt_numpy.data.token_file import TokenFile, Tokens
 
@@ -71,7 +71,7 @@ def training_batch(
             f"block_size={block_size}: there are {len(tokens)} tokens, and a sequence with its "
             f"targets takes {block_size + 1}"
         )
-    seed, index = whole("seed", seed), whole("index", index)
+    seed, index = integer("seed", seed), integer("index", index)
     if index * batch_size >= WORD_LIMIT:
         raise InputError(f"index={index}: there are no more than 2^64 sequences")
     windows = max(1, (len(tokens) - 1) // block_size - 1)
@@ -95,8 +95,8 @@ def _sequences(tokens: Tokens, starts: Array, block_size: int) -> tuple[Array, A
 
 def _checked_sizes(batch_size: int, block_size: int) -> tuple[int, int]:
     return (
-        whole("batch_size", batch_size, 1, below=_LARGEST_BATCH),
-        whole("block_size", block_size, 1),
+        integer("batch_size", batch_size, 1, below=_LARGEST_BATCH),
+        integer("block_size", block_size, 1),
     )
 
 
@@ -164,7 +164,7 @@ def _philox(seed: int, stream: int, step: int, micro_step: int) -> np.random.Phi
     the counter is left to the draws themselves.
     """
     words = {"seed": seed, "stream": stream, "step": step, "micro_step": micro_step}
-    words = {name: whole(name, word) for name, word in words.items()}
+    words = {name: integer(name, word) for name, word in words.items()}
     key = np.array([words["seed"], words["stream"]], np.uint64)
     counter = np.array([0, words["micro_step"], words["step"], 0], np.uint64)
     return np.random.Philox(key=key, counter=counter)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from gpt_numpy.base.arrays import Array, NamedArrays, Shape, aligned_zeros, as_array
-from gpt_numpy.base.checks import shown, whole
+from gpt_numpy.base.checks import integer, shown
 from gpt_numpy.base.errors import InputError, did_you_mean
 from gpt_numpy.config.choices import DTYPES, IMPLEMENTATIONS
 from gpt_numpy.config.gpt import GPTConfig
@@ -106,7 +106,7 @@ class GPT:
         The two projections that write to the residual stream are smaller by sqrt(2 n_layer), so
         that its variance does not grow with the number of sublayers that add to it (GPT-2).
         """
-        rng = np.random.Generator(np.random.PCG64(whole("seed", seed)))
+        rng = np.random.Generator(np.random.PCG64(integer("seed", seed)))
         for name, param in self.params.items():
             if name.endswith(".bias"):
                 param[...] = 0
@@ -170,7 +170,7 @@ class GPT:
         if divisor is None:
             count = np.not_equal(targets, IGNORED, out=self._room("count", targets.shape, np.bool_))
             divisor = max(int(np.count_nonzero(count)), 1)
-        divisor = whole("divisor", divisor, 1, "the number of targets that count, at least 1")
+        divisor = integer("divisor", divisor, 1, "the number of targets that count, at least 1")
         self._last = Pass(tokens, targets, divisor, self._dropout(dropout_key))
 
         self._blocks_forward(self._last)
@@ -296,7 +296,7 @@ class GPT:
         """The rate and key of a pass; the rate is 0 where nothing is dropped."""
         if dropout_key is None:
             return 0.0, 0
-        return self.config.dropout, whole("dropout_key", dropout_key)
+        return self.config.dropout, integer("dropout_key", dropout_key)
 
     def _check_tokens(self, name: str, tokens: Array, lowest: int) -> Array:
         """A copy of `tokens`, once it is known that all kernels can use it.

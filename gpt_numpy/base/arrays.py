@@ -1,7 +1,7 @@
-"""Named views of one flat buffer, and the tables that say which parameters a GPT has.
+"""Aligned arrays, and arrays with names that are views of one flat buffer.
 
-A table is a plain dictionary, name -> shape, in the order of the data. `NamedArrays` lays such a
-table out in one buffer: an optimizer or a checksum sees `flat`, everybody else sees names.
+`NamedArrays` takes a dictionary of shapes and lays the arrays out in its order: an optimizer or a
+checksum works on `flat`, everything else on names.
 """
 
 import math
@@ -17,23 +17,20 @@ from gpt_numpy.base.guarded import Guarded
 Array: TypeAlias = NDArray[Any]
 Shape: TypeAlias = tuple[int, ...]
 
-ALIGNMENT = 64  # bytes: one cache line, and the widest vector of current processors
+ALIGNMENT = 64  # bytes: a cache line, and the widest vector of current processors
 
 
 def aligned_empty(size: int, dtype: DTypeLike) -> Array:
-    """An uninitialised vector of `size` elements whose first one lies on a cache line."""
-    dtype = np.dtype(dtype)
-    raw = np.empty(size * dtype.itemsize + ALIGNMENT, dtype=np.uint8)
-    start = -raw.ctypes.data % ALIGNMENT
-    return raw[start : start + size * dtype.itemsize].view(dtype)
+    """An uninitialised vector of `size` elements that starts at a cache line."""
+    return _aligned(np.empty, size, np.dtype(dtype))
 
 
 def as_array(name: str, values: Any) -> Array:
-    """What a user passed as `name`, as an array.
+    """The argument `name` as an array.
 
     Raises
     ------
-    InputError : it is none, such as rows of unequal lengths.
+    InputError : the values cannot form an array, for example rows of unequal length.
     """
     try:
         return np.asarray(values)
@@ -42,9 +39,12 @@ def as_array(name: str, values: Any) -> Array:
 
 
 def aligned_zeros(size: int, dtype: DTypeLike) -> Array:
-    """A vector of zeros like that of `aligned_empty`; it takes no time until it is written to."""
-    dtype = np.dtype(dtype)
-    raw = np.zeros(size * dtype.itemsize + ALIGNMENT, dtype=np.uint8)
+    """The same, of zeros; the system clears a page when it is first touched."""
+    return _aligned(np.zeros, size, np.dtype(dtype))
+
+
+def _aligned(allocate: Any, size: int, dtype: np.dtype[Any]) -> Array:
+    raw = allocate(size * dtype.itemsize + ALIGNMENT, dtype=np.uint8)
     start = -raw.ctypes.data % ALIGNMENT
     return raw[start : start + size * dtype.itemsize].view(dtype)
 
@@ -56,9 +56,9 @@ class NamedArrays(Guarded, Mapping[str, Array]):
 
     Parameters
     ----------
-    shapes : mapping of name to shape; the views lie in the buffer in this order.
-    dtype : the type of all elements.
-    buffer : a vector to lay the views in, at least as long as all of them; a new one by default.
+    shapes : mapping of name to shape; the order of the views in the buffer.
+    dtype : of all elements.
+    buffer : a vector for the views, at least as long as all of them; by default a new one.
     """
 
     INSTEAD: ClassVar = {"flat": "write into it, .flat[...] = values"}
@@ -82,7 +82,7 @@ class NamedArrays(Guarded, Mapping[str, Array]):
             raise KeyError(f"no array {name!r}: {did_you_mean(name, self._views)}") from None
 
     def get(self, name: str, default: Any = None) -> Any:
-        """The array of this name, or `default` where there is none (without a search for it)."""
+        """The array of this name, or `default`; skips the search for similar names."""
         return self._views.get(name, default)
 
     def __setitem__(self, name: str, values: Any) -> None:

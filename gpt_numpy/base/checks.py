@@ -1,4 +1,4 @@
-"""Checks of what users pass to public functions: each returns the value as what it stands for."""
+"""Checks of arguments of public functions; each returns the value converted to its type."""
 
 import numbers
 import os
@@ -8,47 +8,47 @@ from typing import Any
 
 from gpt_numpy.base.errors import InputError
 
-WORD_LIMIT = 2**64  # of every whole number: seeds and steps become words of 64 bits
-_SHOWN = 100
+WORD_LIMIT = 2**64  # of all integers: seeds and steps become words of 64 bits
+_SHOWN = 100  # characters of a value in a message
 _LONGEST_PATH = 4096  # Linux's limit
 
 
 def shown(value: object) -> str:
-    """A value as an error message shows it, however long it is."""
+    """A value as an error message shows it, shortened if it is long."""
     if getattr(value, "shape", ()):
         return f"<{type(value).__name__} of shape {getattr(value, 'shape', ())}>"
     try:
         text = repr(value)
-    except ValueError:  # Python does not write out integers of thousands of digits
+    except ValueError:  # Python does not print integers of thousands of digits
         return f"<a number of {value.bit_length()} bits>" if isinstance(value, int) else "<?>"
     return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
 
 
-def is_whole(value: object) -> bool:
-    """Whether a value is a whole number, Python's or NumPy's."""
+def is_integer(value: object) -> bool:
+    """Whether a value is an integer of Python or NumPy; a bool is not."""
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
-def whole(name: str, value: Any, low: int = 0, mend: str = "", *, below: int = WORD_LIMIT) -> int:
-    """A whole number of at least `low` and less than `below`.
+def integer(name: str, value: Any, low: int = 0, fix: str = "", *, below: int = WORD_LIMIT) -> int:
+    """The value as an int, at least `low` and less than `below`.
 
     Raises
     ------
-    InputError : it is something else; `mend` may say what it must be.
+    InputError : it is not; the message ends with `fix`, by default the bounds.
     """
-    if not is_whole(value) or not low <= value < below:
+    if not is_integer(value) or not low <= value < below:
         bound = "2^64" if below == WORD_LIMIT else below
-        mend = mend or f"a whole number, at least {low} and less than {bound}"
-        raise InputError(f"{name}={shown(value)}: must be {mend}")
+        fix = fix or f"an integer, at least {low} and less than {bound}"
+        raise InputError(f"{name}={shown(value)}: must be {fix}")
     return int(value)
 
 
-def real(name: str, value: Any, allowed: Callable[[float], bool], mend: str) -> float:
-    """A finite number that is `allowed`.
+def real(name: str, value: Any, allowed: Callable[[float], bool], fix: str) -> float:
+    """The value as a float, finite and `allowed`.
 
     Raises
     ------
-    InputError : it is something else; `mend` says what it must be.
+    InputError : it is not; the message ends with `fix`.
     """
     if isinstance(value, numbers.Real) and not isinstance(value, bool):
         try:
@@ -57,19 +57,21 @@ def real(name: str, value: Any, allowed: Callable[[float], bool], mend: str) -> 
             number = float("inf")
         if abs(number) < float("inf") and allowed(number):
             return number
-    raise InputError(f"{name}={shown(value)}: must be {mend}")
+    raise InputError(f"{name}={shown(value)}: must be {fix}")
 
 
 def path(name: str, value: Any) -> Path:
-    """The path of a file.
+    """The value as the path of a file.
 
     Raises
     ------
-    InputError : it is neither a text nor a path, or no system has such a path.
+    InputError : it is neither a string nor a path, or not a path that a system can have.
     """
     if not isinstance(value, str | os.PathLike):
         raise InputError(f"{name}={shown(value)}: must be the path of a file, such as 'run.npz'")
     found = Path(value)
     if "\0" in str(found) or len(str(found)) > _LONGEST_PATH:
-        raise InputError(f"{name}={shown(str(found))}: too long for a path, or with a zero in it")
+        raise InputError(
+            f"{name}={shown(str(found))}: must be at most {_LONGEST_PATH} characters, no zero byte"
+        )
     return found

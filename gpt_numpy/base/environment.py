@@ -1,8 +1,8 @@
-"""What the last bits of a result depend on beside the settings of a run: software and processor.
+"""What the last bits of a result depend on in addition to the settings: software and processor.
 
-The kernels give the same bits with any number of threads, on one type of processor, with one
-version of each library. NumPy's BLAS, which the reference layers compute with, promises nothing for
-another number of threads.
+The kernels give the same bits with any number of threads, as long as the processor type and the
+versions of the libraries stay the same. NumPy's BLAS, which the reference layers use, does not
+promise the same bits for another number of threads.
 """
 
 import functools
@@ -19,8 +19,8 @@ from gpt_numpy.base.version import __version__
 
 
 def describe(ops: str) -> dict[str, str]:
-    """What the bits that the layers `ops` compute depend on, each under its name."""
-    import numpy as np  # late, as in the commands that need no numbers
+    """Everything that the bits of the implementation `ops` depend on, by name."""
+    import numpy as np  # late: some commands do without it
 
     built = np.show_config(mode="dicts")
     blas = built.get("Build Dependencies", {}).get("blas", {})
@@ -41,7 +41,7 @@ def describe(ops: str) -> dict[str, str]:
 
 
 def differences(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """What is not as it was, a phrase each; the Python version alone changes no bit."""
+    """A phrase for everything that has changed, except Python: its version changes no bit."""
     names = [name for name in now if name in before and name != "python"]
     return [
         f"{name} {before[name] or 'unset'} then, {now[name] or 'unset'} now"
@@ -52,7 +52,7 @@ def differences(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
 
 @functools.cache
 def processor() -> str:
-    """The name of the processor, as precisely as the system says it."""
+    """The name of the processor, as precise as the system reports it."""
     name = ""
     if sys.platform == "darwin":
         name = _first_line(["sysctl", "-n", "machdep.cpu.brand_string"])
@@ -82,7 +82,7 @@ def _version(package: str) -> str:
 
 
 def _blas_threads(blas: str) -> str:
-    """How many threads the BLAS of that name was told to use before it was loaded."""
+    """The number of threads that the environment sets for the BLAS of that name."""
     for part, prefix in (("openblas", "OPENBLAS"), ("mkl", "MKL"), ("accelerate", "VECLIB")):
         if part in blas.lower():
             for name in VARIABLES:

@@ -1,7 +1,7 @@
-"""One number of threads for everything that computes: the kernels and NumPy's BLAS.
+"""One number of threads for the kernels and for NumPy's BLAS.
 
-Before NumPy and Numba are loaded, environment variables say it; afterwards `set_threads` does. Two
-pools of threads that both want all cores take more time than one thread (benchmarks/README.md).
+Environment variables set it before NumPy and Numba are loaded, `set_threads` afterwards. Two thread
+pools that each use all cores are slower than a single thread (benchmarks/README.md).
 """
 
 import os
@@ -9,7 +9,7 @@ import sys
 import warnings
 from pathlib import Path
 
-from gpt_numpy.base.checks import whole
+from gpt_numpy.base.checks import integer
 
 VARIABLES = (
     "OMP_NUM_THREADS",
@@ -21,7 +21,7 @@ VARIABLES = (
 
 
 def physical_cores() -> int:
-    """How many cores this process may use, counting two hardware threads of a core once."""
+    """The number of cores this process may use; the hardware threads of a core count once."""
     if not hasattr(os, "sched_getaffinity"):
         return os.cpu_count() or 1
     cores = set()
@@ -35,12 +35,12 @@ _wanted: int | None = None
 
 
 def wanted_threads() -> int:
-    """What `set_threads` was told before the kernels were loaded; by default all cores."""
+    """The number given to `set_threads` before the kernels were loaded; by default all cores."""
     return _wanted or physical_cores()
 
 
 def set_variables(count: int | None) -> None:
-    """Tell libraries that are not loaded yet; None: all physical cores, unless something is set."""
+    """Set the variables for libraries not loaded yet; None: all cores, where they are not set."""
     for name in VARIABLES:
         if count is not None:
             os.environ[name] = str(count)
@@ -49,16 +49,16 @@ def set_variables(count: int | None) -> None:
 
 
 def set_threads(count: int) -> None:
-    """Let the kernels and NumPy's BLAS compute with `count` threads from now on.
+    """Set the number of threads of the kernels and of NumPy's BLAS from now on.
 
-    The BLAS is reached through threadpoolctl (extra `threads`); without it there is a warning, and
-    only the kernels follow.
+    The BLAS needs threadpoolctl (extra `threads`); without it there is a warning, and only the
+    kernels change.
 
     Raises
     ------
     InputError : less than 1, or more than the kernels' pool has (NUMBA_NUM_THREADS).
     """
-    count = whole("threads", count, 1, "a whole number of at least 1")
+    count = integer("threads", count, 1, "an integer of at least 1")
     global _wanted
     if "gpt_numpy.kernels.engine.pool" in sys.modules:
         sys.modules["gpt_numpy.kernels.engine.pool"].set_threads(count)
@@ -67,7 +67,7 @@ def set_threads(count: int) -> None:
         import threadpoolctl
     except ImportError:
         warnings.warn(
-            "NumPy's BLAS keeps its threads: pip install threadpoolctl to set them, too, or set "
+            "NumPy's BLAS keeps its number of threads: pip install threadpoolctl, or set "
             f"OPENBLAS_NUM_THREADS={count} before Python starts",
             stacklevel=2,
         )

@@ -1,1 +1,1 @@
-"""Every setting of the model and of training, with its help text and its check."""
+"""Configurations of the model and of training: defaults, help texts, allowed values; presets."""

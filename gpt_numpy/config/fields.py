@@ -8,7 +8,7 @@ import dataclasses
 import operator
 from typing import Any
 
-from gpt_numpy.base.checks import real, shown, whole
+from gpt_numpy.base.checks import integer, real, shown
 from gpt_numpy.base.errors import InputError
 
 REQUIRED: Any = dataclasses.MISSING  # instead of a default
@@ -57,7 +57,7 @@ def _checked(item: Any, value: Any) -> Any:
     must_be = _requirement(item)
     choices, bounds = item.metadata["choices"], item.metadata["bounds"]
     if item.type is int:
-        value = whole(item.name, value, mend=must_be)
+        value = integer(item.name, value, fix=must_be)
     elif item.type is float:
         value = real(item.name, value, lambda _: True, must_be)
     if (

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from gpt_numpy.base.arrays import Array
-from gpt_numpy.base.checks import WORD_LIMIT, whole
+from gpt_numpy.base.checks import WORD_LIMIT, integer
 from gpt_numpy.base.errors import InputError
 from gpt_numpy.data.token_file import TokenFile, Tokens
 
@@ -59,7 +59,7 @@ def training_batch(
     Shapes: tokens (n,); x and y (B, T), int64. Raises `InputError` when n < T + 1.
     """
     batch_size, block_size = _checked_sizes(tokens, batch_size, block_size)
-    seed, index = whole("seed", seed), whole("index", index)
+    seed, index = integer("seed", seed), integer("index", index)
     if index * batch_size >= WORD_LIMIT:
         raise InputError(f"index={index}: there are at most 2^64 sequences")
     windows = max(1, (len(tokens) - 1) // block_size - 1)
@@ -82,8 +82,8 @@ def _sequences(tokens: Tokens, starts: Array, block_size: int) -> tuple[Array, A
 
 
 def _checked_sizes(tokens: Tokens, batch_size: int, block_size: int) -> tuple[int, int]:
-    batch_size = whole("batch_size", batch_size, 1, below=_LARGEST_BATCH)
-    block_size = whole("block_size", block_size, 1)
+    batch_size = integer("batch_size", batch_size, 1, below=_LARGEST_BATCH)
+    block_size = integer("block_size", block_size, 1)
     if len(tokens) <= block_size:
         raise InputError(
             f"block_size={block_size}: there are {len(tokens)} tokens, and a sequence with its "
@@ -156,7 +156,7 @@ def _philox(seed: int, stream: int, step: int, micro_step: int) -> np.random.Phi
     the counter is left to the draws.
     """
     words = {"seed": seed, "stream": stream, "step": step, "micro_step": micro_step}
-    words = {name: whole(name, word) for name, word in words.items()}
+    words = {name: integer(name, word) for name, word in words.items()}
     key = np.array([words["seed"], words["stream"]], np.uint64)
     counter = np.array([0, words["micro_step"], words["step"], 0], np.uint64)
     return np.random.Philox(key=key, counter=counter)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gpt_numpy.base.arrays import Array, as_array
-from gpt_numpy.base.checks import shown, whole
+from gpt_numpy.base.checks import integer, shown
 from gpt_numpy.base.errors import InputError, did_you_mean
 from gpt_numpy.config.choices import WINDOWS
 from gpt_numpy.generation.kv_cache import Cache
@@ -98,7 +98,7 @@ def stream(
     ------
     InputError, NotFiniteError : as `generate`.
     """
-    max_new_tokens = whole("max_new_tokens", max_new_tokens, below=_MOST_TOKENS)
+    max_new_tokens = integer("max_new_tokens", max_new_tokens, below=_MOST_TOKENS)
     if not isinstance(window, str) or window not in WINDOWS:
         raise InputError(f"window={shown(window)}: {did_you_mean(str(window), WINDOWS)}")
     return _stream(model, prompts, max_new_tokens, how, window, log_probabilities, finished)

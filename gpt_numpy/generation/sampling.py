@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from gpt_numpy.base.arrays import Array
-from gpt_numpy.base.checks import real, whole
+from gpt_numpy.base.checks import integer, real
 from gpt_numpy.base.errors import NotFiniteError
 
 
@@ -41,15 +41,15 @@ class Sampling:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        mend = "a finite number of at least 0 (0: the likeliest token)"
-        self._set("temperature", real, lambda x: x >= 0, mend)
+        fix = "a finite number of at least 0 (0: the likeliest token)"
+        self._set("temperature", real, lambda x: x >= 0, fix)
         if self.top_k is not None:
-            self._set("top_k", whole, 0, "at least 1, or 0 or None for all tokens")
+            self._set("top_k", integer, 0, "at least 1, or 0 or None for all tokens")
         if self.top_p is not None:
             self._set("top_p", real, lambda x: 0 < x <= 1, "greater than 0 and at most 1, or None")
         self._set("min_p", real, lambda x: 0 <= x <= 1, "at least 0 and at most 1")
         self._set("repetition_penalty", real, lambda x: x > 0, "a finite number greater than 0")
-        self._set("seed", whole)
+        self._set("seed", integer)
 
     def _set(self, name: str, check: Callable[..., Any], *how: Any) -> None:
         """Let a field be the plain number that it stands for, once it is checked."""

@@ -86,7 +86,7 @@ def read_config(folder: Path, dropout: float | None = None) -> GPTConfig:
         )
     for name in SIZES:
         if type(keys.get(name)) is not int:
-            raise InputError(f"{CONFIG}: {name}={_short(keys.get(name))}: must be a whole number")
+            raise InputError(f"{CONFIG}: {name}={_short(keys.get(name))}: must be an integer")
     inner, wanted = keys.get("n_inner"), 4 * keys["n_embd"]
     if inner not in (None, wanted):
         raise InputError(f"{CONFIG}: n_inner={_short(inner)}: must be null or 4 n_embd = {wanted}")

@@ -116,4 +116,4 @@ def _read_at(file: IO[bytes], position: int, dtype: str, out: Array) -> None:
 
 
 def _no_parameter(out: Array) -> None:
-    raise InputError("an array of whole numbers cannot be a parameter")
+    raise InputError("an array of integers cannot be a parameter")

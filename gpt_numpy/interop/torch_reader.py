@@ -29,7 +29,7 @@ STORAGES = {
     "torch HalfStorage": "float16",
     "torch BFloat16Storage": BF16,
 }
-# Those of whole numbers are recognised, so that a mask beside the weights does no harm.
+# Those of integers are recognised, so that a mask beside the weights does no harm.
 OTHER_STORAGES = {f"torch {kind}Storage": 1 for kind in ("Bool", "Byte", "Char")}
 OTHER_STORAGES |= {"torch ShortStorage": 2, "torch IntStorage": 4, "torch LongStorage": 8}
 OLD = "written by a PyTorch before 1.6: load it and save it again there, or use model.safetensors"
@@ -124,7 +124,7 @@ def tensor_of(archive: zipfile.ZipFile, value: object) -> Tensor | None:
 
     def read_into(out: Array) -> None:
         if storage.dtype not in ITEMSIZE:
-            raise InputError("an array of whole numbers cannot be a parameter")
+            raise InputError("an array of integers cannot be a parameter")
         # The strides in falling order: the shape in which the numbers lie in the storage.
         order = sorted(range(out.ndim), key=lambda axis: -value.strides[axis])
         as_stored = out.transpose(order)

@@ -7,6 +7,7 @@ the options of nanoGPT. The mathematics is in `reference/`; the block diagram is
 `stages.py`, and a pass is the list of calls that `calls.py` prepares from it.
 """
 
+import dataclasses
 import importlib
 import math
 from collections.abc import Callable, Mapping
@@ -17,7 +18,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from gpt_numpy.base.arrays import Array, NamedArrays, Shape, aligned_zeros, as_array
-from gpt_numpy.base.checks import shown, whole
+from gpt_numpy.base.checks import integer, shown
 from gpt_numpy.base.errors import InputError, did_you_mean
 from gpt_numpy.base.guarded import Guarded
 from gpt_numpy.config.choices import DTYPES, IMPLEMENTATIONS
@@ -123,7 +124,7 @@ class GPT(Guarded):
         The two projections that write to the residual stream are smaller by sqrt(2 n_layer), so
         that its variance does not grow with the number of sublayers that add to it (GPT-2).
         """
-        rng = np.random.Generator(np.random.PCG64(whole("seed", seed)))
+        rng = np.random.Generator(np.random.PCG64(integer("seed", seed)))
         scale = {"normal": INIT_STD, "residual": INIT_STD / math.sqrt(2 * self.config.n_layer)}
         for name, parameter in parameters(self.config).items():
             if parameter.start in scale:
@@ -213,10 +214,10 @@ class GPT(Guarded):
             counts = self._workspace("counts", targets.shape, np.bool_)
             np.not_equal(targets, IGNORED, out=counts)
             divisor = max(int(np.count_nonzero(counts)), 1)
-        divisor = whole("divisor", divisor, 1, "the number of targets that count, at least 1")
+        divisor = integer("divisor", divisor, 1, "the number of targets that count, at least 1")
         dropout = dropout_key is not None and self.config.dropout > 0
         if dropout_key is not None:
-            self._dropout_key[0] = whole("dropout_key", dropout_key) & MASK64
+            self._dropout_key[0] = integer("dropout_key", dropout_key) & MASK64
 
         layout = self._begin(tokens, targets)
         self._run(self.calls(tokens.shape, dropout=dropout).forward)

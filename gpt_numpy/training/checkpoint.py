@@ -269,7 +269,7 @@ def _optimizer_from_header(model: GPT, header: dict[str, Any]) -> AdamW:
     values = dict(header)
     steps, (beta1, beta2) = values.pop("steps"), values.pop("betas")
     if type(steps) is not int or steps < 0:
-        raise InputError(f"optimizer: steps={steps!r}: must be a whole number of at least 0")
+        raise InputError(f"optimizer: steps={steps!r}: must be an integer of at least 0")
     optimizer = AdamW(model, betas=(beta1, beta2), **values)
     optimizer.steps = steps
     return optimizer

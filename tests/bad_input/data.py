@@ -13,7 +13,7 @@ from gpt_numpy.data import dataset
 from gpt_numpy.data.tokenizers.characters import CharTokenizer
 from gpt_numpy.data.tokenizers.tokenizer_files import tokenizer_from_json
 from tests.bad_input.calls import HUGE, LONG, SHAPE, WORD, Call, choose, plain, verdict
-from tests.bad_input.values import BAD, Maybe, one_of, strange, token_array, whole
+from tests.bad_input.values import BAD, Maybe, integer, one_of, strange, token_array
 
 
 def configurations(world, rng):
@@ -135,12 +135,15 @@ def batches(world, rng):
     """draw_batch and training_batch: the places in the text, and the tokens there."""
     text = np.arange(40, dtype=np.uint16)
     kinds = {
-        "batch_size": (3, lambda v: whole(v, 1, HUGE)),
-        "block_size": (5, lambda v: whole(v, 1, 39)),
-        "seed": (1, lambda v: whole(v, 0, WORD)),
+        "batch_size": (3, lambda v: integer(v, 1, HUGE)),
+        "block_size": (5, lambda v: integer(v, 1, 39)),
+        "seed": (1, lambda v: integer(v, 0, WORD)),
     }
-    later = {"stream": (1, lambda v: whole(v, 0, WORD)), "step": (9, lambda v: whole(v, 0, WORD))}
-    later |= {"micro_step": (0, lambda v: whole(v, 0, WORD))}
+    later = {
+        "stream": (1, lambda v: integer(v, 0, WORD)),
+        "step": (9, lambda v: integer(v, 0, WORD)),
+    }
+    later |= {"micro_step": (0, lambda v: integer(v, 0, WORD))}
     index = {"index": (4, index_meaning)}
     function = [drawing.draw_batch, drawing.training_batch][rng.integers(2)]
     kinds |= later if function is drawing.draw_batch else index
@@ -167,7 +170,7 @@ def batches(world, rng):
 
 def index_meaning(value):
     """Of a batch; the sequences of all batches up to it are counted in 64 bits, too."""
-    meant = whole(value, 0, WORD)
+    meant = integer(value, 0, WORD)
     large = meant is not BAD and not isinstance(meant, Maybe) and meant > WORD // LONG
     return Maybe(meant) if large else meant
 
@@ -211,7 +214,7 @@ def command_line(world, rng):
 def threads(world, rng):
     """More than this machine has are refused, too."""
     value = strange(rng)
-    possible = whole(value, 1, 10**9) is not BAD
+    possible = integer(value, 1, 10**9) is not BAD
     run = lambda: gn.set_threads(value)  # noqa: E731
     return Call("set_threads", value, run, ("threads",), not possible, may_fail=True)
 

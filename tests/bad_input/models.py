@@ -9,7 +9,7 @@ from gpt_numpy.base.errors import NotFiniteError
 from gpt_numpy.config.choices import IMPLEMENTATIONS
 from gpt_numpy.generation import sampling
 from tests.bad_input.calls import HUGE, LONG, SHAPE, WORD, Call, choose, close, plain, verdict
-from tests.bad_input.values import BAD, RAGGED, Maybe, one_of, real, strange, token_array, whole
+from tests.bad_input.values import BAD, RAGGED, Maybe, integer, one_of, real, strange, token_array
 
 
 def optional(meaning):
@@ -25,9 +25,9 @@ def pass_arguments(rng, model):
         {
             "dropout_key": (
                 None if rng.random() < 0.5 else 7,
-                optional(lambda v: whole(v, 0, WORD)),
+                optional(lambda v: integer(v, 0, WORD)),
             ),
-            "divisor": (None, optional(lambda v: whole(v, 1, WORD))),
+            "divisor": (None, optional(lambda v: integer(v, 1, WORD))),
         },
         chance=0.3,
     )
@@ -99,11 +99,11 @@ def means_sequences(tokens):
 def generate(world, rng):
     model = world.any_model(rng)
     kinds = {
-        "max_new_tokens": (int(rng.integers(0, 5)), lambda v: whole(v, 0, HUGE)),
+        "max_new_tokens": (int(rng.integers(0, 5)), lambda v: integer(v, 0, HUGE)),
         "temperature": (0.8, lambda v: real(v, lambda x: x >= 0)),
-        "top_k": (5, optional(lambda v: whole(v, 0, WORD))),
+        "top_k": (5, optional(lambda v: integer(v, 0, WORD))),
         "top_p": (None, optional(lambda v: real(v, lambda x: 0 < x <= 1))),
-        "seed": (1, lambda v: whole(v, 0, WORD)),
+        "seed": (1, lambda v: integer(v, 0, WORD)),
     }
     passed, means = choose(rng, kinds, chance=0.7)
     count = means["max_new_tokens"]
@@ -148,7 +148,7 @@ def gpt(world, rng):
     names = ("float32", "float64", "complex128")
     shape = SHAPE if rng.random() < 0.8 else strange(rng)
     kinds = {
-        "seed": (3, optional(lambda v: whole(v, 0, WORD))),
+        "seed": (3, optional(lambda v: integer(v, 0, WORD))),
         "dtype": ("float32", lambda v: dtype_meaning(v, names)),
         "ops": ("reference", lambda v: one_of(v, IMPLEMENTATIONS)),
         "keep": ((), keep_meaning),

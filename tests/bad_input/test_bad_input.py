@@ -115,9 +115,9 @@ campaign.main()
 
 def test_strange_values_mean_what_they_should(monkeypatch):
     monkeypatch.syspath_prepend(ROOT)
-    from tests.bad_input.values import BAD, Maybe, real, whole
+    from tests.bad_input.values import BAD, Maybe, integer, real
 
-    assert whole(3, 0) == 3 and whole(np.uint8(3), 0) == 3 and whole(-1, 0) is BAD
-    assert whole(True, 0) == Maybe(1) and whole(3.0, 0) == Maybe(3) and whole(2.5, 0) is BAD
-    assert whole("3", 0) is BAD and whole(None, 0) is BAD and whole(float("nan"), 0) is BAD
+    assert integer(3, 0) == 3 and integer(np.uint8(3), 0) == 3 and integer(-1, 0) is BAD
+    assert integer(True, 0) == Maybe(1) and integer(3.0, 0) == Maybe(3) and integer(2.5, 0) is BAD
+    assert integer("3", 0) is BAD and integer(None, 0) is BAD and integer(float("nan"), 0) is BAD
     assert real(0.5, lambda x: x > 0) == 0.5 and real(float("inf"), lambda x: True) is BAD

@@ -44,8 +44,8 @@ def strange(rng):
     return float(size) if rng.random() < 0.5 else int(size)
 
 
-def whole(value, low, high=math.inf):
-    """What it means where a whole number from `low` to `high` is asked for."""
+def integer(value, low, high=math.inf):
+    """What it means where an integer from `low` to `high` is asked for."""
     if isinstance(value, int | np.integer) and not isinstance(value, bool):
         return int(value) if low <= value <= high else BAD
     number = _number(value)

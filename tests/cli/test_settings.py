@@ -61,7 +61,7 @@ def test_a_flag_gives_a_value_of_the_type_of_its_setting(word, key, value):
     ("word", "said"),
     [
         ("--n_layers=4", "did you mean --n_layer"),
-        ("--zzzzzz=4", "none of them similar"),
+        ("--zzzzzz=4", "known names is similar"),
         ("--", "unknown setting"),
         ("--n_layer", "write --n_layer=VALUE"),
         ("--n_layer=", "integer"),

@@ -1,4 +1,4 @@
-"""Configurations are checked once, when they are made; messages name setting, value and mend."""
+"""Configurations are checked when they are made; messages name setting, value and fix."""
 
 import dataclasses
 import math

@@ -38,7 +38,7 @@ def explain(
         clues = dataclasses.replace(clues, named=named, contributions=found.contributions)
         return diagnose(hand, found.exact, scale, tolerance, clues)
     if not hand.any():
-        return ["it is zero: this gradient, or the only path to it, is lost"]
+        return ["it is zero: this gradient, or the only path to it, is missing"]
     if pair.oracle is None:
         return []
     return list(_along_directions(pair, name, hand, tolerance, rng))
@@ -55,8 +55,8 @@ def _tied_halves(pair: Checked, exact: Array) -> Iterator[tuple[str, Array]]:
         head[index] += 1j * STEP
         half[index] = untied.forward(pair.tokens, pair.targets, dropout_key=pair.key).imag / STEP
         head[index] = head[index].real
-    yield "the half of the tied table that comes from the embedding is lost", half
-    yield "the half of the tied table that comes from the head is lost", exact - half
+    yield "the half of the tied table that comes from the embedding is missing", half
+    yield "the half of the tied table that comes from the head is missing", exact - half
 
 
 def _untied(model: GPT) -> GPT:

@@ -66,7 +66,7 @@ LIVE = (
     ),
     Mutation(
         "M20",
-        "a digit is lost in the derivative of GPT-2's GELU: 0.04715",
+        "a digit is missing in the derivative of GPT-2's GELU: 0.04715",
         "reference/activation.py",
         (("(1 + 3 * TANH_CUBIC * x * x)", "(1 + 3 * 0.04715 * x * x)"),),
     ),
@@ -83,13 +83,13 @@ LIVE = (
     ),
     Mutation(
         "M31",
-        "embedding: of a token that occurs twice one gradient is lost",
+        "embedding: of a token that occurs twice one gradient is missing",
         "reference/embedding.py",
         (("np.add.at(dwte, tokens, drow)", "dwte[tokens] += drow"),),
     ),
     Mutation(
         "M32",
-        "tied embedding: the head's half of the gradient is lost",
+        "tied embedding: the head's half of the gradient is missing",
         "reference/embedding.py",
         (("dwte[...] = 0 if dwte_head is None else dwte_head", "dwte[...] = 0"),),
     ),

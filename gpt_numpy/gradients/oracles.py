@@ -60,7 +60,7 @@ class Checked(NamedTuple):
 def by_element(pair: Checked, tick: Tick) -> dict[str, Measured]:
     """The exact gradient of every parameter: one pass for each element."""
     assert pair.oracle is not None
-    # A twin that keeps the loss of each position: it says which positions are lost.
+    # A twin that keeps the loss of each position: it says which positions are missing.
     oracle = GPT(
         pair.oracle.config, seed=None, dtype="complex128", ops="reference", keep=("losses",)
     )

@@ -7,7 +7,7 @@ import pytest
 
 import gpt_numpy as gn
 from gpt_numpy.gradients.derivatives import best_slope, richardson
-from gpt_numpy.gradients.diagnosis import Case, Clues, diagnose, name_factor, where
+from gpt_numpy.gradients.diagnosis import Clues, WrongGradient, diagnose, name_factor, where
 from gpt_numpy.gradients.model_check import randomise
 from gpt_numpy.model import gpt as model_module
 
@@ -140,9 +140,9 @@ def test_a_wrong_tensor_is_named_and_explained(case, monkeypatch):
     [
         (
             lambda dwte, tokens, drow, half: dwte.__setitem__(..., half),
-            "from the embedding is lost",
+            "from the embedding is missing",
         ),
-        (lambda dwte, tokens, drow, half: dwte.__isub__(half), "from the head is lost"),
+        (lambda dwte, tokens, drow, half: dwte.__isub__(half), "from the head is missing"),
         (lambda dwte, tokens, drow, half: overwrite(dwte, tokens, drow, half), "several times"),
     ],
 )
@@ -183,7 +183,7 @@ def test_positions_of_the_first_sequence_alone_are_noticed(monkeypatch):
 
     monkeypatch.setattr(ops, "embedding_backward", wrong)
     (row,) = [row for row in check("elements").rows if not row.ok]
-    assert row.name == "wpe.weight" and "only what index 0 of axis 0 of the losses" in str(row)
+    assert row.name == "wpe.weight" and "only the contribution of index 0 of axis 0 of the losses" in str(row)
 
 
 def test_a_forward_that_differs_from_the_reference_is_seen_by_differences(monkeypatch):
@@ -277,10 +277,10 @@ def test_regions_are_named():
     exact = np.random.default_rng(0).standard_normal((6, 12))
     hand = exact.copy()
     hand[1:3, 4] += 1
-    assert where(Case(hand, exact, 1.0, 1e-10)).endswith(
+    assert where(WrongGradient(hand, exact, 1.0, 1e-10)).endswith(
         "all of rows 1-2, column 4 (counted from 0)"
     )
     hand = exact.copy()
     hand[:, 6:8] += 1  # the first head of the key has columns 4 and 5, the second 6 and 7
-    case = Case(hand, exact, 1.0, 1e-10, Clues(n_head=2))
+    case = WrongGradient(hand, exact, 1.0, 1e-10, Clues(n_head=2))
     assert "in the key of head 1 only; the query and the value right" in where(case)

@@ -26,9 +26,11 @@ from gpt_numpy.kernels.products.tile import (
     TILE_ROWS,
     TILE_VECTORS,
     VECTOR_BITS,
+    Matrix,
     panel_width,
     tile_by_rows,
 )
+from gpt_numpy.reference.dropout import NO_DROPOUT, Dropout
 
 B, T, C, H, V = 16, 256, 384, 6, 65
 ROWS, F = B * T, 4 * C
@@ -42,10 +44,8 @@ def ceiling(space: Out, rounds: Int, workers: Int, each: Int):
         width = panel_width(space)
         out_at = at + 256 * (TILE_ROWS + width)
         for _ in range(rounds):
-            tile_by_rows(
-                space, at, 256, TILE_ROWS, space, at + 256 * TILE_ROWS,
-                space, out_at, width, 256, False,
-            )  # fmt: skip
+            left, out = Matrix(space, at, 256), Matrix(space, out_at, width)
+            tile_by_rows(left, TILE_ROWS, space, at + 256 * TILE_ROWS, out, 256, False)
 
 
 def fastest(function: Callable[[], None], repeats: int = 9) -> float:
@@ -83,7 +83,7 @@ def cases() -> dict[str, tuple[str, list, dict, float, str]]:
     qkv, dout = random(B, T, 3 * C), random(B, T, C)
     logits, targets = random(B, T, V), rng.integers(0, V, (B, T))
     causal = 2.0 * B * H * T * (T + 1) / 2 * (C // H)
-    drop = [0.0, 0, 0]
+    drop = [NO_DROPOUT]
     out, lse = np.empty_like(dout), np.empty((B, H, T), np.float32)
     attention.attention_forward(qkv, H, *drop, out=out, lse=lse)
     mean, rstd, row = np.empty((B, T), np.float32), np.empty((B, T), np.float32), (B, T)
@@ -113,7 +113,9 @@ def cases() -> dict[str, tuple[str, list, dict, float, str]]:
         "gelu_tanh_backward": (
             "activation", [wide, wide], {"dx": wide.shape}, 3.0 * wide.nbytes, "B",
         ),
-        "dropout_forward": ("dropout", [x, 0.2, 1, 1], {"out": x.shape}, 2.0 * x.nbytes, "B"),
+        "dropout_forward": (
+            "dropout", [x, Dropout.of(0.2, 1, 1)], {"out": x.shape}, 2.0 * x.nbytes, "B",
+        ),
         "cross_entropy_forward": (
             "cross_entropy", [logits, targets], {"out": row, "lse": row}, 1.0 * logits.nbytes, "B",
         ),

@@ -1,7 +1,9 @@
 """The house stands as it was drawn: who imports whom, and what nobody may do."""
 
 import ast
+import importlib
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,39 +15,29 @@ import gpt_numpy
 PACKAGE = Path(gpt_numpy.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 
-# From the ground up. A module imports modules of lower floors and, without circles, of its own.
-# One that is missing here fails.
+# From the ground up; a room imports lower rooms, and files of its own. One that is missing fails.
 FLOORS = [
-    ["gpt_numpy"],
-    ["errors"],
-    ["durable", "locks", "checks", "archives", "mutation"],
-    ["config", "presets", "progress", "threads", "environment"],
-    ["settings", "command_config"],
-    ["arrays"],
-    ["reference", "kernels"],
-    ["wiring", "memory", "pickles", "downloads", "bpe", "token_files"],
-    ["tokenizers"],
-    ["bins", "texts", "gpt2_vocabulary"],
-    ["datasets", "preparation"],
+    ["base"],
+    ["files", "config", "reference"],
+    ["data", "kernels"],
     ["model"],
-    ["decoding", "sampling", "streaming"],
-    ["optimizer", "flops", "generation", "evaluation", "torch_gpt"],
-    ["checkpoint", "compiling", "gradients", "observation"],
-    ["runs"],
-    ["interop"],
-    ["training", "inspection"],
-    ["bench", "selfcheck"],
-    ["commands"],
+    ["generation", "gradients"],
+    ["training"],
+    ["interop", "inspection", "bench"],
     ["cli"],
     ["__main__"],
 ]
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 
 
-def name_of(path):
-    """The module of a file; a subpackage counts as one."""
-    parts = path.relative_to(PACKAGE).with_suffix("").parts
-    return "gpt_numpy" if parts == ("__init__",) else parts[0]
+def module_of(path, package):
+    """The dotted name of a file within the package; "" is the package itself."""
+    parts = path.relative_to(package).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def room_of(module):
+    return module.split(".")[0]
 
 
 def tree_of(path):
@@ -68,57 +60,149 @@ def imported(tree, *, types_too=True):
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def ours(tree):
-    for name in imported(tree, types_too=False):
-        parts = name.split(".")
-        if parts[0] == "gpt_numpy":
-            yield parts[1] if len(parts) > 1 and parts[1] in FLOOR else "gpt_numpy"
+def imports_of(package):
+    """Which modules of the package each of its modules imports, wherever in the file."""
+    modules = {module_of(path, package): path for path in sorted(package.rglob("*.py"))}
+    found = {}
+    for module, path in modules.items():
+        # Imports for type checkers count, too: files that need each other's types are a circle.
+        names = [name.partition(".")[2] for name in imported(tree_of(path)) if "gpt_numpy" in name]
+        homes = {name if name in modules else name.rpartition(".")[0] for name in names}
+        found[module] = homes & set(modules) - {module, ""}
+    del found[""]  # hands names out lazily, and is imported by all that need none of them
+    return found
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_imports_point_down(path):
-    name = name_of(path)
-    assert name in FLOOR, "a new module: give it its place in FLOORS"
-    for other in ours(tree_of(path)):
-        assert FLOOR[other] <= FLOOR[name], f"{name} imports {other}"
-
-
-def test_modules_of_one_floor_do_not_import_each_other_in_a_circle():
-    edges = {}
-    for path in FILES:
-        edges.setdefault(name_of(path), set()).update(set(ours(tree_of(path))) - {name_of(path)})
+def circle_in(imports):
+    """The modules of a circle of imports, in order, or None."""
     done = set()
 
-    def visit(name, above):
-        assert name not in above, f"a circle: {above} {name}"
-        if name not in done:
-            for other in edges.get(name, ()):
-                visit(other, (*above, name))
-            done.add(name)
+    def visit(module, above):
+        if module in above:
+            return [*above[above.index(module) :], module]
+        if module not in done:
+            for other in sorted(imports.get(module, ())):
+                if circle := visit(other, [*above, module]):
+                    return circle
+            done.add(module)
+        return None
 
-    for name in edges:
-        visit(name, ())
+    return next((circle for module in imports if (circle := visit(module, []))), None)
 
 
-def test_reference_and_kernels_do_not_know_each_other():
+def upward(imports):
+    """Every import of a higher room, or of another one on the same floor."""
+    return [
+        (module, other)
+        for module, others in imports.items()
+        for other in others
+        if room_of(other) != room_of(module) and FLOOR[room_of(other)] >= FLOOR[room_of(module)]
+    ]
+
+
+def test_every_room_has_its_floor():
+    rooms = {room_of(module_of(path, PACKAGE)) for path in FILES} - {""}
+    assert rooms == set(FLOOR)
+
+
+def test_imports_point_down_and_never_in_a_circle_file_by_file():
+    imports = imports_of(PACKAGE)
+    assert circle_in(imports) is None
+    assert upward(imports) == []
+    # Within the kernels the engine knows no product and no layer.
+    for module, others in imports.items():
+        if module.startswith("kernels.engine"):
+            assert {other for other in others if room_of(other) == "kernels"} <= {
+                other for other in imports if other.startswith("kernels.engine")
+            }
+
+
+def test_a_circle_inside_of_a_folder_and_an_upward_import_are_noticed(tmp_path):
+    assert circle_in({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c", "b"]
+    assert circle_in({"a": {"b", "c"}, "b": {"c"}, "c": set()}) is None
+    copy = tmp_path / "gpt_numpy"
+    shutil.copytree(PACKAGE, copy)
+    with open(copy / "base" / "errors.py", "a", encoding="utf-8") as file:
+        file.write("from gpt_numpy.base.checks import shown\n")
+    assert set(circle_in(imports_of(copy))) >= {"base.errors", "base.checks"}
+    shutil.copy2(PACKAGE / "base" / "errors.py", copy / "base" / "errors.py")
+    with open(copy / "data" / "batches.py", "a", encoding="utf-8") as file:
+        file.write("def late():\n    from gpt_numpy.model.gpt import GPT\n")
+    assert ("data.batches", "model.gpt") in upward(imports_of(copy))
+
+
+def test_the_reference_does_not_know_the_kernels_which_know_its_named_tuples_alone():
     for path in FILES:
-        for one, other in (("reference", "kernels"), ("kernels", "reference")):
-            if name_of(path) == one:
-                assert other not in set(ours(tree_of(path)))
-                assert f"gpt_numpy.{other}" not in path.read_text(encoding="utf-8")
+        module = module_of(path, PACKAGE)
+        if room_of(module) == "reference":
+            assert "gpt_numpy.kernels" not in path.read_text(encoding="utf-8")
+        if room_of(module) == "kernels":
+            for name in imported(tree_of(path)):
+                if name.startswith("gpt_numpy.reference."):
+                    home, _, thing = name.rpartition(".")
+                    thing = getattr(importlib.import_module(home), thing)
+                    kind = thing if isinstance(thing, type) else type(thing)
+                    assert hasattr(kind, "_fields"), (path, name)
+
+
+def parameters_of(function):
+    listed = function.args
+    names = [a.arg for a in [*listed.posonlyargs, *listed.args, *listed.kwonlyargs]]
+    return [name for name in names if name not in ("self", "cls")]
+
+
+def test_no_function_but_compiled_entry_points_has_more_than_ten_parameters():
+    for path in FILES:
+        for node in ast.walk(tree_of(path)):
+            if isinstance(node, ast.FunctionDef) and len(parameters_of(node)) > 10:
+                decorators = [ast.unparse(decorator) for decorator in node.decorator_list]
+                assert decorators == ["kernel"] or node.name in SEALED, (path, node.name)
+
+
+# Keyword-only settings of a public face, each with a default and the name that users know.
+SEALED = ("generate", "stream")
+
+
+def public_names(tree):
+    return [
+        node.name
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name[0] != "_"
+    ]
+
+
+def test_no_two_public_things_have_one_name():
+    # A kernel is the twin of a reference of the same name; commands have `run`.
+    homes = {}
+    for path in FILES:
+        module = module_of(path, PACKAGE)
+        if room_of(module) not in ("kernels", "reference") and "commands" not in module:
+            for name in public_names(tree_of(path)):
+                homes.setdefault(name, []).append(module)
+    assert {name: found for name, found in homes.items() if len(found) > 1} == {}
+
+
+def test_no_two_modules_have_one_name():
+    names = {}
+    for path in FILES:
+        module = module_of(path, PACKAGE)
+        twin = room_of(module) in ("reference", "kernels") or "commands" in module
+        if path.name != "__init__.py" and not twin:
+            names.setdefault(path.name, []).append(module)
+    assert {name: found for name, found in names.items() if len(found) > 1} == {}
 
 
 def test_numba_is_imported_in_kernels_alone():
     for path in FILES:
-        if name_of(path) != "kernels":
+        if room_of(module_of(path, PACKAGE)) != "kernels":
             roots = {name.split(".")[0] for name in imported(tree_of(path))}
             assert not roots & {"numba", "llvmlite"}, path
 
 
 def test_what_is_imported_is_numpy_the_standard_library_or_asked_for_late():
-    allowed = {"numpy", "gpt_numpy", *sys.stdlib_module_names}
+    allowed = {"numpy", "gpt_numpy", "tqdm", *sys.stdlib_module_names}
     for path in FILES:
-        if name_of(path) in ("kernels", "torch_gpt"):  # imported late themselves
+        if room_of(module_of(path, PACKAGE)) == "kernels":  # imported late themselves
             continue
         tree = tree_of(path)
         at_the_top = ast.Module([n for n in tree.body if not isinstance(n, ast.FunctionDef)], [])

@@ -24,6 +24,7 @@ import numpy as np
 from gpt_numpy.data.batches import TRAIN, draw_batch, whole_split
 from gpt_numpy.data.dataset import open_dataset
 from gpt_numpy.reference import adamw_update
+from gpt_numpy.reference.adamw import AdamWSettings
 from gpt_numpy.reference.cross_entropy import cross_entropy_backward, cross_entropy_forward
 
 PUBLISHED, B, T = 2.49, 32, 8  # the lecture's loss; B sequences of T characters are a batch
@@ -67,12 +68,13 @@ for n in p:  # its slope along a random direction r
     assert error < 1e-12, "the backward is wrong"
 
 # AdamW steps downhill along a running mean m of the gradient, over the root of that of its square.
+ADAMW = AdamWSettings(learning_rate=1e-2, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.01)
 m, v = ({n: np.zeros_like(value) for n, value in params.items()} for _ in range(2))
 for step in range(options.max_iters):
     tokens, targets = draw_batch(data.train, B, T, seed=1337, stream=TRAIN, step=step)
     batch_loss, a = forward(params, tokens, targets)
     for n, g in backward(params, tokens, targets, a).items():
-        adamw_update(params[n], g, m[n], v[n], step + 1, 1.0, 1e-2, 0.9, 0.999, 1e-8, 0.01)
+        adamw_update(params[n], g, m[n], v[n], step=step + 1, grad_scale=1.0, settings=ADAMW)
     if step % 1000 == 0:
         print(f"step {step:5}: loss of this batch {batch_loss:.3f}")
 total = sum(forward(params, x, y)[0] * y.size for x, y in whole_split(data.val, 500, T))

@@ -7,7 +7,7 @@ well query q matches key k is their *score*, Q[q] @ K[k] / sqrt(C). Softmax make
 scores of a query, and *attention* is the average of the values with these weights. A score with a
 later position is left out: what is to be foretold must not be seen.
 
-    attention_forward(a["qkv"], H, 0, 0, 0, out=a["att"], lse=a["att_lse"])
+    attention_forward(a["qkv"], H, NO_DROPOUT, out=a["att"], lse=a["att_lse"])
 
 Backward. What was averaged with weights p gets its gradient with the same weights. The scores s of
 a row get ds = p * (dp - sum(p * dp)): the sum is there because what one weight gains the others
@@ -24,8 +24,11 @@ import numpy as np
 from gpt_numpy.data.batches import TRAIN, draw_batch, whole_split
 from gpt_numpy.data.dataset import open_dataset
 from gpt_numpy.reference import adamw_update, embedding_backward, embedding_forward
+from gpt_numpy.reference.adamw import AdamWSettings
 from gpt_numpy.reference.attention import attention_backward, attention_forward
 from gpt_numpy.reference.cross_entropy import cross_entropy_backward, cross_entropy_forward
+from gpt_numpy.reference.dropout import NO_DROPOUT
+from gpt_numpy.reference.embedding import EmbeddingWeights
 from gpt_numpy.reference.linear import linear_backward, linear_forward
 
 PUBLISHED, B, T, C, H = 2.4, 32, 8, 32, 1  # T characters a sequence, C channels, H heads
@@ -49,9 +52,10 @@ def forward(p, tokens, targets):
     a["losses"], a["lse"] = np.empty((2, *tokens.shape), p["wte"].dtype)
     a["att_lse"] = np.empty((len(tokens), H, tokens.shape[1]), p["wte"].dtype)
     # The zeros are dropout's, which comes on the last rung.
-    embedding_forward(tokens, p["wte"], p["wpe"], 0, 0, 0, out=a["x"])
+    tables = EmbeddingWeights(p["wte"], p["wpe"])
+    embedding_forward(tokens, tables, dropout=NO_DROPOUT, out=a["x"])
     linear_forward(a["x"], p["qkv"], None, out=a["qkv"])
-    attention_forward(a["qkv"], H, 0, 0, 0, out=a["att"], lse=a["att_lse"])
+    attention_forward(a["qkv"], H, NO_DROPOUT, out=a["att"], lse=a["att_lse"])
     linear_forward(a["att"], p["head"], p["head_b"], out=a["logits"])
     cross_entropy_forward(a["logits"], targets, out=a["losses"], lse=a["lse"])
     return a["losses"].mean(), a
@@ -63,9 +67,10 @@ def backward(p, tokens, targets, a):
     d["losses"][...] = 1 / targets.size
     cross_entropy_backward(d["losses"], a["logits"], targets, a["lse"], d["logits"])
     linear_backward(d["logits"], a["att"], p["head"], p["head_b"], d["att"], g["head"], g["head_b"])
-    attention_backward(d["att"], a["qkv"], H, 0, 0, 0, a["att"], a["att_lse"], d["qkv"])
+    attention_backward(d["att"], a["qkv"], H, NO_DROPOUT, a["att"], a["att_lse"], d["qkv"])
     linear_backward(d["qkv"], a["x"], p["qkv"], None, d["x"], g["qkv"], None)
-    embedding_backward(d["x"], tokens, 0, 0, 0, None, g["wte"], g["wpe"])
+    tables, dtables = (EmbeddingWeights(group["wte"], group["wpe"]) for group in (p, g))
+    embedding_backward(d["x"], tokens, tables, tied=False, dropout=NO_DROPOUT, dweights=dtables)
     return g
 
 
@@ -80,12 +85,13 @@ for n in p:  # the exact slope along a random direction r: Im loss(p + i h r) / 
     print(f"gradient of {n:<10} slope {exact:+.6f}, error {error:.1e}")
     assert error < 1e-12, "the backward is wrong"
 
+ADAMW = AdamWSettings(learning_rate=1e-3, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.01)
 m, v = ({n: np.zeros_like(value) for n, value in params.items()} for _ in range(2))
 for step in range(options.max_iters):
     tokens, targets = draw_batch(data.train, B, T, seed=1337, stream=TRAIN, step=step)
     batch_loss, a = forward(params, tokens, targets)
     for n, g in backward(params, tokens, targets, a).items():
-        adamw_update(params[n], g, m[n], v[n], step + 1, 1.0, 1e-3, 0.9, 0.999, 1e-8, 0.01)
+        adamw_update(params[n], g, m[n], v[n], step=step + 1, grad_scale=1.0, settings=ADAMW)
     if step % 1000 == 0:
         print(f"step {step:5}: loss of this batch {batch_loss:.3f}")
 total = sum(forward(params, x, y)[0] * y.size for x, y in whole_split(data.val, 500, T))

@@ -25,8 +25,11 @@ from gpt_numpy.data.batches import TRAIN, draw_batch, whole_split
 from gpt_numpy.data.dataset import open_dataset
 from gpt_numpy.reference import adamw_update, embedding_backward, embedding_forward
 from gpt_numpy.reference.activation import relu_backward, relu_forward
+from gpt_numpy.reference.adamw import AdamWSettings
 from gpt_numpy.reference.attention import attention_backward, attention_forward
 from gpt_numpy.reference.cross_entropy import cross_entropy_backward, cross_entropy_forward
+from gpt_numpy.reference.dropout import NO_DROPOUT
+from gpt_numpy.reference.embedding import EmbeddingWeights
 from gpt_numpy.reference.linear import linear_backward, linear_forward
 
 PUBLISHED = 2.09  # with these same settings, as on all rungs but the last
@@ -78,7 +81,8 @@ def forward(p, tokens, targets):
     a = {n: np.empty((*tokens.shape, w), dtype) for n, w in (widths | {"logits": V}).items()}
     a |= {f"{i}.lse": np.empty((len(tokens), H, tokens.shape[1]), dtype) for i in range(L)}
     a["losses"], a["lse"] = np.empty((2, *tokens.shape), dtype)
-    embedding_forward(tokens, p["wte"], p["wpe"], 0, 0, 0, out=a["0.x"])
+    tables = EmbeddingWeights(p["wte"], p["wpe"])
+    embedding_forward(tokens, tables, dropout=NO_DROPOUT, out=a["0.x"])
     for i in range(L):
         if i:
             a[f"{i}.x"] = a[f"{i - 1}.out"]  # one array: what a block wrote, the next one reads
@@ -91,7 +95,7 @@ def forward(p, tokens, targets):
 def block_forward(p, a):
     """From the stream x to the stream out."""
     linear_forward(a["x"], p["qkv"], None, out=a["qkv"])
-    attention_forward(a["qkv"], H, 0, 0, 0, out=a["att"], lse=a["lse"])
+    attention_forward(a["qkv"], H, NO_DROPOUT, out=a["att"], lse=a["lse"])
     linear_forward(a["att"], p["proj"], p["proj_b"], out=a["mid"])
     a["mid"] += a["x"]
     linear_forward(a["mid"], p["fc"], p["fc_b"], out=a["fc"])
@@ -111,7 +115,8 @@ def backward(p, tokens, targets, a):
         block_backward(block_of(p, i), block_of(a, i), block_of(d, i), block_of(g, i))
         if i:
             d[f"{i - 1}.out"] = d[f"{i}.x"]
-    embedding_backward(d["0.x"], tokens, 0, 0, 0, None, g["wte"], g["wpe"])
+    tables, dtables = (EmbeddingWeights(group["wte"], group["wpe"]) for group in (p, g))
+    embedding_backward(d["0.x"], tokens, tables, tied=False, dropout=NO_DROPOUT, dweights=dtables)
     return g
 
 
@@ -124,7 +129,7 @@ def block_backward(p, a, d, g):
     d["mid"] += d["out"]
     # forward: mid = x + proj(attention(qkv(x)))
     linear_backward(d["mid"], a["att"], p["proj"], p["proj_b"], d["att"], g["proj"], g["proj_b"])
-    attention_backward(d["att"], a["qkv"], H, 0, 0, 0, a["att"], a["lse"], d["qkv"])
+    attention_backward(d["att"], a["qkv"], H, NO_DROPOUT, a["att"], a["lse"], d["qkv"])
     linear_backward(d["qkv"], a["x"], p["qkv"], None, d["x"], g["qkv"], None)
     d["x"] += d["mid"]
 
@@ -140,12 +145,13 @@ for n in p:  # its slope along a random direction r
     print(f"gradient of {n:<10} slope {exact:+.6f}, error {error:.1e}")
     assert error < 1e-12, "the backward is wrong"
 
+ADAMW = AdamWSettings(learning_rate=1e-3, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.01)
 m, v = ({n: np.zeros_like(value) for n, value in params.items()} for _ in range(2))
 for step in range(options.max_iters):
     tokens, targets = draw_batch(data.train, B, T, seed=1337, stream=TRAIN, step=step)
     batch_loss, a = forward(params, tokens, targets)
     for n, g in backward(params, tokens, targets, a).items():
-        adamw_update(params[n], g, m[n], v[n], step + 1, 1.0, 1e-3, 0.9, 0.999, 1e-8, 0.01)
+        adamw_update(params[n], g, m[n], v[n], step=step + 1, grad_scale=1.0, settings=ADAMW)
     if step % 1000 == 0:
         print(f"step {step:5}: loss of this batch {batch_loss:.3f}")
 total = sum(forward(params, x, y)[0] * y.size for x, y in whole_split(data.val, 500, T))

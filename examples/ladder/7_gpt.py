@@ -27,9 +27,11 @@ from gpt_numpy.data.batches import TRAIN, draw_batch, whole_split
 from gpt_numpy.data.dataset import open_dataset
 from gpt_numpy.reference import adamw_update, embedding_backward, embedding_forward
 from gpt_numpy.reference.activation import relu_backward, relu_forward
+from gpt_numpy.reference.adamw import AdamWSettings
 from gpt_numpy.reference.attention import attention_backward, attention_forward
 from gpt_numpy.reference.cross_entropy import cross_entropy_backward, cross_entropy_forward
-from gpt_numpy.reference.dropout import dropout_backward, dropout_forward
+from gpt_numpy.reference.dropout import Dropout, dropout_backward, dropout_forward
+from gpt_numpy.reference.embedding import EmbeddingWeights
 from gpt_numpy.reference.layernorm import layernorm_backward, layernorm_forward
 from gpt_numpy.reference.linear import linear_backward, linear_forward
 
@@ -80,7 +82,8 @@ def forward(p, tokens, targets, rate=0.0, key=0):
     statistics = ["losses", "lse", "mean", "rstd"]
     statistics += [f"{i}.{n}" for i in range(L) for n in ("mean1", "rstd1", "mean2", "rstd2")]
     a |= {name: np.empty(tokens.shape, dtype) for name in statistics}
-    embedding_forward(tokens, p["wte"], p["wpe"], rate, key, 0, out=a["0.x"])
+    tables = EmbeddingWeights(p["wte"], p["wpe"])
+    embedding_forward(tokens, tables, dropout=Dropout.of(rate, key, 0), out=a["0.x"])
     for i in range(L):
         if i:
             a[f"{i}.x"] = a[f"{i - 1}.out"]  # one array: what a block wrote, the next one reads
@@ -95,15 +98,15 @@ def block_forward(p, a, rate, key, site):
     """From the stream x to the stream out; each dropout has a number, its site."""
     layernorm_forward(a["x"], p["ln1"], p["ln1_b"], a["n1"], a["mean1"], a["rstd1"])
     linear_forward(a["n1"], p["qkv"], None, out=a["qkv"])
-    attention_forward(a["qkv"], H, rate, key, site + 1, out=a["att"], lse=a["lse"])
+    attention_forward(a["qkv"], H, Dropout.of(rate, key, site + 1), out=a["att"], lse=a["lse"])
     linear_forward(a["att"], p["proj"], p["proj_b"], out=a["mid"])
-    dropout_forward(a["mid"], rate, key, site + 2, out=a["mid"])
+    dropout_forward(a["mid"], Dropout.of(rate, key, site + 2), out=a["mid"])
     a["mid"] += a["x"]
     layernorm_forward(a["mid"], p["ln2"], p["ln2_b"], a["n2"], a["mean2"], a["rstd2"])
     linear_forward(a["n2"], p["fc"], p["fc_b"], out=a["fc"])
     relu_forward(a["fc"], out=a["act"])
     linear_forward(a["act"], p["down"], p["down_b"], out=a["out"])
-    dropout_forward(a["out"], rate, key, site + 3, out=a["out"])
+    dropout_forward(a["out"], Dropout.of(rate, key, site + 3), out=a["out"])
     a["out"] += a["mid"]
 
 
@@ -118,7 +121,10 @@ def backward(p, tokens, targets, a, rate=0.0, key=0):
         block_backward(*(block_of(group, i) for group in (p, a, d, g)), rate, key, 3 * i)
         if i:
             d[f"{i - 1}.out"] = d[f"{i}.x"]
-    embedding_backward(d["0.x"], tokens, rate, key, 0, None, g["wte"], g["wpe"])
+    tables, dtables = (EmbeddingWeights(group["wte"], group["wpe"]) for group in (p, g))
+    embedding_backward(
+        d["0.x"], tokens, tables, tied=False, dropout=Dropout.of(rate, key, 0), dweights=dtables
+    )
     return g
 
 
@@ -132,16 +138,16 @@ def block_backward(p, a, d, g, rate, key, site):
     """From d["out"] to d["x"], and the gradients of the block's parameters."""
     # forward: out = mid + dropout(down(relu(fc(norm(mid)))))
     branch = np.empty_like(d["out"])
-    dropout_backward(d["out"], rate, key, site + 3, dx=branch)
+    dropout_backward(d["out"], Dropout.of(rate, key, site + 3), dx=branch)
     linear_backward(branch, a["act"], p["down"], p["down_b"], d["act"], g["down"], g["down_b"])
     relu_backward(d["act"], a["fc"], d["fc"])
     linear_backward(d["fc"], a["n2"], p["fc"], p["fc_b"], d["n2"], g["fc"], g["fc_b"])
     norm_backward("ln2", d["n2"], a["mid"], p, a["mean2"], a["rstd2"], d["mid"], g)
     d["mid"] += d["out"]
     # forward: mid = x + dropout(proj(attention(qkv(norm(x)))))
-    dropout_backward(d["mid"], rate, key, site + 2, dx=branch)
+    dropout_backward(d["mid"], Dropout.of(rate, key, site + 2), dx=branch)
     linear_backward(branch, a["att"], p["proj"], p["proj_b"], d["att"], g["proj"], g["proj_b"])
-    drop = (H, rate, key, site + 1)
+    drop = (H, Dropout.of(rate, key, site + 1))
     attention_backward(d["att"], a["qkv"], *drop, a["att"], a["lse"], d["qkv"])
     linear_backward(d["qkv"], a["n1"], p["qkv"], None, d["n1"], g["qkv"], None)
     norm_backward("ln1", d["n1"], a["x"], p, a["mean1"], a["rstd1"], d["x"], g)
@@ -160,12 +166,13 @@ for n in p:  # its slope along a random direction r
     print(f"gradient of {n:<10} slope {exact:+.6f}, error {error:.1e}")
     assert error < 1e-12, "the backward is wrong"
 
+ADAMW = AdamWSettings(learning_rate=1e-3, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.01)
 m, v = ({n: np.zeros_like(value) for n, value in params.items()} for _ in range(2))
 for step in range(options.max_iters):
     tokens, targets = draw_batch(data.train, B, T, seed=1337, stream=TRAIN, step=step)
     batch_loss, a = forward(params, tokens, targets, options.dropout, step)
     for n, g in backward(params, tokens, targets, a, options.dropout, step).items():
-        adamw_update(params[n], g, m[n], v[n], step + 1, 1.0, 1e-3, 0.9, 0.999, 1e-8, 0.01)
+        adamw_update(params[n], g, m[n], v[n], step=step + 1, grad_scale=1.0, settings=ADAMW)
     if step % 250 == 0:
         print(f"step {step:5}: loss of this batch {batch_loss:.3f}")
 total = sum(forward(params, x, y)[0] * y.size for x, y in whole_split(data.val, 100, T))

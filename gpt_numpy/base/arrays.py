@@ -6,12 +6,13 @@ table out in one buffer: an optimizer or a checksum sees `flat`, everybody else 
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from gpt_numpy.base.errors import InputError, did_you_mean
+from gpt_numpy.base.guarded import Guarded
 
 Array: TypeAlias = NDArray[Any]
 Shape: TypeAlias = tuple[int, ...]
@@ -48,7 +49,7 @@ def aligned_zeros(size: int, dtype: DTypeLike) -> Array:
     return raw[start : start + size * dtype.itemsize].view(dtype)
 
 
-class NamedArrays(Mapping[str, Array]):
+class NamedArrays(Guarded, Mapping[str, Array]):
     """A read-only mapping of names to views of one flat buffer.
 
     The arrays themselves are written in place: `arrays["wte.weight"][...] = value`.
@@ -59,6 +60,8 @@ class NamedArrays(Mapping[str, Array]):
     dtype : the type of all elements.
     buffer : a vector to lay the views in, at least as long as all of them; a new one by default.
     """
+
+    INSTEAD: ClassVar = {"flat": "write into it, .flat[...] = values"}
 
     def __init__(
         self, shapes: Mapping[str, Shape], dtype: DTypeLike, buffer: Array | None = None
@@ -82,6 +85,14 @@ class NamedArrays(Mapping[str, Array]):
         """The array of this name, or `default` where there is none (without a search for it)."""
         return self._views.get(name, default)
 
+    def __setitem__(self, name: str, values: Any) -> None:
+        raise InputError(f"an array cannot be replaced, only written: use [{name!r}][...] = values")
+
+    def __reduce__(self) -> Any:
+        """For `copy` and `pickle`: the views of a copy lie in its own `flat`."""
+        shapes = {name: view.shape for name, view in self._views.items()}
+        return _copied, (shapes, self.flat.dtype, self.flat)
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._views)
 
@@ -90,3 +101,9 @@ class NamedArrays(Mapping[str, Array]):
 
     def __repr__(self) -> str:
         return f"NamedArrays({len(self)} arrays, {self.flat.size:,} x {self.flat.dtype})"
+
+
+def _copied(shapes: Mapping[str, Shape], dtype: DTypeLike, flat: Array) -> NamedArrays:
+    arrays = NamedArrays(shapes, dtype)
+    arrays.flat[...] = flat
+    return arrays

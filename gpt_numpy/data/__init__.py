@@ -1,1 +1,1 @@
-"""Where tokens come from: texts, tokenizers, token files, and the batches drawn from them."""
+"""Where tokens come from: texts, tokenizers, files of tokens, and the batches drawn from them."""

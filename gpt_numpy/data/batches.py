@@ -1,4 +1,8 @@
-"""How batches are drawn from a split: pure functions of seed and position, without stored state."""
+"""Draw batches from a split, as pure functions of a seed and an index, without stored state.
+
+B sequences, T = block_size positions, n tokens in the split. The target of a position is the token
+that follows it.
+"""
 
 import functools
 from collections.abc import Iterator
@@ -10,16 +14,11 @@ from gpt_numpy.base.checks import WORD_LIMIT, whole
 from gpt_numpy.base.errors import InputError
 from gpt_numpy.data.token_file import TokenFile, Tokens
 
-# What random numbers are for. Each purpose has a stream of its own, so that none disturbs another.
+# Every use of random numbers has a stream of its own, so that none affects another.
 TRAIN, EVALUATE_TRAIN, EVALUATE_VAL, DROPOUT, SAMPLE = 1, 2, 3, 4, 5
 
-
-_CHUNK_OF_WINDOWS = 4096
-
-
-_ROUNDS = 6
-
-
+_CHUNK_OF_WINDOWS = 4096  # windows of an epoch that are shuffled at a time
+_ROUNDS = 6  # of the Feistel network
 _LARGEST_BATCH = 2**32  # sequences; more is a mistake, and no machine's memory holds it
 
 
@@ -33,47 +32,36 @@ def draw_batch(
     step: int,
     micro_step: int = 0,
 ) -> tuple[Array, Array]:
-    """Sequences from random places of a split, and their targets.
+    """Sequences that start at random places of a split, and their targets.
 
     The places are a pure function of (seed, stream, step, micro_step): resuming needs no saved
-    state, and evaluating does not change what is trained on. They are raw 64-bit draws modulo the
-    number of places (its bias, at most n / 2^64, is nothing), because NumPy promises the same raw
-    draws in every version, and promises no such thing of its distributions.
+    state, and evaluation does not change the training batches. They are raw 64-bit draws modulo the
+    number of places (the bias, at most n / 2^64, is negligible), because NumPy guarantees the same
+    raw draws in every version, but not the same distributions.
 
     Shapes: tokens (n,); x and y (B, T), int64. Raises `InputError` when n < T + 1.
     """
-    batch_size, block_size = _checked_sizes(batch_size, block_size)
-    places = len(tokens) - block_size
-    if places < 1:
-        raise InputError(
-            f"block_size={block_size}: there are {len(tokens)} tokens, and a sequence with its "
-            f"targets takes {block_size + 1}"
-        )
+    batch_size, block_size = _checked_sizes(tokens, batch_size, block_size)
     draws = _philox(seed, stream, step, micro_step).random_raw(batch_size)
-    starts = (draws % np.uint64(places)).astype(np.int64)
+    starts = (draws % np.uint64(len(tokens) - block_size)).astype(np.int64)
     return _sequences(tokens, starts, block_size)
 
 
 def training_batch(
     tokens: Tokens, batch_size: int, block_size: int, *, seed: int, index: int
 ) -> tuple[Array, Array]:
-    """Micro-batch number `index` of a run: epoch after epoch, all of the split in random order.
+    """Micro-batch number `index` of a run, which goes through the split in epochs.
 
-    An epoch cuts the split into windows of T, from a random place among the first T, and shuffles
-    them. nanoGPT draws each place independently, so that after as many tokens as there are, a share
-    of 1/e was never seen. Like `draw_batch` this is a pure function of its arguments.
+    An epoch cuts the split into windows of T tokens, starting at a random one of the first T, and
+    shuffles them. nanoGPT draws every place independently, so that after n tokens 1/e of them have
+    never been seen. Like `draw_batch` this is a pure function of its arguments.
 
     Shapes: tokens (n,); x and y (B, T), int64. Raises `InputError` when n < T + 1.
     """
-    batch_size, block_size = _checked_sizes(batch_size, block_size)
-    if len(tokens) <= block_size:
-        raise InputError(
-            f"block_size={block_size}: there are {len(tokens)} tokens, and a sequence with its "
-            f"targets takes {block_size + 1}"
-        )
+    batch_size, block_size = _checked_sizes(tokens, batch_size, block_size)
     seed, index = whole("seed", seed), whole("index", index)
     if index * batch_size >= WORD_LIMIT:
-        raise InputError(f"index={index}: there are no more than 2^64 sequences")
+        raise InputError(f"index={index}: there are at most 2^64 sequences")
     windows = max(1, (len(tokens) - 1) // block_size - 1)
     starts = np.empty(batch_size, np.int64)
     for b in range(batch_size):
@@ -84,7 +72,7 @@ def training_batch(
 
 
 def _sequences(tokens: Tokens, starts: Array, block_size: int) -> tuple[Array, Array]:
-    """The sequences that begin at `starts`, and their targets."""
+    """The sequences that start at `starts`, and their targets."""
     if isinstance(tokens, TokenFile):
         windows = tokens.windows(starts, block_size + 1)
     else:
@@ -93,18 +81,22 @@ def _sequences(tokens: Tokens, starts: Array, block_size: int) -> tuple[Array, A
     return windows[:, :-1].copy(), windows[:, 1:].copy()
 
 
-def _checked_sizes(batch_size: int, block_size: int) -> tuple[int, int]:
-    return (
-        whole("batch_size", batch_size, 1, below=_LARGEST_BATCH),
-        whole("block_size", block_size, 1),
-    )
+def _checked_sizes(tokens: Tokens, batch_size: int, block_size: int) -> tuple[int, int]:
+    batch_size = whole("batch_size", batch_size, 1, below=_LARGEST_BATCH)
+    block_size = whole("block_size", block_size, 1)
+    if len(tokens) <= block_size:
+        raise InputError(
+            f"block_size={block_size}: there are {len(tokens)} tokens, and a sequence with its "
+            f"targets takes {block_size + 1}"
+        )
+    return batch_size, block_size
 
 
 @functools.lru_cache(maxsize=4)
 def _window_starts(
     n_tokens: int, block_size: int, windows: int, seed: int, epoch: int, chunk: int
 ) -> Array:
-    """Where the windows of one chunk of an epoch start, in the order of training."""
+    """The starts of the windows of one chunk of an epoch, in training order."""
     first, *keys = _philox(seed, TRAIN, epoch, 0).random_raw(1 + _ROUNDS).tolist()
     phase = first % min(block_size, n_tokens - windows * block_size)
     start = chunk * _CHUNK_OF_WINDOWS
@@ -113,11 +105,11 @@ def _window_starts(
 
 
 def _shuffled(values: Array, size: int, keys: list[int]) -> Array:
-    """Where a random permutation of range(size) takes each of `values`, without storing it.
+    """Map `values` by a random permutation of range(size) that is computed, not stored.
 
-    A Feistel network permutes the pairs of half-words whatever its round function is; walking on
-    from values that fall outside of range(size) makes it a permutation of that. Source: Black,
-    Rogaway, "Ciphers with Arbitrary Finite Domains" (2002).
+    A Feistel network permutes pairs of half-words, whatever its round function; applying it again
+    to results outside range(size) makes it a permutation of range(size). Source: Black, Rogaway,
+    "Ciphers with Arbitrary Finite Domains" (2002).
     """
     half = np.uint64(max(1, -(-(size - 1).bit_length() // 2)))
     mask = np.uint64((1 << int(half)) - 1)
@@ -135,15 +127,15 @@ def _shuffled(values: Array, size: int, keys: list[int]) -> Array:
 
 
 def random_key(seed: int, stream: int, step: int, micro_step: int) -> int:
-    """A random 64-bit number, a pure function of the arguments as the places of a batch are."""
+    """A random 64-bit number, a pure function of the arguments."""
     return int(_philox(seed, stream, step, micro_step).random_raw())
 
 
 def whole_split(tokens: Tokens, batch_size: int, block_size: int) -> Iterator[tuple[Array, Array]]:
-    """All of a split, in order, as batches of one shape: every target exactly once.
+    """All of a split, in order, as batches of the same shape, with every target exactly once.
 
-    Sequences follow one another without overlap. What is missing to a whole last batch has token 0
-    and target -1, which the loss leaves out.
+    Sequences do not overlap. The last batch is padded with token 0 and target -1, which the loss
+    ignores.
 
     Shapes: tokens (n,) with the n - 1 targets tokens[1:]; x and y (B, T), int64.
     """
@@ -158,10 +150,10 @@ def whole_split(tokens: Tokens, batch_size: int, block_size: int) -> Iterator[tu
 
 
 def _philox(seed: int, stream: int, step: int, micro_step: int) -> np.random.Philox:
-    """The counter-based generator of one purpose at one moment.
+    """The counter-based random generator of a stream at one step.
 
     Source: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3" (2011). The lowest word of
-    the counter is left to the draws themselves.
+    the counter is left to the draws.
     """
     words = {"seed": seed, "stream": stream, "step": step, "micro_step": micro_step}
     words = {name: whole(name, word) for name, word in words.items()}

@@ -1,8 +1,4 @@
-"""What a model is trained on: two rows of tokens, and the batches drawn from them.
-
-B sequences, T = block_size positions, n tokens of a split. In every batch the target of a position
-is the token that follows it.
-"""
+"""What a model is trained on: the tokens of a text, in a training and a validation split."""
 
 import hashlib
 import os
@@ -18,8 +14,9 @@ from gpt_numpy.base.errors import InputError, did_you_mean
 from gpt_numpy.data import texts
 from gpt_numpy.data.nanogpt_bins import read_bins, token_dtype
 from gpt_numpy.data.token_file import Tokens
-from gpt_numpy.data.tokenizers.characters import BPETokenizer, CharTokenizer
-from gpt_numpy.data.tokenizers.files import Tokenizer
+from gpt_numpy.data.tokenizers.byte_pairs import BPETokenizer
+from gpt_numpy.data.tokenizers.characters import CharTokenizer
+from gpt_numpy.data.tokenizers.tokenizer import Tokenizer
 
 _CHUNK = 1 << 20
 
@@ -28,10 +25,10 @@ _CHUNK = 1 << 20
 class Dataset:
     """A text as tokens, split in two.
 
-    train, val : (n,) each, uint16 or uint32, not writable; in memory or in a file.
-    tokenizer : how text becomes tokens; None when it is not known.
-    vocab_size : number of different tokens, V; each token is less.
-    fingerprint : sha256 of the tokens and lengths of both splits, whatever their dtype.
+    train, val : (n,) each, uint16 or uint32, read-only; in memory or in a file.
+    tokenizer : how text becomes tokens; None if unknown.
+    vocab_size : number of different tokens, V; all tokens are below it.
+    fingerprint : sha256 of the tokens and lengths of both splits, independent of their dtype.
     """
 
     name: str
@@ -53,13 +50,14 @@ def open_dataset(
 
     Parameters
     ----------
-    dataset : a folder NAME with data/NAME/train.bin in it, as nanoGPT prepares it; else one of
-        `texts.NAMES`. nanoGPT's `shakespeare_char` is the same text as `tinyshakespeare`.
-    data : a text file; when given, `dataset` plays no part.
-    tokenizer : what a text is encoded with; None: its own characters. A folder has its own.
-    say : is told what is fetched or assumed, a line at a time.
+    dataset : NAME of a prepared folder, with data/NAME/train.bin in nanoGPT's format; otherwise one
+        of `texts.NAMES`. nanoGPT's `shakespeare_char` is the same text as `tinyshakespeare`.
+    data : a text file; if given, `dataset` is ignored.
+    tokenizer : encodes the text; None: one token for each of its characters. A prepared folder has
+        its own.
+    say : reports downloads and assumptions, one line per call.
 
-    Raises `InputError` when there is no such thing, it cannot be used, or is too short.
+    Raises `InputError` when the data set does not exist, cannot be used, or is too short.
     """
     if not isinstance(data, str) or data:
         file = str(path("data", data))
@@ -70,7 +68,7 @@ def open_dataset(
     if dataset and os.path.isfile(folder / "train.bin"):
         return _checked(dataset, *read_bins(folder, say))
     if dataset == "shakespeare_char":
-        say("no data/shakespeare_char/train.bin: taking tinyshakespeare, which is the same text")
+        say("no data/shakespeare_char/train.bin: using tinyshakespeare, which is the same text")
         dataset = "tinyshakespeare"
     if dataset not in texts.NAMES:
         prepared = sorted(path.parent.name for path in Path().glob("data/*/train.bin"))
@@ -83,13 +81,13 @@ def open_dataset(
 
 
 def check_length(dataset: Dataset, block_size: int) -> None:
-    """Raise `InputError` unless each split has room for a context and the token after it."""
+    """Raise `InputError` unless each split holds at least block_size + 1 tokens."""
     longest = min(len(dataset.train), len(dataset.val)) - 1
     for split, tokens in (("training", dataset.train), ("validation", dataset.val)):
         if len(tokens) < block_size + 1:
             raise InputError(
                 f"block_size={block_size}: the {split} split of {dataset.name} has {len(tokens)} "
-                f"tokens, and needs block_size + 1 = {block_size + 1}; "
+                f"tokens and needs block_size + 1 = {block_size + 1}; "
                 f"use --block_size={longest} or less, or a longer text"
             )
 
@@ -125,8 +123,8 @@ def _checked(
     for split, tokens in (("training", train), ("validation", val)):
         if len(tokens) < 2:
             raise InputError(
-                f"{name} is too short: its {split} split has {len(tokens)} of at least 2 tokens; "
-                "the first 90 % of a text are for training, the rest for validation"
+                f"{name} is too short: its {split} split has {len(tokens)} tokens and needs at "
+                "least 2; the first 90 % of a text are for training, the rest for validation"
             )
     return Dataset(name, train, val, tokenizer, vocab_size, _fingerprint(train, val))
 

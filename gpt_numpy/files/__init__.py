@@ -1,1 +1,1 @@
-"""Files that survive crashes: durable writing, locks, zip archives, safe pickles, downloads."""
+"""Write files that survive crashes, and read files from outside without trusting them."""

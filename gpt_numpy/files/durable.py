@@ -1,10 +1,10 @@
-"""Files that are there whole or not at all, and that carry a checksum over all their bytes.
+"""Write files atomically, and seal them with a checksum of all their bytes.
 
-A file is written beside its place, flushed to the disk and renamed: at every moment there is either
-the old file or the new one. Then the folder is flushed, where the system can.
+A file is written under a temporary name in the same folder, flushed to disk and renamed, so there
+is always either the old file or the new one. Then the folder is flushed, where the system can.
 
-The checksum is the SHA-256 of the SHA-256 digests of blocks of 4 MiB; of blocks, so that two cores
-can work on it.
+The checksum is the SHA-256 of the SHA-256 digests of all 4 MiB blocks; hashing blocks lets two
+cores share the work.
 """
 
 import contextlib
@@ -13,10 +13,11 @@ import os
 import secrets
 import shutil
 import sys
+from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from gpt_numpy.base.errors import InputError
 
@@ -24,12 +25,12 @@ TEMPORARY = ".partial-"
 BLOCK = 4 * 2**20
 DIGITS = 64
 COMMENT = b"sha256 of sha256 of 4 MiB blocks: "
-UNSEALED = COMMENT + b"0" * DIGITS  # what a file ends in before `seal`
+UNSEALED = COMMENT + b"0" * DIGITS  # the end of a file before `seal`
 
 
 @contextlib.contextmanager
-def replaced(path: Path) -> Iterator[IO[bytes]]:
-    """A new file that replaces `path`, flushed to disk, when the block ends without an error."""
+def written_durably(path: Path) -> Iterator[IO[bytes]]:
+    """A new file that is flushed to disk and replaces `path` if the block ends without an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.parent / f"{TEMPORARY}{secrets.token_hex(8)}{path.suffix}"
     try:
@@ -46,7 +47,7 @@ def replaced(path: Path) -> Iterator[IO[bytes]]:
 
 
 def _flush_folder(folder: Path) -> None:
-    # The new name is safe only once the folder is on disk; Windows cannot open a folder for that.
+    # A rename is safe only once the folder is on disk; Windows cannot open a folder to flush it.
     with contextlib.suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:
@@ -56,38 +57,38 @@ def _flush_folder(folder: Path) -> None:
 
 
 def _flush(handle: int) -> None:
-    """Wait until the disk has what was written; on macOS fsync alone leaves it in the drive."""
+    """Wait until the data is on disk; on macOS fsync may leave it in the drive's cache."""
     if sys.platform == "darwin":
         import fcntl
 
-        with contextlib.suppress(OSError):  # a file system that does not know the request
+        with contextlib.suppress(OSError):  # a file system without this request
             fcntl.fcntl(handle, fcntl.F_FULLFSYNC)
             return
     os.fsync(handle)
 
 
 def preserve(path: Path, name: str) -> None:
-    """Give the file `path` the second name `name` in its folder, in place of what bears it.
+    """Keep the file `path` under a second name in its folder, replacing any file of that name.
 
-    It is meant for a file that is about to be replaced: until then the two names are one file. A
-    file system that cannot do that gets a copy.
+    Meant for a file that is about to be replaced: until then both names are hard links to one file.
+    On a file system without hard links the file is copied.
     """
     target, temporary = path.parent / name, path.parent / f"{TEMPORARY}{secrets.token_hex(8)}"
     try:
         os.link(path, temporary)
     except OSError:
-        with open(path, "rb") as source, replaced(target) as file:
+        with open(path, "rb") as source, written_durably(target) as file:
             shutil.copyfileobj(source, file, BLOCK)
         return
     try:
         os.replace(temporary, target)
     finally:
         with contextlib.suppress(OSError):
-            os.unlink(temporary)  # it is still there where both names were this file already
+            os.unlink(temporary)  # os.replace leaves it if both names were the same file
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what a process that was killed left half written."""
+    """Remove the partial files that a killed process left behind."""
     for path in folder.glob(f"{TEMPORARY}*"):
         with contextlib.suppress(OSError):
             path.unlink()
@@ -95,27 +96,25 @@ def remove_leftovers(folder: Path) -> None:
 
 def digest_of(file: IO[bytes], size: int) -> bytes:
     """The checksum of the first `size` bytes, as hexadecimal digits."""
-
-    def blocks() -> Iterator[bytes]:
-        file.seek(0)
-        for start in range(0, size, BLOCK):
-            yield file.read(min(BLOCK, size - start))
-
     whole = hashlib.sha256()
-    workers = 2
-    with ThreadPoolExecutor(workers) as pool:
-        waiting: list[Any] = []
-        for block in blocks():
-            waiting.append(pool.submit(lambda data: hashlib.sha256(data).digest(), block))
-            if len(waiting) > workers:
-                whole.update(waiting.pop(0).result())
+    waiting: deque[Future[bytes]] = deque()
+    file.seek(0)
+    with ThreadPoolExecutor(2) as pool:
+        for start in range(0, size, BLOCK):
+            waiting.append(pool.submit(_sha256, file.read(min(BLOCK, size - start))))
+            if len(waiting) > 2:  # no more than three blocks in memory
+                whole.update(waiting.popleft().result())
         for digest in waiting:
             whole.update(digest.result())
     return whole.hexdigest().encode()
 
 
+def _sha256(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()
+
+
 def seal(file: IO[bytes]) -> None:
-    """Put the checksum of everything before it in the place of the zeros that UNSEALED ends in."""
+    """Replace the zeros at the end of UNSEALED by the checksum of everything before them."""
     end = file.seek(0, os.SEEK_END) - DIGITS
     digest = digest_of(file, end)
     file.seek(end)
@@ -125,12 +124,9 @@ def seal(file: IO[bytes]) -> None:
 def verify(path: Path, file: IO[bytes]) -> None:
     """Raise `InputError` unless the file ends in the checksum of everything before it."""
     size = file.seek(0, os.SEEK_END)
-    tail = len(COMMENT) + DIGITS
-    if size > tail:
-        file.seek(size - tail)
-        if file.read(len(COMMENT)) == COMMENT:
-            expected = file.read(DIGITS)
-            if digest_of(file, size - DIGITS) == expected:
-                return
-            raise InputError(f"{path} is damaged: its checksum does not fit; use another copy")
-    raise InputError(f"{path} is not a gpt_numpy checkpoint, or its end is missing")
+    file.seek(max(size - len(UNSEALED), 0))
+    end = file.read(len(UNSEALED))
+    if size <= len(UNSEALED) or not end.startswith(COMMENT):
+        raise InputError(f"{path} is not a gpt_numpy checkpoint, or its end is missing")
+    if digest_of(file, size - DIGITS) != end[len(COMMENT) :]:
+        raise InputError(f"{path} is damaged: its checksum does not match; use another copy")

@@ -1,7 +1,7 @@
-"""One run in one folder: a lock that the system takes back when its process ends, however it ends.
+"""One run per folder: a lock that the system releases when its process ends, however it ends.
 
-The lock is on an open file (flock; on Windows a locked byte), so it is never stale: what a killed
-process leaves is a file that nobody holds. The file says who holds it, for people to read.
+The lock is on an open file (flock; on Windows a locked byte), so it is never stale: a killed
+process leaves a file that nobody holds. The file names its holder, for people to read.
 """
 
 import contextlib
@@ -12,50 +12,47 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from gpt_numpy.base.errors import InputError
+from gpt_numpy.files.reading import os_errors_as_input_errors
 
 NAME = ".lock"
-_FAR = 1 << 20  # on Windows a locked byte cannot be read; this one holds nothing
+_FAR = 1 << 20  # Windows cannot read a locked byte: lock one beyond the content
 
 
 @contextlib.contextmanager
 def locked(folder: Path, say: Callable[[str], None]) -> Iterator[None]:
-    """Hold the lock of an existing folder; `say` is told if its file system has no locks.
+    """Hold the lock of an existing folder; `say` reports a file system that has no locks.
 
     Raises
     ------
     InputError : another run holds it, or the folder cannot be written.
     """
     path = folder / NAME
-    try:
+    advice = "choose another folder with --out_dir"
+    with os_errors_as_input_errors(f"out_dir={str(folder)!r}: cannot write there", advice):
         handle = _open(path)
-    except OSError as error:
-        raise InputError(
-            f"out_dir={str(folder)!r}: cannot write there: {error.strerror or error}; "
-            "choose another folder with --out_dir"
-        ) from error
     if handle is None:
         raise InputError(
             f"out_dir={str(folder)!r}: another run is training there ({_holder(path)}): "
-            "wait for its end, or choose another folder with --out_dir"
+            f"wait until it ends, or {advice}"
         )
     try:
         if handle < 0:
-            say(f"{folder} is on a file system without locks: start no second run in it")
+            say(f"{folder} is on a file system without locks: do not start a second run in it")
         yield
     finally:
         if handle >= 0:
-            _give_back(path, handle)
+            _release(path, handle)
 
 
 def _open(path: Path) -> int | None:
-    """A handle that holds the lock, None if somebody else does, -1 where there are no locks."""
+    """A handle that holds the lock; None if another process holds it; -1 without locks."""
     while True:
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            if not _take(handle):
+            if not _lock(handle):
                 os.close(handle)
                 return None
-            # The one before may have removed the file between our opening and our locking it.
+            # The previous holder may have removed the file after it was opened here.
             with contextlib.suppress(FileNotFoundError):
                 if os.path.samestat(os.fstat(handle), os.stat(path)):
                     os.ftruncate(handle, 0)
@@ -76,7 +73,7 @@ class _NoLocksError(Exception):
     pass
 
 
-def _take(handle: int) -> bool:
+def _lock(handle: int) -> bool:
     if sys.platform == "win32":
         import msvcrt
 
@@ -98,10 +95,10 @@ def _take(handle: int) -> bool:
     return True
 
 
-def _give_back(path: Path, handle: int) -> None:
-    """Remove the file while it is still held, so that nobody's lock is removed; Windows cannot."""
+def _release(path: Path, handle: int) -> None:
+    """Remove the file while it is still locked, so that nobody else's is removed."""
     with contextlib.suppress(OSError):
-        if os.path.samestat(os.fstat(handle), os.stat(path)):  # else the folder was made anew
+        if os.path.samestat(os.fstat(handle), os.stat(path)):  # else it is another folder by now
             os.unlink(path)
     os.close(handle)
     if sys.platform == "win32":

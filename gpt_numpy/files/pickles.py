@@ -1,13 +1,12 @@
-"""Read and write a pickle as data: plain values come out, and nothing in it can run.
+"""Read and write pickles as data: only plain values, and nothing in a pickle can run.
 
 A pickle is a program for a small stack machine. Python's own reader executes it, and some of its
 instructions import and call whatever the file names. This reader has only the instructions that
-build plain values, and refuses every other by name before it does anything. nanoGPT keeps a
-vocabulary in such a file (`meta.pkl`). PyTorch keeps a model in one, beside the numbers: what that
-takes in addition, `interop/torch_files.py` gives to a machine of its own.
+build plain values, and refuses all others by name. nanoGPT keeps its vocabulary in such a file
+(`meta.pkl`), and PyTorch the structure of a model: `interop/torch_reader.py` extends the machine.
 
-Source: the instruction set as the standard library's `pickletools` documents it. `genops` there
-takes the bytes apart into instructions and executes none.
+Source: the instruction set as the standard library's `pickletools` documents it. Its `genops`
+splits the bytes into instructions and executes none.
 """
 
 import pickletools
@@ -17,8 +16,8 @@ from typing import Any
 
 from gpt_numpy.base.errors import InputError
 
-# nanoGPT's tokens are 16 bits wide: a full vocabulary of words, to and fro, stays well below these.
-# Every value built and every value remembered costs an instruction, so memory has a bound too.
+# nanoGPT's tokens have 16 bits: a full vocabulary of words, in both directions, is well below
+# these. Every value built or remembered costs an instruction, so memory is bounded, too.
 MAX_BYTES = 1 << 22
 MAX_INSTRUCTIONS = 1 << 19
 
@@ -32,12 +31,12 @@ _TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 _PUTS = frozenset(("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"))
 _GETS = frozenset(("GET", "BINGET", "LONG_BINGET"))
 _IGNORED = frozenset(("PROTO", "FRAME"))
-# A tuple that holds another twice, and so on, takes exponential time to hash: none as a key.
+# No tuples: one that holds another twice, and so on, takes exponential time to hash.
 _KEYS = (type(None), bool, int, float, str, bytes)
 
 
-class Machine:
-    """The stack, the marks in it, and the values to which the pickle may refer again."""
+class PickleMachine:
+    """The stack, the marks in it, and the memo of values that the pickle may refer to again."""
 
     def __init__(self) -> None:
         self.stack: list[Any] = []
@@ -45,7 +44,7 @@ class Machine:
         self.memo: dict[int, Any] = {}
 
     def run(self, name: str, argument: Any) -> bool:
-        """Execute one instruction; False when this machine has none of that name."""
+        """Execute one instruction; False if this machine does not have it."""
         if name in _CONSTANTS:
             self.stack.append(_CONSTANTS[name])
         elif name in _ARGUMENTS:
@@ -73,16 +72,16 @@ class Machine:
         return True
 
     def pop(self, count: int) -> list[Any]:
-        """Take the uppermost `count` values, down to the last mark at most."""
+        """Remove and return the top `count` values, which must lie above the last mark."""
         start = len(self.stack) - count
         if start < (self.marks[-1] if self.marks else 0):
-            raise InputError("the stack does not hold what the instruction takes")
+            raise InputError("the stack does not hold enough values for the instruction")
         items = self.stack[start:]
         del self.stack[start:]
         return items
 
     def pop_marked(self) -> list[Any]:
-        """Take the last mark and the values above it."""
+        """Remove the last mark; remove and return the values above it."""
         if not self.marks:
             raise InputError("there is no mark")
         start = self.marks.pop()
@@ -91,43 +90,43 @@ class Machine:
         return items
 
     def top(self, kind: type) -> Any:
-        """The uppermost value, which stays and has to be a `kind`."""
+        """The top value, which must be a `kind`; it stays on the stack."""
         if not self.stack or type(self.stack[-1]) is not kind:
             raise InputError(f"there is no {kind.__name__} to add to")
         return self.stack[-1]
 
     def collect(self, name: str) -> None:
-        """Make one value of those above the last mark."""
+        """Replace the values above the last mark by one tuple, list or dict of them."""
         items = self.pop_marked()
         self.stack.append(
             tuple(items) if name == "TUPLE" else items if name == "LIST" else dict(_pairs(items))
         )
 
     def remember(self, index: int | None) -> None:
-        """Keep the uppermost value for `recall`."""
+        """Store the top value in the memo."""
         if not self.stack:
             raise InputError("there is nothing to remember")
         self.memo[len(self.memo) if index is None else index] = self.stack[-1]
 
     def recall(self, index: int) -> None:
-        """Put a value that is remembered on the stack again."""
+        """Push a value of the memo."""
         if index not in self.memo:
             raise InputError(f"nothing is remembered under {_checked(index)}")
         self.stack.append(self.memo[index])
 
 
-def read(data: bytes, machine: Machine | None = None) -> object:
-    """The value that a pickle holds, if it is made of plain values, and what `machine` adds.
+def read_pickle(data: bytes, machine: PickleMachine | None = None) -> object:
+    """The value of a pickle, made of plain values and of those that `machine` adds.
 
-    None, bool, int (up to 64 bits), float, str, bytes, tuple, list and dict, nested in any way;
-    keys of a dict are not tuples. A list may hold itself, as in any pickle: walk with care.
+    Plain are None, bool, int (up to 64 bits), float, str, bytes, tuple, list and dict, nested in
+    any way, without tuples as keys. A list may contain itself, as in any pickle.
 
     Raises `InputError`, naming the instruction and its byte, for anything else: other types,
     damage, bytes after the end, more than MAX_BYTES or MAX_INSTRUCTIONS.
     """
     if len(data) > MAX_BYTES:
         raise InputError(f"pickle of {len(data)} bytes: at most {MAX_BYTES} are read")
-    machine = machine or Machine()
+    machine = machine or PickleMachine()
     name, position = "", 0
     try:
         for count, (opcode, argument, found) in enumerate(pickletools.genops(data)):
@@ -150,17 +149,17 @@ def read(data: bytes, machine: Machine | None = None) -> object:
     return result
 
 
-def write(value: object, other: Callable[[object], bytes] | None = None) -> bytes:
-    """A pickle, protocol 2, of None, bool, int, float, str, tuple, list and mapping.
+def pickled(value: object, other: Callable[[object], bytes] | None = None) -> bytes:
+    """A pickle (protocol 2) of a value made of None, bool, int, float, str, tuple, list, mapping.
 
-    `other(part)` gives the instructions for any value of another kind; without it there is a
-    `TypeError`.
+    `other(part)` returns the instructions for a value of another type; without it, such a value
+    is a `TypeError`.
     """
     return b"\x80\x02" + instructions(value, other) + b"."
 
 
 def instructions(value: Any, other: Callable[[object], bytes] | None = None) -> bytes:
-    """The instructions that put a value on the stack; see `write`."""
+    """The instructions that push a value; see `pickled`."""
     if value is None or isinstance(value, bool):
         return {None: b"N", True: b"\x88", False: b"\x89"}[value]
     if isinstance(value, int):
@@ -171,8 +170,8 @@ def instructions(value: Any, other: Callable[[object], bytes] | None = None) -> 
     if isinstance(value, float):
         return b"G" + struct.pack(">d", value)
     if isinstance(value, str):
-        text = value.encode("utf-8", "surrogatepass")
-        return b"X" + struct.pack("<I", len(text)) + text
+        data = value.encode("utf-8", "surrogatepass")
+        return b"X" + struct.pack("<I", len(data)) + data
     if isinstance(value, Mapping):
         return b"}(" + b"".join(instructions(x, other) for kv in value.items() for x in kv) + b"u"
     if isinstance(value, list | tuple):
@@ -184,7 +183,7 @@ def instructions(value: Any, other: Callable[[object], bytes] | None = None) -> 
 
 
 def _checked(value: Any) -> Any:
-    # Longer ones take quadratic time to print.
+    # Printing a longer integer takes quadratic time.
     if isinstance(value, int) and value.bit_length() > 64:
         raise InputError(f"an integer of {value.bit_length()} bits: at most 64 are read")
     return value

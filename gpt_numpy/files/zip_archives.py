@@ -1,8 +1,7 @@
-"""Zip archives from outside: opened only when their list of members can be trusted.
+"""Open zip archives that somebody else wrote, if their list of members can be trusted.
 
-A small file may claim a million members, or members that expand to terabytes, that lie over one
-another or that bear the same name twice. What is read here was stored without compression, so that
-an archive never gives more bytes than it has.
+A small file may list a million members, members that expand to terabytes, overlap, or share a name.
+Only uncompressed members are accepted, so an archive never yields more bytes than it has.
 """
 
 import os
@@ -13,11 +12,11 @@ from typing import IO, Any, cast
 
 from gpt_numpy.base.errors import InputError
 
-MAX_DIRECTORY = 1 << 20  # bytes of the list of members: 10,000 of them, GPT-2's largest has 600
+MAX_DIRECTORY = 1 << 20  # bytes of the list of members; enough for 10,000 (GPT-2 has 600 at most)
 
 
 class _Bounded:
-    """A file that refuses to read much at once while its list of members is parsed."""
+    """A file that refuses to read more than `limit` bytes at once, while that is not None."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self.file = file
@@ -25,10 +24,10 @@ class _Bounded:
 
     def read(self, size: int = -1) -> bytes:
         if self.limit is not None:
-            if size < 0:  # to the end, to which there is not far when this is asked for
+            if size < 0:  # read to the end; zipfile asks for that only near the end of the file
                 size = os.fstat(self.file.fileno()).st_size - self.file.tell()
             if size > self.limit:
-                raise InputError(f"its list of members has {size} bytes: at most {self.limit}")
+                raise InputError(f"its list of members has {size} bytes: limit {self.limit}")
         return self.file.read(size)
 
     def __getattr__(self, name: str) -> Any:
@@ -36,10 +35,10 @@ class _Bounded:
 
 
 @contextmanager
-def opened(file: IO[bytes]) -> Iterator[zipfile.ZipFile]:
-    """The archive in a file: each member once, uncompressed, and none of them over another.
+def open_archive(file: IO[bytes]) -> Iterator[zipfile.ZipFile]:
+    """The archive in a file, whose members are uncompressed, disjoint and of different names.
 
-    Raises `InputError` when it has other members; `zipfile.BadZipFile` when it is no archive.
+    Raises `InputError` for other members, `zipfile.BadZipFile` for something else than an archive.
     """
     bounded = _Bounded(file)
     with zipfile.ZipFile(cast(IO[bytes], bounded)) as archive:
@@ -49,15 +48,15 @@ def opened(file: IO[bytes]) -> Iterator[zipfile.ZipFile]:
 
 
 def start_of(file: IO[bytes], member: zipfile.ZipInfo) -> int:
-    """Where in the file the content of a member starts, for whoever reads it without the archive.
+    """The offset of a member's content in the file, to read it without the archive's checksum.
 
-    Raises `InputError` when there is no member at the place that the list says.
+    Raises `InputError` when the list of members is wrong about its place.
     """
     file.seek(member.header_offset)
     header = file.read(30)
     if len(header) < 30 or header[:4] != b"PK\x03\x04":
         raise InputError(f"its member {member.filename!r} is not where it should be")
-    # After the fixed part come the name and an extra field, whose lengths stand at its end.
+    # The fixed part ends with the lengths of the name and of an extra field, which follow.
     lengths = int.from_bytes(header[26:28], "little"), int.from_bytes(header[28:30], "little")
     start = member.header_offset + 30 + sum(lengths)
     if start + member.file_size > os.fstat(file.fileno()).st_size:
@@ -70,13 +69,13 @@ def _check_members(members: list[zipfile.ZipInfo], size: int) -> None:
     end = 0
     for item in sorted(members, key=lambda item: item.header_offset):
         if item.filename in names:
-            raise InputError(f"its member {item.filename!r} is there twice")
+            raise InputError(f"its member {item.filename!r} occurs twice")
         names.add(item.filename)
         if item.compress_type != zipfile.ZIP_STORED or item.compress_size != item.file_size:
-            raise InputError(f"its member {item.filename!r} is compressed, as none should be")
+            raise InputError(f"its member {item.filename!r} is compressed, which is not read")
         if item.header_offset < end:
-            raise InputError(f"its member {item.filename!r} lies over another one")
-        # 30 bytes and the name are the least that stands before the content.
+            raise InputError(f"its member {item.filename!r} overlaps another one")
+        # At least a fixed part of 30 bytes and the name precede the content.
         end = item.header_offset + 30 + len(item.filename) + item.file_size
         if end > size:
             raise InputError(f"its member {item.filename!r} goes beyond the end of the file")

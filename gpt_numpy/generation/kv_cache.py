@@ -83,11 +83,11 @@ def parameter_places(model: GPT) -> Array:
         starts[name] = at
         at += array.size
     _, *sublayers, head = gpt(model.config)
-    rows = [
+    rows: list[list[str | None]] = [
         [stage.weight_name(argument) for argument in stage.weights_type._fields]
         for stage in sublayers
     ]
     names = [attention + mlp for attention, mlp in zip(rows[::2], rows[1::2], strict=True)]
     last = ["wte.weight", *[head.weight_name(argument) for argument in HeadWeights._fields]]
     names.append(last + [None] * (len(names[0]) - len(last)))
-    return np.array([[starts.get(name, -1) for name in row] for row in names], dtype=np.int64)
+    return np.array([[starts.get(name or "", -1) for name in row] for row in names], dtype=np.int64)

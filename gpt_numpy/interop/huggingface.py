@@ -18,7 +18,7 @@ import numpy as np
 from gpt_numpy.base.errors import InputError
 from gpt_numpy.config.gpt import GPTConfig
 from gpt_numpy.files import zip_archives as archives
-from gpt_numpy.files.durable import replaced
+from gpt_numpy.files.durable import written_durably
 from gpt_numpy.interop import safetensors_files
 from gpt_numpy.interop import torch_reader as torch_files
 from gpt_numpy.interop.weights import Tensor
@@ -135,7 +135,7 @@ def _table_of(path: Path, stack: ExitStack) -> Mapping[str, Tensor]:
         return safetensors_files.read_table(file)
     if file.read(4) != b"PK\x03\x04":
         raise InputError(f"{path.name} is no zip archive: {torch_files.OLD}")
-    archive = stack.enter_context(archives.opened(file))
+    archive = stack.enter_context(archives.open_archive(file))
     state = torch_files.read(file, archive)
     if not isinstance(state, dict):
         raise InputError(f"{path.name} does not hold a dictionary of tensors")
@@ -184,7 +184,7 @@ def write(folder: Path, model: GPT, say: Callable[[str], None]) -> None:
                 arrays[name.replace(".weight", ".bias")] = np.zeros(width, np.float32)
         say("biases are written as zeros: training would go on to change them")
     safetensors_files.write(folder / WEIGHTS, arrays)
-    with replaced(folder / CONFIG) as file:
+    with written_durably(folder / CONFIG) as file:
         file.write((json.dumps(_config_keys(config), indent=2) + "\n").encode())
 
 

@@ -18,7 +18,7 @@ from gpt_numpy.base.arrays import Array
 from gpt_numpy.base.errors import InputError
 from gpt_numpy.config.gpt import GPTConfig
 from gpt_numpy.files import zip_archives as archives
-from gpt_numpy.files.durable import replaced
+from gpt_numpy.files.durable import written_durably
 from gpt_numpy.interop import torch_reader as torch_files
 from gpt_numpy.interop import torch_writer
 from gpt_numpy.interop.huggingface import MASKS
@@ -54,7 +54,7 @@ def opened(path: Path, dropout: float | None) -> Iterator[tuple[GPTConfig, dict[
     with path.open("rb", buffering=0) as file:
         if file.read(4) != b"PK\x03\x04":
             raise InputError(f"no zip archive: {torch_files.OLD}")
-        with archives.opened(file) as archive:
+        with archives.open_archive(file) as archive:
             content = torch_files.read(file, archive)
             if not isinstance(content, dict):
                 raise InputError("it does not hold a dictionary")
@@ -111,7 +111,7 @@ def write(folder: Path, model: GPT, *, iterations: int, best_val_loss: float, da
         "best_val_loss": best_val_loss,
         "config": {"dataset": dataset, "init_from": "scratch"},
     }
-    with replaced(folder / CHECKPOINT) as file:
+    with written_durably(folder / CHECKPOINT) as file:
         torch_writer.write(file, content)
 
 

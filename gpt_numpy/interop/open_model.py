@@ -13,7 +13,8 @@ from gpt_numpy.config.choices import FORMATS, IMPLEMENTATIONS
 from gpt_numpy.config.gpt import GPTConfig
 from gpt_numpy.data.nanogpt_bins import read_vocabulary, write_vocabulary
 from gpt_numpy.data.tokenizers.characters import CharTokenizer
-from gpt_numpy.data.tokenizers.files import Tokenizer, read_tokenizer, write_tokenizer
+from gpt_numpy.data.tokenizers.tokenizer import Tokenizer
+from gpt_numpy.data.tokenizers.tokenizer_files import read_tokenizer, write_tokenizer
 from gpt_numpy.interop import huggingface, nanogpt
 from gpt_numpy.interop.weights import Tensor, check_against, fill
 from gpt_numpy.model.gpt import GPT

@@ -19,7 +19,7 @@ import numpy as np
 
 from gpt_numpy.base.arrays import Array
 from gpt_numpy.base.errors import InputError
-from gpt_numpy.files.durable import replaced
+from gpt_numpy.files.durable import written_durably
 from gpt_numpy.interop.weights import BF16, ITEMSIZE, Tensor, read_elements
 
 HEADER_LIMIT = 1 << 20  # bytes: 9,000 arrays; GPT-2's largest has 580
@@ -72,7 +72,7 @@ def write(path: Path, arrays: Mapping[str, Array]) -> None:
         ) from None
     # The library writes the memory as it lies there, whatever the strides say.
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    with replaced(path) as file:
+    with written_durably(path) as file:
         file.write(save(contiguous, metadata={"format": "pt"}))
 
 

@@ -61,7 +61,7 @@ class StoredTensor:
     strides: Shape
 
 
-class Machine(pickles.Machine):
+class TorchMachine(pickles.PickleMachine):
     """The reader of plain values, with dictionaries that keep their order, and tensors."""
 
     def run(self, name: str, argument: Any) -> bool:
@@ -98,7 +98,7 @@ def read(file: IO[bytes], archive: zipfile.ZipFile) -> object:
         raise InputError("its numbers are big-endian, which is not read")
     if archive.getinfo(pickled[0]).file_size > pickles.MAX_BYTES:
         raise InputError(f"its data.pkl has more than {pickles.MAX_BYTES} bytes")
-    return pickles.read(archive.read(pickled[0]), Machine())
+    return pickles.read_pickle(archive.read(pickled[0]), TorchMachine())
 
 
 def tensor_of(archive: zipfile.ZipFile, value: object) -> Tensor | None:

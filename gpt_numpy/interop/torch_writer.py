@@ -29,7 +29,7 @@ def write(file: IO[bytes], value: Mapping[str, Any]) -> None:
             arrays.append(part)
         return _tensor(keys[0] if keys else len(arrays) - 1, part)
 
-    pickled = pickles.write(value, reference)
+    pickled = pickles.pickled(value, reference)
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         _add(archive, "data.pkl", pickled)
         _add(archive, "byteorder", b"little")

@@ -38,7 +38,7 @@ from gpt_numpy.kernels.engine.jit import (
 from gpt_numpy.kernels.engine.tasks import next_task, reset
 from gpt_numpy.kernels.products.matmul import EDGE, strip_by_columns, strip_by_rows
 from gpt_numpy.kernels.products.packing import pack, pack_transposed
-from gpt_numpy.kernels.products.tile import TILE_ROWS, panel_width, tile_by_rows
+from gpt_numpy.kernels.products.tile import TILE_ROWS, Matrix, panel_width, tile_by_rows
 from gpt_numpy.kernels.rows import add_in_place, dot, exp_in_place, fill, largest, scale_in_place
 from gpt_numpy.reference.dropout import Dropout
 
@@ -54,11 +54,12 @@ def whole_panels(count, width):
 
 
 @routine
-def strip_scores(a, a_at, a_stride, rows, panels, D, out, out_at, out_stride, seen):
+def strip_scores(a, rows, panels, D, out, seen):
     """A strip, as high as a tile, of a @ panels, up to the panel that has position `seen` - 1."""
-    width = panel_width(out)
+    width = panel_width(out.array)
     for j in range(0, seen, width):
-        tile_by_rows(a, a_at, a_stride, rows, panels, j * D, out, out_at + j, out_stride, D, False)
+        tile = Matrix(out.array, out.at + j, out.stride)
+        tile_by_rows(a, rows, panels, j * D, tile, D, False)
 
 
 @kernel
@@ -68,7 +69,7 @@ def forward(
     workers: Int, counter: Counter, space: Out, space_each: Int,
 ):  # fmt: skip
     """One strip after the other: scores, softmax, output."""
-    base = mask_base(key, site)
+    base = mask_base(key[0], site)
     width, C = panel_width(out), H * D
     stride = 3 * C
     factor = like(1.0 / math.sqrt(D), qkv)
@@ -89,9 +90,11 @@ def forward(
             pack(qkv, start + 2 * C, stride, T, D, values)
             for q0 in range(part * TILE_ROWS, T, parts * TILE_ROWS):
                 rows = min(TILE_ROWS, T - q0)
-                strip_scores(
-                    qkv, start + q0 * stride, stride, rows, keys, D, weights, 0, wide_T, q0 + rows
+                scores, queries = (
+                    Matrix(weights, 0, wide_T),
+                    Matrix(qkv, start + q0 * stride, stride),
                 )
+                strip_scores(queries, rows, keys, D, scores, q0 + rows)
                 wide = whole_panels(q0 + rows, width)
                 for r in range(rows):
                     seen = q0 + r + 1
@@ -103,8 +106,8 @@ def forward(
                     if scale != 0.0:
                         drop_row(row[:seen], (head * T + q0 + r) * T, base, threshold, scale)
                 strip_by_rows(
-                    weights, 0, wide_T, rows, values, T, q0 + rows,
-                    out, out_start + q0 * C, C, D, False, edge,
+                    scores, rows, values, T, q0 + rows, Matrix(out, out_start + q0 * C, C), D,
+                    False, edge,
                 )  # fmt: skip
                 for r in range(rows):
                     goal = out_start + (q0 + r) * C
@@ -151,7 +154,7 @@ def backward(
     workers: Int, counter: Counter, space: Out, space_each: Int,
 ):  # fmt: skip
     """One strip after the other: weights, their gradient, dQ, and its share of dK and dV."""
-    base = mask_base(key, site)
+    base = mask_base(key[0], site)
     width, C = panel_width(qkv), H * D
     stride = 3 * C
     factor = like(1.0 / math.sqrt(D), qkv)
@@ -185,8 +188,10 @@ def backward(
                 for q in range(q0, q1, TILE_ROWS):
                     rows, at = min(TILE_ROWS, T - q), (q - q0) * across
                     q_at, out_at = start + q * stride, out_start + q * C
-                    strip_scores(qkv, q_at, stride, rows, keys_across, D, w, at, across, q + rows)
-                    strip_scores(dout, out_at, C, rows, values_across, D, ds, at, across, q + rows)
+                    w_strip, ds_strip = Matrix(w, at, across), Matrix(ds, at, across)
+                    q_strip, dout_strip = Matrix(qkv, q_at, stride), Matrix(dout, out_at, C)
+                    strip_scores(q_strip, rows, keys_across, D, w_strip, q + rows)
+                    strip_scores(dout_strip, rows, values_across, D, ds_strip, q + rows)
                     wide = whole_panels(q + rows, width)
                     for r in range(rows):
                         row, first, o = head * T + q + r, at + r * across, out_at + r * C
@@ -196,22 +201,20 @@ def backward(
                             w[first : first + wide], ds[first : first + wide], lse[row], delta,
                             factor, row * T, base, threshold, scale,
                         )  # fmt: skip
-                    strip_by_rows(
-                        ds, at, across, rows, keys, T, q + rows,
-                        dqkv, q_at, stride, D, False, edge,
-                    )  # fmt: skip
+                    dq_strip = Matrix(dqkv, q_at, stride)
+                    strip_by_rows(ds_strip, rows, keys, T, q + rows, dq_strip, D, False, edge)
                 pack(qkv, start + q0 * stride, stride, q1 - q0, D, queries)
                 pack(dout, out_start + q0 * C, C, q1 - q0, D, douts)
                 for k in range(0, q1, TILE_ROWS):
                     rows, first = min(TILE_ROWS, T - k), max(0, k - q0)
                     depth, add, at = q1 - q0, k < done, first * across + k
                     strip_by_columns(
-                        ds, at, across, rows, queries, first, depth, depth - first,
-                        dkv, dk + k * dkv_stride, dkv_stride, D, add, edge,
+                        Matrix(ds, at, across), rows, queries, first, depth, depth - first,
+                        Matrix(dkv, dk + k * dkv_stride, dkv_stride), D, add, edge,
                     )  # fmt: skip
                     strip_by_columns(
-                        w, at, across, rows, douts, first, depth, depth - first,
-                        dkv, dv + k * dkv_stride, dkv_stride, D, add, edge,
+                        Matrix(w, at, across), rows, douts, first, depth, depth - first,
+                        Matrix(dkv, dv + k * dkv_stride, dkv_stride), D, add, edge,
                     )  # fmt: skip
                 done = q1
             if parts > 1:  # the last keys may have got nothing from the strips of this part

@@ -106,8 +106,9 @@ def add_shares(shares, each, parts, at, bias, out):
 
 
 @routine
-def parameter(params, places, row, column, size):
-    """A parameter, or nothing where the model has none."""
+def parameter(weights, row, column, size):
+    """A parameter, or nothing where the model has none; `weights` is the vector and the table."""
+    params, places = weights
     at = places[row * COLUMNS + column]
     return params[at : at + size] if at >= 0 else params[0:0]
 
@@ -144,26 +145,29 @@ def dot(a, b):
 
 
 @routine
-def embed(b, params, places, L, C, wpe, token, t, x, norm):
+def embed(b, weights, L, C, wpe, token, t, x, norm):
     """A token's first residual stream, and its layer norm for the first block."""
+    params, places = weights
     row = x[b * C : (b + 1) * C]
     at = places[L * COLUMNS + WTE] + token * C
     copy(params[at : at + C], row)
     add_in_place(row, wpe[t * C : (t + 1) * C])
-    weight = parameter(params, places, 0, LN_1, C)
-    bias = parameter(params, places, 0, LN_1_BIAS, C)
+    weight = parameter(weights, 0, LN_1, C)
+    bias = parameter(weights, 0, LN_1_BIAS, C)
     normalise_into(row, weight, bias, norm[b * C : (b + 1) * C])
 
 
 @routine
-def add_and_normalise(
-    b, params, places, bias, shares, each, parts, norm_row, norm_column, C, x, norm
-):  # fmt: skip
-    """Add a product to a sequence's residual stream; its layer norm for what comes next."""
+def add_and_normalise(b, weights, product, each, norm_row, norm_column, C, x, norm):
+    """Add a product to a sequence's residual stream; its layer norm for what comes next.
+
+    `product` is its shares, how many parts they have, and the bias.
+    """
     at = b * C
+    shares, parts, bias = product
     add_shares(shares, each, parts, at, bias, x[at : at + C])
-    weight = parameter(params, places, norm_row, norm_column, C)
-    norm_bias = parameter(params, places, norm_row, norm_column + 1, C)
+    weight = parameter(weights, norm_row, norm_column, C)
+    norm_bias = parameter(weights, norm_row, norm_column + 1, C)
     normalise_into(x[at : at + C], weight, norm_bias, norm[at : at + C])
 
 
@@ -176,10 +180,10 @@ def collect(shares, parts, B, breadth, b, at, bias, out):
 
 
 @routine
-def head_attention(
-    b, head, shares, parts, bias, B, C, D, T, t, own, keys, values, scores, qkv, attn
-):  # fmt: skip
+def head_attention(b, head, product, sizes, t, own, kept, mine, attn):
     """One head of one sequence: its query, key and value from the shares, then its average."""
+    (shares, parts, bias), (B, C, D, T) = product, sizes
+    (keys, values), (scores, qkv) = kept, mine
     for third in range(3):
         at = third * C + head * D
         collect(shares, parts, B, 3 * C, b, at, bias, qkv[at : at + D])
@@ -213,10 +217,10 @@ def wait(counter, count):
 
 
 @routine
-def product_task(part, rows, x, inner, params, places, layer, column, breadth, B, shares):
+def product_task(part, rows, x, inner, weights, layer, column, breadth, B, shares):
     """One task of a product: its rows of the weight."""
     first = part * rows
-    weight = parameter(params, places, layer, column, inner * breadth)
+    weight = parameter(weights, layer, column, inner * breadth)
     at = part * B * breadth
     multiply_part(
         x, inner, first, min(rows, inner - first), weight, breadth, B, shares[at : at + B * breadth]
@@ -247,6 +251,7 @@ def step(
     mine_size = T + 3 * C + LINE
     counter[0], counter[DONE] = 0, 0
     for worker in prange(workers):
+        weights = (params, places)
         mine = rest[worker * mine_size : (worker + 1) * mine_size]
         task = take(counter, 0)
         while task < B + L * each + -(-V // v_rows):
@@ -255,51 +260,47 @@ def step(
             part = task - before
             if task < B:
                 t = lengths[slots[task]]
-                embed(task, params, places, L, C, wpe, tokens[task], t, x, norm)
+                embed(task, weights, L, C, wpe, tokens[task], t, x, norm)
             elif i == L:
                 wait(counter, before)
                 v, at = part * v_rows, places[L * COLUMNS + HEAD]
                 logits_part(v, min(v + v_rows, V), params, at, C, V, B, norm, out)
             elif part < attention:
                 wait(counter, before)
-                product_task(part, c_rows, norm, C, params, places, i, QKV, 3 * C, B, qkv_shares)
+                product_task(part, c_rows, norm, C, weights, i, QKV, 3 * C, B, qkv_shares)
             elif part < proj:
                 wait(counter, before + attention)
                 b, head = (part - attention) // H, (part - attention) % H
                 own = ((i * S + slots[b]) * H + head) * D * T
+                product = (qkv_shares, cs, parameter(weights, i, QKV_BIAS, 3 * C))
                 head_attention(
-                    b, head, qkv_shares, cs, parameter(params, places, i, QKV_BIAS, 3 * C), B, C, D,
-                    T, lengths[slots[b]], own, keys, values, mine[:T], mine[T : T + 3 * C], attn,
+                    b, head, product, (B, C, D, T), lengths[slots[b]], own, (keys, values),
+                    (mine[:T], mine[T : T + 3 * C]), attn,
                 )  # fmt: skip
             elif part < middle:
                 wait(counter, before + proj)
                 k = part - proj
-                product_task(k, c_rows, attn, C, params, places, i, PROJ, C, B, proj_shares)
+                product_task(k, c_rows, attn, C, weights, i, PROJ, C, B, proj_shares)
             elif part < up:
                 wait(counter, before + middle)
-                bias = parameter(params, places, i, PROJ_BIAS, C)
-                add_and_normalise(
-                    part - middle, params, places, bias, proj_shares, B * C, cs, i, LN_2, C, x, norm
-                )
+                product = (proj_shares, cs, parameter(weights, i, PROJ_BIAS, C))
+                add_and_normalise(part - middle, weights, product, B * C, i, LN_2, C, x, norm)
             elif part < down:
                 wait(counter, before + up)
-                product_task(part - up, c_rows, norm, C, params, places, i, FC, F, B, up_shares)
+                product_task(part - up, c_rows, norm, C, weights, i, FC, F, B, up_shares)
             elif part < end:
                 wait(counter, before + down)
                 first = (part - down) * f_rows
-                bias = parameter(params, places, i, FC_BIAS, F)
+                bias = parameter(weights, i, FC_BIAS, F)
                 rows = min(f_rows, F - first)
                 activate_part(first, rows, up_shares, cs, B, F, bias, kind, hidden)
                 k = part - down
-                product_task(k, f_rows, hidden, F, params, places, i, DOWN, C, B, down_shares)
+                product_task(k, f_rows, hidden, F, weights, i, DOWN, C, B, down_shares)
             else:
                 wait(counter, before + end)
-                bias = parameter(params, places, i, DOWN_BIAS, C)
+                product = (down_shares, fs, parameter(weights, i, DOWN_BIAS, C))
                 following = LN_F if i == L - 1 else LN_1
-                add_and_normalise(
-                    part - end, params, places, bias, down_shares, B * C, fs,
-                    i + 1, following, C, x, norm,
-                )  # fmt: skip
+                add_and_normalise(part - end, weights, product, B * C, i + 1, following, C, x, norm)
             arrive(counter)
             task = take(counter, 0)
 

@@ -62,7 +62,7 @@ def mix32(z):
 @exact
 def mask_base(key, site):
     """The part of the hash that key and site decide."""
-    return _u64(mix64(key[0]) + mix64(_u64(site + 1)))
+    return _u64(mix64(key) + mix64(_u64(site + 1)))
 
 
 @routine
@@ -88,7 +88,7 @@ def drop(
     workers: Int, counter: Counter,
 ):  # fmt: skip
     """Copy each chunk and drop elements of the copy."""
-    base = mask_base(key, site)
+    base = mask_base(key[0], site)
     reset(counter)
     for worker in prange(workers):
         start = next_task(counter, worker, workers, x.size, CHUNK)

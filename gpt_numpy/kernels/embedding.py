@@ -34,7 +34,7 @@ def forward(
     key: Key, site: Int, threshold: Word, scale: Real, workers: Int, counter: Counter,
 ):  # fmt: skip
     """Out = dropout(wte[token] + wpe[position]), row by row."""
-    base = mask_base(key, site)
+    base = mask_base(key[0], site)
     reset(counter)
     for worker in prange(workers):
         start = next_task(counter, worker, workers, tokens.size, CHUNK)
@@ -61,7 +61,7 @@ def backward(
     key: Key, site: Int, threshold: Word, scale: Real, workers: Int, counter: Counter, space: Out,
 ):  # fmt: skip
     """Every position's row is added to the rows of its token and of its position, in order."""
-    base = mask_base(key, site)
+    base = mask_base(key[0], site)
     reset(counter)
     for worker in prange(workers):
         j0 = next_task(counter, worker, workers, C, BREADTH)

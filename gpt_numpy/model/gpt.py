@@ -19,6 +19,7 @@ from numpy.typing import DTypeLike
 from gpt_numpy.base.arrays import Array, NamedArrays, Shape, aligned_zeros, as_array
 from gpt_numpy.base.checks import shown, whole
 from gpt_numpy.base.errors import InputError, did_you_mean
+from gpt_numpy.base.guarded import Guarded
 from gpt_numpy.config.choices import DTYPES, IMPLEMENTATIONS
 from gpt_numpy.config.gpt import GPTConfig
 from gpt_numpy.model.buffers import Buffers, Kept, Layout, match_patterns
@@ -39,7 +40,7 @@ class Pass(NamedTuple):
     dropout: bool
 
 
-class GPT:
+class GPT(Guarded):
     """A GPT with its parameters, its gradients, and the buffers that both passes work in.
 
     Parameters
@@ -60,6 +61,19 @@ class GPT:
     ------
     InputError : an unknown dtype, implementation or activation name.
     """
+
+    CHANGEABLE = ("overrides",)
+    INSTEAD = {
+        "params": "write into its arrays, model.params[name][...] = values",
+        "grads": "write into its arrays, model.grads[name][...] = values",
+        "config": "make a model of the other shape, GPT(config), and copy what fits",
+        "dtype": "make a model of the other type, GPT(config, dtype=...), and copy the parameters",
+        "ops": "make a model with the other layers, GPT(config, ops=...)",
+        "activations": "to replace an activation, use gn.replaced(model, {name: value})",
+        "activation_grads": "to replace an activation, use gn.replaced(model, {name: value})",
+        "dropout": "it belongs to the config; a pass without dropout_key has none",
+        "training": "a pass without dropout_key is one without dropout",
+    }
 
     def __init__(
         self,
@@ -94,8 +108,14 @@ class GPT:
         self._forwarded: Layout | None = None  # the layout of the last forward pass
         self._last: Pass | None = None  # a forward pass that backward has not been called for
         self.overrides: dict[str, Callable[[Call], None]] = {}  # by stage; inspection/hooks
+        self._complete = True
         if seed is not None:
             self.initialise(seed)
+
+    def __reduce__(self) -> Any:
+        """For `copy` and `pickle`: everything but the activations of the last pass."""
+        made_with = (self.config, self.dtype.name, self.ops_name, tuple(sorted(self._keep)))
+        return _copied, (*made_with, self.params.flat, self.grads.flat)
 
     def initialise(self, seed: int) -> None:
         """Draw new parameters: weights N(0, 0.02^2), layer norms 1, biases 0.
@@ -126,13 +146,13 @@ class GPT:
     @property
     def activations(self) -> Mapping[str, Array]:
         """The activations of the last forward pass that `keep` names: views, until the next one."""
-        return Kept(self._keep, frozenset(), self._forwarded and self._forwarded.acts)
+        return Kept(self._keep, frozenset(), self._forwarded.acts if self._forwarded else None)
 
     @property
     def activation_grads(self) -> Mapping[str, Array]:
         """The gradients of the loss with respect to them, from `backward` to the next `forward`."""
         done = self._forwarded if self._last is None else None
-        return Kept(self._keep, self._statistics, done and done.dacts)
+        return Kept(self._keep, self._statistics, done.dacts if done else None)
 
     def calls(self, shape: Shape, *, dropout: bool = False, accumulate: bool = False) -> Calls:
         """The calls of both passes over a batch of this shape (B, T), prepared once.
@@ -318,5 +338,13 @@ def _check_dtype(dtype: str, ops: str) -> np.dtype[Any]:
 def twin_of(model: GPT, keep: tuple[str, ...]) -> GPT:
     """A model with the same parameters, not copied, and with gradients and buffers of its own."""
     twin = GPT(model.config, seed=None, dtype=model.dtype.name, ops=model.ops_name, keep=keep)
-    twin.params, twin.overrides = model.params, model.overrides
+    vars(twin)["params"], twin.overrides = model.params, model.overrides
     return twin
+
+
+def _copied(
+    config: GPTConfig, dtype: str, ops: str, keep: tuple[str, ...], params: Array, grads: Array
+) -> GPT:
+    model = GPT(config, seed=None, dtype=dtype, ops=ops, keep=keep)
+    model.params.flat[...], model.grads.flat[...] = params, grads
+    return model

@@ -103,8 +103,7 @@ class Stage:
         return self.taps.get(argument) or self.weight_name(argument)
 
 
-# The gradient of the residual stream is one buffer, handed from stage to stage.
-RESIDUAL = {"grad_buffer": "resid"}
+RESIDUAL = "resid"  # the gradient of the residual stream is one buffer, handed from stage to stage
 
 
 def gpt(config: GPTConfig) -> Iterator[Stage]:
@@ -124,7 +123,7 @@ def embedding(config: GPTConfig) -> Stage:
     learned = Parameter("wpe.weight", (config.block_size, C))
     return Stage(
         "embedding", "embedding", "embedding", "tokens",
-        Activation("embedding.out", ("B", "T", C), **RESIDUAL),
+        Activation("embedding.out", ("B", "T", C), grad_buffer=RESIDUAL),
         EmbeddingWeights,
         {
             "wte": Parameter("wte.weight", (config.vocab_size, C)),
@@ -140,7 +139,7 @@ def attention(i: int, stream: str, config: GPTConfig) -> Stage:
     C, H, block = config.n_embd, config.n_head, f"h.{i}"
     return Stage(
         f"{block}.attn", "attention", "attention_sublayer", stream,
-        Activation(f"{block}.resid_mid", ("B", "T", C), **RESIDUAL),
+        Activation(f"{block}.resid_mid", ("B", "T", C), grad_buffer=RESIDUAL),
         AttentionWeights,
         {
             **layer_norm(f"{block}.ln_1", config),
@@ -166,7 +165,7 @@ def mlp(i: int, config: GPTConfig) -> Stage:
     C, F, block = config.n_embd, config.n_hidden, f"h.{i}"
     return Stage(
         f"{block}.mlp", "MLP", "mlp_sublayer", f"{block}.resid_mid",
-        Activation(f"{block}.resid_post", ("B", "T", C), **RESIDUAL),
+        Activation(f"{block}.resid_post", ("B", "T", C), grad_buffer=RESIDUAL),
         MLPWeights,
         {
             **layer_norm(f"{block}.ln_2", config),
@@ -242,7 +241,8 @@ def normalised(name: str, C: int) -> dict[str, Activation]:
 
 def sized(shape: Dimensions, B: int, T: int) -> Shape:
     """A shape for B sequences of T positions."""
-    return tuple({"B": B, "T": T}.get(size, size) for size in shape)  # type: ignore[call-overload,misc]
+    sizes = {"B": B, "T": T}
+    return tuple(sizes[size] if isinstance(size, str) else size for size in shape)
 
 
 def parameters(config: GPTConfig) -> dict[str, Parameter]:

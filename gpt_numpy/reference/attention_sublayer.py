@@ -39,13 +39,13 @@ class AttentionWeights(NamedTuple):
 
 
 class AttentionKept(NamedTuple):
-    """What forward writes for backward, or the gradients; statistics have none."""
+    """What forward writes for backward, or the gradients: None for the statistics."""
 
-    mean: Array | None
-    rstd: Array | None
+    mean: Array
+    rstd: Array
     norm: Array
     qkv: Array
-    lse: Array | None
+    lse: Array
     attn: Array
 
 

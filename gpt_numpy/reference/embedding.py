@@ -60,7 +60,7 @@ class EmbeddingWeights(NamedTuple):
     """The two tables, or their gradients; fixed positions have none."""
 
     wte: Array  # (V, C)
-    wpe: Array | None  # (block_size, C)
+    wpe: Array  # (block_size, C); as a gradient None where positions are fixed
 
 
 def embedding_forward(

@@ -31,13 +31,13 @@ class HeadWeights(NamedTuple):
 
 
 class HeadKept(NamedTuple):
-    """What forward writes for backward, or the gradients; statistics have none."""
+    """What forward writes for backward, or the gradients: None for the statistics."""
 
-    mean: Array | None
-    rstd: Array | None
+    mean: Array
+    rstd: Array
     norm: Array
     logits: Array
-    lse: Array | None
+    lse: Array
 
 
 def head_forward(

@@ -39,10 +39,10 @@ class MLPWeights(NamedTuple):
 
 
 class MLPKept(NamedTuple):
-    """What forward writes for backward, or the gradients; statistics have none."""
+    """What forward writes for backward, or the gradients: None for the statistics."""
 
-    mean: Array | None
-    rstd: Array | None
+    mean: Array
+    rstd: Array
     norm: Array
     fc: Array
     act: Array

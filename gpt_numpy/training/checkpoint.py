@@ -35,9 +35,10 @@ from gpt_numpy.base.version import __version__
 from gpt_numpy.config.choices import DTYPES, IMPLEMENTATIONS
 from gpt_numpy.config.gpt import GPTConfig
 from gpt_numpy.config.train import TrainConfig
-from gpt_numpy.data.tokenizers.files import Tokenizer, tokenizer_from_json
+from gpt_numpy.data.tokenizers.tokenizer import Tokenizer
+from gpt_numpy.data.tokenizers.tokenizer_files import tokenizer_from_json
 from gpt_numpy.files import zip_archives as archives
-from gpt_numpy.files.durable import BLOCK, UNSEALED, replaced, seal, verify
+from gpt_numpy.files.durable import BLOCK, UNSEALED, seal, verify, written_durably
 from gpt_numpy.model.gpt import GPT, load_ops
 from gpt_numpy.model.memory import check_memory
 from gpt_numpy.model.stages import parameter_shapes
@@ -100,7 +101,7 @@ def save(
         "environment": describe(model.ops_name),
     }
     try:
-        with replaced(path) as file:
+        with written_durably(path) as file:
             with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
                 _write_members(archive, header, model, optimizer)
                 archive.comment = UNSEALED
@@ -125,7 +126,7 @@ def load(path: str | os.PathLike[str], *, ops: str | None = None) -> Run:
     try:
         with open(path, "rb") as file:
             verify(path, file)
-            with archives.opened(file) as archive:
+            with archives.open_archive(file) as archive:
                 return _read(path, archive, ops)
     except InputError as error:
         if str(path) in str(error):

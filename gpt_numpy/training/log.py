@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from gpt_numpy.base.errors import InputError
-from gpt_numpy.files.durable import replaced
+from gpt_numpy.files.durable import written_durably
 
 LOG = "log.jsonl"
 
@@ -45,7 +45,7 @@ class Log:
             except (ValueError, KeyError, TypeError):
                 continue  # a line that a crash cut off
         try:
-            with replaced(self.path) as file:
+            with written_durably(self.path) as file:
                 file.write("".join(kept).encode())
         except OSError as error:
             raise InputError(f"cannot write {self.path}: {error.strerror or error}") from error

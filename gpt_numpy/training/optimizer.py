@@ -10,13 +10,14 @@ import numpy as np
 from gpt_numpy.base.arrays import Array, NamedArrays
 from gpt_numpy.base.checks import real, shown
 from gpt_numpy.base.errors import InputError, NotFiniteError
+from gpt_numpy.base.guarded import Guarded
 from gpt_numpy.model.gpt import GPT
 from gpt_numpy.reference.adamw import AdamWSettings
 
 CLIP_EPS = 1e-6  # as in PyTorch's clip_grad_norm_
 
 
-class AdamW:
+class AdamW(Guarded):
     """AdamW on all parameters of a model; tensors of two or more dimensions decay.
 
     Parameters
@@ -37,6 +38,14 @@ class AdamW:
     ------
     InputError : a value out of range.
     """
+
+    CHANGEABLE = ("learning_rate", "betas", "weight_decay", "grad_clip", "eps", "steps")
+    INSTEAD = {
+        "m": "write into its arrays, optimizer.m[name][...] = values",
+        "v": "write into its arrays, optimizer.v[name][...] = values",
+        "model": "make an optimizer for the other model, AdamW(model)",
+        "lr": "use optimizer.learning_rate",
+    }
 
     def __init__(
         self,
@@ -65,6 +74,7 @@ class AdamW:
         self.v = NamedArrays(shapes, model.dtype)
         self.m.flat[...] = 0
         self.v.flat[...] = 0
+        self._complete = True
 
     def _check_settings(self) -> None:
         """Raise `InputError` unless all settings can be used; anyone may have set them."""

@@ -11,7 +11,7 @@ from gpt_numpy.config.choices import IMPLEMENTATIONS
 from gpt_numpy.data import batches as drawing
 from gpt_numpy.data import dataset
 from gpt_numpy.data.tokenizers.characters import CharTokenizer
-from gpt_numpy.data.tokenizers.files import tokenizer_from_json
+from gpt_numpy.data.tokenizers.tokenizer_files import tokenizer_from_json
 from tests.bad_input.calls import HUGE, LONG, SHAPE, WORD, Call, choose, plain, verdict
 from tests.bad_input.values import BAD, Maybe, one_of, strange, token_array, whole
 

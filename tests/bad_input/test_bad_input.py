@@ -67,23 +67,23 @@ def forward(self, tokens, targets, **options):
 gpt.GPT.forward = forward
 """,
     "wrote outside of its buffer": """
-from gpt_numpy import kernels
+from gpt_numpy import kernels, reference
 embed = kernels.embedding_forward
-def one_too_many(tokens, wte, wpe, rate, key, site, out):
-    embed(tokens, wte, wpe, rate, key, site, out)
-    base = wte.base
+def one_too_many(tokens, weights, **options):
+    embed(tokens, weights, **options)
+    base = weights.wte.base
     while base.base is not None:
         base = base.base
     base[-1] = 0
-kernels.embedding_forward = one_too_many
+kernels.embedding_forward, kernels.prepare = one_too_many, reference.prepare
 """,
     "changed parameters": """
-from gpt_numpy import kernels
+from gpt_numpy import kernels, reference
 embed = kernels.embedding_forward
-def careless(tokens, wte, wpe, rate, key, site, out):
-    embed(tokens, wte, wpe, rate, key, site, out)
-    wte[0, 0] += 1
-kernels.embedding_forward = careless
+def careless(tokens, weights, **options):
+    embed(tokens, weights, **options)
+    weights.wte[0, 0] += 1
+kernels.embedding_forward, kernels.prepare = careless, reference.prepare
 """,
 }  # fmt: skip
 

@@ -181,7 +181,7 @@ def test_gradcheck_fails_when_a_gradient_is_wrong(call, monkeypatch):
 
     def wrong(*arguments, **keywords):
         right(*arguments, **keywords)
-        keywords["dfc_weight"][0, 0] *= -1
+        keywords["dweights"].fc_weight[0, 0] *= -1
 
     monkeypatch.setattr(ops, "mlp_sublayer_backward", wrong)
     words = ("--n_layer=1", "--block_size=2", "--ops=reference")

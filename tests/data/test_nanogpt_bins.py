@@ -1,4 +1,4 @@
-"""Folders that nanoGPT prepared are read as they are, and refused when they are damaged."""
+"""Folders that nanoGPT prepared are read, or refused if they are damaged."""
 
 import pickle
 
@@ -94,7 +94,10 @@ def test_a_token_outside_the_vocabulary_is_refused(folder, split):
         (lambda f: (f / "val.bin").unlink(), "val.bin cannot be read: No such file"),
         (lambda f: (f / "train.bin").write_bytes(b""), "train.bin is empty"),
         (lambda f: (f / "val.bin").write_bytes(b""), "val.bin is empty"),
-        (lambda f: (f / "train.bin").write_bytes(bytes(2001)), "2001 bytes, an odd number"),
+        (
+            lambda f: (f / "train.bin").write_bytes(bytes(2001)),
+            "2001 bytes, not a multiple",
+        ),
         (lambda f: (f / "val.bin").write_bytes(bytes(2)), "validation split has 1"),
         (lambda f: (f / "train.bin").write_bytes(bytes(2)), "training split has 1"),
         (lambda f: (f / "meta.pkl").write_bytes(b""), "meta.pkl: pickle: "),

@@ -19,7 +19,7 @@ from gpt_numpy.data.tokenizers import byte_pairs as bpe
 from gpt_numpy.data.tokenizers import gpt2 as gpt2_vocabulary
 from gpt_numpy.data.tokenizers.byte_pairs import END_OF_TEXT, BPETokenizer, last_cut, pieces
 from gpt_numpy.data.tokenizers.characters import CharTokenizer
-from gpt_numpy.data.tokenizers.files import tokenizer_from_json
+from gpt_numpy.data.tokenizers.tokenizer_files import tokenizer_from_json
 
 AWKWARD = [
     "",

@@ -1,4 +1,4 @@
-"""Texts are what they are pinned to be, come from the cache when they can, and files stay as is."""
+"""Named texts are the pinned ones, from the cache if possible; files are read unchanged."""
 
 import hashlib
 import io
@@ -24,7 +24,7 @@ def cache(monkeypatch, tmp_path):
 
 @pytest.fixture
 def server(monkeypatch, cache):
-    """A server that has the two files that are fetched from GitHub, with pins to match."""
+    """A server with the two files that are downloaded from GitHub, and pins that match."""
     with serving(monkeypatch) as running:
         for name, body in (("tinyshakespeare", b"First Citizen:\n"), ("names", b"emma\nolivia\n")):
             running.answers[f"/{name}"] = 200, {}, body
@@ -35,7 +35,7 @@ def server(monkeypatch, cache):
 
 
 @pytest.mark.parametrize("name", ["tinyshakespeare", "names"])
-def test_a_text_is_fetched_once_and_then_comes_from_the_cache(name, server, cache):
+def test_a_text_is_downloaded_once_and_then_read_from_the_cache(name, server, cache):
     said = []
     first = texts.named_text(name, said.append)
     assert first.encode() == server.answers[f"/{name}"][2]
@@ -46,7 +46,7 @@ def test_a_text_is_fetched_once_and_then_comes_from_the_cache(name, server, cach
 
 
 @pytest.mark.parametrize("damage", [b"", b"emma\nolivib\n", b"emma\nolivia\nx", bytes(10**6)])
-def test_a_damaged_file_of_the_cache_is_fetched_again(damage, server, cache):
+def test_a_damaged_cached_file_is_downloaded_again(damage, server, cache):
     cache.mkdir()
     (cache / "names.txt").write_bytes(damage)
     assert texts.named_text("names", print) == "emma\nolivia\n"
@@ -160,7 +160,7 @@ def test_a_play_becomes_its_speeches_without_headings_and_directions():
 
 def test_shakespeare_is_refused_unless_it_is_the_pinned_one(monkeypatch, cache):
     plays = dict.fromkeys(texts.PLAYS, PLAY + "\nWhiles thou art waking.\n")
-    monkeypatch.setattr(downloads, "wheel", lambda *arguments: wheel(plays))
+    monkeypatch.setattr(downloads, "download_wheel", lambda *arguments: wheel(plays))
     with pytest.raises(InputError, match="shakespeare: refused"):
         texts.named_text("shakespeare", print)
     assert not cache.exists()
@@ -198,7 +198,7 @@ def test_what_is_not_utf8_is_refused_with_the_byte(tmp_path):
         texts.file_text(str(tmp_path / "text"))
 
 
-def test_files_that_cannot_be_trained_on_are_refused(tmp_path):
+def test_files_that_are_no_text_to_train_on_are_refused(tmp_path):
     (tmp_path / "empty").touch()
     os.mkfifo(tmp_path / "pipe")
     for name, reason in {

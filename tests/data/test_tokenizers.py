@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gpt_numpy.base.errors import InputError
 from gpt_numpy.data.tokenizers.characters import CharTokenizer
-from gpt_numpy.data.tokenizers.files import tokenizer_from_json
+from gpt_numpy.data.tokenizers.tokenizer_files import tokenizer_from_json
 
 ANY_TEXT = st.text(st.characters(), min_size=1)  # characters() has lone surrogates too
 

@@ -356,7 +356,7 @@ def test_a_file_shortened_within_a_batch_is_noticed(tmp_path, monkeypatch):
     os.truncate(tmp_path / "t.bin", 100)
     monkeypatch.setattr("gpt_numpy.data.token_file._state", lambda file: row._state)
     assert row[40:50].tolist() == list(range(40, 50))
-    with pytest.raises(ChangedFileError, match="was shortened"):
+    with pytest.raises(ChangedFileError, match="was truncated"):
         row[45:55]
 
 

@@ -88,8 +88,8 @@ BROKEN = {
         'norm_backward("ln2", d["n2"], a["x"]',
     ),
     "7_gpt": (
-        'dropout_backward(d["mid"], rate, key, site + 2',
-        'dropout_backward(d["mid"], rate, key, site + 3',
+        'dropout_backward(d["mid"], Dropout.of(rate, key, site + 2)',
+        'dropout_backward(d["mid"], Dropout.of(rate, key, site + 3)',
     ),
 }
 

@@ -1,4 +1,4 @@
-"""A pickle is read as data: plain values come out as pickle wrote them, nothing else comes in."""
+"""A pickle is read as data: plain values as pickle wrote them, and nothing else."""
 
 import os
 import pickle
@@ -23,29 +23,29 @@ PLAIN = st.recursive(
 
 @given(PLAIN, st.integers(0, pickle.HIGHEST_PROTOCOL))
 @settings(derandomize=True, deadline=None, max_examples=80)
-def test_plain_values_come_out_as_pickle_wrote_them(value, protocol):
-    result = pickles.read(pickle.dumps(value, protocol))
+def test_plain_values_are_read_as_pickle_wrote_them(value, protocol):
+    result = pickles.read_pickle(pickle.dumps(value, protocol))
     assert result == value and repr(result) == repr(value)  # 1, 1.0 and True differ
 
 
 @pytest.mark.parametrize("protocol", range(3, pickle.HIGHEST_PROTOCOL + 1))
 @pytest.mark.parametrize("size", [0, 1, 255, 256, 70_000])
-def test_bytes_come_out_as_pickle_wrote_them(size, protocol):
+def test_bytes_are_read_as_pickle_wrote_them(size, protocol):
     value = bytes(i % 256 for i in range(size))
-    assert pickles.read(pickle.dumps([value, value], protocol)) == [value, value]
+    assert pickles.read_pickle(pickle.dumps([value, value], protocol)) == [value, value]
 
 
-def test_a_value_that_was_shared_is_shared_again():
+def test_a_shared_value_stays_shared():
     inner = [1]
-    first, second = pickles.read(pickle.dumps((inner, inner)))
+    first, second = pickles.read_pickle(pickle.dumps((inner, inner)))
     assert first is second
 
 
-def test_a_value_is_remembered_under_the_number_it_was_given():
+def test_the_memo_keeps_a_value_under_its_number():
     two = b"K\x02p5\n"  # PUT 5
     three = b"K\x03\x94"  # MEMOIZE: under the number of values so far
     data = b"](K\x01r\x00\x01\x00\x00" + two + three + b"g5\nj\x00\x01\x00\x00h\x02e."
-    assert pickles.read(data) == [1, 2, 3, 2, 1, 3]
+    assert pickles.read_pickle(data) == [1, 2, 3, 2, 1, 3]
 
 
 def evil(call, *arguments):
@@ -67,7 +67,7 @@ def test_a_call_is_refused_and_does_not_happen(call, protocol, tmp_path):
     }[call]
     data = pickle.dumps({"vocab_size": evil(call, argument)}, protocol)
     with pytest.raises(InputError, match="GLOBAL at byte .*nothing is executed"):
-        pickles.read(data)
+        pickles.read_pickle(data)
     assert not mark.exists()
     pickle.loads(data)
     assert mark.exists()  # it would have happened
@@ -105,7 +105,7 @@ HOSTILE = {
 @pytest.mark.parametrize("name", HOSTILE)
 def test_an_instruction_that_builds_no_plain_value_is_refused_by_name(name):
     with pytest.raises(InputError, match=f"pickle: {name} at byte .*only plain values are read"):
-        pickles.read(HOSTILE[name])
+        pickles.read_pickle(HOSTILE[name])
 
 
 def test_every_instruction_is_either_understood_or_tested_to_be_refused():
@@ -147,7 +147,7 @@ def test_every_instruction_is_either_understood_or_tested_to_be_refused():
 )
 def test_damage_is_named(data, named):
     with pytest.raises(InputError, match=named):
-        pickles.read(data)
+        pickles.read_pickle(data)
 
 
 @pytest.mark.parametrize(
@@ -163,32 +163,32 @@ def test_damage_is_named(data, named):
 def test_huge_integers_are_refused_quickly(data):
     start = time.process_time()
     with pytest.raises(InputError):
-        pickles.read(data)
+        pickles.read_pickle(data)
     assert time.process_time() - start < 1
 
 
 def test_nested_tuples_that_take_forever_to_hash_are_refused_at_once():
     tuples = b")\x94" + b"".join(b"h%ch%c\x86\x94" % (i, i) for i in range(100))
     with pytest.raises(InputError, match="key of type tuple"):
-        pickles.read(tuples + b"}h\x64Ns.")
+        pickles.read_pickle(tuples + b"}h\x64Ns.")
 
 
-def test_deep_nesting_does_no_harm():
-    assert pickles.read(b"]" * 1000 + b"a" * 999 + b".")
-    pickles.read(b"]" * 200_000 + b"a" * 199_999 + b".")
+def test_deep_nesting_is_harmless():
+    assert pickles.read_pickle(b"]" * 1000 + b"a" * 999 + b".")
+    pickles.read_pickle(b"]" * 200_000 + b"a" * 199_999 + b".")
 
 
 def test_more_bytes_or_instructions_than_a_vocabulary_needs_are_refused():
     with pytest.raises(InputError, match="at most 4194304 are read"):
-        pickles.read(pickle.dumps(bytes(pickles.MAX_BYTES)))
+        pickles.read_pickle(pickle.dumps(bytes(pickles.MAX_BYTES)))
     with pytest.raises(InputError, match="at most 524288 instructions"):
-        pickles.read(b"(" + b"}" * (pickles.MAX_INSTRUCTIONS + 1) + b"l.")
+        pickles.read_pickle(b"(" + b"}" * (pickles.MAX_INSTRUCTIONS + 1) + b"l.")
 
 
 def test_a_vocabulary_as_large_as_nanogpts_tokens_allow_is_read():
     itos = {i: chr(i + 100_000) for i in range(1 << 16)}
     meta = {"vocab_size": 1 << 16, "itos": itos, "stoi": {c: i for i, c in itos.items()}}
-    assert pickles.read(pickle.dumps(meta)) == meta
+    assert pickles.read_pickle(pickle.dumps(meta)) == meta
 
 
 def test_damaged_pickles_raise_nothing_but_input_errors():
@@ -202,6 +202,6 @@ def test_damaged_pickles_raise_nothing_but_input_errors():
             data[rng.randrange(len(data))] = rng.randrange(256)
         cut = rng.choice([len(data), rng.randrange(len(data))])
         try:
-            pickles.read(bytes(data[:cut]))
+            pickles.read_pickle(bytes(data[:cut]))
         except InputError:
             pass

@@ -10,6 +10,7 @@ import gpt_numpy.kernels
 import gpt_numpy.reference
 from gpt_numpy.generation.kv_cache import Cache, parameter_places
 from gpt_numpy.kernels.engine import jit, pool
+from gpt_numpy.reference.decoding import DecodingWeights, KeysValues
 from tests.kernels.test_kernels import Guards
 
 TOLERANCE = {"float64": 1e-12, "float32": 5e-6}
@@ -71,8 +72,8 @@ def test_the_kernel_agrees_with_its_twin_and_writes_nothing_else(dtype, changes)
         params = guards.array(m.params.flat, kind, True)
         ops = gpt_numpy.kernels if m is model else gpt_numpy.reference
         ops.decode_step(
-            tokens, slots, lengths, params, parameter_places(m), m.positions,
-            config.n_hidden, config.activation, keys=k, values=v, out=out,
+            tokens, slots, lengths, DecodingWeights(params, parameter_places(m), m.positions),
+            KeysValues(k, v), n_hidden=config.n_hidden, activation=config.activation, out=out,
         )  # fmt: skip
         assert (params == m.params.flat).all()
         results.append((out, k, v))

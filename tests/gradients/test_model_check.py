@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import gpt_numpy as gn
+import gpt_numpy.reference
 from gpt_numpy.gradients.derivatives import best_slope, richardson
 from gpt_numpy.gradients.diagnosis import Clues, WrongGradient, diagnose, name_factor, where
 from gpt_numpy.gradients.model_check import randomise
@@ -36,7 +37,8 @@ def break_(monkeypatch, function, spoil):
 
     def wrong(*arguments, **keywords):
         right(*arguments, **keywords)
-        spoil(keywords)
+        fields = keywords["dweights"]._asdict()
+        spoil(keywords | {f"d{field}": grad for field, grad in fields.items()})
 
     monkeypatch.setattr(ops, function, wrong)
 
@@ -150,14 +152,14 @@ def test_mistakes_of_the_tied_table_are_named(spoil, said, monkeypatch):
     ops = model_module.load_ops("reference")
     right = ops.embedding_backward
 
-    def wrong(dout, tokens, rate, key, site, dwte_head, dwte, dwpe):
-        half = dwte_head.copy()
-        right(dout, tokens, rate, key, site, dwte_head, dwte, dwpe)
+    def wrong(dout, tokens, weights, *, dropout, dweights, **others):
+        half = dweights.wte.copy()
+        right(dout, tokens, weights, dropout=dropout, dweights=dweights, **others)
         drow = np.empty_like(dout)
         from gpt_numpy.reference.dropout import dropout_backward
 
-        dropout_backward(dout, rate, key, site, dx=drow)
-        spoil(dwte, tokens, drow, half)
+        dropout_backward(dout, dropout, dx=drow)
+        spoil(dweights.wte, tokens, drow, half)
 
     monkeypatch.setattr(ops, "embedding_backward", wrong)
     (row,) = [row for row in check("elements").rows if not row.ok]
@@ -175,11 +177,12 @@ def test_positions_of_the_first_sequence_alone_are_noticed(monkeypatch):
     ops = model_module.load_ops("reference")
     right = ops.embedding_backward
 
-    def wrong(dout, tokens, rate, key, site, dwte_head, dwte, dwpe):
-        right(dout, tokens, rate, key, site, dwte_head, dwte, dwpe)
+    def wrong(dout, *arguments, dweights, tied, dropout):
+        right(dout, *arguments, dweights=dweights, tied=tied, dropout=dropout)
         lone = np.zeros_like(dout)
         lone[0] = dout[0]
-        right(lone, tokens, rate, key, site, None, np.empty_like(dwte), dwpe)
+        others = dweights._replace(wte=np.empty_like(dweights.wte))
+        right(lone, *arguments, dweights=others, tied=False, dropout=dropout)
 
     monkeypatch.setattr(ops, "embedding_backward", wrong)
     (row,) = [row for row in check("elements").rows if not row.ok]
@@ -195,6 +198,7 @@ def test_a_forward_that_differs_from_the_reference_is_seen_by_differences(monkey
         keywords["out"][...] *= 1.001
 
     monkeypatch.setattr(ops, "head_loss_forward", wrong)
+    monkeypatch.setattr(ops, "prepare", gpt_numpy.reference.prepare)  # NumPy, every time
     report = check("directions", "kernels")
     assert not report.ok and "DISAGREE" in str(report)
     assert any(row.name == "h.*.attn.c_attn.weight" for row in report.rows if not row.ok)

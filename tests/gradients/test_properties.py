@@ -14,6 +14,9 @@ from gpt_numpy.config.choices import IMPLEMENTATIONS
 from gpt_numpy.gradients.derivatives import STEP
 from gpt_numpy.gradients.model_check import randomise
 from gpt_numpy.model.gpt import load_ops
+from gpt_numpy.reference.dropout import Dropout
+from gpt_numpy.reference.embedding import EmbeddingWeights
+from gpt_numpy.reference.head import HeadKept, HeadWeights
 
 CONFIG = gn.GPTConfig(
     vocab_size=11, block_size=7, n_layer=2, n_head=2, n_embd=6, activation="gelu_tanh"
@@ -134,8 +137,10 @@ def test_the_embedding_is_the_adjoint_of_its_backward(ops):
     wte, wpe, dout = normal(11, 6), normal(9, 6), normal(2, 7, 6)
     for rate in (0.0, 0.4):
         out, dwte, dwpe = empty(2, 7, 6), empty(11, 6), empty(9, 6)
-        forward(tokens, wte, wpe, rate, 5, 1, out=out)
-        backward(dout, tokens, rate, 5, 1, dwte_head=None, dwte=dwte, dwpe=dwpe)
+        weights, dweights = EmbeddingWeights(wte, wpe), EmbeddingWeights(dwte, dwpe)
+        dropout = Dropout.of(rate, 5, 1)
+        forward(tokens, weights, dropout=dropout, out=out)
+        backward(dout, tokens, weights, tied=False, dropout=dropout, dweights=dweights)
         assert_adjoint([(dwte, wte), (dwpe, wpe)], [(out, dout)])
 
 
@@ -143,8 +148,8 @@ def test_the_embedding_is_the_adjoint_of_its_backward(ops):
 def test_dropout_is_its_own_adjoint(ops, shape):
     forward, backward = layer(ops, "dropout", "dropout")
     x, dout, out, dx = normal(*shape), normal(*shape, seed=1), empty(*shape), empty(*shape)
-    forward(x, 0.3, 5, 1, out=out)
-    backward(dout, 0.3, 5, 1, dx=dx)
+    forward(x, Dropout.of(0.3, 5, 1), out=out)
+    backward(dout, Dropout.of(0.3, 5, 1), dx=dx)
     assert_adjoint([(dx, x)], [(out, dout)])
 
 
@@ -155,8 +160,9 @@ def test_attention_is_linear_in_the_values_and_backward_is_the_adjoint(ops):
     qkv, dout = normal(B, T, 3 * H * D), normal(B, T, H * D)
     for rate in (0.0, 0.4):
         out, lse, dqkv = empty(B, T, H * D), empty(B, H, T), empty(B, T, 3 * H * D)
-        forward(qkv, H, rate, 7, 2, out=out, lse=lse)
-        backward(dout, qkv, H, rate, 7, 2, out=out, lse=lse, dqkv=dqkv)
+        dropout = Dropout.of(rate, 7, 2)
+        forward(qkv, H, dropout, out=out, lse=lse)
+        backward(dout, qkv, H, dropout, out=out, lse=lse, dqkv=dqkv)
         values = slice(2 * H * D, None)
         assert_adjoint([(dqkv[..., values], qkv[..., values])], [(out, dout)])
 
@@ -165,11 +171,12 @@ def test_the_head_is_linear_in_its_weight_and_its_backward_is_the_adjoint(ops):
     functions = load_ops(ops)
     x, gamma, weight, dout = normal(2, 5, 6), normal(6), normal(11, 6), normal(2, 5, 11)
     out, mean, rstd, norm = empty(2, 5, 11), empty(2, 5), empty(2, 5), empty(2, 5, 6)
-    functions.head_forward(x, gamma, None, weight, out=out, mean=mean, rstd=rstd, norm=norm)
+    weights, kept = HeadWeights(gamma, None, weight), HeadKept(mean, rstd, norm, None, None)
+    functions.head_forward(x, weights, kept, out=out)
     dx, dnorm, dgamma, dweight = empty(2, 5, 6), empty(2, 5, 6), empty(6), empty(11, 6)
     functions.head_backward(
-        dout, x, gamma, None, weight, mean, rstd,
-        dx=dx, dln_weight=dgamma, dln_bias=None, dweight=dweight, norm=norm, dnorm=dnorm,
+        dout, x, weights, kept, dx=dx, dweights=HeadWeights(dgamma, None, dweight),
+        dkept=HeadKept(None, None, dnorm, None, None),
     )  # fmt: skip
     assert_adjoint([(dweight, weight)], [(out, dout)])
     assert_adjoint([(dnorm, norm)], [(out, dout)])

@@ -65,7 +65,7 @@ def test_the_folder_of_machine_code_is_private_to_the_user(tmp_path, monkeypatch
         ("safetensors: a hole", "begins at 8 and not at 4"),
         ("safetensors: a key twice", "a key twice"),
         ("safetensors: polyglot with a pickle", "the file has"),
-        ("torch: overlapping members", "lies over another one"),
+        ("torch: overlapping members", "overlaps another one"),
         ("torch: 200,000 members", "its list of members has"),
         ("torch: a call", "nothing is executed"),
         ("torch: tensor beyond its storage", "a part of a storage"),

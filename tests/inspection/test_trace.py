@@ -169,7 +169,11 @@ def calls_of(function, *arguments):
 
     def note(frame, event, _):
         if event == "call":
-            arrays = [v for v in frame.f_locals.values() if isinstance(v, np.ndarray)]
+            values = list(frame.f_locals.values())
+            for value in frame.f_locals.values():
+                if isinstance(value, tuple):  # weights, what is kept, their gradients
+                    values += value
+            arrays = [value for value in values if isinstance(value, np.ndarray)]
             calls.append((frame.f_code.co_name, frame.f_code.co_firstlineno, arrays))
 
     sys.setprofile(note)

@@ -339,10 +339,10 @@ VALUES += [(1, (2,)), [1, [2]], {"a": {1: 2}}]
 
 def test_what_is_pickled_here_is_what_python_unpickles():
     for value in [*VALUES, VALUES]:
-        data = pickles.write({"value": value})
-        assert pickle.loads(data) == {"value": value} == pickles.read(data)
+        data = pickles.pickled({"value": value})
+        assert pickle.loads(data) == {"value": value} == pickles.read_pickle(data)
     with pytest.raises(TypeError):
-        pickles.write({"value": {1, 2}})
+        pickles.pickled({"value": {1, 2}})
 
 
 def test_a_part_of_a_storage_is_refused(tmp_path, torch):

@@ -18,9 +18,10 @@ import gpt_numpy.reference
 from gpt_numpy import GPT, AdamW, GPTConfig, InputError
 from gpt_numpy.gradients.model_check import randomise
 from gpt_numpy.kernels.attention import attention_backward, attention_forward
-from gpt_numpy.kernels.dropout import drop_row, mask_state
+from gpt_numpy.kernels.dropout import drop_row, mask_arguments, mask_base
 from gpt_numpy.kernels.engine import jit, pool
-from gpt_numpy.reference.dropout import mix32, mix64
+from gpt_numpy.reference.adamw import AdamWSettings
+from gpt_numpy.reference.dropout import NO_DROPOUT, Dropout, mix32, mix64
 from tests.support import layers
 from tests.support.layers import EXAMPLES, cast, run_backward, run_forward
 
@@ -75,7 +76,7 @@ def run_guarded(function, read, written, dtype):
 
     outputs = {n: guards.array(np.full(s, np.nan), dtype, True) for n, s in written.items()}
     spoil_rooms()
-    function(**{name: guarded(value) for name, value in read.items()}, **outputs)
+    layers.call(function, {name: guarded(value) for name, value in read.items()} | outputs)
     guards.check()
     return outputs
 
@@ -88,10 +89,7 @@ def kernel_forward(name, example, dtype):
 def kernel_backward(name, example, outputs, dout, dtype):
     function = function_of(gpt_numpy.kernels, name + "_backward")
     available = example.inputs | outputs | example.extra | {"dout": dout}
-    names = list(inspect.signature(function).parameters)
-    first = next(k for k, n in enumerate(names) if n not in available and n[0] == "d")
-    read = {n: available[n] for n in names[:first]}
-    written = {n: np.shape(available[n if n in available else n[1:]]) for n in names[first:]}
+    read, written = layers.read_and_written(function, available)
     return run_guarded(function, read, written, dtype)
 
 
@@ -225,7 +223,7 @@ def test_few_long_heads_are_cut_into_parts(rate, dtype):
     rng = np.random.default_rng(1)
     qkv = rng.standard_normal((B, T, 3 * H * D)).astype(dtype)
     dout = rng.standard_normal((B, T, H * D)).astype(dtype)
-    arguments = {"n_head": H, "rate": rate, "key": 9, "site": 4}
+    arguments = {"n_head": H, "dropout": Dropout.of(rate, 9, 4)}
     results = []
     for package, kind in ((gpt_numpy.reference, "float64"), (gpt_numpy.kernels, dtype)):
         out, lse = np.full((B, T, H * D), np.nan, kind), np.full((B, H, T), np.nan, kind)
@@ -304,7 +302,8 @@ def test_a_mask_goes_on_beyond_2_to_the_32nd_index():
     def drop(row, index, base, threshold, scale):
         drop_row(row, index, base, threshold, scale)
 
-    base, threshold, scale = mask_state(0.5, key=3, site=4)
+    key, site, threshold, scale = mask_arguments(Dropout.of(0.5, 3, 4))
+    base = jit.numba.njit(lambda key, site: mask_base(key[0], site))(key, site)
     indices = range(2**32 - 40, 2**32 + 60)
     row = np.ones(len(indices))
     drop(row, indices[0], np.uint64(base), np.uint64(threshold), scale)
@@ -324,9 +323,10 @@ def test_optimizer_kernels(dtype):
     arrays[3] = np.abs(arrays[3])
     ours, exact = arrays.copy(), arrays.astype(np.float64)
     settings_ = {
-        "step": 3, "grad_scale": 0.7, "learning_rate": 0.01, "beta1": 0.9, "beta2": 0.95,
-        "eps": 1e-8, "weight_decay": 0.1,
-    }  # fmt: skip
+        "step": 3,
+        "grad_scale": 0.7,
+        "settings": AdamWSettings(0.01, beta1=0.9, beta2=0.95, eps=1e-8, weight_decay=0.1),
+    }
     gpt_numpy.kernels.adamw_update(*ours, **settings_)
     gpt_numpy.reference.adamw_update(*exact, **settings_)
     assert_close(dict(enumerate(ours)), dict(enumerate(exact)), dtype)
@@ -481,10 +481,10 @@ def test_not_a_number_is_seen():
         qkv = np.ones((1, 9, 3 * width), np.float32)
         qkv[0, 4, 0] = np.nan
         out, lse = np.empty((1, 9, width), np.float32), np.empty((1, 1, 9), np.float32)
-        attention_forward(qkv, 1, 0.0, 0, 0, out=out, lse=lse)
+        attention_forward(qkv, 1, NO_DROPOUT, out=out, lse=lse)
         assert np.isfinite(out[0, :4]).all() and np.isnan(out[0, 4]).all()
         dqkv = np.empty_like(qkv)
-        attention_backward(np.ones_like(out), qkv, 1, 0.0, 0, 0, out=out, lse=lse, dqkv=dqkv)
+        attention_backward(np.ones_like(out), qkv, 1, NO_DROPOUT, out=out, lse=lse, dqkv=dqkv)
         assert np.isnan(dqkv).any()
 
 

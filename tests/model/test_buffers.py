@@ -1,7 +1,5 @@
 """What kernels do with memory: they write their outputs and nothing else, however arrays lie."""
 
-import inspect
-
 import numpy as np
 import pytest
 
@@ -11,7 +9,7 @@ import gpt_numpy.reference
 from gpt_numpy.gradients.model_check import randomise
 from tests.kernels.test_kernels import function_of, kernel_forward
 from tests.support.guards import Padded
-from tests.support.layers import EXAMPLES, cast, run_backward, run_forward
+from tests.support.layers import EXAMPLES, call, cast, read_and_written, run_backward, run_forward
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -56,11 +54,7 @@ def arguments_of_backward(package, name, example, outputs, dout):
     """What a backward function reads, and the shapes of what it writes."""
     function = function_of(package, name + "_backward")
     available = example.inputs | outputs | example.extra | {"dout": dout}
-    names = list(inspect.signature(function).parameters)
-    first = next(k for k, n in enumerate(names) if n not in available and n[0] == "d")
-    read = {n: available[n] for n in names[:first]}
-    written = {n: np.shape(available[n if n in available else n[1:]]) for n in names[first:]}
-    return function, read, written
+    return function, *read_and_written(function, available)
 
 
 def right_or_refused(function, read, written, expected, layout, refusals):
@@ -76,7 +70,7 @@ def right_or_refused(function, read, written, expected, layout, refusals):
         if changed.flags.c_contiguous:
             continue
         try:
-            function(**(read | {name: changed} if name in read else read), **outputs)
+            call(function, read | ({name: changed} if name in read else {}) | outputs)
         except gn.InputError as error:
             assert "contiguous" in str(error)
             refusals.append(name)
@@ -111,11 +105,11 @@ def test_what_a_kernel_only_reads_stays_as_it_is(name):
     example = EXAMPLES[name](np.random.default_rng(0))
     before = {n: v.copy() for n, v in example.inputs.items() if isinstance(v, np.ndarray)}
     outputs = {n: np.full(shape, np.nan) for n, shape in example.outputs.items()}
-    function_of(gpt_numpy.kernels, name + "_forward")(**example.inputs, **outputs)
+    call(function_of(gpt_numpy.kernels, name + "_forward"), example.inputs | outputs)
     dout = np.random.default_rng(1).standard_normal(outputs["out"].shape)
     function, read, written = arguments_of_backward(gpt_numpy.kernels, name, example, outputs, dout)
     before |= {n: v.copy() for n, v in read.items() if isinstance(v, np.ndarray)}
-    function(**read, **{n: np.full(shape, np.nan) for n, shape in written.items()})
+    call(function, read | {n: np.full(shape, np.nan) for n, shape in written.items()})
     for argument, value in before.items():
         now = read.get(argument, example.inputs.get(argument))
         assert np.array_equal(now, value), argument
@@ -147,7 +141,7 @@ def test_what_may_share_memory_gives_what_separate_arrays_give(name, one, other,
         arrays_ = {n: np.full(shape, np.nan, dtype) for n, shape in written.items()}
         if shared:
             arrays_[one] = (read | arrays_)[other]
-        function(**read, **arrays_)
+        call(function, read | arrays_)
         results.append({n: v.copy() for n, v in arrays_.items() if n not in (one, other)})
         results[-1][one] = arrays_[one].copy()
     for argument, value in results[0].items():

@@ -16,7 +16,7 @@ import gpt_numpy as gn
 import gpt_numpy.reference
 from gpt_numpy.gradients.model_check import randomise
 from gpt_numpy.model.stages import activation_shapes
-from gpt_numpy.reference import activation, sublayers
+from gpt_numpy.reference import activation, attention_sublayer, head, mlp_sublayer
 
 RECIPE = gn.GPTConfig(
     vocab_size=11, block_size=7, n_layer=2, n_head=2, n_embd=6, dropout=0.2, activation="gelu"
@@ -109,9 +109,12 @@ class Nudge:
 
     def __init__(self, monkeypatch):
         self.array, self.index = None, None
-        for module, names in ((sublayers, self.PRIMITIVES), (gpt_numpy.reference, self.LAYERS)):
-            for name in names:
-                name += "_forward"
+        composed = (attention_sublayer, mlp_sublayer, head)
+        wrapped = [(module, name) for module in composed for name in self.PRIMITIVES]
+        wrapped += [(gpt_numpy.reference, name) for name in self.LAYERS]
+        for module, name in wrapped:
+            name += "_forward"
+            if hasattr(module, name):
                 monkeypatch.setattr(module, name, self.wrapped(getattr(module, name)))
         for name, function in list(activation.FORWARD.items()):
             monkeypatch.setitem(activation.FORWARD, name, self.wrapped(function))

@@ -6,7 +6,10 @@ O1 to O9: the optimizer. D: dropout, accumulation, ranges of numbers. R: more in
 
 from .mistake import Mistake, edit, live
 
-NORM, LINEAR, SUBLAYERS = (f"reference/{name}.py" for name in ("layernorm", "linear", "sublayers"))
+NORM, LINEAR, HEAD = (f"reference/{name}.py" for name in ("layernorm", "linear", "head"))
+ATTENTION_SUBLAYER, MLP_SUBLAYER = (
+    f"reference/{name}_sublayer.py" for name in ("attention", "mlp")
+)
 ATTENTION, ACTIVATION, EMBEDDING = (
     f"reference/{name}.py" for name in ("attention", "activation", "embedding")
 )
@@ -51,9 +54,9 @@ LAYER_NORM = [
         "(dout * xhat).sum(axis=rows)", "(dout * xhat)[:, -1].sum(axis=0)",
     ),
     _pair(
-        "head", "M08", "last layer norm: dbias is never written", SUBLAYERS,
-        "rstd, dx=dx, dweight=dln_weight, dbias=dln_bias",
-        "rstd, dx=dx, dweight=dln_weight, dbias=None",
+        "head", "M08", "last layer norm: dbias is never written", HEAD,
+        "dx=dx, dweight=dw.ln_weight, dbias=dw.ln_bias",
+        "dx=dx, dweight=dw.ln_weight, dbias=None",
     ),
 ]  # fmt: skip
 
@@ -99,9 +102,9 @@ ATTENTION_MISTAKES = [
         "(dO,) = split_heads(dout, n_head, parts=1)", "dO = dout.reshape(Q.shape)",
     ),
     _pair(
-        "attention_sublayer", "M19", "the bias of qkv gets no gradient", SUBLAYERS,
-        "dx=dnorm, dweight=dqkv_weight, dbias=dqkv_bias",
-        "dx=dnorm, dweight=dqkv_weight, dbias=None",
+        "attention_sublayer", "M19", "the bias of qkv gets no gradient", ATTENTION_SUBLAYER,
+        "dx=dk.norm, dweight=dw.qkv_weight, dbias=dw.qkv_bias",
+        "dx=dk.norm, dweight=dw.qkv_weight, dbias=None",
     ),
 ]  # fmt: skip
 
@@ -144,20 +147,21 @@ MLP = [
     Mistake(
         edit(
             "M28", "micro-batches overwrite each other's gradients", "model/gpt.py",
-            "self.grads.flat += grads.flat", "self.grads.flat[...] = grads.flat",
+            "self.grads.flat += self._grads", "self.grads.flat[...] = self._grads",
         ),
         ("model",),
         ("torch",),
     ),
     _pair(
-        "mlp_sublayer", "M29", "the MLP's residual connection hands nothing down", SUBLAYERS,
-        "dx[...] = dout + dx_branch\n\n\ndef head_forward(",
-        "dx[...] = dx_branch\n\n\ndef head_forward(",
+        "mlp_sublayer", "M29", "the MLP's residual connection hands nothing down", MLP_SUBLAYER,
+        "dx[...] = dout + dx_branch",
+        "dx[...] = dx_branch",
     ),
     _pair(
-        "attention_sublayer", "M30", "attention's residual connection counts twice", SUBLAYERS,
-        "dx[...] = dout + dx_branch\n\n\ndef mlp_sublayer_forward(",
-        "dx[...] = 2 * dout + dx_branch\n\n\ndef mlp_sublayer_forward(",
+        "attention_sublayer", "M30", "attention's residual connection counts twice",
+        ATTENTION_SUBLAYER,
+        "dx[...] = dout + dx_branch",
+        "dx[...] = 2 * dout + dx_branch",
     ),
 ]  # fmt: skip
 
@@ -262,7 +266,7 @@ OPTIMIZER = [
     Mistake(
         edit(
             "O9", "beta2 is beta1", "training/optimizer.py",
-            "beta2=self.betas[1]", "beta2=self.betas[0]",
+            "*self.betas, self.eps", "self.betas[0], self.betas[0], self.eps",
         ),
         WHOLE_STEP,
     ),
@@ -272,7 +276,7 @@ OTHERS = [
     Mistake(
         edit(
             "D1a", "dropout: backward without the mask", DROPOUT,
-            "dropout_forward(dout, rate, key, site, out=dx)", "dx[...] = dout * (1 / (1 - rate))",
+            "dropout_forward(dout, dropout, out=dx)", "dx[...] = dout * (1 / (1 - dropout.rate))",
         ),
         ("pair:dropout", "model"),
         ("torch",),
@@ -280,8 +284,8 @@ OTHERS = [
     Mistake(
         edit(
             "D1b", "dropout: backward without 1 / (1 - rate)", DROPOUT,
-            "dropout_forward(dout, rate, key, site, out=dx)",
-            "dropout_forward(dout * (1 - rate), rate, key, site, out=dx)",
+            "dropout_forward(dout, dropout, out=dx)",
+            "dropout_forward(dout * (1 - dropout.rate), dropout, out=dx)",
         ),
         ("pair:dropout", "model"),
         ("torch",),
@@ -289,7 +293,7 @@ OTHERS = [
     Mistake(
         edit(
             "D2", "gradients of the step before are kept", "model/gpt.py",
-            "self._room_for_grads(accumulate)", "self._room_for_grads(True)",
+            "accumulate=accumulate).backward", "accumulate=True).backward",
             "if accumulate:\n            self.grads.flat +=",
             "if True:\n            self.grads.flat +=",
         ),
@@ -319,20 +323,36 @@ OTHERS = [
     ),
     Mistake(
         edit(
-            "R1", "the MLP's dropout has the site of attention's", "model/wiring.py",
-            'setting="activation",\n    site=3,', 'setting="activation",\n    site=2,',
+            "R1", "the MLP's dropout has the site of attention's", "model/stages.py",
+            'site=3 * i + 3', 'site=3 * i + 2',
         ),
         ("sites",),
         ("model",),
     ),
-    _model(
-        "R2", "the gradients of an MLP's two sides share one buffer with attention's",
-        "model/wiring.py",
-        '"attn.qkv": "hidden"', '"attn.qkv": "attn"',
+    Mistake(
+        edit(
+            "R5", "a prepared call keeps the dropout key of the pass that prepared it",
+            "model/gpt.py", "            self._dropout_key[0] = ",
+            "            self._dropout_key = self._dropout_key.copy()\n"
+            "            self._dropout_key[0] = ",
+        ),
+        ("repeat",),
+    ),
+    Mistake(
+        edit(
+            "R6", "every stage has the dropout site of the first", "model/calls.py",
+            "Dropout(self.rate, self.key, stage.site)", "Dropout(self.rate, self.key, 0)",
+        ),
+        ("sites",),
     ),
     _model(
-        "R4", "the gradient of the last layer norm lies where the logits do", "model/wiring.py",
-        'BLOCKS_ALONE = ("act",', 'BLOCKS_ALONE = ("d norm",',
+        "R2", "the gradients of an MLP's two sides share one buffer with attention's",
+        "model/stages.py",
+        '3 * C), grad_buffer="hidden"', '3 * C), grad_buffer="attn"',
+    ),
+    _model(
+        "R4", "the gradient of the last layer norm lies where the logits do", "model/buffers.py",
+        'WITHIN_BLOCKS = ("act",', 'WITHIN_BLOCKS = ("d norm",',
     ),
     Mistake(
         edit(

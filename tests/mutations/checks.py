@@ -78,7 +78,7 @@ CHECKS: dict[str, tuple[str, dict[str, tuple[object, ...]]]] = {
         {"shape": (0, 2, 3)},
     ),
     "repeat": (
-        "model/test_calls.py::test_repeated_launches_compute_the_same_bits[keep{case}]",
+        "model/test_calls.py::test_prepared_calls_compute_the_same_bits[keep{case}]",
         {"case": (0, 1, 2)},
     ),
     "hash": ("kernels/test_kernels.py::test_a_mask_goes_on_beyond_2_to_the_32nd_index", {}),

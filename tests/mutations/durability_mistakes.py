@@ -59,8 +59,8 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "K3", "checkpoint: a checksum that does not fit is passed over", "files/durable.py",
-            'raise InputError(f"{path} is damaged: its checksum does not fit; use another copy")',
+            "K3", "checkpoint: a checksum that does not match is ignored", "files/durable.py",
+            'raise InputError(f"{path} is damaged: its checksum does not match; use another copy")',
             "return",
         ),
         ("damage",),

@@ -34,8 +34,9 @@ ROWS = [
         ("dx[i] += (dout[i]", "dx[i] = (dout[i]"), ("kernel:mlp_sublayer",), ("kernel:layernorm",),
     ),
     _kernel(
-        "N63", "layer norm: the residual's gradient is copied, but not by a launch", "layernorm",
-        ("dropout_forward(residual, 0.0, 0, 0, out=dx)", "dx[...] = residual"),
+        "N63", "the residual's gradient is copied when a call is prepared, not when it runs",
+        "attention_sublayer",
+        ("dropout_forward(dout, NO_DROPOUT, out=dx)", "dx[...] = dout"),
         ("repeat",), ("kernel:mlp_sublayer",),
     ),
     _kernel(
@@ -91,7 +92,7 @@ ROWS = [
 ELEMENTS = [
     _kernel(
         "N08", "dropout: every place has the mask of the one before", "dropout",
-        ("_mix64(site + 1)", "_mix64(site)"), ("kernel:dropout", "large:dropout"),
+        ("mix64(_u64(site + 1))", "mix64(_u64(site))"), ("kernel:dropout", "large:dropout"),
     ),
     _kernel(
         "N09", "dropout: each chunk begins its mask anew", "dropout",
@@ -294,35 +295,35 @@ ATTENTION = [
 
 FUSED = [
     _kernel(
-        "N40", "attention's branch has the mask of its weights", "sublayers",
-        ("x, (rate, key, site + 1), out=out", "x, (rate, key, site), out=out"),
+        "N40", "attention's branch has the mask of its weights", "attention_sublayer",
+        ("x, dropout.next_site(), out=out", "x, dropout, out=out"),
         ("kernel:attention_sublayer",),
     ),
     _kernel(
-        "N41", "the MLP's backward has the mask of the place after", "sublayers",
+        "N41", "the MLP's backward has the mask of the place after", "mlp_sublayer",
         (
-            "_through_dropout(dout, rate, key, site, space=dnorm)",
-            "_through_dropout(dout, rate, key, site + 1, space=dnorm)",
+            "through_dropout(dout, dropout, workspace=dk.norm)",
+            "through_dropout(dout, dropout.next_site(), workspace=dk.norm)",
         ),
         ("kernel:mlp_sublayer",),
     ),
     _kernel(
-        "N42", "the bias's gradient is taken from before dropout", "sublayers",
-        ("parameter_gradients(dbranch, act", "parameter_gradients(dout, act"),
+        "N42", "the bias's gradient is taken from before dropout", "mlp_sublayer",
+        ("parameter_gradients(dbranch, k.act", "parameter_gradients(dout, k.act"),
         ("kernel:mlp_sublayer",),
     ),
     _kernel(
-        "N66", "head: the weight's gradient is that of the first positions alone", "sublayers",
+        "N66", "head: the weight's gradient is that of the first positions alone", "head",
         ("add=again > 0)", "add=False)"), ("room",), ("kernel:head_loss",),
     ),
     _kernel(
-        "N67", "head: positions whose logits were dropped get those of the last", "sublayers",
+        "N67", "head: positions whose logits were dropped get those of the last", "head",
         ("if again:\n            multiply", "if again > 1:\n            multiply"), ("room",),
     ),
     _kernel(
         "E1", "the gradient of the activation is copied even where it is made in place",
-        "sublayers",
-        ("finish=GRADIENT_IN_PLACE if in_place else GRADIENT,", "finish=GRADIENT,"),
+        "mlp_sublayer",
+        ("GRADIENT_IN_PLACE if same_memory(dk.fc, dk.act) else GRADIENT", "GRADIENT"),
         ("kernel:mlp_sublayer",),
         equivalent="In place, `second` is the row itself: copying a row onto itself changes no "
         "element, and what follows is the same call with the same arrays.",

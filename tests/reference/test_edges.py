@@ -12,12 +12,16 @@ import pytest
 
 import gpt_numpy as gn
 from gpt_numpy.config.choices import IMPLEMENTATIONS
-from gpt_numpy.kernels.dropout import drop_row, mask_state
+from gpt_numpy.kernels.dropout import drop_row, mask_arguments, mask_base
+from gpt_numpy.reference.adamw import AdamWSettings
 from gpt_numpy.reference.adamw import adamw_update as reference_adamw
-from gpt_numpy.reference.dropout import mix64
+from gpt_numpy.reference.dropout import NO_DROPOUT, Dropout, mix64
+from gpt_numpy.reference.embedding import EmbeddingWeights
 
 CONFIG = gn.GPTConfig(vocab_size=7, block_size=6, n_layer=1, n_head=2, n_embd=8)
 MODULES = ("layernorm", "attention", "cross_entropy", "activation", "embedding", "adamw")
+
+SETTINGS = AdamWSettings(1e-3, beta1=0.9, beta2=0.95, eps=1e-8, weight_decay=0.1)
 
 
 @pytest.fixture(params=IMPLEMENTATIONS)
@@ -83,10 +87,10 @@ def test_attention_with_huge_scores_picks_the_best_key(ops, size):
     qkv[0, :, 2] = [1, 3, 2]  # keys: the best that position 2 sees is that of position 1
     qkv[0, :, 4] = [10, 20, 30]  # values
     out, lse = np.full((1, 3, 2), np.nan, np.float32), np.empty((1, 1, 3), np.float32)
-    ops.attention_forward(qkv, 1, 0.0, 0, 0, out=out, lse=lse)
+    ops.attention_forward(qkv, 1, NO_DROPOUT, out=out, lse=lse)
     assert out[0, :, 0].tolist() == [10, 20, 20]
     dqkv = np.full_like(qkv, np.nan)
-    ops.attention_backward(np.ones_like(out), qkv, 1, 0.0, 0, 0, out=out, lse=lse, dqkv=dqkv)
+    ops.attention_backward(np.ones_like(out), qkv, 1, NO_DROPOUT, out=out, lse=lse, dqkv=dqkv)
     assert np.isfinite(dqkv).all()
 
 
@@ -227,7 +231,9 @@ def test_no_function_of_the_reference_widens_float32():
             for name, value in frame.f_locals.items():
                 if isinstance(value, np.ndarray) and value.dtype in (np.float64, np.complex128):
                     widened.add((frame.f_code.co_name, name))
-        widened.difference_update({("forward", "wide"), ("_room", "room")})  # to sum the losses
+        widened.difference_update(
+            {("forward", "wide"), ("_workspace", "found")}
+        )  # to sum the losses
 
     for activation in ("gelu", "gelu_tanh", "relu"):
         model.config = dataclasses.replace(config, activation=activation)
@@ -259,7 +265,7 @@ def test_no_row_of_attention_is_masked_whole(ops):
         qkv[:, 0, 0:8:2] = np.sqrt(abs(score))
         qkv[:, 0, 4:8:2] *= np.sign(score)
         out, lse = np.full((2, 3, 4), np.nan, np.float32), np.empty((2, 2, 3), np.float32)
-        ops.attention_forward(qkv, 2, 0.0, 0, 0, out=out, lse=lse)
+        ops.attention_forward(qkv, 2, NO_DROPOUT, out=out, lse=lse)
         assert np.array_equal(out[:, 0], qkv[:, 0, 8:])
         assert np.isfinite(lse).all()
 
@@ -335,9 +341,9 @@ def test_moments_that_fade_below_the_normal_numbers_do_no_harm(ops, dtype):
     grad[...], m[...], v[...] = 0, 8 * tiny, tiny
     exact = [np.array(a, np.float64) for a in (param, grad, m, v)]
     for step in range(200, 900):
-        settings = (step, 1.0, 1e-3, 0.9, 0.95, 1e-8, 0.1)
-        ops.adamw_update(param, grad, m, v, *settings)
-        reference_adamw(*exact, *settings)
+        settings = {"step": step, "grad_scale": 1.0, "settings": SETTINGS}
+        ops.adamw_update(param, grad, m, v, **settings)
+        reference_adamw(*exact, **settings)
     assert np.abs(param - exact[0]).max() <= 1e-6
     assert ((0 <= m) & (m < tiny)).all() and ((0 <= v) & (v < tiny)).all()
 
@@ -352,7 +358,7 @@ def test_rows_beyond_two_to_the_31_elements_are_found(ops, tmp_path):
         wte[row] = value
     tokens, wpe = np.array([list(places)]), np.zeros((4, C), np.float32)
     out = np.full((1, 4, C), np.nan, np.float32)
-    ops.embedding_forward(tokens, wte, wpe, 0.0, 0, 0, out=out)
+    ops.embedding_forward(tokens, EmbeddingWeights(wte, wpe), dropout=NO_DROPOUT, out=out)
     assert (out[0] == np.array(list(places.values()))[:, None]).all()
 
 
@@ -372,7 +378,8 @@ def test_the_mask_of_dropout_goes_on_beyond_two_to_the_32_elements():
         a, b = words & 0xFFFFFFFF, words >> 32
         return mix32((mix32((index & 0xFFFFFFFF) ^ a) + b) & 0xFFFFFFFF) >= round(rate * 2**32)
 
-    base, threshold, scale = mask_state(0.5, 7, 2)
+    key, site, threshold, scale = mask_arguments(Dropout.of(0.5, 7, 2))
+    base = numba.njit(lambda key, site: mask_base(key[0], site))(key, site)
     for start in (2**31 - 40, 2**32 - 40, 5 * 2**32 - 1, 2**40):
         row = np.ones(100, np.float32)
         part(row, start, np.uint64(base), np.uint64(threshold), scale)

@@ -43,9 +43,9 @@ class Padded:
     def install(self, setattr=setattr):
         """From now on every buffer of models, optimizers and kernels is one of these."""
         from gpt_numpy.kernels.engine import jit
-        from gpt_numpy.model import wiring
+        from gpt_numpy.model import buffers
 
-        for module in (arrays, wiring, jit):
+        for module in (arrays, buffers, jit):
             setattr(module, "aligned_empty", self)
         setattr(jit, "_rooms", {})
         return self

@@ -205,7 +205,9 @@ RECOMPUTED = {"attention_sublayer_backward": ["norm"], "mlp_sublayer_backward": 
 
 def flat_names(function: Callable[..., None]) -> list[str]:
     """The names of all arrays and numbers that a function takes: what it reads, what it writes."""
-    names = [n for argument in inspect.signature(function).parameters for n in _flat(function, argument)]
+    names = [
+        n for argument in inspect.signature(function).parameters for n in _flat(function, argument)
+    ]
     again = RECOMPUTED.get(function.__name__, [])
     return [name for name in names if name not in again] + again
 
@@ -235,7 +237,7 @@ def read_and_written(
     It reads `dout`, arguments of forward, and what forward wrote. From the first `d<input>` on it
     writes: gradients, and buffers of forward's that it uses again.
     """
-    names = flat_names(function)
+    names = [n for n in flat_names(function) if n in available or n[1:] in available]
     first = next(k for k, name in enumerate(names) if name not in available and name[0] == "d")
     read = {name: available[name] for name in names[:first]}
     written = {n: np.shape(available[n if n in available else n[1:]]) for n in names[first:]}

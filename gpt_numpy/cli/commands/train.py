@@ -19,7 +19,7 @@ from gpt_numpy.config.gpt import GPTConfig
 from gpt_numpy.config.presets import NANOGPT_DEFAULTS, PRESETS
 from gpt_numpy.config.train import TrainConfig
 from gpt_numpy.data.dataset import Dataset, check_length, open_dataset
-from gpt_numpy.data.tokenizers.files import Tokenizer
+from gpt_numpy.data.tokenizers.tokenizer import Tokenizer
 from gpt_numpy.files.durable import remove_leftovers
 from gpt_numpy.files.locks import locked
 from gpt_numpy.interop import cropped, open_run

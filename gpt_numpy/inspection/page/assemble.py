@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gpt_numpy.base.errors import InputError
-from gpt_numpy.files.durable import replaced
+from gpt_numpy.files.durable import written_durably
 
 SCRIPTS = (  # in the order in which they build on one another
     "data.js",
@@ -74,7 +74,7 @@ def write(path: str, contents: dict[str, Any]) -> int:
     """
     page = assemble(contents).encode("utf-8")
     try:
-        with replaced(Path(path)) as file:
+        with written_durably(Path(path)) as file:
             file.write(page)
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
         reason = getattr(error, "strerror", None) or error

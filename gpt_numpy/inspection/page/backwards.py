@@ -37,7 +37,7 @@ CODE_NAMES = {
     ("attention", "heads"): ("dO",),
     ("attention", "p"): ("dw", "dp"),
     ("cross_entropy", "z"): ("dlogits",),
-    ("sublayers", "head"): ("dnorm",),
+    ("head", "head"): ("dnorm",),
 }
 
 
@@ -100,7 +100,7 @@ def _reference_of(operation: Operation) -> tuple[str, str]:
     if operation is op.MERGE:
         return "attention", "attention_backward"
     if operation is op.HEAD:
-        return "sublayers", "head_backward"
+        return "head", "head_backward"
     module, _, function = operation.reference["backward"].rpartition(".")
     return module, function
 

@@ -1,7 +1,7 @@
 """The block diagram as a list: which operation reads and writes which arrays, in forward order.
 
-In addition to what the layers store (model/stages.py) it names what passes within them without being
-stored, and parts of what is stored:
+In addition to what the layers store (model/stages.py) it names what passes within them without
+being stored, and parts of what is stored:
 
     h.{i}.ln_1.xhat               a layer norm's rows before weight and bias; ln_2, ln_f likewise
     h.{i}.attn.query, key, value  the parts of `h.{i}.attn.qkv`, (B, H, T, D)
@@ -112,8 +112,7 @@ def nodes(config: GPTConfig) -> list[Node]:
         for operation, arguments in _operations(stage):
             names = {a: inside.get(w) or stage.array_name(w) for a, w in arguments.items()}
             # A model without biases, or with fixed positions, lacks some of them.
-            names = {a: name for a, name in names.items() if name not in (None, SINUSOIDS)}
-            listed.append(Node(operation, names))
+            listed.append(Node(operation, {a: n for a, n in names.items() if n and n != SINUSOIDS}))
     return listed
 
 

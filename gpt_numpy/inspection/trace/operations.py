@@ -198,7 +198,7 @@ HEAD = Operation(
     forward={"out": "logits = norm(x) @ weight.T"},
     backward=dict.fromkeys(
         ("x", "weight"),
-        "linear_backward(dout, k.norm, w.weight.T, None, dx=dk.norm, dweight=dw.weight.T, dbias=None)",
+        "linear_backward(dout, k.norm, w.weight.T, None, dx=dk.norm, ... dweight=dw.weight.T",
     ),
     kernels={
         "forward": "products.matmul.multiply",

@@ -38,10 +38,12 @@ NO_EPILOGUE = Epilogue()
 
 
 @routine
-def finish_row(
-    finish, kind, out, at, breadth, bias, bias_at, other, second, third, base, threshold, scale
-):  # fmt: skip
-    """Finish `breadth` elements of `out` from `at` on; `kind` is the activation's number."""
+def finish_row(finish, kind, out, at, breadth, bias, bias_at, arrays, mask):
+    """Finish `breadth` elements of `out` from `at` on; `kind` is the activation's number.
+
+    `arrays` are `other`, `second` and `third`; `mask` is base, threshold and scale of the dropout.
+    """
+    (other, second, third), (base, threshold, scale) = arrays, mask
     y = out[at : at + breadth]
     if bias.size > 0:
         add_in_place(y, bias[bias_at : bias_at + breadth])

@@ -46,6 +46,7 @@ from gpt_numpy.kernels.products.packing import (
 from gpt_numpy.kernels.products.tile import (
     LEAST_ROWS,
     TILE_ROWS,
+    Matrix,
     panel_width,
     tile_by_columns,
     tile_by_rows,
@@ -105,63 +106,55 @@ def unit_of(length, most, least):
 
 
 @routine
-def store_edge(edge, rows, columns, out, out_at, out_stride, add):
-    """Bring the part of a tile that lies inside of `out` there."""
-    width = panel_width(out)
+def store_edge(edge, rows, columns, out, add):
+    """Bring the part of a tile that lies inside of the matrix `out` there."""
+    array, at, stride = out
+    width = panel_width(array)
     for r in range(rows):
         for c in range(columns):
             if add:
-                out[out_at + r * out_stride + c] += edge[r * width + c]
+                array[at + r * stride + c] += edge[r * width + c]
             else:
-                out[out_at + r * out_stride + c] = edge[r * width + c]
+                array[at + r * stride + c] = edge[r * width + c]
 
 
 @routine
-def strip_by_rows(
-    a, a_at, a_stride, rows, panels, depth, inner, out, out_at, out_stride, columns, add, edge
-):  # fmt: skip
+def strip_by_rows(a, rows, panels, depth, inner, out, columns, add, edge):
     """Write or add to `out` a @ panels, each `depth` long, for as many rows as a tile has."""
-    width = panel_width(out)
+    width = panel_width(out.array)
     for j in range(0, columns, width):
+        tile = Matrix(out.array, out.at + j, out.stride)
         if (rows >= TILE_ROWS or rows == LEAST_ROWS) and j + width <= columns:
-            tile_by_rows(
-                a, a_at, a_stride, rows, panels, j * depth,
-                out, out_at + j, out_stride, inner, add,
-            )  # fmt: skip
+            tile_by_rows(a, rows, panels, j * depth, tile, inner, add)
         else:
-            tile_by_rows(a, a_at, a_stride, rows, panels, j * depth, edge, 0, width, inner, False)
-            height, breadth = min(rows, TILE_ROWS), min(width, columns - j)
-            store_edge(edge, height, breadth, out, out_at + j, out_stride, add)
+            tile_by_rows(a, rows, panels, j * depth, Matrix(edge, 0, width), inner, False)
+            store_edge(edge, min(rows, TILE_ROWS), min(width, columns - j), tile, add)
 
 
 @routine
-def strip_by_columns(
-    a, a_at, a_stride, rows, panels, start, depth, inner,
-    out, out_at, out_stride, columns, add, edge,
-):  # fmt: skip
+def strip_by_columns(a, rows, panels, start, depth, inner, out, columns, add, edge):
     """The same for a.T @ panels, from step `start` of the panels on."""
-    width = panel_width(out)
+    width = panel_width(out.array)
     for j in range(0, columns, width):
         panel = j * depth + start * width
+        tile = Matrix(out.array, out.at + j, out.stride)
         if rows >= LEAST_ROWS and j + width <= columns:
-            tile_by_columns(
-                a, a_at, a_stride, rows, panels, panel, out, out_at + j, out_stride, inner, add
-            )
+            tile_by_columns(a, rows, panels, panel, tile, inner, add)
         else:
-            tile_by_columns(a, a_at, a_stride, rows, panels, panel, edge, 0, width, inner, False)
-            height, breadth = min(rows, TILE_ROWS), min(width, columns - j)
-            store_edge(edge, height, breadth, out, out_at + j, out_stride, add)
+            tile_by_columns(a, rows, panels, panel, Matrix(edge, 0, width), inner, False)
+            store_edge(edge, min(rows, TILE_ROWS), min(width, columns - j), tile, add)
 
 
 @kernel
 def product(
-    a: In, b: In, transposed: Int, bias: In, out: Out, rows: Int, inner: Int, columns: Int,
+    a: In, b: In, transposed: Int, bias: In, out: Out, rows: Int, columns: Int,
     finish: Int, kind: Int, other: In, second: Out, third: Out,
     key: Key, site: Int, threshold: Word, scale: Real,
     workers: Int, counter: Counter, space: Out,
 ):  # fmt: skip
     """Write a @ b, or with `transposed` a @ b.T, to `out`; then the epilogue, strip by strip."""
-    base = mask_base(key, site)
+    inner = a.size // rows
+    base = mask_base(key[0], site)
     width = panel_width(out)
     row_block, column_block = cut(rows, columns, ROWS, COLUMNS, width)
     step = block_length(inner, INNER, 8)
@@ -188,20 +181,18 @@ def product(
                     pack(b, k0 * columns + j0, columns, depth, breadth, panels)
                 packed = whole
                 for i in range(i0, i1, TILE_ROWS):
-                    left, left_at, left_stride = a, i * inner + k0, inner
+                    left = Matrix(a, i * inner + k0, inner)
                     if crowded:
-                        left, left_at, left_stride = strip, 0, depth + APART
+                        left = Matrix(strip, 0, depth + APART)
                         height = min(TILE_ROWS, i1 - i)
-                        copy_rows(a, i * inner + k0, inner, height, depth, strip, left_stride)
-                    strip_by_rows(
-                        left, left_at, left_stride, i1 - i, panels, depth, depth,
-                        out, i * columns + j0, columns, breadth, k0 > 0, edge,
-                    )  # fmt: skip
+                        copy_rows(a, i * inner + k0, inner, height, depth, strip, left.stride)
+                    target = Matrix(out, i * columns + j0, columns)
+                    strip_by_rows(left, i1 - i, panels, depth, depth, target, breadth, k0 > 0, edge)
                     if k0 + step >= inner and (finish != PLAIN or bias.size > 0):
                         for r in range(i, min(i + TILE_ROWS, i1)):
                             finish_row(
                                 finish, kind, out, r * columns + j0, breadth, bias, j0,
-                                other, second, third, base, threshold, scale,
+                                (other, second, third), (base, threshold, scale),
                             )  # fmt: skip
             task = next_task(counter, worker, workers, count)
 
@@ -248,9 +239,11 @@ def product_of_columns(
                 for s in range(strips):
                     i = strip_start(s, strips, i1 - i0)
                     height = strip_start(s + 1, strips, i1 - i0) - i
+                    panel = Matrix(left, i * depth, height)
+                    target = Matrix(out, (i0 + i) * columns + j0, columns)
                     strip_by_columns(
-                        left, i * depth, height, height, panels, 0, depth, depth,
-                        out, (i0 + i) * columns + j0, columns, breadth, add != 0 or k0 > 0, edge,
+                        panel, height, panels, 0, depth, depth, target, breadth,
+                        add != 0 or k0 > 0, edge,
                     )  # fmt: skip
             task = next_task(counter, worker, workers, down * across)
 
@@ -272,11 +265,11 @@ def multiply(
 
     x (..., I); weight (I, O), transposed (O, I); bias (O,); out (..., O).
     """
-    inner, columns = x.shape[-1], out.shape[-1]
+    columns = out.shape[-1]
     finish, kind, other, second, third, dropout = epilogue
     product(
         flat(x), flat(weight), int(transposed), flat(bias, x), flat(out),
-        x.size // inner, inner, columns, finish, kind,
+        x.size // x.shape[-1], columns, finish, kind,
         flat(other, x), flat(second, x), flat(third, x), *mask_arguments(dropout),
         threads(), tasks(), _space(out.dtype),
     )  # fmt: skip

@@ -6,7 +6,7 @@ How many rows and vectors a tile has follows from the number of registers: 32 wi
 16 with AVX2. Every function takes flat arrays and offsets into them, in elements, and checks none.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from llvmlite import ir
 from numba.core import cgutils, types
@@ -20,6 +20,14 @@ TILE_ROWS, TILE_VECTORS = {512: (14, 2), 256: (6, 2), 128: (8, 3)}[VECTOR_BITS]
 # cut into strips of nearly equal height; of tiles by rows only this one: LLVM has too few registers
 # for the addresses of the others, and spills.
 LEAST_ROWS = {512: 8, 256: 4, 128: 6}[VECTOR_BITS]
+
+
+class Matrix(NamedTuple):
+    """A matrix inside a flat array: row r starts at `at` + r `stride`."""
+
+    array: Any
+    at: int
+    stride: int
 
 
 def lanes_of(array_type: Any) -> int:
@@ -79,7 +87,7 @@ def _tile(by_columns: bool) -> Any:
     """The generator of a register tile; `by_columns`: `a` is read down its columns."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        rows = arguments[3]
+        rows = arguments[1]
         done = builder.append_basic_block("done")
         whole = builder.append_basic_block("whole")
         choice = builder.switch(rows, whole)
@@ -101,8 +109,10 @@ def _tile_of(
     height: int, by_columns: bool, context: Any, builder: Any, signature: Any, arguments: Any
 ) -> None:
     """A tile of `height` rows; of the highest tile, rows beyond the last one repeat it."""
-    a, a_at, a_stride, rows, b, b_at, c, c_at, c_stride, inner, add = arguments
-    a_type, b_type, c_type = signature.args[0], signature.args[4], signature.args[6]
+    a, rows, b, b_at, c, inner, add = arguments
+    (a_type, *_), b_type, (c_type, *_) = signature.args[0], signature.args[2], signature.args[4]
+    a, a_at, a_stride = (builder.extract_value(a, k) for k in range(3))
+    c, c_at, c_stride = (builder.extract_value(c, k) for k in range(3))
     vector, align = _vector(context, c_type)
     lanes = vector.count
     a_pointer = _pointer(context, builder, a_type, a, a_at)
@@ -162,29 +172,24 @@ def _broadcast(builder: Any, element: Any, vector: ir.VectorType) -> Any:
     return builder.shuffle_vector(first, undefined, zeros)
 
 
-_TILE_ARGUMENTS = "a a_at a_stride rows b b_at c c_at c_stride inner add"
-
-
 def _tile_signature(a: Any, b: Any, c: Any) -> Any:
     i = types.int64
-    return types.void(a, i, i, i, b, i, c, i, i, i, types.boolean)
+    return types.void(a, i, b, i, c, i, types.boolean)
 
 
 @intrinsic
 def tile_by_rows(
-    typing: Any, a: Any, a_at: Any, a_stride: Any, rows: Any, b: Any, b_at: Any,
-    c: Any, c_at: Any, c_stride: Any, inner: Any, add: Any,
-) -> Any:  # fmt: skip
-    """A tile of c (+)= a @ panel, where row r of `a` starts at a_at + r a_stride."""
+    typing: Any, a: Any, rows: Any, b: Any, b_at: Any, c: Any, inner: Any, add: Any
+) -> Any:
+    """A tile of c (+)= a @ panel, with `a` and `c` matrices, and the panel at `b_at` in `b`."""
     return _tile_signature(a, b, c), _tile(by_columns=False)
 
 
 @intrinsic
 def tile_by_columns(
-    typing: Any, a: Any, a_at: Any, a_stride: Any, rows: Any, b: Any, b_at: Any,
-    c: Any, c_at: Any, c_stride: Any, inner: Any, add: Any,
-) -> Any:  # fmt: skip
-    """A tile of c (+)= a.T @ panel, where row k of `a` starts at a_at + k a_stride."""
+    typing: Any, a: Any, rows: Any, b: Any, b_at: Any, c: Any, inner: Any, add: Any
+) -> Any:
+    """A tile of c (+)= a.T @ panel, with `a` and `c` matrices, and the panel at `b_at` in `b`."""
     return _tile_signature(a, b, c), _tile(by_columns=True)
 
 

@@ -1,0 +1,37 @@
+"""Read files that somebody else wrote: bounded in size, and every failure an `InputError`."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from gpt_numpy.base.errors import InputError
+
+
+@contextlib.contextmanager
+def os_errors_as_input_errors(what: str, advice: str = "") -> Iterator[None]:
+    """Turn an `OSError` in the block into an `InputError`: `what`, the reason, and `advice`."""
+    try:
+        yield
+    except OSError as error:
+        message = f"{what}: {error.strerror or error}"
+        raise InputError(f"{message}; {advice}" if advice else message) from error
+
+
+def read_bounded(path: Path, limit: int) -> bytes:
+    """The content of a file; `InputError` if it has more than `limit` bytes."""
+    with path.open("rb") as file:
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise InputError(f"{path} has more than {limit} bytes, which is the limit")
+    return data
+
+
+def read_into(file: IO[bytes], view: memoryview) -> int:
+    """Fill `view` from the file; the number of bytes that are missing at its end (normally 0)."""
+    while len(view):
+        count = file.readinto(view)  # type: ignore[attr-defined]
+        if not count:
+            break
+        view = view[count:]
+    return len(view)

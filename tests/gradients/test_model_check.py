@@ -1,5 +1,6 @@
 """The user's gradient check: it is quiet on right code, and says what is wrong with mistakes."""
 
+import dataclasses
 import re
 
 import numpy as np
@@ -63,7 +64,7 @@ def test_it_says_where_to_look(monkeypatch):
     report = check("directions")
     assert all(row.diagnosis for row in [row for row in report.rows if not row.ok][-3:])
     assert sum("no known mistake" in str(row) for row in check("elements").rows) <= 3
-    assert "the last wrong one is h.0.attn.c_proj.bias (h.0.ln_2.weight is right)" in str(report)
+    assert "the last wrong tensor is h.0.attn.c_proj.bias (h.0.ln_2.weight is right)" in str(report)
 
 
 def scale_by(name, factor):
@@ -131,7 +132,7 @@ def test_a_wrong_tensor_is_named_and_explained(case, monkeypatch):
             assert report.ok  # smaller than differences can see, as the tolerance says
             continue
         assert [row.name for row in wrong] == [name]
-        assert f"nothing but {name} is wrong" in str(report)
+        assert f"only {name} is wrong" in str(report)
         assert re.search(words, " ".join(wrong[0].diagnosis)), wrong[0].diagnosis
         with pytest.raises(AssertionError, match=name):
             report.assert_exact()
@@ -186,7 +187,27 @@ def test_positions_of_the_first_sequence_alone_are_noticed(monkeypatch):
 
     monkeypatch.setattr(ops, "embedding_backward", wrong)
     (row,) = [row for row in check("elements").rows if not row.ok]
-    assert row.name == "wpe.weight" and "only the contribution of index 0 of axis 0 of the losses" in str(row)
+    assert row.name == "wpe.weight"
+    assert "only the contribution of index 0 of axis 0 of the losses" in str(row)
+
+
+def test_a_gradient_where_there_is_none_is_placed_along_directions(monkeypatch):
+    ops = model_module.load_ops("reference")
+    right = ops.embedding_backward
+
+    def wrong(dout, tokens, *arguments, dweights, **keywords):
+        right(dout, tokens, *arguments, dweights=dweights, **keywords)
+        dweights.wte[np.setdiff1d(np.arange(11), tokens)] = 1
+
+    monkeypatch.setattr(ops, "embedding_backward", wrong)
+    tied, tokens, targets = example()
+    config = dataclasses.replace(CONFIG, tied=False)
+    model = gn.GPT(config, seed=None, dtype="float64", ops="reference")
+    randomise(model, 0)
+    report = gn.gradcheck(model, tokens, targets, method="directions")
+    (row,) = [row for row in report.rows if not row.ok]
+    assert row.name == "wte.weight"
+    assert "wrong in rows of tokens that do not occur; right in rows" in row.diagnosis[0]
 
 
 def test_a_forward_that_differs_from_the_reference_is_seen_by_differences(monkeypatch):

@@ -5,7 +5,7 @@ import time
 from gpt_numpy.base.errors import InputError
 from gpt_numpy.cli.settings import Types
 from gpt_numpy.gradients.mutation import LIVE
-from gpt_numpy.gradients.selfcheck import measure, notice, recorded
+from gpt_numpy.gradients.selfcheck import measure, recorded, try_mutations
 
 
 def run(words: list[str], types: Types) -> int:
@@ -20,7 +20,7 @@ def run(words: list[str], types: Types) -> int:
         print(f"  {figure}", flush=True)
         missed += not figure.ok
     print(f"{len(LIVE)} mistakes, put into a copy of the package, and what the check says there")
-    for row in notice():
+    for row in try_mutations():
         print(f"  {row}", flush=True)
         missed += not row.ok
     print("recorded, not measured here")

@@ -59,9 +59,9 @@ def _layernorm(name: str, arrays: Mapping[str, Any]) -> Mistakes:
         return np.asarray(rstd * (dxhat - along(dxhat) - xhat * along(dxhat * xhat)))
 
     if name == "x":
-        yield "the term mean(dxhat) is lost", rstd * (dxhat - xhat * along(dxhat * xhat))
-        yield "the term xhat * mean(dxhat * xhat) is lost", rstd * (dxhat - along(dxhat))
-        yield "both means are lost: mean and rstd are taken for constants", rstd * dxhat
+        yield "the term mean(dxhat) is missing", rstd * (dxhat - xhat * along(dxhat * xhat))
+        yield "the term xhat * mean(dxhat * xhat) is missing", rstd * (dxhat - along(dxhat))
+        yield "both means are missing: mean and rstd are taken for constants", rstd * dxhat
         yield "the weight is left out: dxhat = dout * weight", dx(dout, rstd, xhat)
         yield "the factor rstd is left out", dx(dxhat, 1.0, xhat)
         bare = 1 / np.sqrt(var)
@@ -89,7 +89,7 @@ def _linear(name: str, arrays: Mapping[str, Any]) -> Mistakes:
     if name == "weight" and x.shape[:-1] == dout.shape[:-1]:
         rows, drows = (a.reshape(-1, a.shape[-1]) for a in (x, dout))
         for k, what in ((0, "first"), (-1, "last")):
-            text = f"only the {what} row counts: the sum over rows is lost"
+            text = f"only the {what} row counts: the sum over rows is missing"
             yield text, np.outer(rows[k], drows[k])
 
 
@@ -104,9 +104,9 @@ def _activation(name: str, arrays: Mapping[str, Any]) -> Mistakes:
     yield "dout is left out (ReLU)", (x > 0) * 1.0
     yield "it is that of ReLU", dout * (x > 0)
     cdf, pdf = (1 + erf(x / np.sqrt(2))) / 2, np.exp(-x * x / 2) / np.sqrt(2 * np.pi)
-    yield "the term x * pdf is lost (exact GELU)", dout * cdf
+    yield "the term x * pdf is missing (exact GELU)", dout * cdf
     yield "the term x * pdf has the wrong sign (exact GELU)", dout * (cdf - x * pdf)
-    yield "the factor x of pdf is lost (exact GELU)", dout * (cdf + pdf)
+    yield "the factor x of pdf is missing (exact GELU)", dout * (cdf + pdf)
     yield "the derivative is that of the exact GELU, the forward is another", dout * (cdf + x * pdf)
     yield "dout is left out (exact GELU)", cdf + x * pdf
     for text, slope in _gelu_tanh(x):
@@ -126,10 +126,10 @@ def _gelu_tanh(x: Array) -> Mistakes:
         return np.asarray((1 + t) / 2 + x / 2 * (1 - t * t if square else 1 - t) * inner)
 
     t = np.tanh(a * (x + b * x**3))
-    yield "the term x * dt is lost", (1 + t) / 2
-    yield "the factor 3 of 3 * 0.044715 x^2 is lost", slope(three=1.0)
+    yield "the term x * dt is missing", (1 + t) / 2
+    yield "the factor 3 of 3 * 0.044715 x^2 is missing", slope(three=1.0)
     yield "tanh' is 1 - t^2, not 1 - t", slope(square=False)
-    yield "the inner derivative is lost", (1 + t) / 2 + x / 2 * (1 - t * t)
+    yield "the inner derivative is missing", (1 + t) / 2 + x / 2 * (1 - t * t)
     yield (
         "the inner derivative lacks sqrt(2 / pi)",
         slope() + x / 2 * (1 - t * t) * (1 - a) * (1 + 3 * b * x * x),
@@ -146,12 +146,13 @@ def _softmax(name: str, arrays: Mapping[str, Any]) -> Mistakes:
         return
     if not np.allclose(p.sum(axis=-1), 1) or (p < 0).any():
         return
-    yield "softmax's row sum is lost: out * (dout - sum(out * dout))", p * dout
+    yield "softmax's row sum is missing: out * (dout - sum(out * dout))", p * dout
     yield "only the diagonal is there: out * (1 - out)", p * (1 - p) * dout
     mean = (p * dout).mean(axis=-1, keepdims=True)
     yield "the row sum of softmax is a mean", p * (dout - mean)
     yield "the row sum lacks out: sum(dout)", p * (dout - dout.sum(axis=-1, keepdims=True))
-    yield "the factor out before the bracket is lost", dout - (p * dout).sum(axis=-1, keepdims=True)
+    total = (p * dout).sum(axis=-1, keepdims=True)
+    yield "the factor out before the bracket is missing", dout - total
     for axis in range(p.ndim - 1):
         total = (p * dout).sum(axis=axis, keepdims=True)
         yield f"softmax's sum runs over axis {axis}, not over the last", p * (dout - total)
@@ -176,14 +177,14 @@ def _cross_entropy(name: str, arrays: Mapping[str, Any]) -> Mistakes:
     wanted = onehot(np.where(kept, targets, -1))
     scales = (1.0, 1 / max(int(kept.sum()), 1)) if dout.ndim == 0 else (1.0,)
     for scale in scales:
-        yield "the -1 at the target is lost", each * scale * p * mask
+        yield "the -1 at the target is missing", each * scale * p * mask
         yield "rows that are left out (target -1) are not zero", each * scale * (p - wanted)
         right = onehot(np.where(kept, (targets + 1) % V, -1))
         yield "the target is the one after the right one", each * scale * (p - right) * mask
         left = onehot(np.where(kept, (targets - 1) % V, -1))
         yield "the target is the one before the right one", each * scale * (p - left) * mask
         yield (
-            "the softmax is lost: logits for probabilities",
+            "the softmax is missing: logits for probabilities",
             each * scale * (logits - wanted) * mask,
         )
         yield (

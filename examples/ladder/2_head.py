@@ -101,5 +101,5 @@ for _ in range(300):  # character after character; the Gumbel noise draws from s
     logits = forward(params, context, context)[1]["logits"][0, -1]
     text.append(int((logits + rng.gumbel(size=V)).argmax()))
 print(f"{data.tokenizer.decode(text)}\n\nvalidation loss {loss:.3f}; the lecture: {PUBLISHED}")
-# Try: leave wpe out: what is lost? Set T = 16: does one head make use of the longer past? And what
-# does --max_iters=20000 bring?
+# Try: leave wpe out: what is lost? Set T = 16: does one head make use of the longer past? What does
+# --max_iters=20000 bring?

@@ -1,6 +1,6 @@
-"""Hand-derived gradients against derivatives that nobody derived: of a model, and of a layer.
+"""Compares hand-derived gradients with numerical derivatives: of a model, and of a single layer.
 
-`check.py` checks a model, `layer_check.py` a pair of functions that somebody wrote; both measure
-with `derivatives.py`, answer with the table of `report.py`, and say what a wrong gradient looks
-like with `diagnosis/`.
+`model_check.py` checks a model, `layer_check.py` a pair of functions that you wrote. Both
+differentiate with `derivatives.py`, return the table of `report.py`, and explain wrong gradients
+with `diagnosis/`. `selfcheck.py` checks, on the user's machine, that the checks work.
 """

@@ -23,7 +23,7 @@ from gpt_numpy.gradients.report import Report, Row
 TOLERANCE = 1e-10
 TOLERANCE_OF_DIFFERENCES = 1e-7
 LONGEST_SECONDS = 300.0
-LARGEST_JACOBIAN = 4_000_000  # elements; of a larger layer only the gradient is kept
+LARGEST_JACOBIAN = 4_000_000  # elements; larger ones are not kept, only the gradient
 
 Jacobian = tuple[Array, Array | None]  # the gradient, and what each element of out adds to it
 WrongGradient = tuple[str, str, Array]  # a gradient such as "dx", a sentence, the wrong numbers
@@ -173,7 +173,7 @@ def _incomplete(
 
 
 def _why_not_complex(layer: Layer, seed: int) -> str:
-    """Why the complex step cannot be used, or nothing: measured along one random direction."""
+    """Why the complex step cannot be used, or "": measured along one random direction."""
     rng = np.random.default_rng([seed, 1])
     values = {name: np.asarray(layer.flat_inputs[name], "float64") for name in layer.graded}
     directions = {name: rng.standard_normal(value.shape) for name, value in values.items()}
@@ -189,12 +189,12 @@ def _why_not_complex(layer: Layer, seed: int) -> str:
         return f"forward does not take complex numbers ({type(error).__name__})"
     steps = [0.05 * step for step in SWEEP]
     slope = best_slope(lambda step: layer.run_forward(moved(step))["out"], steps).value
-    # A function such as ReLU may have a kink just here, where no difference is right.
+    # A function such as ReLU may have a kink right here, where every difference is wrong.
     before, here, after = (layer.run_forward(moved(step))["out"] for step in (-1e-6, 0.0, 1e-6))
     largest = np.abs(slope).max(initial=0)
     smooth = np.abs(after - 2 * here + before) <= 1e-6 * 1e-3 * largest
     if (smooth & ~(np.abs(out.imag / STEP - slope) <= 1e-4 * largest)).any():
-        return "forward drops the imaginary part of complex numbers on the way"
+        return "forward drops the imaginary part of complex numbers"
     return ""
 
 
@@ -203,11 +203,13 @@ def _first_line(error: BaseException) -> str:
 
 
 def _derivatives(layer: Layer, dout: Array, *, exactly: bool) -> dict[str, Jacobian]:
-    """The gradient of sum(dout * out) of every input."""
+    """The gradient of sum(dout * out) with respect to every input."""
     sizes = {name: np.size(layer.flat_inputs[name]) for name in layer.graded}
     if not sizes:
-        raise InputError("inputs: there is no array of floats, so there is no gradient to check")
-    seconds = _seconds(layer, exactly) * sum(sizes.values())
+        raise InputError(
+            "inputs: there is no array of floats, so there is no gradient to check; give one"
+        )
+    seconds = _seconds_per_element(layer, exactly) * sum(sizes.values())
     if seconds > LONGEST_SECONDS:
         raise InputError(
             f"inputs: {sum(sizes.values()):,} elements take about {seconds / 60:.0f} minutes: "
@@ -231,13 +233,14 @@ def _derivative(layer: Layer, name: str, dout: Array, exactly: bool) -> Jacobian
 
 
 def _complex_change(layer: Layer, name: str, value: Array, j: int) -> Array:
-    """How `out` changes with element j of an input."""
+    """The derivative of `out` with respect to element j of an input, by the complex step."""
     moved = value.astype("complex128")
     moved.reshape(-1)[j] += 1j * STEP
     return np.asarray(layer.run_forward({name: moved}, "complex128")["out"].imag / STEP)
 
 
 def _real_change(layer: Layer, name: str, value: Array, j: int) -> Array:
+    """The same by differences."""
     size = max(abs(float(value.reshape(-1)[j])), float(value.std())) or 1.0
 
     def out(step: float) -> Any:
@@ -248,8 +251,8 @@ def _real_change(layer: Layer, name: str, value: Array, j: int) -> Array:
     return np.asarray(best_slope(out, [size * step for step in SWEEP]).value)
 
 
-def _seconds(layer: Layer, exactly: bool) -> float:
-    """How long the derivative with respect to one element takes."""
+def _seconds_per_element(layer: Layer, exactly: bool) -> float:
+    """The time that the derivative with respect to one element takes."""
     change: Callable[..., Array] = _complex_change if exactly else _real_change
     for name in layer.graded:
         value = np.asarray(layer.flat_inputs[name], "float64")

@@ -1,8 +1,8 @@
-"""What is wrong with the gradient of one of a model's tensors, in words.
+"""Explains in words what is wrong with the gradient of one tensor of a model.
 
-Where the exact gradient is known element by element, `diagnosis/` compares the two. Where it is
-known along directions only, parts of the tensor are moved one after the other: query, key and
-value, heads, rows of tokens that repeat, blocks of rows; each answer costs one pass.
+If every element of the exact gradient is known, `diagnosis/` compares the two. If it is known only
+along directions, parts of the tensor are moved one at a time: query, key and value, rows of tokens
+that repeat, blocks of rows. Each part costs one forward pass.
 """
 
 import dataclasses
@@ -13,54 +13,54 @@ import numpy as np
 from gpt_numpy.base.arrays import Array
 from gpt_numpy.gradients.derivatives import STEP
 from gpt_numpy.gradients.diagnosis import diagnose, model_clues, name_factor
-from gpt_numpy.gradients.oracles import Checked, Measured
+from gpt_numpy.gradients.oracles import Measured, Twins
 from gpt_numpy.model.gpt import GPT
 
-BLOCKS = 8  # of rows, that are moved one by one
-SAME = 1e-7  # slopes that differ by less than this share are the same
+BLOCKS = 8  # of rows, moved one at a time
+SAME = 1e-7  # largest relative difference between equal slopes
 
 
 def explain(
-    pair: Checked,
+    twins: Twins,
     name: str,
     found: Measured,
     scale: float,
     tolerance: float,
     rng: np.random.Generator,
 ) -> list[str]:
-    """Sentences on a wrong gradient: where it is wrong, and which mistakes give these numbers."""
-    hand = pair.hand.grads[name]
+    """Sentences on where a gradient is wrong and which mistakes give these numbers."""
+    hand = twins.hand.grads[name]
     if not np.isfinite(hand).all():
         return [f"{int((~np.isfinite(hand)).sum()):,} elements are not finite numbers"]
     if found.exact is not None:
-        clues = model_clues(pair.hand.config, pair.tokens, pair.targets, name)
-        named = dict(_tied_halves(pair, found.exact)) if name == "wte.weight" else {}
+        clues = model_clues(twins.hand.config, twins.tokens, twins.targets, name)
+        named = dict(_tied_halves(twins, found.exact)) if name == "wte.weight" else {}
         clues = dataclasses.replace(clues, named=named, contributions=found.contributions)
         return diagnose(hand, found.exact, scale, tolerance, clues)
     if not hand.any():
-        return ["it is zero: this gradient, or the only path to it, is lost"]
-    if pair.oracle is None:
+        return ["it is zero: this gradient, or the only path to it, is missing"]
+    if twins.oracle is None:
         return []
-    return list(_along_directions(pair, name, hand, tolerance, rng))
+    return list(_along_directions(twins, name, hand, tolerance, rng))
 
 
-def _tied_halves(pair: Checked, exact: Array) -> Iterator[tuple[str, Array]]:
-    """What the gradient of the token embedding is if one of its two uses is forgotten."""
-    if not pair.hand.config.tied:
+def _tied_halves(twins: Twins, exact: Array) -> Iterator[tuple[str, Array]]:
+    """The gradient of a tied token embedding if one of its two uses is forgotten."""
+    if not twins.hand.config.tied:
         return
-    untied = _untied(pair.hand)
+    untied = _untied(twins.hand)
     head = untied.params["lm_head.weight"]
     half = np.empty(head.shape)
     for index in np.ndindex(*head.shape):
         head[index] += 1j * STEP
-        half[index] = untied.forward(pair.tokens, pair.targets, dropout_key=pair.key).imag / STEP
+        half[index] = untied.forward(twins.tokens, twins.targets, dropout_key=twins.key).imag / STEP
         head[index] = head[index].real
-    yield "the half of the tied table that comes from the embedding is lost", half
-    yield "the half of the tied table that comes from the head is lost", exact - half
+    yield "the half of the tied table that comes from the embedding is missing", half
+    yield "the half of the tied table that comes from the head is missing", exact - half
 
 
 def _untied(model: GPT) -> GPT:
-    """The same model with a head of its own, complex."""
+    """A complex copy of the model whose head has its own weight."""
     config = dataclasses.replace(model.config, tied=False)
     untied = GPT(config, seed=None, dtype="complex128", ops="reference")
     for name, param in model.params.items():
@@ -70,16 +70,16 @@ def _untied(model: GPT) -> GPT:
 
 
 def _along_directions(
-    pair: Checked, name: str, hand: Array, tolerance: float, rng: np.random.Generator
+    twins: Twins, name: str, hand: Array, tolerance: float, rng: np.random.Generator
 ) -> Iterator[str]:
-    """What a few more passes say of a tensor that is wrong along a direction."""
+    """Sentences on a tensor that is wrong along a direction, from a few more passes."""
     v, w = rng.standard_normal((2, *hand.shape))
-    exact = pair.slope(name, v), pair.slope(name, w)
+    exact = twins.slope(name, v), twins.slope(name, w)
     slopes = float((v * hand).sum()), float((w * hand).sum())
     if all(exact):
         ratios = slopes[0] / exact[0], slopes[1] / exact[1]
         if abs(ratios[0] - ratios[1]) <= SAME * abs(ratios[0]):
-            clues = model_clues(pair.hand.config, pair.tokens, pair.targets, name)
+            clues = model_clues(twins.hand.config, twins.tokens, twins.targets, name)
             yield f"looks like, along 2 directions: {name_factor(ratios[0], clues.numbers)}"
             return
     if hand.ndim == 2 and hand.shape[0] == hand.shape[1]:
@@ -88,25 +88,27 @@ def _along_directions(
             yield "looks like, along 2 directions: it is transposed: its transpose is right"
             return
     wrong, right = [], []
-    for text, mask in _parts(pair, name, hand):
+    for text, mask in _parts(twins, name, hand):
         part = v * mask
-        mine, true = float((part * hand).sum()), pair.slope(name, part)
+        mine, true = float((part * hand).sum()), twins.slope(name, part)
         scale = max(abs(true), float(np.linalg.norm(hand * mask)))
         if not abs(mine - true) <= tolerance * max(scale, 1e-3 * float(np.linalg.norm(hand))):
-            ratio = f" ({mine / true:.6g} times what it should be along one direction)"
-            wrong.append(text + ratio * bool(true))
+            ratio = (
+                f" ({mine / true:.6g} times the right slope along one direction)" if true else ""
+            )
+            wrong.append(text + ratio)
         else:
             right.append(text)
     if not wrong:
         yield "no part of it alone is wrong by more than the tolerance"
         return
     ok = f"; right in {', '.join(right)}" if right else ""
-    yield f"moved part by part, wrong in {', '.join(wrong)}{ok}"
+    yield f"moved part by part, it is wrong in {', '.join(wrong)}{ok}"
 
 
-def _parts(pair: Checked, name: str, hand: Array) -> Iterator[tuple[str, Array]]:
-    """Parts of a tensor with a meaning of their own: a name, and 1 where the part is."""
-    config = pair.hand.config
+def _parts(twins: Twins, name: str, hand: Array) -> Iterator[tuple[str, Array]]:
+    """Meaningful parts of a tensor: a description, and a mask that is 1 inside the part."""
+    config = twins.hand.config
     C = config.n_embd
     if "c_attn" in name:
         for k, what in enumerate(("query", "key", "value")):
@@ -114,11 +116,11 @@ def _parts(pair: Checked, name: str, hand: Array) -> Iterator[tuple[str, Array]]
             mask[k * C : (k + 1) * C] = 1
             yield f"the {what}", mask
     elif name == "wte.weight":
-        times = np.bincount(np.asarray(pair.tokens).reshape(-1), minlength=len(hand))
+        times = np.bincount(np.asarray(twins.tokens).reshape(-1), minlength=len(hand))
         for text, rows in (
-            ("the rows of tokens that do not occur", times == 0),
-            ("the rows of tokens that occur once", times == 1),
-            ("the rows of tokens that occur several times", times > 1),
+            ("rows of tokens that do not occur", times == 0),
+            ("rows of tokens that occur once", times == 1),
+            ("rows of tokens that occur several times", times > 1),
         ):
             if rows.any():
                 yield text, rows[:, None].astype(float)

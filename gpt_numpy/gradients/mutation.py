@@ -1,9 +1,9 @@
-"""Deliberate mistakes, put into a copy of the package: what a check is worth is what it notices.
+"""Deliberate mistakes in a copy of the package, to see whether the checks notice them.
 
-A mutation is a text of one source file and what replaces it. The text must occur exactly once, so
-that a mutation that no longer fits the code is noticed. `LIVE` are the five that
-`gpt-numpy selfcheck` applies on the spot, all in `reference/`; under each of them a model still
-trains. The campaign of the repository, with all mutations, is in tests/mutations.
+A mutation replaces a piece of one source file. The piece must occur exactly once, so that a
+mutation that no longer fits the code is noticed. `LIVE` holds the five that `gpt-numpy selfcheck`
+applies, all in `reference/`; a model with any of them still trains. The catalogue of all mutations
+is in tests/mutations.
 """
 
 import shutil
@@ -17,7 +17,7 @@ PACKAGE = Path(__file__).parent.parent
 
 @dataclass(frozen=True)
 class Mutation:
-    """A mistake: in the file `path` of the package, each text of `edits` becomes another."""
+    """A mistake: `edits` are (old, new) pieces of the file `path`, relative to the package."""
 
     name: str
     what: str
@@ -26,35 +26,35 @@ class Mutation:
 
 
 def copy_package(folder: Path) -> Path:
-    """Copy the sources of this package into `folder`, and say where the copy is."""
+    """Copy the sources of this package into `folder`; return the path of the copy."""
     target = folder / PACKAGE.name
     shutil.copytree(PACKAGE, target, ignore=shutil.ignore_patterns("__pycache__"))
     return target
 
 
 def mutated(mutation: Mutation, package: Path) -> str:
-    """The text of the mutation's file in `package`, with the mistake made.
+    """The source of the mutation's file in `package`, with the mistake in it.
 
     Raises
     ------
-    InputError : a text occurs not exactly once.
+    InputError : a piece to replace does not occur exactly once.
     """
-    text = (package / mutation.path).read_text(encoding="utf-8")
+    source = (package / mutation.path).read_text(encoding="utf-8")
     for old, new in mutation.edits:
-        count = text.count(old)
+        count = source.count(old)
         if count != 1 or old == new:
             raise InputError(
-                f"mutation {mutation.name}: its text occurs {count} times in {mutation.path}, "
+                f"mutation {mutation.name}: its source occurs {count} times in {mutation.path}, "
                 f"not once: {old.splitlines()[0]!r}"
             )
-        text = text.replace(old, new)
-    return text
+        source = source.replace(old, new)
+    return source
 
 
 LIVE = (
     Mutation(
         "M05",
-        "layer norm's backward uses a rstd without eps",
+        "layer norm: backward uses rstd without eps",
         "reference/layernorm.py",
         (
             (
@@ -66,7 +66,7 @@ LIVE = (
     ),
     Mutation(
         "M20",
-        "a digit is lost in the derivative of GPT-2's GELU: 0.04715",
+        "GELU: a digit is missing in the derivative of GPT-2's, 0.04715",
         "reference/activation.py",
         (("(1 + 3 * TANH_CUBIC * x * x)", "(1 + 3 * 0.04715 * x * x)"),),
     ),
@@ -83,13 +83,13 @@ LIVE = (
     ),
     Mutation(
         "M31",
-        "embedding: of a token that occurs twice one gradient is lost",
+        "embedding: a token that occurs twice gets only one gradient",
         "reference/embedding.py",
         (("np.add.at(dwte, tokens, drow)", "dwte[tokens] += drow"),),
     ),
     Mutation(
         "M32",
-        "tied embedding: the head's half of the gradient is lost",
+        "tied embedding: the head's half of the gradient is missing",
         "reference/embedding.py",
         (("    if not tied:\n        dwte[...] = 0\n", "    dwte[...] = 0\n"),),
     ),

@@ -1,9 +1,9 @@
-"""What a gradient check found: one row a tensor, a table for people, a dictionary for programs.
+"""The result of a gradient check: a row for each tensor, as a table or as a dictionary.
 
 The error of a tensor is the largest |hand - exact|, divided by its largest |exact| or by a
-thousandth of the largest of all tensors, whichever is more: the gradient of a tensor may be zero,
-and rounding divided by rounding says nothing. Along a direction it is |hand - exact| of the slope,
-divided by |exact| or by the norm of the gradient.
+thousandth of the largest gradient of all tensors, whichever is larger: the gradient of a tensor may
+be zero, and rounding divided by rounding means nothing. Along a direction, it is |hand - exact| of
+the slope, divided by the larger of |exact| and the norm of the gradient.
 """
 
 import math
@@ -14,14 +14,15 @@ from typing import Any
 
 from gpt_numpy.base.arrays import Shape
 
-WIDTH = 100  # of a line of diagnosis
+WIDTH = 100  # characters of a line
 
 
 @dataclass(frozen=True)
 class Row:
-    """The check of one tensor; `norm` is that of its hand-derived gradient.
+    """The check of one tensor.
 
-    `diagnosis` says of a wrong one where it is wrong and which mistake it looks like.
+    norm : of its hand-derived gradient.
+    diagnosis : where a wrong gradient is wrong, and which mistake it looks like.
     """
 
     name: str
@@ -36,7 +37,8 @@ class Row:
 class Report:
     """The check of a model or a layer; `print` it for a table.
 
-    `notes` are what else was measured, a line each, such as the differences through the kernels.
+    method : how the exact derivatives were found.
+    notes : lines about other measurements, such as the differences through the kernels.
     """
 
     rows: tuple[Row, ...]
@@ -52,32 +54,32 @@ class Report:
 
     @property
     def worst(self) -> Row:
-        """The row with the largest error; one that is not a number counts as the largest."""
+        """The row with the largest error; NaN counts as the largest."""
         return max(self.rows, key=lambda row: math.inf if math.isnan(row.error) else row.error)
 
     def assert_exact(self) -> "Report":
-        """Return the report itself if every gradient is right: for a test.
+        """Return the report if every gradient is right; for use in tests.
 
         Raises
         ------
-        AssertionError : one is wrong; the message is the table with the diagnosis.
+        AssertionError : a gradient is wrong; the message is the table with the diagnosis.
         """
         if not self.ok:
             raise AssertionError("\n" + str(self))
         return self
 
     def __str__(self) -> str:
-        """The table, one row a tensor, and a line that sums it up."""
+        """The table, one row a tensor, and a summary."""
         return "\n".join(self.lines())
 
-    def lines(self, paint: Callable[[str, bool], str] = lambda text, ok: text) -> list[str]:
-        """The lines of the table; `paint` may colour a row by whether it is right."""
+    def lines(self, paint: Callable[[str, bool], str] = lambda line, ok: line) -> list[str]:
+        """The lines of the table; `paint(line, ok)` may colour a row."""
         width = max(6, *(len(row.name) for row in self.rows))
         lines = [f"{'tensor':<{width}}  {'shape':>13}  {'norm':>9}  {'error':>8}  verdict"]
         for row in self.rows:
             shape = " x ".join(map(str, row.shape))
-            text = f"{row.name:<{width}}  {shape:>13}  {row.norm:9.3e}  {row.error:8.1e}  "
-            lines.append(paint(text + ("exact" if row.ok else "WRONG"), row.ok))
+            line = f"{row.name:<{width}}  {shape:>13}  {row.norm:9.3e}  {row.error:8.1e}  "
+            lines.append(paint(line + ("exact" if row.ok else "WRONG"), row.ok))
             for sentence in row.diagnosis:
                 lines += textwrap.wrap(
                     sentence, WIDTH, initial_indent="    ", subsequent_indent="      "
@@ -92,7 +94,7 @@ class Report:
         return lines
 
     def as_dict(self) -> dict[str, Any]:
-        """The same for a program: numbers, texts and lists only; what is not finite is None."""
+        """The report for programs, ready for JSON; numbers that are not finite become None."""
         return {
             "ok": self.ok,
             "method": self.method,

@@ -1,10 +1,10 @@
-"""Measure on this machine, in under a minute, that gradients are right and wrong ones noticed.
+"""Shows on this machine, in under a minute, that gradients are right and mistakes are noticed.
 
-Three parts. `measure` takes the figures anew: every gradient of some small models against the
-complex step, the kernels against the reference, identities that hold exactly, the order of the
-Taylor remainder. `notice` puts five mistakes into a copy of the package, one at a time, and checks
-the gradients there, in a process of its own: each has to be found. `recorded` reads what the long
-campaigns found, which need the repository and a quarter of an hour: not measured here.
+Three parts. `measure` checks every gradient of some small models against the complex step, the
+kernels against the reference, identities that hold exactly, and the order of the Taylor remainder.
+`try_mutations` puts five mistakes into a copy of the package, one at a time, and checks the
+gradients there, in a separate process: each must be found. `recorded` reads the results of the long
+campaigns, which need the repository and a quarter of an hour, and are not repeated here.
 """
 
 import json
@@ -28,7 +28,7 @@ from gpt_numpy.gradients.mutation import LIVE, PACKAGE, Mutation, copy_package, 
 from gpt_numpy.model.gpt import GPT
 from gpt_numpy.reference.layernorm import layernorm_backward, layernorm_forward
 
-EXACT, SINGLE, IDENTITY, ORDER = 1e-13, 5e-6, 1e-15, 0.02  # the bounds
+EXACT, SINGLE, IDENTITY, ORDER = 1e-13, 5e-6, 1e-15, 0.02  # bounds of the figures below
 DIRECTIONS = 20
 SECONDS_OF_A_MUTANT = 60.0
 
@@ -49,7 +49,7 @@ MODELS: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure and the bound that it must not exceed."""
+    """A measured value and its bound."""
 
     what: str
     value: float
@@ -57,7 +57,7 @@ class Figure:
 
     @property
     def ok(self) -> bool:
-        """Whether it keeps the bound; what is not a number does not."""
+        """Whether the value is within its bound; NaN is not."""
         return self.value <= self.bound
 
     def __str__(self) -> str:
@@ -67,10 +67,10 @@ class Figure:
 
 
 def measure() -> Iterator[Figure]:
-    """The figures of correct code, measured now."""
+    """Measure the figures of this installation, one at a time."""
     for name, changes in MODELS.items():
         yield Figure(f"every gradient, complex step: {name}", gradient_error(changes), EXACT)
-    yield Figure("every gradient, complex step: as GPT-2 starts", gradient_error(None), EXACT)
+    yield Figure("every gradient, complex step: initial weights", gradient_error(None), EXACT)
     yield Figure("kernels in float32 against the reference in float64", _kernel_error(), SINGLE)
     yield from _identities()
     name = f"Taylor remainder: distance from order 2, {DIRECTIONS} directions"
@@ -78,7 +78,7 @@ def measure() -> Iterator[Figure]:
 
 
 def gradient_error(changes: dict[str, Any] | None) -> float:
-    """The largest error of a gradient of a small model; None: one as GPT-2 starts."""
+    """The largest error of a gradient of a small model; None: with GPT-2's initial weights."""
     model, tokens, targets = _small_model(changes or {})
     if changes is None:
         model.initialise(seed=0)
@@ -86,7 +86,7 @@ def gradient_error(changes: dict[str, Any] | None) -> float:
 
 
 def _small_model(changes: dict[str, Any], seed: int = 0) -> tuple[GPT, Array, Array]:
-    """A model in float64, and tokens with repeats and targets left out."""
+    """A model in float64, tokens with repeats, and targets of which some do not count."""
     config = GPTConfig(**RECIPE | changes)
     model = GPT(config, seed=None, dtype="float64", ops="reference", keep=("logits",))
     randomise(model, seed)
@@ -100,7 +100,7 @@ def _small_model(changes: dict[str, Any], seed: int = 0) -> tuple[GPT, Array, Ar
 
 
 def _kernel_error() -> float:
-    """The largest error of a float32 gradient of the kernels; a model of 27,000 parameters."""
+    """The largest error of the kernels' float32 gradients, in a model of 27,000 parameters."""
     config = GPTConfig(vocab_size=65, block_size=40, n_layer=2, n_head=2, n_embd=32, dropout=0.1)
     rng = np.random.default_rng(0)
     tokens, targets = rng.integers(0, config.vocab_size, (2, 3, 37))
@@ -118,7 +118,7 @@ def _kernel_error() -> float:
 
 
 def _identities() -> Iterator[Figure]:
-    """What holds exactly, whatever the parameters, relative to the largest gradient."""
+    """Identities that hold exactly for any parameters, relative to the largest gradient."""
     model, tokens, targets = _small_model({"dropout": 0.0})
     model.forward(tokens, targets)
     model.backward()
@@ -139,7 +139,7 @@ def _identities() -> Iterator[Figure]:
 
 
 def _along_ones_and_xhat() -> tuple[float, float]:
-    """How far dx goes along the two directions that layer norm does not see, as cosines."""
+    """The cosines of dx with the two directions that layer norm removes."""
     rng = np.random.default_rng(0)
     x, dout = 1e6 * rng.standard_normal((1, 8, 16)), rng.standard_normal((1, 8, 16))  # eps << var
     weight, bias = rng.standard_normal((2, 16))
@@ -154,7 +154,7 @@ def _along_ones_and_xhat() -> tuple[float, float]:
 
 
 def _seeing_the_future(ops: str) -> float:
-    """How many logits change in any bit when only later tokens do; of those after, all must."""
+    """How many earlier logits change when only later tokens change; NaN if a later one does not."""
     config = GPTConfig(vocab_size=65, block_size=40, n_layer=2, n_head=2, n_embd=32)
     model = GPT(config, seed=0, ops=ops)
     rng = np.random.default_rng(0)
@@ -168,7 +168,7 @@ def _seeing_the_future(ops: str) -> float:
 
 
 def _distance_from_order_2() -> float:
-    """|J(p + hv) - J(p) - h v.grad| falls with h^2, exactly if grad is right: measured by h / 2."""
+    """How far the order of |J(p + h v) - J(p) - h v.grad| in h is from 2, as for a right grad."""
     model, tokens, targets = _small_model({"activation": "gelu"})
     start = model.params.flat.copy()
     loss = model.forward(tokens, targets, dropout_key=1)
@@ -187,29 +187,29 @@ def _distance_from_order_2() -> float:
     return max(distances)
 
 
-# Mistakes, put into a copy.
+# Mistakes in a copy of the package.
 
 
 @dataclass(frozen=True)
-class Noticed:
-    """A mutation, and the largest error that the gradients have in the copy with it."""
+class TriedMutation:
+    """A mutation, and the largest error of a gradient in a copy of the package with it."""
 
     mutation: Mutation
     error: float
 
     @property
     def ok(self) -> bool:
-        """Whether the check noticed it."""
+        """Whether the check found it."""
         return not self.error <= EXACT
 
     def __str__(self) -> str:
         """One line of the table."""
-        text = f"{self.mutation.name}  {self.mutation.what}"
-        return f"{text:<73} {self.error:8.1e}  {'found' if self.ok else 'NOT FOUND'}"
+        name = f"{self.mutation.name}  {self.mutation.what}"
+        return f"{name:<73} {self.error:8.1e}  {'found' if self.ok else 'NOT FOUND'}"
 
 
-def notice(mutations: tuple[Mutation, ...] = LIVE) -> Iterator[Figure | Noticed]:
-    """The copy as it is, which has to pass, then with each of the mutations."""
+def try_mutations(mutations: tuple[Mutation, ...] = LIVE) -> Iterator[Figure | TriedMutation]:
+    """Check an unchanged copy of the package, which must pass, then each of the mutations."""
     with tempfile.TemporaryDirectory(prefix="gpt_numpy-") as folder:
         package = copy_package(Path(folder))
         yield Figure("the copy without a mistake", _error_in(Path(folder)), EXACT)
@@ -217,7 +217,7 @@ def notice(mutations: tuple[Mutation, ...] = LIVE) -> Iterator[Figure | Noticed]
             path = package / mutation.path
             right = path.read_text(encoding="utf-8")
             path.write_text(mutated(mutation, package), encoding="utf-8")
-            yield Noticed(mutation, _error_in(Path(folder)))
+            yield TriedMutation(mutation, _error_in(Path(folder)))
             path.write_text(right, encoding="utf-8")
 
 
@@ -230,7 +230,7 @@ print(json.dumps(selfcheck.gradient_error({})))
 
 
 def _error_in(folder: Path) -> float:
-    """The largest error of a gradient with the package in `folder`, in a process of its own."""
+    """The largest error of a gradient with the package in `folder`, in a separate process."""
     environment = os.environ | {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
     environment.pop("PYTHONSAFEPATH", None)
     try:
@@ -244,14 +244,14 @@ def _error_in(folder: Path) -> float:
         )
     except subprocess.TimeoutExpired:
         limit = f"{SECONDS_OF_A_MUTANT:.0f} s"
-        raise InputError(f"the copy of the package takes more than {limit} to check") from None
+        raise InputError(f"checking a copy of the package takes more than {limit}") from None
     if done.returncode:
-        raise InputError(f"the copy of the package does not run: {done.stderr.strip()[-500:]}")
+        raise InputError(f"a copy of the package does not run: {done.stderr.strip()[-500:]}")
     return float(json.loads(done.stdout))
 
 
 def recorded(path: Path = PACKAGE / "gradients" / "recorded.json") -> tuple[list[str], bool]:
-    """Lines about the campaigns whose figures travel with the package, and whether all was well.
+    """Lines about the recorded campaigns, and whether they found what they should.
 
     Written by `python -m tests.mutations --record`, never by hand.
     """

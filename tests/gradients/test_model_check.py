@@ -1,5 +1,6 @@
 """The user's gradient check: it is quiet on right code, and says what is wrong with mistakes."""
 
+import dataclasses
 import re
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 import gpt_numpy as gn
 import gpt_numpy.reference
 from gpt_numpy.gradients.derivatives import best_slope, richardson
-from gpt_numpy.gradients.diagnosis import Case, Clues, diagnose, name_factor, where
+from gpt_numpy.gradients.diagnosis import Clues, WrongGradient, diagnose, name_factor, where
 from gpt_numpy.gradients.model_check import randomise
 from gpt_numpy.model import gpt as model_module
 
@@ -63,7 +64,7 @@ def test_it_says_where_to_look(monkeypatch):
     report = check("directions")
     assert all(row.diagnosis for row in [row for row in report.rows if not row.ok][-3:])
     assert sum("no known mistake" in str(row) for row in check("elements").rows) <= 3
-    assert "the last wrong one is h.0.attn.c_proj.bias (h.0.ln_2.weight is right)" in str(report)
+    assert "the last wrong tensor is h.0.attn.c_proj.bias (h.0.ln_2.weight is right)" in str(report)
 
 
 def scale_by(name, factor):
@@ -131,7 +132,7 @@ def test_a_wrong_tensor_is_named_and_explained(case, monkeypatch):
             assert report.ok  # smaller than differences can see, as the tolerance says
             continue
         assert [row.name for row in wrong] == [name]
-        assert f"nothing but {name} is wrong" in str(report)
+        assert f"only {name} is wrong" in str(report)
         assert re.search(words, " ".join(wrong[0].diagnosis)), wrong[0].diagnosis
         with pytest.raises(AssertionError, match=name):
             report.assert_exact()
@@ -142,9 +143,9 @@ def test_a_wrong_tensor_is_named_and_explained(case, monkeypatch):
     [
         (
             lambda dwte, tokens, drow, half: dwte.__setitem__(..., half),
-            "from the embedding is lost",
+            "from the embedding is missing",
         ),
-        (lambda dwte, tokens, drow, half: dwte.__isub__(half), "from the head is lost"),
+        (lambda dwte, tokens, drow, half: dwte.__isub__(half), "from the head is missing"),
         (lambda dwte, tokens, drow, half: overwrite(dwte, tokens, drow, half), "several times"),
     ],
 )
@@ -186,7 +187,27 @@ def test_positions_of_the_first_sequence_alone_are_noticed(monkeypatch):
 
     monkeypatch.setattr(ops, "embedding_backward", wrong)
     (row,) = [row for row in check("elements").rows if not row.ok]
-    assert row.name == "wpe.weight" and "only what index 0 of axis 0 of the losses" in str(row)
+    assert row.name == "wpe.weight"
+    assert "only the contribution of index 0 of axis 0 of the losses" in str(row)
+
+
+def test_a_gradient_where_there_is_none_is_placed_along_directions(monkeypatch):
+    ops = model_module.load_ops("reference")
+    right = ops.embedding_backward
+
+    def wrong(dout, tokens, *arguments, dweights, **keywords):
+        right(dout, tokens, *arguments, dweights=dweights, **keywords)
+        dweights.wte[np.setdiff1d(np.arange(11), tokens)] = 1
+
+    monkeypatch.setattr(ops, "embedding_backward", wrong)
+    tied, tokens, targets = example()
+    config = dataclasses.replace(CONFIG, tied=False)
+    model = gn.GPT(config, seed=None, dtype="float64", ops="reference")
+    randomise(model, 0)
+    report = gn.gradcheck(model, tokens, targets, method="directions")
+    (row,) = [row for row in report.rows if not row.ok]
+    assert row.name == "wte.weight"
+    assert "wrong in rows of tokens that do not occur; right in rows" in row.diagnosis[0]
 
 
 def test_a_forward_that_differs_from_the_reference_is_seen_by_differences(monkeypatch):
@@ -281,10 +302,10 @@ def test_regions_are_named():
     exact = np.random.default_rng(0).standard_normal((6, 12))
     hand = exact.copy()
     hand[1:3, 4] += 1
-    assert where(Case(hand, exact, 1.0, 1e-10)).endswith(
+    assert where(WrongGradient(hand, exact, 1.0, 1e-10)).endswith(
         "all of rows 1-2, column 4 (counted from 0)"
     )
     hand = exact.copy()
     hand[:, 6:8] += 1  # the first head of the key has columns 4 and 5, the second 6 and 7
-    case = Case(hand, exact, 1.0, 1e-10, Clues(n_head=2))
+    case = WrongGradient(hand, exact, 1.0, 1e-10, Clues(n_head=2))
     assert "in the key of head 1 only; the query and the value right" in where(case)

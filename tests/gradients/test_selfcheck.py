@@ -44,12 +44,12 @@ def test_a_figure_beyond_its_bound_is_a_miss(capsys, monkeypatch):
 
 def test_not_a_number_is_a_miss():
     assert not selfcheck.Figure("", float("nan"), 1.0).ok
-    assert selfcheck.Noticed(LIVE[0], float("nan")).ok
+    assert selfcheck.TriedMutation(LIVE[0], float("nan")).ok
 
 
 def test_a_mistake_that_changes_nothing_is_not_found():
     harmless = Mutation("X", "nothing", "reference/linear.py", (("out += bias", "out += +bias"),))
-    plain, noticed = selfcheck.notice((harmless,))
+    plain, noticed = selfcheck.try_mutations((harmless,))
     assert plain.ok and not noticed.ok
     assert "NOT FOUND" in str(noticed)
 

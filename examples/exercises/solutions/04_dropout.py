@@ -35,7 +35,7 @@ def multiplied(dout, x, keep, rate, dx):
 
 
 MISTAKES = {
-    "the factor 1 / (1 - rate) is lost": no_scale,
-    "the mask is lost: what was dropped has no gradient": no_mask,
+    "the factor 1 / (1 - rate) is missing": no_scale,
+    "the mask is missing: what was dropped has no gradient": no_mask,
     "it is multiplied by 1 - rate, and has to be divided by it": multiplied,
 }

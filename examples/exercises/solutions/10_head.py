@@ -39,7 +39,7 @@ def backward(dout, q, k, v, p, dq, dk, dv):
 
 
 def no_sum(dout, q, k, v, p, dq, dk, dv):
-    """A mistake: softmax's sum is lost."""
+    """A mistake: softmax's sum is missing."""
     backward(dout, q, k, v, p, dq, dk, dv)
     ds = p * (dout @ v.swapaxes(-1, -2))
     dq[...], dk[...] = ds @ k / 2, ds.swapaxes(-1, -2) @ q / 2
@@ -73,7 +73,7 @@ def no_scale(dout, q, k, v, p, dq, dk, dv):
 
 
 MISTAKES = {
-    "softmax's sum over the row is lost: ds = p * (dp - sum(dp * p))": no_sum,
+    "softmax's sum over the row is missing: ds = p * (dp - sum(dp * p))": no_sum,
     "softmax's sum runs over the queries, and belongs over the keys, axis -1": wrong_axis,
     "a transpose is missing, or one too many: see which matrix has a row for each query": (
         not_transposed

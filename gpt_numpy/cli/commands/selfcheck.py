@@ -6,7 +6,7 @@ from gpt_numpy.base.errors import InputError
 from gpt_numpy.cli.exit_status import CHECK_FAILED, OK
 from gpt_numpy.cli.settings import Types
 from gpt_numpy.gradients.mutation import LIVE
-from gpt_numpy.gradients.selfcheck import measure, notice, recorded
+from gpt_numpy.gradients.selfcheck import measure, recorded, try_mutations
 
 
 def run(words: list[str], types: Types) -> int:
@@ -20,8 +20,8 @@ def run(words: list[str], types: Types) -> int:
     for figure in measure():
         print(f"  {figure}", flush=True)
         missed += not figure.ok
-    print(f"{len(LIVE)} mistakes, each put into a copy of the package, and what the check reports")
-    for row in notice():
+    print(f"{len(LIVE)} mistakes, put into a copy of the package, and what the check says there")
+    for row in try_mutations():
         print(f"  {row}", flush=True)
         missed += not row.ok
     print("recorded, not measured here")

@@ -1,20 +1,19 @@
-"""What a wrong gradient looks like: where it is wrong, and which known mistake gives these numbers.
+"""Explains a wrong gradient: where it is wrong, and which mistake gives exactly these numbers.
 
-Every sentence is a measurement. The two arrays, what was written by hand and what is exact, are
-compared under one hypothesis after the other: off by a factor, transposed, a row left out, a term
-that has the shape of a known one missing, equal to what a known mistake gives. A hypothesis is told
-only if it accounts for every element to the eighth digit, or it says so; if none does, the sentence
-says that, too.
+The hand-derived and the exact gradient are compared under one hypothesis after another: off by a
+factor, transposed, a row left out, a known term missing, equal to what a known mistake gives. A
+hypothesis is reported only if it explains every element to eight digits, or states which part it
+explains. If none does, the report says so.
 """
 
-from gpt_numpy.gradients.diagnosis.case import Case, Clues
 from gpt_numpy.gradients.diagnosis.clues import input_clues, layer_clues, model_clues
-from gpt_numpy.gradients.diagnosis.conclude import diagnose
+from gpt_numpy.gradients.diagnosis.diagnose import diagnose
 from gpt_numpy.gradients.diagnosis.factors import name_factor
 from gpt_numpy.gradients.diagnosis.regions import where
+from gpt_numpy.gradients.diagnosis.wrong_gradient import Clues, WrongGradient
 
 __all__ = [
-    "Case",
+    "WrongGradient",
     "Clues",
     "diagnose",
     "input_clues",

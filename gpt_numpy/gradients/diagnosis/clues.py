@@ -1,4 +1,4 @@
-"""The clues around a layer and around a model: arrays at hand, and numbers that a factor may be."""
+"""Collects the clues for a layer or a model: arrays in reach, and numbers that may be factors."""
 
 import dataclasses
 import math
@@ -9,11 +9,11 @@ import numpy as np
 
 from gpt_numpy.base.arrays import Array
 from gpt_numpy.config.gpt import GPTConfig
-from gpt_numpy.gradients.diagnosis.case import Clues
+from gpt_numpy.gradients.diagnosis.wrong_gradient import Clues
 
 
 def layer_clues(arrays: Mapping[str, Any]) -> Clues:
-    """The clues to the gradients of a layer, from its arguments, `out` and `dout` by flat name."""
+    """The clues to the gradients of a layer, from its arguments, `out` and `dout`, by flat name."""
     numbers: dict[str, float] = {}
     dout = arrays["dout"]
     if dout.ndim > 1:

@@ -1,38 +1,38 @@
-"""Hypotheses of the form "right but for a factor": one number, or an array that is at hand."""
+"""Hypotheses of the form "right except for a factor": a number, or an array among the clues."""
 
 from collections.abc import Iterator, Mapping
 
 import numpy as np
 
 from gpt_numpy.base.arrays import Array
-from gpt_numpy.gradients.diagnosis.case import Case
+from gpt_numpy.gradients.diagnosis.wrong_gradient import WrongGradient
 
-RELATIVE = 1e-7  # how near a factor has to be to one that has a name
+RELATIVE = 1e-7  # largest relative difference of a factor from one that has a name
 
 
-def constant_factor(case: Case) -> Iterator[str]:
-    """One number c: hand = c exact."""
-    hand, exact = case.hand, case.exact
+def constant_factor(grad: WrongGradient) -> Iterator[str]:
+    """One number is the factor: hand = c exact."""
+    hand, exact = grad.hand, grad.exact
     square = float((exact * exact).sum())
-    if not np.abs(hand).max(initial=0) > case.match:
-        yield "it is zero: this gradient, or the only path to it, is lost"
-    elif square and case.tells(exact) and case.tells(hand):
+    if not np.abs(hand).max(initial=0) > grad.match:
+        yield "it is zero: this gradient, or the only path to it, is missing"
+    elif square and grad.enough_in(exact) and grad.enough_in(hand):
         c = float((hand * exact).sum()) / square
-        if case.same(hand, c * exact):
-            yield name_factor(c, case.clues.numbers)
-    elif not case.tells(exact, 1):
+        if grad.same(hand, c * exact):
+            yield name_factor(c, grad.clues.numbers)
+    elif not grad.enough_in(exact, 1):
         yield "it should be zero everywhere, and is not"
 
 
 def name_factor(c: float, numbers: Mapping[str, float]) -> str:
-    """A sentence on a gradient that is c times what it should be."""
+    """A sentence about a gradient that is c times what it should be."""
     if abs(c + 1) < RELATIVE:
-        return "the sign is wrong: it is exactly minus what it should be"
+        return "the sign is wrong: it is exactly -1 times what it should be"
     sign = " and of the wrong sign" if c < 0 else ""
     size = abs(c)
     found = []
     if abs(size - 2) < RELATIVE:
-        found.append("it is added twice, or a 1/2 is missing")
+        found.append("it is added twice, or a factor 1/2 is missing")
     if abs(size - 0.5) < RELATIVE:
         found.append("a factor 2, or one of two equal terms, is missing")
     for name, n in numbers.items():
@@ -43,7 +43,7 @@ def name_factor(c: float, numbers: Mapping[str, float]) -> str:
                 found.append(text.format(name=name, n=f"{n:g}"))
     about = ": " + "; or ".join(found) if found else ""
     much = "large" if size > 1 else "small"
-    return f"it is what it should be times {c:.6g}, too {much}{sign}{about}"
+    return f"it is the right gradient times {c:.6g}, too {much}{sign}{about}"
 
 
 _POWERS = {
@@ -54,25 +54,25 @@ _POWERS = {
 }
 
 
-def array_factor(case: Case) -> Iterator[str]:
-    """An array that is at hand makes the one of the other when multiplied by it."""
-    shape = case.exact.shape
-    if not case.tells(case.exact, 3) or not case.tells(case.hand, 3):
+def array_factor(grad: WrongGradient) -> Iterator[str]:
+    """An array among the clues is the factor, or should be."""
+    shape = grad.exact.shape
+    if not grad.enough_in(grad.exact, 3) or not grad.enough_in(grad.hand, 3):
         return
-    for name, array in case.arrays("f"):
+    for name, array in grad.arrays("f"):
         if array.size < 2 or np.ptp(array) == 0:
             continue
         spread = _spread(array, shape)
         if spread is None:
             continue
-        if case.same(case.hand * spread, case.exact):
-            yield f"times {name} it is right: a factor {name} is missing"
-        elif case.same(case.exact * spread, case.hand):
-            yield f"it is what it should be times {name}: {name} is one factor too many"
+        if grad.same(grad.hand * spread, grad.exact):
+            yield f"a factor {name} is missing: times {name} it is right"
+        elif grad.same(grad.exact * spread, grad.hand):
+            yield f"{name} is one factor too many: it is the right gradient times {name}"
 
 
 def _spread(array: Array, shape: tuple[int, ...]) -> Array | None:
-    """An array that fits a gradient of this shape: as large, one number a row, or one a column."""
+    """`array` broadcast to a gradient of this shape, per element, row or column; None: no fit."""
     if array.shape == shape:
         return array
     if array.shape == shape[:-1]:

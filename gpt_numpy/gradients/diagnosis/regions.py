@@ -1,45 +1,45 @@
-"""Where a gradient is wrong: which rows, columns, heads, which of query, key and value."""
+"""Describes where a gradient is wrong: rows, columns, heads; query, key or value."""
 
 import numpy as np
 
 from gpt_numpy.base.arrays import Array
-from gpt_numpy.gradients.diagnosis.case import Case
+from gpt_numpy.gradients.diagnosis.wrong_gradient import WrongGradient
 
 SHOWN = 8  # ranges of indices in a sentence
 
 
-def where(case: Case) -> str:
-    """A sentence on which elements are wrong."""
-    wrong = case.wrong
+def where(grad: WrongGradient) -> str:
+    """A sentence about which elements are wrong."""
+    wrong = grad.wrong
     if wrong.all():
         return f"wrong in all {wrong.size:,} elements"
-    parts = _thirds(case) or _axes(case)
+    parts = _thirds(grad) or _axes(grad)
     return f"wrong in {int(wrong.sum()):,} of {wrong.size:,} elements" + parts
 
 
 def ranges(indices: Array) -> str:
-    """Indices as "0-3, 7": neighbours together, the first few of many."""
+    """Indices as "0-3, 7"; of many ranges, only the first few."""
     runs = np.split(indices, np.flatnonzero(np.diff(indices) > 1) + 1)
     texts = [str(run[0]) if run.size == 1 else f"{run[0]}-{run[-1]}" for run in runs]
     more = f" and {len(texts) - SHOWN} more ranges" if len(texts) > SHOWN else ""
     return ", ".join(texts[:SHOWN]) + more
 
 
-def axis_names(case: Case) -> tuple[str, ...]:
-    """What the indices along each axis are called."""
-    if case.clues.axes:
-        return case.clues.axes
+def axis_names(grad: WrongGradient) -> tuple[str, ...]:
+    """The name of an index along each axis, in the singular."""
+    if grad.clues.axes:
+        return grad.clues.axes
     names = {1: ("element",), 2: ("row", "column"), 3: ("sequence", "position", "channel")}
-    ndim = case.exact.ndim
+    ndim = grad.exact.ndim
     return names.get(ndim, tuple(f"index {k}" for k in range(ndim)))
 
 
-def _thirds(case: Case) -> str:
-    """Query, key and value, if some are right and some wrong, and the heads of the wrong ones."""
+def _thirds(grad: WrongGradient) -> str:
+    """Which of query, key and value are wrong, and in which heads; empty if in all of them."""
     texts, right = [], []
-    n_head = case.clues.n_head
-    for name, index in case.thirds():
-        wrong = case.wrong[index]
+    n_head = grad.clues.n_head
+    for name, index in grad.thirds():
+        wrong = grad.wrong[index]
         if not wrong.any():
             right.append(name)
             continue
@@ -53,9 +53,10 @@ def _thirds(case: Case) -> str:
     return f": in {' and '.join(texts)}{ok}"
 
 
-def _axes(case: Case) -> str:
-    wrong, texts, box = case.wrong, [], np.ones_like(case.wrong)
-    for axis, name in enumerate(axis_names(case)):
+def _axes(grad: WrongGradient) -> str:
+    """The indices along each axis at which something is wrong."""
+    wrong, texts, box = grad.wrong, [], np.ones_like(grad.wrong)
+    for axis, name in enumerate(axis_names(grad)):
         others = tuple(k for k in range(wrong.ndim) if k != axis)
         touched = wrong.any(axis=others)
         if touched.all():

@@ -1,4 +1,4 @@
-"""One wrong gradient, and everything that a hypothesis about it may look at."""
+"""A wrong gradient, and everything that a hypothesis about it may use."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -8,18 +8,20 @@ import numpy as np
 
 from gpt_numpy.base.arrays import Array
 
-MATCH = 1e-8  # a hypothesis fits if no element differs by more than this share of the scale
+MATCH = 1e-8  # largest difference, relative to the scale, at which a hypothesis holds
 
 
 @dataclass(frozen=True)
 class Clues:
-    """What is known around a gradient.
+    """What is known about the surroundings of a gradient.
 
-    arrays : what forward read and wrote, and `dout`, by name of the argument.
-    numbers : what a factor may stem from, by what it is called ("positions": 5).
-    named : the gradient that each known mistake would give, by a sentence that says which.
+    arrays : what forward read and wrote, and `dout`, by argument name.
+    numbers : numbers that may appear as a wrong factor, by description ("positions": 5).
+    named : the gradient that each known mistake gives, by a sentence that describes it.
     contributions : (*shape of out, size), what each element of out adds to the gradient.
-    n_head : of a tensor whose last axis holds query, key and value side by side; 0 for others.
+    n_head : heads of a tensor whose last axis holds query, key and value; 0 for other tensors.
+    whole : what the contributions come from.
+    axes : names of the axes of the gradient, such as ("token", "channel").
     """
 
     arrays: Mapping[str, Any] = field(default_factory=dict)
@@ -27,13 +29,13 @@ class Clues:
     named: Mapping[str, Array] = field(default_factory=dict)
     contributions: Array | None = None
     n_head: int = 0
-    whole: str = "out"  # what the contributions are those of
-    axes: tuple[str, ...] = ()  # what the axes are called, such as ("token", "channel")
+    whole: str = "out"
+    axes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
-class Case:
-    """A gradient written by hand beside the exact one; `scale` is what errors are divided by."""
+class WrongGradient:
+    """The hand-derived and the exact gradient; errors are relative to `scale`."""
 
     hand: Array
     exact: Array
@@ -43,7 +45,7 @@ class Case:
 
     @property
     def match(self) -> float:
-        """The largest difference between arrays that count as the same."""
+        """The largest difference between arrays that count as equal."""
         return max(MATCH, 10 * self.tolerance) * self.scale
 
     @property
@@ -53,25 +55,25 @@ class Case:
 
     @property
     def missing(self) -> Array:
-        """What has to be added to make it right."""
+        """What must be added to make the gradient right."""
         return self.exact - self.hand
 
     def arrays(self, kinds: str) -> Iterator[tuple[str, Array]]:
-        """The arrays at hand whose type is one of these kinds ("f" or "iu"), by name."""
+        """The arrays among the clues with one of these kinds of dtype ("f" or "iu"), by name."""
         for name, array in self.clues.arrays.items():
             if isinstance(array, np.ndarray) and array.dtype.kind in kinds:
                 yield name, array
 
     def same(self, a: Array, b: Array) -> bool:
-        """Whether two arrays agree everywhere."""
+        """Whether two arrays are equal everywhere, within `match`."""
         return bool(np.abs(a - b).max(initial=0) <= self.match)
 
-    def tells(self, a: Array, elements: int = 2) -> bool:
-        """Whether an array has enough elements that are not zero for agreement to mean anything."""
+    def enough_in(self, a: Array, elements: int = 2) -> bool:
+        """Whether so many elements of `a` differ from zero that agreement cannot be chance."""
         return int((np.abs(a) > 1e-4 * self.scale).sum()) >= elements
 
-    def part(self, index: tuple[slice, ...]) -> "Case":
-        """The same for a part of the tensor; contributions and named mistakes go along."""
+    def part(self, index: tuple[slice, ...]) -> "WrongGradient":
+        """The same for a part of the tensor, with its contributions and named mistakes."""
         clues = self.clues
         named = {text: array[index] for text, array in clues.named.items()}
         contributions = clues.contributions
@@ -81,10 +83,10 @@ class Case:
             cut = whole[place]
             contributions = cut.reshape(*contributions.shape[:-1], -1)
         clues = replace(clues, named=named, contributions=contributions, arrays={}, n_head=0)
-        return Case(self.hand[index], self.exact[index], self.scale, self.tolerance, clues)
+        return WrongGradient(self.hand[index], self.exact[index], self.scale, self.tolerance, clues)
 
     def thirds(self) -> Iterator[tuple[str, tuple[slice, ...]]]:
-        """Query, key and value, if the last axis holds them."""
+        """The names and indices of query, key and value, if the last axis holds them."""
         n_head, ndim = self.clues.n_head, self.exact.ndim
         if not n_head or not ndim or self.exact.shape[-1] % (3 * n_head):
             return

@@ -1,9 +1,9 @@
 """Time per useful operation while layers, batch or width double, and from one thread to two.
 
-    python benchmarks/bench_scaling.py [--threads N] [--doublings N] [--plot FILE.png]
+    python -m benchmarks.bench_scaling [--threads N] [--doublings N] [--plot FILE.png]
 
-Nothing may cost more than the work: each row's time per operation stays level or falls. The second
-table gives `baby` on one thread and on two. `--plot` needs matplotlib.
+The time per operation should stay level or fall. The last line compares `baby` on one thread and on
+all. `--plot` needs matplotlib.
 """
 
 import argparse
@@ -11,18 +11,18 @@ import statistics
 import time
 from collections.abc import Callable
 
-from workloads import WORKLOADS, build, our_step, set_thread_variables
+from benchmarks.workloads import WORKLOADS, build, our_step, set_thread_variables
 
 BASE = {"layers": 2, "batch": 4, "width": 128}  # what is not doubled; 4 heads, context 64
 STEPS = 9
 
 
 def main() -> None:
-    """Print both tables, and draw the first where asked to."""
+    """Print the table and the line on threads; draw the table if asked."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--doublings", type=int, default=4)
-    parser.add_argument("--plot", metavar="FILE", help="draw the first table (needs matplotlib)")
+    parser.add_argument("--plot", metavar="FILE", help="draw the table (needs matplotlib)")
     options = parser.parse_args()
     set_thread_variables(options.threads)
     rows: dict[str, list[tuple[int, float]]] = {name: [] for name in BASE}
@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def time_of(sizes: tuple, threads: int) -> tuple[float, float]:
-    """Seconds of a step, the median of a few; and how many useful operations it has."""
+    """Median seconds of a step, and its number of useful operations."""
     from gpt_numpy.model.flops import forward_flops
 
     config, tokens, targets = build(sizes)
@@ -65,7 +65,7 @@ def timed(step: Callable[[], float]) -> float:
 
 
 def draw(rows: dict[str, list[tuple[int, float]]], path: str) -> None:
-    """A line for each dimension that is doubled."""
+    """Draw a line for each dimension."""
     import matplotlib
 
     matplotlib.use("Agg")

@@ -1,17 +1,13 @@
-"""The four workloads, and both sides of the comparison: a training step of ours and of PyTorch's.
+"""The four workloads, and a training step of each side, ours and PyTorch's.
 
 A step is forward, backward, clipping and AdamW. NumPy, Numba and PyTorch are imported when a side
-is built, after the number of threads was set.
+is built, after the number of threads is set.
 """
 
 import argparse
 import os
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 # layers, heads, width, context, vocabulary, batch, positions of a batch, biases
 WORKLOADS = {
@@ -23,13 +19,13 @@ WORKLOADS = {
 
 
 def set_thread_variables(threads: int) -> None:
-    """Hold every library to `threads`; call this before any of them is imported."""
+    """Limit every library to `threads` threads; call this before any of them is imported."""
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
         os.environ[name] = str(threads)
 
 
 def pairs(text: str) -> int:
-    """A number of pairs as the command line gives it; quartiles take two."""
+    """Parse a number of pairs; quartiles need at least two."""
     count = int(text)
     if count < 2:
         raise argparse.ArgumentTypeError(f"{count}: must be at least 2")
@@ -74,10 +70,10 @@ def our_step(
 def torch_step(
     config: Any, tokens: Any, targets: Any, threads: int, weights: dict[str, Any], compiled: bool
 ) -> Callable[[], float]:
-    """The same of PyTorch's, from the same parameters."""
+    """The same for PyTorch, from the same parameters."""
     import torch
 
-    from gpt_numpy.bench.torch_gpt import TorchTrainer
+    from benchmarks.torch_gpt import TorchTrainer
 
     torch.set_num_threads(threads)
     trainer = TorchTrainer(config, weights, compiled)

@@ -5,8 +5,6 @@ by NumPy's BLAS and, with ops="kernels", by this project's own. Only useful oper
 what backward recomputes is not.
 """
 
-import dataclasses
-import math
 import statistics
 import time
 from collections.abc import Callable
@@ -14,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from gpt_numpy.config.gpt import GPTConfig
 from gpt_numpy.model.flops import forward_flops, machine_peak
 from gpt_numpy.model.gpt import GPT
 from gpt_numpy.training.optimizer import AdamW
@@ -59,39 +56,6 @@ def bench(model: GPT, batch_size: int, say: Callable[[str], None] = print) -> di
     for line in layer_lines(figures["layers"], forward_flops(config, batch_size), ceiling):
         say(line)
     return figures
-
-
-def compare(config: GPTConfig, batch_size: int, ops: str, pairs: int = 9) -> str:
-    """One line: our time of a step beside PyTorch's, in turn, with the tanh GELU on both sides."""
-    try:
-        import torch
-
-        from gpt_numpy.bench.torch_gpt import TorchTrainer
-    except ImportError:
-        return "PyTorch is not installed: nothing to compare with (pip install torch)"
-    config = dataclasses.replace(config, activation="gelu_tanh", tied=True, positions="learned")
-    rng = np.random.default_rng(0)
-    tokens, targets = rng.integers(0, config.vocab_size, (2, batch_size, config.block_size))
-    model = GPT(config, ops=ops)
-    optimizer = AdamW(model, learning_rate=1e-4)
-    trainer = TorchTrainer(config, dict(model.params), compiled=False)
-    their_tokens, their_targets = torch.tensor(tokens), torch.tensor(targets)
-
-    def ours() -> None:
-        model.forward(tokens, targets)
-        model.backward()
-        optimizer.step()
-
-    ratios, best = [], [math.inf, math.inf]
-    for k in range(pairs + 2):
-        times = [_timed(ours), _timed(lambda: trainer.step(their_tokens, their_targets))]
-        if k >= 2:  # the first two warm up
-            ratios.append(times[1] / times[0])
-            best = [min(pair) for pair in zip(best, times, strict=True)]
-    return (
-        f"PyTorch {torch.__version__} eager {1e3 * best[1]:.2f} ms, ours {1e3 * best[0]:.2f} ms at "
-        f"best; median ratio of {pairs} pairs in turn: {statistics.median(ratios):.2f}"
-    )
 
 
 def time_steps(step: Callable[[], object]) -> float:

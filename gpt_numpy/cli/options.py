@@ -133,7 +133,6 @@ class BenchConfig:
     batch_size: int = setting(0, "sequences; 0: the preset's")
     dtype: str = setting("float32", "float32 or float64")
     ops: str = setting(IMPLEMENTATIONS[0], f"implementation: {' or '.join(IMPLEMENTATIONS)}")
-    torch: bool = setting(True, "time PyTorch in turn, where it is installed (tanh GELU)")
     device: str = setting("cpu", "cpu, the only one")
     compile: bool = setting(False, "accepted for nanoGPT, without effect")
 

@@ -616,3 +616,16 @@ def test_lines_on_a_terminal_are_whole_beside_the_bar(bar, capsys, monkeypatch):
         f"iter {i}" for i in range(4, 10)
     ]
     assert "10" in out and ("left" in out or "it/s" in out or "?it" in out)
+
+
+# ---------------------------------------------------------------- bench
+
+
+def test_bench_times_every_layer_and_names_the_comparison(call, folder):
+    status, out, err = call(
+        "bench", "tiny", "--ops=reference", "--n_layer=1", "--batch_size=1", "--block_size=8"
+    )
+    assert (status, err) == (0, "")
+    for layer in ("embedding", "attention", "MLP", "head and loss", "optimizer"):
+        assert f"\n{layer} " in out
+    assert out.endswith("python -m benchmarks.bench_step\n")

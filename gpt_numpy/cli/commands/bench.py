@@ -1,10 +1,10 @@
-"""`gpt-numpy bench`: training steps of a preset, timed, and PyTorch's beside them."""
+"""`gpt-numpy bench`: training steps of a preset, timed, layer by layer."""
 
 import dataclasses
 
 import numpy as np
 
-from gpt_numpy.bench.step_times import bench, compare
+from gpt_numpy.bench.step_times import bench
 from gpt_numpy.cli.options import BenchConfig
 from gpt_numpy.cli.settings import Types, gather, is_flag, mute, shape_of
 from gpt_numpy.config.gpt import GPTConfig
@@ -29,6 +29,8 @@ def run(words: list[str], types: Types) -> int:
     print(f"{' '.join(sources)}: batch {batch_size} x {model_config.block_size}, {config.ops}")
     model = GPT(model_config, dtype=config.dtype, ops=config.ops)
     bench(model, batch_size, say=lambda text: print(text, flush=True))
-    if config.torch and config.dtype == "float32":
-        print(compare(model_config, batch_size, config.ops))
+    print(
+        "to compare with PyTorch, in a clone of the repository with PyTorch installed: "
+        "python -m benchmarks.bench_step"
+    )
     return 0

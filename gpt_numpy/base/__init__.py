@@ -1,1 +1,1 @@
-"""What everything else stands on: arrays, errors, checks, threads, progress, environment."""
+"""What every other folder builds on: arrays, errors, checks, threads, progress, environment."""

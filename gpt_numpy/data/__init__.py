@@ -1,1 +1,1 @@
-"""Where tokens come from: texts, tokenizers, token files, and the batches drawn from them."""
+"""Data for training: texts, tokenizers, token files, and the batches drawn from them."""

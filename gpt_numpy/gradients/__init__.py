@@ -1,6 +1,6 @@
-"""Hand-derived gradients against derivatives that nobody derived: of a model, and of a layer.
+"""Check hand-derived gradients against exact derivatives, of a model and of a single layer.
 
-`check.py` checks a model, `layer_check.py` a pair of functions that somebody wrote; both measure
-with `derivatives.py`, answer with the table of `report.py`, and say what a wrong gradient looks
-like with `diagnosis/`.
+`model_check.py` checks a model, `layer_check.py` a pair of functions. Both compute derivatives with
+`derivatives.py`, return the table of `report.py`, and describe wrong gradients with `diagnosis/`.
+`selfcheck.py` repeats the measurements of the proof on the installed package.
 """

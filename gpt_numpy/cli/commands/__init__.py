@@ -1,1 +1,1 @@
-"""What each command of `gpt-numpy` does, once its words are read: a module each, with `run`."""
+"""One module for each command of `gpt-numpy`, each with `run(words, types)`."""

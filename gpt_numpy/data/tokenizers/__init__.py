@@ -1,1 +1,1 @@
-"""From text to tokens and back: characters, byte pairs, GPT-2, and their files."""
+"""Convert text to tokens and back: characters, byte pairs, GPT-2, and their files."""

@@ -1,10 +1,9 @@
-"""What a wrong gradient looks like: where it is wrong, and which known mistake gives these numbers.
+"""What a wrong gradient looks like: where it is wrong, and which known mistake produces it.
 
-Every sentence is a measurement. The two arrays, what was written by hand and what is exact, are
-compared under one hypothesis after the other: off by a factor, transposed, a row left out, a term
-that has the shape of a known one missing, equal to what a known mistake gives. A hypothesis is told
-only if it accounts for every element to the eighth digit, or it says so; if none does, the sentence
-says that, too.
+The gradient under test is compared with the exact one under one hypothesis after another: off by a
+factor, transposed, a row left out, a term missing, equal to what a known mistake gives. A hypothesis
+is reported only if it explains every element to eight digits, or the report says how far it holds;
+if none holds, the report says so.
 """
 
 from gpt_numpy.gradients.diagnosis.case import Case, Clues

@@ -1,9 +1,9 @@
 """What a wrong gradient looks like: where it is wrong, and which known mistake produces it.
 
 The gradient under test is compared with the exact one under one hypothesis after another: off by a
-factor, transposed, a row left out, a term missing, equal to what a known mistake gives. A hypothesis
-is reported only if it explains every element to eight digits, or the report says how far it holds;
-if none holds, the report says so.
+factor, transposed, a row left out, a term missing, equal to what a known mistake gives. One is
+reported if it explains every element to eight digits; otherwise the report says how far it holds,
+or that none does.
 """
 
 from gpt_numpy.gradients.diagnosis.case import Case, Clues

@@ -1,1 +1,1 @@
-"""Timed steps, generation, memory, scaling and kernels, where possible next to PyTorch."""
+"""Measurements, each a program: `python -m benchmarks.NAME` from the root of the repository."""

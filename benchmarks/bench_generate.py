@@ -1,12 +1,12 @@
-"""Tokens a second against PyTorch, in one process, in alternating turns; from one token on.
+"""Generated tokens a second against PyTorch, in one process, in alternating turns.
 
     python -m benchmarks.bench_generate [WORKLOAD]... [--threads N] [--pairs N] [--tokens N]
 
-PyTorch generates twice: computing the whole text again for every token, as nanoGPT does, and with
-keys and values of its own kept. All sides take the likeliest token, and the texts are compared
-first. A ratio is PyTorch's time by ours, turn by turn. For every workload the rate at which this
-machine reads memory is measured, and with it the share of what reading all weights once a token
-allows. A table is printed, then one line of JSON.
+PyTorch generates twice: recomputing the whole sequence for every token, as nanoGPT does, and with a
+cache of keys and values. All sides start from one token and take the most likely one each time; the
+results are compared first. A ratio is PyTorch's time divided by ours, turn by turn. The machine's
+memory bandwidth is measured too: reading all weights once a token is the upper bound, and our share
+of it is reported. A table is printed, then one line of JSON.
 """
 
 import argparse
@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("workloads", nargs="*", default=list(WORKLOADS))
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--pairs", type=pairs, default=9)
-    parser.add_argument("--tokens", type=int, default=0, help="new ones; 0: the workload's own")
+    parser.add_argument("--tokens", type=int, default=0, help="new tokens; 0: the default")
     options = parser.parse_args()
     set_thread_variables(options.threads)
     results = {}
@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def measure(name: str, options: argparse.Namespace) -> dict:
-    """Median rates, quartiles of the ratios, and the share of the rate of reading."""
+    """Median rates, quartiles of the ratios, and the share of the memory bound."""
     import numpy as np
     import torch
 
@@ -69,7 +69,7 @@ def measure(name: str, options: argparse.Namespace) -> dict:
         bias=bias, activation="gelu_tanh",
     )  # fmt: skip
     model = GPT(config, ops="kernels")
-    model.params.flat[...] *= 3  # far enough from uniform for the likeliest token to be one
+    model.params.flat[...] *= 3  # so that the most likely token is not a near tie
     theirs = torch_gpt.TorchGPT(config)
     torch_gpt.load(theirs, dict(model.params))
     first = torch.zeros((1, 1), dtype=torch.int64)
@@ -78,9 +78,9 @@ def measure(name: str, options: argparse.Namespace) -> dict:
         "recomputed": lambda: torch_gpt.generate(theirs, first, count, cached=False)[0].numpy(),
         "kept": lambda: torch_gpt.generate(theirs, first, count, cached=True)[0].numpy(),
     }
-    texts = {side: run() for side, run in sides.items()}  # warm up, and see that all write the same
-    for side, text in texts.items():
-        if not np.array_equal(text, texts["ours"]):
+    written = {side: run() for side, run in sides.items()}  # warm up, and compare
+    for side, tokens in written.items():
+        if not np.array_equal(tokens, written["ours"]):
             raise SystemExit(f"{name}: ours and {side} differ")
     seconds: dict[str, list[float]] = {side: [] for side in sides}
     reading = []
@@ -95,7 +95,7 @@ def measure(name: str, options: argparse.Namespace) -> dict:
         for side in ("recomputed", "kept")
     }
     rates = {side: count / statistics.median(s) for side, s in seconds.items()}
-    read = 4 * (model.n_params - config.block_size * width)  # of the positions one row is read
+    read = 4 * (model.n_params - config.block_size * width)  # of the position table one row is read
     bandwidth = statistics.median(reading)
     return {
         "tokens": count,
@@ -110,7 +110,7 @@ def measure(name: str, options: argparse.Namespace) -> dict:
 
 
 def rate_of_reading(np: object, threads: int) -> float:
-    """Bytes a second that all threads together read from memory; the best of three."""
+    """Memory bandwidth of all threads together, in bytes a second; the best of three."""
     from gpt_numpy.kernels import sum_of_squares
     from gpt_numpy.kernels.engine.jit import workspace
 

@@ -1,8 +1,8 @@
-"""Every kernel against its reference: checked, then timed, as a share of the machine's ceiling.
+"""Every kernel: checked against its reference, then timed, as a share of the machine's ceiling.
 
     python -m benchmarks.bench_kernels [--threads N]
 
-The ceiling of arithmetic is a register tile whose operands are in the first-level cache; that of
+The ceiling of arithmetic is a register tile with its operands in the first-level cache; that of
 memory is a sum of squares over 256 MB. Sizes are those of a block of the `baby` preset, batch 16.
 """
 
@@ -34,7 +34,7 @@ ROWS, F = B * T, 4 * C
 
 @kernel
 def ceiling(space: Out, rounds: Int, workers: Int, each: Int):
-    """Tiles of 256 steps, again and again, from the first-level cache."""
+    """Repeat tiles of 256 steps from the first-level cache."""
     for worker in prange(workers):
         at = worker * each
         width = panel_width(space)
@@ -45,7 +45,7 @@ def ceiling(space: Out, rounds: Int, workers: Int, each: Int):
 
 
 def fastest(function: Callable[[], None], repeats: int = 9) -> float:
-    """The shortest of some times, in seconds."""
+    """The shortest time of `repeats` calls, in seconds."""
     times = []
     for _ in range(repeats):
         started = time.perf_counter()
@@ -55,7 +55,7 @@ def fastest(function: Callable[[], None], repeats: int = 9) -> float:
 
 
 def ceilings(workers: int) -> tuple[float, float]:
-    """GFLOP/s and GB/s that this machine reaches with so many threads."""
+    """GFLOP/s and GB/s that this machine reaches with `workers` threads."""
     each, rounds = 32768, 20000
     space = np.zeros(workers * each, np.float32)
     columns = TILE_VECTORS * VECTOR_BITS // 32
@@ -68,7 +68,7 @@ def ceilings(workers: int) -> tuple[float, float]:
 
 
 def cases() -> dict[str, tuple[str, list, dict, float, str]]:
-    """Name of the function, its inputs, the shapes it writes, its work, and the unit of that."""
+    """By function: module, inputs, shapes it writes, work, and its unit (F: FLOP, B: bytes)."""
     rng = np.random.default_rng(0)
 
     def random(*shape: int) -> np.ndarray:

@@ -1,10 +1,10 @@
-"""Peak memory of a process that trains, ours and PyTorch's, each in a process of its own.
+"""Peak memory of training, ours and PyTorch's, each in a process of its own.
 
     python -m benchmarks.bench_memory [WORKLOAD]... [--threads N] [--steps N]
 
-What is counted is the largest resident size of the whole process, libraries included, after a few
-steps. Ours runs twice, so that the second finds its kernels compiled. A growth is also given: what
-is added between the first ten per cent of the steps and the last, 0 where nothing leaks.
+Measured is the peak resident size of the whole process, libraries included, over a few steps. Ours
+runs twice, so that the second run finds its kernels compiled. With `--only` the growth is printed
+too: what the process gains between the first tenth of the steps and the last; 0 if nothing leaks.
 """
 
 import argparse
@@ -20,10 +20,8 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def main() -> None:
-    """Run each side in its own process, and print a row a workload."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.bench_memory", description=__doc__.split("\n")[0]
-    )
+    """Run each side in its own process, and print one line for each workload."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("workloads", nargs="*", default=list(WORKLOADS))
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--steps", type=int, default=3)
@@ -40,7 +38,7 @@ def main() -> None:
 
 
 def apart(name: str, side: str, options: argparse.Namespace) -> dict:
-    """The figures of one side, from a process of its own."""
+    """The figures of one side, measured in a new process."""
     command = [sys.executable, "-m", "benchmarks.bench_memory", name, "--only", side]
     command += ["--threads", str(options.threads), "--steps", str(options.steps)]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, encoding="utf-8", cwd=ROOT)
@@ -48,7 +46,7 @@ def apart(name: str, side: str, options: argparse.Namespace) -> dict:
 
 
 def train(name: str, options: argparse.Namespace) -> dict:
-    """Take the steps; the peak, and how much was added on the way, in bytes."""
+    """Train; return the peak and the growth of the process, in bytes."""
     set_thread_variables(options.threads)
     config, tokens, targets = build(WORKLOADS[name])
     if options.only == "ours":
@@ -74,7 +72,7 @@ def resident() -> int:
 
 
 def peak() -> int:
-    """Its largest so far, in bytes."""
+    """The largest resident size of this process so far, in bytes."""
     with open("/proc/self/status", encoding="ascii") as file:
         line = next(line for line in file if line.startswith("VmHWM"))
     return int(line.split()[1]) * 1024

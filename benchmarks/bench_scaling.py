@@ -2,8 +2,8 @@
 
     python -m benchmarks.bench_scaling [--threads N] [--doublings N] [--plot FILE.png]
 
-Nothing may cost more than the work: each row's time per operation stays level or falls. The second
-table gives `baby` on one thread and on two. `--plot` needs matplotlib.
+The time per operation should stay level or fall. The last line compares `baby` on one thread and on
+all. `--plot` needs matplotlib.
 """
 
 import argparse
@@ -18,13 +18,11 @@ STEPS = 9
 
 
 def main() -> None:
-    """Print both tables, and draw the first where asked to."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.bench_scaling", description=__doc__.split("\n")[0]
-    )
+    """Print the table and the line on threads; draw the table if asked."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--doublings", type=int, default=4)
-    parser.add_argument("--plot", metavar="FILE", help="draw the first table (needs matplotlib)")
+    parser.add_argument("--plot", metavar="FILE", help="draw the table (needs matplotlib)")
     options = parser.parse_args()
     set_thread_variables(options.threads)
     rows: dict[str, list[tuple[int, float]]] = {name: [] for name in BASE}
@@ -49,7 +47,7 @@ def main() -> None:
 
 
 def time_of(sizes: tuple, threads: int) -> tuple[float, float]:
-    """Seconds of a step, the median of a few; and how many useful operations it has."""
+    """Median seconds of a step, and its number of useful operations."""
     from gpt_numpy.model.flops import forward_flops
 
     config, tokens, targets = build(sizes)
@@ -67,7 +65,7 @@ def timed(step: Callable[[], float]) -> float:
 
 
 def draw(rows: dict[str, list[tuple[int, float]]], path: str) -> None:
-    """A line for each dimension that is doubled."""
+    """Draw a line for each dimension."""
     import matplotlib
 
     matplotlib.use("Agg")

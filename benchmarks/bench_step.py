@@ -2,8 +2,9 @@
 
     python -m benchmarks.bench_step [WORKLOAD]... [--threads N] [--pairs N] [--no-compile]
 
-Every side's losses are compared first. A pair is a step of each side (of a small workload, several
-in a row), and its ratio PyTorch's time by ours. A table is printed, then one line of JSON.
+The losses of all sides are compared first. A pair is one step of each side (several in a row, where
+a step is short); its ratio is PyTorch's time divided by ours. A table is printed, then one line of
+JSON.
 """
 
 import argparse
@@ -13,7 +14,7 @@ import time
 
 from benchmarks.workloads import WORKLOADS, build, our_step, pairs, set_thread_variables, torch_step
 
-SHORTEST = 0.2  # seconds: how long a side runs at least in a pair
+SHORTEST = 0.2  # seconds that each side runs in a pair, at least
 
 
 def main() -> None:
@@ -24,7 +25,7 @@ def main() -> None:
     parser.add_argument("workloads", nargs="*", default=list(WORKLOADS))
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--pairs", type=pairs, default=9)
-    parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
+    parser.add_argument("--no-compile", action="store_true", help="without torch.compile")
     options = parser.parse_args()
     set_thread_variables(options.threads)
     results = {}
@@ -42,7 +43,7 @@ def main() -> None:
 
 
 def measure(name: str, options: argparse.Namespace) -> dict:
-    """Median times in ms, and quartiles of PyTorch's better time by ours, pair by pair."""
+    """Median times in ms, and quartiles of the ratio of PyTorch's better time to ours."""
     config, tokens, targets = build(WORKLOADS[name])
     ours, model = our_step(config, tokens, targets, options.threads)
     kinds = ["eager"] if options.no_compile else ["eager", "compiled"]
@@ -51,7 +52,7 @@ def measure(name: str, options: argparse.Namespace) -> dict:
     for kind in kinds:
         compiled = kind == "compiled"
         sides[kind] = torch_step(config, tokens, targets, options.threads, weights, compiled)
-    for _ in range(3):  # warm up, and see that all compute the same
+    for _ in range(3):  # warm up, and check that all compute the same
         losses = [step() for step in sides.values()]
         if max(losses) - min(losses) > 1e-4 * losses[0]:
             raise SystemExit(f"{name}: the losses differ: {losses}")
@@ -62,7 +63,7 @@ def measure(name: str, options: argparse.Namespace) -> dict:
     repeats = max(1, round(SHORTEST / (time.perf_counter() - started)))
     for _ in range(options.pairs):
         for kind, step in sides.items():
-            step()  # caches and clocks belong to this side now
+            step()  # bring this side's data into the caches
             started = time.perf_counter()
             for _ in range(repeats):
                 step()

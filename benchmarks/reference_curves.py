@@ -1,10 +1,10 @@
-"""Write the curves that `gpt-numpy plot --reference=PRESET` lays under one's own, from real runs.
+"""Write the curves of `gpt-numpy plot --reference=PRESET` from real runs.
 
     for seed in 1337 1 2; do gpt-numpy train tiny --seed=$seed --out_dir=out-$seed; done
     python -m benchmarks.reference_curves tiny out-1337 out-1 out-2
 
-The runs must have the settings of the preset; only the seed may differ, and --max_iters be less:
-then the curves are the beginning of what a whole run shows.
+The runs must have the settings of the preset. Only the seed may differ, and --max_iters may be
+smaller: the curves are then the beginning of a whole run.
 """
 
 import argparse
@@ -17,8 +17,8 @@ from pathlib import Path
 import gpt_numpy as gn
 from gpt_numpy.base.environment import processor
 from gpt_numpy.config.presets import PRESETS
-from gpt_numpy.inspection.curves import drawing as curves
 from gpt_numpy.inspection.curves import normal
+from gpt_numpy.inspection.curves.history import read_history
 
 FREE = ("seed", "out_dir", "max_iters")
 
@@ -43,7 +43,7 @@ def main() -> None:
         "machine": f"{processor()}, {os.cpu_count()} cores",
         "seeds": seeds,
         "max_iters": PRESETS[options.preset]["max_iters"],
-        **normal.summarise([curves.read_history(run) for run in options.runs]),
+        **normal.summarise([read_history(run) for run in options.runs]),
     }
     folder = Path(normal.__file__).parent / "reference"
     path = folder / f"{options.preset}.json"

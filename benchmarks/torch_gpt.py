@@ -1,7 +1,6 @@
-"""The opponent in benchmarks: the same GPT in PyTorch, written as fast as PyTorch allows.
+"""The same GPT in PyTorch, as fast as PyTorch allows: what this project is measured against.
 
 scaled_dot_product_attention, tied head, tanh GELU, no dropout, fused AdamW, gradients set to none.
-Nothing of this project needs it; it is imported where PyTorch is to be measured.
 """
 
 import torch
@@ -26,7 +25,7 @@ class Block(nn.Module):
     def forward(self, x: torch.Tensor, kept: torch.Tensor | None = None) -> torch.Tensor:
         """The residual stream after the block, (B, T, C).
 
-        kept : keys and values of a text, (2, B, H, T, D), of which `x` is the last position.
+        kept : keys and values of the sequences so far, (2, B, H, T, D); `x` is the last position.
         """
         B, T, C = x.shape
         heads = self.qkv(self.ln_1(x)).view(B, T, 3, self.n_head, C // self.n_head)
@@ -60,9 +59,10 @@ class TorchGPT(nn.Module):
 
 
 def generate(model: TorchGPT, tokens: torch.Tensor, count: int, *, cached: bool) -> torch.Tensor:
-    """Append `count` likeliest tokens to `tokens` (1, 1): as nanoGPT, or with keys and values kept.
+    """Append `count` tokens to `tokens` (1, 1), each the most likely one.
 
-    nanoGPT computes the whole text again for every token, and the logits of its last position.
+    cached : keep keys and values; otherwise recompute the whole sequence for every token, as
+    nanoGPT does.
     """
     config = model.config
     shape = (config.n_layer, 2, 1, config.n_head, config.block_size, config.head_size)
@@ -80,7 +80,7 @@ def generate(model: TorchGPT, tokens: torch.Tensor, count: int, *, cached: bool)
 
 
 class TorchTrainer:
-    """One training step of it: forward, backward, clip, AdamW."""
+    """A training step in PyTorch: forward, backward, clip, AdamW."""
 
     def __init__(self, config: GPTConfig, weights: dict, compiled: bool) -> None:
         self.model = TorchGPT(config)

@@ -1,7 +1,7 @@
-"""The four workloads, and both sides of the comparison: a training step of ours and of PyTorch's.
+"""The four workloads, and a training step of each side, ours and PyTorch's.
 
 A step is forward, backward, clipping and AdamW. NumPy, Numba and PyTorch are imported when a side
-is built, after the number of threads was set.
+is built, after the number of threads is set.
 """
 
 import argparse
@@ -19,13 +19,13 @@ WORKLOADS = {
 
 
 def set_thread_variables(threads: int) -> None:
-    """Hold every library to `threads`; call this before any of them is imported."""
+    """Limit every library to `threads` threads; call this before any of them is imported."""
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
         os.environ[name] = str(threads)
 
 
 def pairs(text: str) -> int:
-    """A number of pairs as the command line gives it; quartiles take two."""
+    """Parse a number of pairs; quartiles need at least two."""
     count = int(text)
     if count < 2:
         raise argparse.ArgumentTypeError(f"{count}: must be at least 2")
@@ -70,7 +70,7 @@ def our_step(
 def torch_step(
     config: Any, tokens: Any, targets: Any, threads: int, weights: dict[str, Any], compiled: bool
 ) -> Callable[[], float]:
-    """The same of PyTorch's, from the same parameters."""
+    """The same for PyTorch, from the same parameters."""
     import torch
 
     from benchmarks.torch_gpt import TorchTrainer

@@ -1,1 +1,1 @@
-"""Writing text: one token at a time, with keys and values kept."""
+"""Generate text: one token at a time, with keys and values cached."""

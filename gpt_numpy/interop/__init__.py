@@ -1,4 +1,4 @@
-"""Models from elsewhere and for elsewhere: GPT-2 folders of Hugging Face, and nanoGPT's files."""
+"""Models to and from other software: GPT-2 folders of Hugging Face, and nanoGPT's files."""
 
 from gpt_numpy.interop.open_model import cropped, export, from_pretrained, open_run
 

@@ -1,1 +1,1 @@
-"""The training loop, and what it needs: optimizer, evaluation, checkpoints, the run's folder."""
+"""The training loop and its parts: optimizer, evaluation, checkpoints, the run's folder."""

@@ -592,3 +592,16 @@ def test_characters_that_the_terminal_does_not_have_are_escaped(folder):
     out, err = process.communicate(timeout=30)
     assert (process.returncode, err) == (0, b"")
     assert b"saved in \\xe4" in out
+
+
+# ---------------------------------------------------------------- bench
+
+
+def test_bench_times_every_layer_and_names_the_comparison(call, folder):
+    status, out, err = call(
+        "bench", "tiny", "--ops=reference", "--n_layer=1", "--batch_size=1", "--block_size=8"
+    )
+    assert (status, err) == (0, "")
+    for layer in ("embedding", "attention", "MLP", "head and loss", "optimizer"):
+        assert f"\n{layer} " in out
+    assert out.endswith("python -m benchmarks.bench_step tiny\n")

@@ -1,1 +1,1 @@
-"""Replace an activation by name, and see what loss and gradients do."""
+"""Replace an activation by name, and see the effect on loss and gradients."""

@@ -1,12 +1,12 @@
 """One HTML page that shows a trace: `gpt-numpy inspect --html=FILE`.
 
-encoding.py    arrays as text, two bytes a number
 contents.py    everything that the page shows, as one dictionary
-backwards.py   backward as a list of steps, each with its equations and its lines of code
+encoding.py    arrays as strings, two bytes a number
+backwards.py   the backward pass as a list of steps, each with its equations and lines of code
 verdicts.py    the gradient check of every array on the page
-lens.py        what each layer would already answer
-pulls.py       on which rows the loss of each token pulls
-history.py     what the run noted of its training
-assemble.py    the file: markup, style and programs of `parts/`, and the contents
-parts/         the page itself; every *.js has one idea
+lens.py        what the model would predict after each layer
+pulls.py       which positions of the embedding each token's loss pulls on
+history.py     the log of the training run
+assemble.py    the file: markup, style and scripts of `parts/`, and the contents
+parts/         the page itself; one topic in each *.js
 """

@@ -1,1 +1,1 @@
-"""Every array of one pass: its value, its gradient, its equation, and what computed it."""
+"""Every array of one pass: its value, gradient, equation, and the function behind it."""

@@ -95,6 +95,8 @@ def _operations(stage: Stage) -> list[tuple[Operation, dict[str, str]]]:
             (op.MLP_PROJECTION, _linear("act", "proj", "branch")),
             (op.MLP_SUM, SUM),
         ]
+    if stage.kind != "head and loss":
+        raise ValueError(f"no equations for a stage of the kind {stage.kind!r}")
     return [
         (op.LAST_NORM, NORM),
         (op.HEAD, {"x": "norm", "weight": "weight", "out": "logits"}),

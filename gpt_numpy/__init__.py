@@ -8,7 +8,7 @@ from gpt_numpy.base.version import __version__ as __version__
 if TYPE_CHECKING:
     from gpt_numpy.base.errors import InputError as InputError
     from gpt_numpy.base.threads import set_threads as set_threads
-    from gpt_numpy.config.gpt import GPTConfig as GPTConfig
+    from gpt_numpy.config.model import GPTConfig as GPTConfig
     from gpt_numpy.config.train import TrainConfig as TrainConfig
     from gpt_numpy.generation.generate import generate as generate
     from gpt_numpy.gradients.layer_check import check_layer as check_layer
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 # Imported when first used, so that `import gpt_numpy` and `gpt-numpy --help` cost nothing.
 _HOME = {
     "GPT": "model.gpt",
-    "GPTConfig": "config.gpt",
+    "GPTConfig": "config.model",
     "TrainConfig": "config.train",
     "AdamW": "training.optimizer",
     "InputError": "base.errors",

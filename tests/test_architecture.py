@@ -1,4 +1,4 @@
-"""The structure of the package: who imports whom, what is named how, and what nobody may do."""
+"""The house stands as it was drawn: who imports whom, and what nobody may do."""
 
 import ast
 import importlib
@@ -25,63 +25,9 @@ FLOORS = [
     ["training"],
     ["interop", "inspection", "bench"],
     ["cli"],
-    ["gpt_numpy"],  # its __init__: the public face, which nothing in the package imports
     ["__main__"],
 ]
-# The floors inside of kernels/; what is not here is a layer, on the top floor.
-KERNEL_FLOORS = [
-    ["engine"],
-    ["elementary"],
-    ["rows"],
-    ["activation", "dropout"],
-    ["products"],
-]
-FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
-KERNEL_FLOOR = {name: number for number, names in enumerate(KERNEL_FLOORS) for name in names}
-
-# Functions with more than ten parameters, to be replaced by named tuples: none may be added.
-MANY_PARAMETERS_STILL = {
-    "kernels/adamw.py: adamw_update",
-    "kernels/decoding.py: decode_step",
-    "kernels/layernorm.py: _backward",
-    "kernels/layernorm.py: layernorm_backward_again",
-    "kernels/products/matmul.py: multiply",
-    "kernels/sublayers.py: attention_sublayer_backward",
-    "kernels/sublayers.py: attention_sublayer_forward",
-    "kernels/sublayers.py: head_backward",
-    "kernels/sublayers.py: head_loss_backward",
-    "kernels/sublayers.py: head_loss_forward",
-    "kernels/sublayers.py: mlp_sublayer_backward",
-    "kernels/sublayers.py: mlp_sublayer_forward",
-    "reference/adamw.py: adamw_update",
-    "reference/decoding.py: decode_step",
-    "reference/sublayers.py: attention_sublayer_backward",
-    "reference/sublayers.py: attention_sublayer_forward",
-    "reference/sublayers.py: head_backward",
-    "reference/sublayers.py: head_loss_backward",
-    "reference/sublayers.py: head_loss_forward",
-    "reference/sublayers.py: mlp_sublayer_backward",
-    "reference/sublayers.py: mlp_sublayer_forward",
-}
-# Compiled, but not entry points: Numba inlines them into kernels.
-MANY_PARAMETERS_COMPILED = {
-    "kernels/adamw.py: update",
-    "kernels/decoding.py: add_and_normalise",
-    "kernels/decoding.py: head_attention",
-    "kernels/decoding.py: product_task",
-    "kernels/products/epilogue.py: finish_row",
-    "kernels/products/matmul.py: strip_by_columns",
-    "kernels/products/matmul.py: strip_by_rows",
-    "kernels/products/tile.py: tile_by_columns",
-    "kernels/products/tile.py: tile_by_rows",
-}
-# Names that two files, or public things of two files, still share: none may be added.
-SHARED_FILE_NAMES_STILL = {"gpt.py", "history.py"}
-SHARED_NAMES_STILL = {
-    *("Machine", "Row", "likeliest", "opened", "probabilities", "read", "replaced", "scores"),
-    *("set_threads", "transposed", "write"),
-    *("backward", "collect", "dot", "fill", "forward", "pack"),  # compiled, inside of kernels/
-}
+FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 
 
 def module_of(path, package):
@@ -98,9 +44,15 @@ def tree_of(path):
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
-def imported(tree):
-    """The full names of everything that is imported anywhere in a file, late or for types too."""
+def imported(tree, *, types_too=True):
+    """The full names of everything that is imported anywhere in a file."""
+    skipped = set()
     for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING" and not types_too:
+            skipped |= {id(inner) for inner in ast.walk(node)}
+    for node in ast.walk(tree):
+        if id(node) in skipped:
+            continue
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):

@@ -31,7 +31,7 @@ from gpt_numpy.cli.options import (
     SampleConfig,
 )
 from gpt_numpy.cli.settings import field_types, shape_of
-from gpt_numpy.config.gpt import GPTConfig
+from gpt_numpy.config.model import GPTConfig
 from gpt_numpy.config.presets import DEFAULT_PRESET, GRADCHECK_MODEL, NANOGPT_DEFAULTS, PRESETS
 from gpt_numpy.config.train import TrainConfig
 from gpt_numpy.inspection.summary.thresholds import EXPLANATION

@@ -17,7 +17,7 @@ from typing import Any
 
 from gpt_numpy.base.errors import InputError, did_you_mean
 from gpt_numpy.config.fields import KINDS
-from gpt_numpy.config.gpt import GPTConfig
+from gpt_numpy.config.model import GPTConfig
 from gpt_numpy.config.presets import CHARACTERS, NANOGPT_DEFAULTS, PRESETS, VOCABULARIES
 from gpt_numpy.config.train import TrainConfig
 

@@ -113,7 +113,7 @@ class Sampler:
         if how.top_k and how.top_k < V:
             z[:] = logits
             z.partition(V - how.top_k)
-            tokens = likeliest(logits, z[V - how.top_k], how.top_k, self._mask)
+            tokens = top_tokens(logits, z[V - how.top_k], how.top_k, self._mask)
             z = logits[tokens].astype(np.float64)
         else:
             z[:] = logits
@@ -133,7 +133,7 @@ def penalised(logits: Array, seen: Array, penalty: float) -> Array:
     return np.where(seen, np.where(logits > 0, logits / penalty, logits * penalty), logits)
 
 
-def likeliest(logits: Array, smallest: Any, k: int, mask: Array) -> Array:
+def top_tokens(logits: Array, smallest: Any, k: int, mask: Array) -> Array:
     """The k tokens with the largest logits, of which `smallest` is the least, in rising order.
 
     Among equals it takes those with the lower numbers.

@@ -22,7 +22,7 @@ import numpy as np
 
 from gpt_numpy.base.arrays import Array
 from gpt_numpy.base.errors import InputError
-from gpt_numpy.config.gpt import GPTConfig
+from gpt_numpy.config.model import GPTConfig
 from gpt_numpy.gradients.model_check import gradcheck, randomise
 from gpt_numpy.gradients.mutation import LIVE, PACKAGE, Mutation, copy_package, mutated
 from gpt_numpy.model.gpt import GPT

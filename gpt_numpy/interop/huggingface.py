@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from gpt_numpy.base.errors import InputError
-from gpt_numpy.config.gpt import GPTConfig
+from gpt_numpy.config.model import GPTConfig
 from gpt_numpy.files import zip_archives as archives
 from gpt_numpy.files.durable import written_durably
 from gpt_numpy.interop import safetensors_files
@@ -163,7 +163,7 @@ def weight_files(folder: Path) -> list[Path]:
     raise InputError(f"the folder has none of the files {', '.join(SINGLE + SHARDED)}")
 
 
-def write(folder: Path, model: GPT, say: Callable[[str], None]) -> None:
+def write_folder(folder: Path, model: GPT, say: Callable[[str], None]) -> None:
     """Write a model so that transformers computes the same with it.
 
     What GPT-2 has and the model lacks is written as what changes nothing: biases of zero, and the
@@ -183,7 +183,7 @@ def write(folder: Path, model: GPT, say: Callable[[str], None]) -> None:
                 width = arrays[name].shape[-1]
                 arrays[name.replace(".weight", ".bias")] = np.zeros(width, np.float32)
         say("biases are written as zeros: training would go on to change them")
-    safetensors_files.write(folder / WEIGHTS, arrays)
+    safetensors_files.write_safetensors(folder / WEIGHTS, arrays)
     with written_durably(folder / CONFIG) as file:
         file.write((json.dumps(_config_keys(config), indent=2) + "\n").encode())
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from gpt_numpy.base.arrays import Array
 from gpt_numpy.base.errors import InputError
-from gpt_numpy.config.gpt import GPTConfig
+from gpt_numpy.config.model import GPTConfig
 from gpt_numpy.files import zip_archives as archives
 from gpt_numpy.files.durable import written_durably
 from gpt_numpy.interop import torch_reader as torch_files
@@ -38,7 +38,7 @@ ARGUMENTS = {
 }
 
 
-def transposed(name: str) -> bool:
+def is_transposed(name: str) -> bool:
     """Whether nanoGPT holds a parameter as (out, in)."""
     return name.endswith((".c_attn.weight", ".c_proj.weight", ".c_fc.weight"))
 
@@ -87,7 +87,9 @@ def _config(arguments: Mapping[Any, Any], dropout: float | None) -> GPTConfig:
     return GPTConfig(**given, activation="gelu")
 
 
-def write(folder: Path, model: GPT, *, iterations: int, best_val_loss: float, dataset: str) -> None:
+def write_checkpoint(
+    folder: Path, model: GPT, *, iterations: int, best_val_loss: float, dataset: str
+) -> None:
     """Write ckpt.pt. nanoGPT's sample.py reads it; AdamW's averages are not in it.
 
     Raises `InputError`, naming the setting, for a model that nanoGPT does not have.
@@ -112,13 +114,13 @@ def write(folder: Path, model: GPT, *, iterations: int, best_val_loss: float, da
         "config": {"dataset": dataset, "init_from": "scratch"},
     }
     with written_durably(folder / CHECKPOINT) as file:
-        torch_writer.write(file, content)
+        torch_writer.write_torch(file, content)
 
 
 def _state(model: GPT) -> dict[str, Array]:
     state = {}
     for name, param in model.params.items():
-        values = param.T if transposed(name) else param
+        values = param.T if is_transposed(name) else param
         state[f"transformer.{name}"] = np.ascontiguousarray(values, np.float32)
     state["lm_head.weight"] = state["transformer.wte.weight"]  # the same array: tied
     return state

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from gpt_numpy.base.errors import InputError, did_you_mean
 from gpt_numpy.config.choices import FORMATS, IMPLEMENTATIONS
-from gpt_numpy.config.gpt import GPTConfig
+from gpt_numpy.config.model import GPTConfig
 from gpt_numpy.data.nanogpt_bins import read_vocabulary, write_vocabulary
 from gpt_numpy.data.tokenizers.characters import CharTokenizer
 from gpt_numpy.data.tokenizers.tokenizer import Tokenizer
@@ -181,7 +181,7 @@ def _write(run: Run, path: Path, form: str, say: Callable[[str], None]) -> None:
         return
     if form == "nanogpt":
         loss = run.progress.get("best_val_loss")
-        nanogpt.write(
+        nanogpt.write_checkpoint(
             path,
             run.model,
             iterations=run.progress.get("iteration", 0),
@@ -193,7 +193,7 @@ def _write(run: Run, path: Path, form: str, say: Callable[[str], None]) -> None:
             say("nanoGPT looks for meta.pkl in data/DATASET/: copy it there")
             return
     else:
-        huggingface.write(path, run.model, say)
+        huggingface.write_folder(path, run.model, say)
     if run.tokenizer is not None:
         write_tokenizer(path, run.tokenizer)
 
@@ -220,7 +220,7 @@ def _table(
     if not file.is_file():
         raise InputError(_nothing_there(path))
     with nanogpt.opened(file, dropout) as (config, tensors):
-        yield config, tensors, nanogpt.transposed, file.stat().st_size
+        yield config, tensors, nanogpt.is_transposed, file.stat().st_size
 
 
 def _nothing_there(path: Path) -> str:

@@ -59,7 +59,7 @@ def read_table(file: IO[bytes]) -> dict[str, Tensor]:
     return {name: _tensor(file, header[name], start + places[name][0]) for name in header}
 
 
-def write(path: Path, arrays: Mapping[str, Array]) -> None:
+def write_safetensors(path: Path, arrays: Mapping[str, Array]) -> None:
     """Write arrays to a file that PyTorch and transformers read, whole or not at all.
 
     Raises `InputError` when the library is not installed.

@@ -14,7 +14,7 @@ FOLDER = "archive"
 _DATE = (1980, 1, 1, 0, 0, 0)  # a fixed one: the same value gives the same bytes
 
 
-def write(file: IO[bytes], value: Mapping[str, Any]) -> None:
+def write_torch(file: IO[bytes], value: Mapping[str, Any]) -> None:
     """Write dictionaries, lists, tuples, texts, numbers and float32 arrays for `torch.load`.
 
     An array that occurs twice, the same object, is written once and shared.

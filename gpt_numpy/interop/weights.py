@@ -17,7 +17,7 @@ import numpy as np
 
 from gpt_numpy.base.arrays import Array, Shape
 from gpt_numpy.base.errors import InputError
-from gpt_numpy.config.gpt import GPTConfig
+from gpt_numpy.config.model import GPTConfig
 from gpt_numpy.model.gpt import GPT
 from gpt_numpy.model.memory import check_memory
 from gpt_numpy.model.stages import parameter_shapes

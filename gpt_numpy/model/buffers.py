@@ -16,7 +16,7 @@ import numpy as np
 from gpt_numpy.base.arrays import Array, NamedArrays, Shape, aligned_empty
 from gpt_numpy.base.checks import shown
 from gpt_numpy.base.errors import InputError, did_you_mean
-from gpt_numpy.config.gpt import GPTConfig
+from gpt_numpy.config.model import GPTConfig
 from gpt_numpy.model.stages import Activation, activations, sized
 
 # Buffers used only inside blocks, so the logits may overlay them.

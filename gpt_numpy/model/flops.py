@@ -9,7 +9,7 @@ import time
 import numpy as np
 from numpy.typing import DTypeLike
 
-from gpt_numpy.config.gpt import GPTConfig
+from gpt_numpy.config.model import GPTConfig
 from gpt_numpy.model.gpt import GPT
 
 

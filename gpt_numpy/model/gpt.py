@@ -8,10 +8,8 @@ the options of nanoGPT. The mathematics is in `reference/`; the block diagram is
 """
 
 import dataclasses
-import importlib
 import math
 from collections.abc import Callable, Mapping
-from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,12 +17,13 @@ from numpy.typing import DTypeLike
 
 from gpt_numpy.base.arrays import Array, NamedArrays, Shape, aligned_zeros, as_array
 from gpt_numpy.base.checks import integer, shown
-from gpt_numpy.base.errors import InputError, did_you_mean
+from gpt_numpy.base.errors import InputError
 from gpt_numpy.base.guarded import Guarded
-from gpt_numpy.config.choices import DTYPES, IMPLEMENTATIONS
-from gpt_numpy.config.gpt import GPTConfig
+from gpt_numpy.config.choices import IMPLEMENTATIONS
+from gpt_numpy.config.model import GPTConfig
 from gpt_numpy.model.buffers import Buffers, Kept, Layout, match_patterns
 from gpt_numpy.model.calls import Arrays, Call, Calls
+from gpt_numpy.model.implementations import checked_dtype, load_ops
 from gpt_numpy.model.stages import SINUSOIDS, activations, gpt, parameter_shapes, parameters
 from gpt_numpy.reference.cross_entropy import IGNORED
 from gpt_numpy.reference.embedding import sinusoidal_positions
@@ -71,7 +70,6 @@ class GPT(Guarded):
         "dtype": "make a model of the other type, GPT(config, dtype=...), and copy the parameters",
         "ops": "make a model with the other layers, GPT(config, ops=...)",
         "activations": "to replace an activation, use gn.replaced(model, {name: value})",
-        "activation_grads": "to replace an activation, use gn.replaced(model, {name: value})",
         "dropout": "use model.set_dropout(rate); a pass without dropout_key has none",
         "training": "a pass without dropout_key is one without dropout",
     }
@@ -90,7 +88,7 @@ class GPT(Guarded):
         self.config = config
         self.ops_name = ops
         self.ops = load_ops(ops)
-        self.dtype = _check_dtype(dtype, ops)
+        self.dtype = checked_dtype(dtype, ops)
         self._stages = list(gpt(config))
         self._keep = match_patterns(config, keep)
         self._statistics = frozenset(n for n, a in activations(config).items() if not a.grad)
@@ -318,31 +316,6 @@ class GPT(Guarded):
         if found is None or found.size < size:
             found = self._workspaces[name] = np.empty(size, dtype)
         return found[:size].reshape(shape)
-
-
-def load_ops(name: str) -> ModuleType:
-    """The package of layer functions of this name, imported when it is first asked for.
-
-    Raises
-    ------
-    InputError : there is no such implementation.
-    """
-    if not isinstance(name, str) or name not in IMPLEMENTATIONS:
-        raise InputError(f"ops={shown(name)}: {did_you_mean(str(name), IMPLEMENTATIONS)}")
-    return importlib.import_module(f"gpt_numpy.{name}")
-
-
-def _check_dtype(dtype: str, ops: str) -> np.dtype[Any]:
-    allowed = DTYPES if ops == "reference" else DTYPES[:2]
-    try:
-        name = dtype if isinstance(dtype, str) else np.dtype(dtype).name
-    except TypeError:
-        name = ""
-    if name not in allowed:
-        raise InputError(
-            f"dtype={shown(dtype)} with ops={ops!r}: must be one of {', '.join(allowed)}"
-        )
-    return np.dtype(name)
 
 
 def twin_of(model: GPT, keep: tuple[str, ...]) -> GPT:

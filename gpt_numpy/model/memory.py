@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gpt_numpy.base.arrays import Shape
 from gpt_numpy.base.errors import InputError
-from gpt_numpy.config.gpt import GPTConfig
+from gpt_numpy.config.model import GPTConfig
 from gpt_numpy.model.stages import activation_shapes, parameter_shapes
 
 CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")  # of a container

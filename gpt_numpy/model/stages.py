@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
 from gpt_numpy.base.arrays import Shape
-from gpt_numpy.config.gpt import GPTConfig
+from gpt_numpy.config.model import GPTConfig
 from gpt_numpy.reference.attention_sublayer import AttentionKept, AttentionWeights
 from gpt_numpy.reference.embedding import EmbeddingWeights
 from gpt_numpy.reference.head import HeadKept, HeadWeights
@@ -148,7 +148,7 @@ def attention(i: int, stream: str, config: GPTConfig) -> Stage:
         },
         AttentionKept,
         {
-            **normalised(f"{block}.ln_1", C),
+            **norm_outputs(f"{block}.ln_1", C),
             # Backward of an MLP is done with "hidden" before this begins.
             "qkv": Activation(f"{block}.attn.qkv", ("B", "T", 3 * C), grad_buffer="hidden"),
             "lse": statistic(f"{block}.attn.lse", "B", H, "T"),
@@ -174,7 +174,7 @@ def mlp(i: int, config: GPTConfig) -> Stage:
         },
         MLPKept,
         {
-            **normalised(f"{block}.ln_2", C),
+            **norm_outputs(f"{block}.ln_2", C),
             "fc": Activation(f"{block}.mlp.fc", ("B", "T", F), grad_buffer="hidden"),
             "act": Activation(f"{block}.mlp.act", ("B", "T", F), "act", "hidden"),
         },
@@ -197,7 +197,7 @@ def head(stream: str, config: GPTConfig) -> Stage:
         },
         HeadKept,
         {
-            **normalised("ln_f", C),
+            **norm_outputs("ln_f", C),
             "logits": Activation("logits", ("B", "T", V)),
             "lse": statistic("lse", "B", "T"),
         },
@@ -230,7 +230,7 @@ def linear(
     return weights
 
 
-def normalised(name: str, C: int) -> dict[str, Activation]:
+def norm_outputs(name: str, C: int) -> dict[str, Activation]:
     """What a layer norm writes, as fields; all outputs of layer norms share a buffer."""
     return {
         "mean": statistic(f"{name}.mean", "B", "T"),

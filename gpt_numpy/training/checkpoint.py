@@ -33,13 +33,14 @@ from gpt_numpy.base.environment import describe
 from gpt_numpy.base.errors import InputError
 from gpt_numpy.base.version import __version__
 from gpt_numpy.config.choices import DTYPES, IMPLEMENTATIONS
-from gpt_numpy.config.gpt import GPTConfig
+from gpt_numpy.config.model import GPTConfig
 from gpt_numpy.config.train import TrainConfig
 from gpt_numpy.data.tokenizers.tokenizer import Tokenizer
 from gpt_numpy.data.tokenizers.tokenizer_files import tokenizer_from_json
 from gpt_numpy.files import zip_archives as archives
 from gpt_numpy.files.durable import BLOCK, UNSEALED, seal, verify, written_durably
-from gpt_numpy.model.gpt import GPT, load_ops
+from gpt_numpy.model.gpt import GPT
+from gpt_numpy.model.implementations import load_ops
 from gpt_numpy.model.memory import check_memory
 from gpt_numpy.model.stages import parameter_shapes
 from gpt_numpy.training.optimizer import AdamW

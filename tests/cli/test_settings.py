@@ -5,7 +5,7 @@ import pytest
 from gpt_numpy.base.errors import InputError
 from gpt_numpy.cli.options import SampleConfig
 from gpt_numpy.cli.settings import field_types, gather, parse_flag
-from gpt_numpy.config.gpt import GPTConfig
+from gpt_numpy.config.model import GPTConfig
 from gpt_numpy.config.presets import PRESETS
 from gpt_numpy.config.train import TrainConfig
 

@@ -8,7 +8,7 @@ import pytest
 
 from gpt_numpy.base.errors import InputError
 from gpt_numpy.cli.options import GradcheckConfig, SampleConfig
-from gpt_numpy.config.gpt import GPTConfig
+from gpt_numpy.config.model import GPTConfig
 from gpt_numpy.config.presets import GRADCHECK_MODEL, NANOGPT_DEFAULTS, PRESETS
 from gpt_numpy.config.train import TrainConfig
 from gpt_numpy.model.memory import check_memory

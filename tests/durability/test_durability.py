@@ -19,7 +19,7 @@ from gpt_numpy.base.errors import InputError
 from gpt_numpy.base.threads import VARIABLES
 from gpt_numpy.cli import main as cli
 from gpt_numpy.cli.commands import train as train_command
-from gpt_numpy.config.gpt import GPTConfig
+from gpt_numpy.config.model import GPTConfig
 from gpt_numpy.config.train import TrainConfig
 from gpt_numpy.data import dataset as datasets
 from gpt_numpy.data.batches import draw_batch, training_batch

@@ -13,7 +13,7 @@ import gpt_numpy as gn
 from gpt_numpy.config.choices import IMPLEMENTATIONS
 from gpt_numpy.gradients.derivatives import STEP
 from gpt_numpy.gradients.model_check import randomise
-from gpt_numpy.model.gpt import load_ops
+from gpt_numpy.model.implementations import load_ops
 from gpt_numpy.reference.dropout import Dropout
 from gpt_numpy.reference.embedding import EmbeddingWeights
 from gpt_numpy.reference.head import HeadKept, HeadWeights

@@ -40,7 +40,7 @@ def seen(tmp_path_factory):
     folder = make_run(tmp_path_factory.mktemp("page"))
     run, trace, contents = look(folder)
     path = folder.parent / "page.html"
-    assemble.write(str(path), contents)
+    assemble.write_page(str(path), contents)
     return trace, contents, path
 
 

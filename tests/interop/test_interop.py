@@ -126,7 +126,7 @@ def test_a_pytorch_model_bin_is_read_without_torch(dtype, tmp_path, torch):
 def test_names_without_a_prefix_and_masks_are_read_as_in_openais_own_file(tmp_path):
     model = exported(tmp_path, "huggingface")
     arrays = dict(model.params) | {"h.0.attn.bias": np.ones((1, 1, 12, 12), np.float32)}
-    safetensors_files.write(tmp_path / "model.safetensors", arrays)
+    safetensors_files.write_safetensors(tmp_path / "model.safetensors", arrays)
     read = gn.from_pretrained(tmp_path, ops="reference")
     assert np.array_equal(read.params.flat, model.params.flat)
 
@@ -201,7 +201,7 @@ def test_a_configuration_of_the_same_mathematics_is_honoured(keys, activation, t
 def test_a_head_that_is_tied_but_differs_is_refused(tmp_path):
     model = exported(tmp_path, "huggingface")
     arrays = dict(model.params) | {"lm_head.weight": model.params["wte.weight"] + 1}
-    safetensors_files.write(tmp_path / "model.safetensors", arrays)
+    safetensors_files.write_safetensors(tmp_path / "model.safetensors", arrays)
     with pytest.raises(InputError, match="lm_head.weight and wte.weight differ"):
         gn.from_pretrained(tmp_path)
 
@@ -221,7 +221,7 @@ def test_a_shard_outside_of_the_folder_is_refused(name, tmp_path):
 
 def test_only_contiguous_arrays_reach_the_library(tmp_path):
     array = np.arange(6, dtype=np.float32).reshape(2, 3)
-    safetensors_files.write(tmp_path / "a", {"a": array.T, "b": array[:, ::2]})
+    safetensors_files.write_safetensors(tmp_path / "a", {"a": array.T, "b": array[:, ::2]})
     with (tmp_path / "a").open("rb") as file:
         table = safetensors_files.read_table(file)
         for name, expected in (("a", array.T), ("b", array[:, ::2])):
@@ -381,7 +381,7 @@ def test_the_writer_and_the_reader_of_torch_files_agree_without_torch(tmp_path):
     model = exported(tmp_path, "huggingface")
     (tmp_path / "model.safetensors").unlink()
     with (tmp_path / "pytorch_model.bin").open("wb") as file:
-        torch_writer.write(file, dict(model.params))
+        torch_writer.write_torch(file, dict(model.params))
     read = gn.from_pretrained(tmp_path, ops="reference")
     assert np.array_equal(read.params.flat, model.params.flat)
 

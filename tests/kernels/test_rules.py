@@ -8,7 +8,7 @@ import pytest
 import gpt_numpy.kernels
 
 FOLDER = Path(gpt_numpy.kernels.__file__).parent
-SOURCES = {path.name: path.read_text() for path in sorted(FOLDER.glob("*.py"))}
+SOURCES = {path.name: path.read_text() for path in sorted(FOLDER.rglob("*.py"))}
 
 
 def violations(source, is_jit=False):

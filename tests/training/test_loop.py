@@ -11,7 +11,7 @@ import pytest
 import gpt_numpy as gn
 from gpt_numpy.base.errors import NotFiniteError
 from gpt_numpy.base.progress import Progress
-from gpt_numpy.config.gpt import GPTConfig
+from gpt_numpy.config.model import GPTConfig
 from gpt_numpy.config.train import TrainConfig
 from gpt_numpy.data.dataset import open_dataset
 from gpt_numpy.training import loop as training

@@ -5,7 +5,7 @@ import numpy as np
 from gpt_numpy.bench.step_times import bench
 from gpt_numpy.cli.options import BenchConfig
 from gpt_numpy.cli.settings import Types, settings_of, shape_of, split
-from gpt_numpy.config.gpt import GPTConfig
+from gpt_numpy.config.model import GPTConfig
 from gpt_numpy.config.presets import DEFAULT_PRESET, PRESETS
 from gpt_numpy.model.gpt import GPT
 from gpt_numpy.model.memory import check_memory

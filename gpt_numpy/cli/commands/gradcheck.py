@@ -18,7 +18,7 @@ from gpt_numpy.cli.exit_status import CHECK_FAILED, OK
 from gpt_numpy.cli.options import GradcheckConfig
 from gpt_numpy.cli.settings import Types, settings_of, shape_of, split
 from gpt_numpy.config.choices import IMPLEMENTATIONS
-from gpt_numpy.config.gpt import GPTConfig
+from gpt_numpy.config.model import GPTConfig
 from gpt_numpy.config.presets import GRADCHECK_MODEL
 from gpt_numpy.data.batches import EVALUATE_VAL, draw_batch
 from gpt_numpy.data.dataset import open_dataset

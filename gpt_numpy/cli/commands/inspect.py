@@ -7,7 +7,7 @@ from gpt_numpy.base.errors import InputError
 from gpt_numpy.cli.options import InspectConfig
 from gpt_numpy.cli.prompts import encode_setting
 from gpt_numpy.cli.settings import Types, only_flags
-from gpt_numpy.inspection.page.assemble import write
+from gpt_numpy.inspection.page.assemble import write_page
 from gpt_numpy.inspection.page.contents import contents
 from gpt_numpy.inspection.summary.statistics import rows
 from gpt_numpy.inspection.summary.table import table
@@ -24,7 +24,7 @@ def run(words: list[str], types: Types) -> int:
     seen = trace_of_text(trained, config)
     if config.html:
         with np.errstate(all="ignore"):
-            size = write(config.html, contents(trained, seen, config.out_dir, config.text))
+            size = write_page(config.html, contents(trained, seen, config.out_dir, config.text))
         print(f"page in {config.html}, {size / 1e6:.1f} MB: open it in a browser")
         return 0
     print("\n".join(table(seen, rows(seen, trained.optimizer))))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gpt_numpy.base.arrays import Array
-from gpt_numpy.config.gpt import GPTConfig
+from gpt_numpy.config.model import GPTConfig
 from gpt_numpy.gradients.diagnosis.wrong_gradient import Clues
 
 

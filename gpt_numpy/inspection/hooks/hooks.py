@@ -23,7 +23,7 @@ import numpy as np
 
 from gpt_numpy.base.arrays import Array, Shape
 from gpt_numpy.base.errors import InputError, did_you_mean
-from gpt_numpy.config.gpt import GPTConfig
+from gpt_numpy.config.model import GPTConfig
 from gpt_numpy.inspection.trace.diagram import all_shapes, whole_of
 from gpt_numpy.model.calls import Call
 from gpt_numpy.model.gpt import GPT, twin_of

@@ -65,7 +65,7 @@ def as_json(contents: dict[str, Any]) -> str:
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
-def write(path: str, contents: dict[str, Any]) -> int:
+def write_page(path: str, contents: dict[str, Any]) -> int:
     """Write the page to `path`, whole or not at all; the number of its bytes.
 
     Raises

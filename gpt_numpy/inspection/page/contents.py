@@ -24,11 +24,11 @@ from gpt_numpy.base.errors import InputError
 from gpt_numpy.base.version import __version__
 from gpt_numpy.inspection.page.backwards import steps
 from gpt_numpy.inspection.page.encoding import BYTES_A_NUMBER, groups_for, pack, strongest
-from gpt_numpy.inspection.page.history import history
-from gpt_numpy.inspection.page.lens import lens, likeliest
+from gpt_numpy.inspection.page.lens import lens, most_likely
 from gpt_numpy.inspection.page.pulls import pulls
+from gpt_numpy.inspection.page.run_progress import history
 from gpt_numpy.inspection.page.verdicts import verdicts
-from gpt_numpy.inspection.summary.statistics import Row, Summary, rows
+from gpt_numpy.inspection.summary.statistics import Summary, SummaryRow, rows
 from gpt_numpy.inspection.trace.trace import Trace, Traced
 from gpt_numpy.reference.embedding import sinusoidal_positions
 from gpt_numpy.training.checkpoint import Run
@@ -139,7 +139,7 @@ def _has_channels(entry: Traced) -> bool:
     )
 
 
-def _arrays(trace: Trace, listed: list[Row], group: int) -> dict[str, Any]:
+def _arrays(trace: Trace, listed: list[SummaryRow], group: int) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for row in listed:
         entry = trace[row.name]
@@ -215,7 +215,7 @@ def _next(trace: Trace) -> dict[str, Any]:
     """The distribution after each position: the likeliest tokens and the right one."""
     assert trace.targets is not None
     p = trace["probabilities"].value[0].astype(np.float64)
-    best = likeliest(p, 12)
+    best = most_likely(p, 12)
     right = trace.targets[0][:, None]
     grad = trace["logits"].grad
     assert grad is not None

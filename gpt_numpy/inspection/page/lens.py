@@ -38,7 +38,7 @@ def answers(trace: Trace, place: str) -> Array:
     return p / p.sum(axis=-1, keepdims=True)
 
 
-def likeliest(p: Array, count: int = BEST) -> Array:
+def most_likely(p: Array, count: int = BEST) -> Array:
     """The likeliest tokens of each position, (T, count), the best first."""
     count = min(count, p.shape[-1])
     some = np.argpartition(-p, count - 1, axis=-1)[:, :count]
@@ -53,7 +53,7 @@ def lens(trace: Trace) -> list[dict[str, Any]]:
     found = []
     for place in places(trace):
         p = answers(trace, place)
-        best = likeliest(p)
+        best = most_likely(p)
         found.append(
             {
                 "place": place,

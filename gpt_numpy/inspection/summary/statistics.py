@@ -31,7 +31,7 @@ class Summary:
 
 
 @dataclass(frozen=True)
-class Row:
+class SummaryRow:
     """One traced array: `update` is the next step's norm over the parameter's."""
 
     name: str
@@ -53,7 +53,7 @@ def summary(array: Array) -> Summary:
         return Summary(float(x.mean()), float(x.std()), norm, zeros, x.size)
 
 
-def rows(trace: Trace, optimizer: AdamW | None = None) -> list[Row]:
+def rows(trace: Trace, optimizer: AdamW | None = None) -> list[SummaryRow]:
     """Every array of a trace in numbers, in forward order.
 
     Parameters
@@ -70,7 +70,7 @@ def rows(trace: Trace, optimizer: AdamW | None = None) -> list[Row]:
         updates[name] = _update(name, value, grad, optimizer, clip) if known else None
     first, last = _ends(trace)
     return [
-        Row(
+        SummaryRow(
             name,
             entry.kind,
             entry.shape,

@@ -2,13 +2,13 @@
 
 from itertools import groupby
 
-from gpt_numpy.inspection.summary.statistics import Row, Summary
+from gpt_numpy.inspection.summary.statistics import Summary, SummaryRow
 from gpt_numpy.inspection.trace.trace import Trace
 
 NUMBERS = ("mean", "spread", "norm", "zeros")
 
 
-def table(trace: Trace, listed: list[Row]) -> list[str]:
+def table(trace: Trace, listed: list[SummaryRow]) -> list[str]:
     """The lines of a table with a part for each layer, and what it found in words."""
     width = max(len(_within(row.name)) for row in listed) + 1
     above = f"{'':{width}}{'value':^40}{'gradient':^40}"
@@ -28,7 +28,7 @@ def table(trace: Trace, listed: list[Row]) -> list[str]:
     return lines
 
 
-def _line(row: Row, width: int) -> str:
+def _line(row: SummaryRow, width: int) -> str:
     name = _within(row.name) + ("~" if row.recomputed else "")
     update = "" if row.update is None else f"{row.update:10.1e}"
     cells = f"{_cells(row.value)}{_cells(row.grad)}{update:>10}"

@@ -16,7 +16,7 @@ being stored, and parts of what is stored:
 from dataclasses import dataclass
 
 from gpt_numpy.base.arrays import Shape
-from gpt_numpy.config.gpt import GPTConfig
+from gpt_numpy.config.model import GPTConfig
 from gpt_numpy.inspection.trace import operations as op
 from gpt_numpy.inspection.trace.operations import Operation
 from gpt_numpy.model.stages import (

@@ -21,7 +21,7 @@ import numpy as np
 
 from gpt_numpy.base.arrays import Array, NamedArrays, Shape
 from gpt_numpy.base.errors import InputError, did_you_mean
-from gpt_numpy.config.gpt import GPTConfig
+from gpt_numpy.config.model import GPTConfig
 from gpt_numpy.inspection.trace import norms
 from gpt_numpy.inspection.trace.diagram import (
     Node,

@@ -1,0 +1,42 @@
+"""The implementations of the layers, by name, and the types that each computes in."""
+
+import importlib
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from gpt_numpy.base.checks import shown
+from gpt_numpy.base.errors import InputError, did_you_mean
+from gpt_numpy.config.choices import DTYPES, IMPLEMENTATIONS
+
+
+def load_ops(name: str) -> ModuleType:
+    """The package of layer functions of this name, imported when it is first asked for.
+
+    Raises
+    ------
+    InputError : there is no such implementation.
+    """
+    if not isinstance(name, str) or name not in IMPLEMENTATIONS:
+        raise InputError(f"ops={shown(name)}: {did_you_mean(str(name), IMPLEMENTATIONS)}")
+    return importlib.import_module(f"gpt_numpy.{name}")
+
+
+def checked_dtype(dtype: str, ops: str) -> np.dtype[Any]:
+    """The element type of this name, if the layers `ops` compute in it.
+
+    Raises
+    ------
+    InputError : they do not.
+    """
+    allowed = DTYPES if ops == "reference" else DTYPES[:2]
+    try:
+        name = dtype if isinstance(dtype, str) else np.dtype(dtype).name
+    except TypeError:
+        name = ""
+    if name not in allowed:
+        raise InputError(
+            f"dtype={shown(dtype)} with ops={ops!r}: must be one of {', '.join(allowed)}"
+        )
+    return np.dtype(name)

@@ -12,7 +12,7 @@ import pytest
 import gpt_numpy as gn
 from gpt_numpy.base.errors import InputError
 from gpt_numpy.cli import main as cli
-from gpt_numpy.inspection.page import assemble, backwards, encoding, history
+from gpt_numpy.inspection.page import assemble, backwards, encoding, run_progress
 from gpt_numpy.inspection.page import contents as contents_module
 from gpt_numpy.inspection.page.encoding import pack, strongest, unpack
 from gpt_numpy.reference import activation
@@ -233,19 +233,19 @@ def test_the_history_is_the_log_without_what_is_none(tmp_path):
     with (folder / "log.jsonl").open("a", encoding="utf-8") as file:
         file.write('\n[1]\nnull\n{"iter": true}\n{"iter": 70, "loss": NaN, "lr": "x"}\n')
         file.write('{"iter": 70, "layers": {"a": [1], "b": 2}, "sample": 3}\n')
-    found = history.history(str(folder))
+    found = run_progress.history(str(folder))
     assert found["curves"]["loss"] == [[i, pytest.approx(4 - i / 50)] for i in range(0, 60, 10)]
     assert found["curves"]["val_loss"] == [[0, 4.0], [50, pytest.approx(3.1667)]]
     assert [text["text"] for text in found["samples"]] == [SAMPLE, SAMPLE]
     assert found["layers"]["update"][HOSTILE][0] == [0, 0.002]
-    assert history.history(str(tmp_path / "nowhere"))["samples"] == []
+    assert run_progress.history(str(tmp_path / "nowhere"))["samples"] == []
 
 
 def test_long_curves_are_thinned_and_keep_their_ends(tmp_path):
     lines = [json.dumps({"iter": i, "loss": 1.0}) for i in range(5000)]
     (tmp_path / "log.jsonl").write_text("\n".join(lines), encoding="utf-8")
-    curve = history.history(str(tmp_path))["curves"]["loss"]
-    assert len(curve) == history.MOST_POINTS and (curve[0][0], curve[-1][0]) == (0, 4999)
+    curve = run_progress.history(str(tmp_path))["curves"]["loss"]
+    assert len(curve) == run_progress.MOST_POINTS and (curve[0][0], curve[-1][0]) == (0, 4999)
 
 
 # ---------------------------------------------------------------- the file

@@ -1,18 +1,18 @@
-"""Rung 2 of 7, one attention head: a position may look back.
+"""Rung 2 of 7, one attention head: a position can look back.
 
-Forward. A character becomes a row of C = 32 numbers, its *embedding* (wte), to which that of its
-place is added (wpe). Three linear layers, side by side in one matrix `qkv`, make of each row a
-*query*, what it looks for, a *key*, what it is found by, and a *value*, what it has to tell. How
-well query q matches key k is their *score*, Q[q] @ K[k] / sqrt(C). Softmax makes weights of the
-scores of a query, and *attention* is the average of the values with these weights. A score with a
-later position is left out: what is to be foretold must not be seen.
+Forward. A character becomes a row of C = 32 numbers, its *embedding* (wte), plus the embedding of
+its position (wpe). Three linear layers, side by side in one matrix `qkv`, turn each row into a
+*query*, what it looks for, a *key*, what it is found by, and a *value*, what it contributes. Query
+q and key k have a *score*, Q[q] @ K[k] / sqrt(C), that says how well they match. Softmax turns the
+scores of a query into weights, and *attention* is the average of the values with these weights.
+Scores of later positions are left out: what is to be predicted must not be seen.
 
     attention_forward(a["qkv"], H, NO_DROPOUT, out=a["att"], lse=a["att_lse"])
 
-Backward. What was averaged with weights p gets its gradient with the same weights. The scores s of
-a row get ds = p * (dp - sum(p * dp)): the sum is there because what one weight gains the others
-lose. From ds, queries and keys get theirs; derivation: gpt_numpy/reference/attention.py. An
-embedding collects the gradients of all places where its character stood, as the table of rung 1.
+Backward. The values, averaged with weights p, get their gradient with the same weights. The scores
+s of a row get ds = p * (dp - sum(p * dp)): the sum is there because what one weight gains, the
+others lose. From ds follow the gradients of queries and keys; derivation:
+gpt_numpy/reference/attention.py. An embedding sums over the occurrences of its character.
 
     python examples/ladder/2_head.py [--data=FILE] [--max_iters=5000]
 """
@@ -47,7 +47,7 @@ widths = {"x": C, "qkv": 3 * C, "att": C, "logits": V}
 
 
 def forward(p, tokens, targets):
-    """The mean loss, and all that was computed on the way to it."""
+    """The mean loss, and everything computed on the way to it."""
     a = {n: np.empty((*tokens.shape, width), p["wte"].dtype) for n, width in widths.items()}
     a["losses"], a["lse"] = np.empty((2, *tokens.shape), p["wte"].dtype)
     a["att_lse"] = np.empty((len(tokens), H, tokens.shape[1]), p["wte"].dtype)
@@ -62,7 +62,7 @@ def forward(p, tokens, targets):
 
 
 def backward(p, tokens, targets, a):
-    """The gradient of each parameter: forward's lines in reverse, what they write comes last."""
+    """The gradient of each parameter: forward's lines in reverse, written arguments last."""
     d, g = ({n: np.empty_like(v) for n, v in group.items()} for group in (a, p))
     d["losses"][...] = 1 / targets.size
     cross_entropy_backward(d["losses"], a["logits"], targets, a["lse"], d["logits"])
@@ -96,7 +96,7 @@ for step in range(options.max_iters):
         print(f"step {step:5}: loss of this batch {batch_loss:.3f}")
 total = sum(forward(params, x, y)[0] * y.size for x, y in whole_split(data.val, 500, T))
 loss, text = total / (len(data.val) - 1), [0]
-for _ in range(300):  # character after character; the Gumbel noise draws from softmax(logits)
+for _ in range(300):  # one character at a time; Gumbel noise samples from softmax(logits)
     context = np.array([text[-T:]])
     logits = forward(params, context, context)[1]["logits"][0, -1]
     text.append(int((logits + rng.gumbel(size=V)).argmax()))

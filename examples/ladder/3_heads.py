@@ -1,14 +1,14 @@
 """Rung 3 of 7, several heads: four small heads side by side instead of one large one.
 
-Forward. Each head has queries, keys and values of C / H = 8 channels of its own, and does with them
-what the one head did. So a position can look at several things at once, say at the last vowel and
-at the start of the word. The outputs lie side by side again, C = 32 channels in all. There are as
-many parameters as before; a score is now divided by sqrt(8), the root of a head's channels.
+Forward. Each head has its own queries, keys and values of C / H = 8 channels, and does with them
+what the single head did. So a position can look at several things at once, say at the last vowel
+and at the start of the word. The outputs lie side by side again, C = 32 channels in all. The number
+of parameters is the same as before; a score is now divided by sqrt(8), for the channels of a head.
 
     attention_forward(a["qkv"], H, NO_DROPOUT, out=a["att"], lse=a["att_lse"])
 
-Backward. To split channels among heads and to lay them side by side only moves numbers, so their
-gradients are moved back the same way. No head's gradient knows of another head.
+Backward. Splitting channels among heads and putting them side by side only moves numbers, so their
+gradients are moved back in the same way. The gradients of the heads do not depend on each other.
 
     python examples/ladder/3_heads.py [--data=FILE] [--max_iters=5000]
 """
@@ -44,7 +44,7 @@ widths = {"x": C, "qkv": 3 * C, "att": C, "logits": V}
 
 
 def forward(p, tokens, targets):
-    """The mean loss, and all that was computed on the way to it."""
+    """The mean loss, and everything computed on the way to it."""
     a = {n: np.empty((*tokens.shape, width), p["wte"].dtype) for n, width in widths.items()}
     a["losses"], a["lse"] = np.empty((2, *tokens.shape), p["wte"].dtype)
     a["att_lse"] = np.empty((len(tokens), H, tokens.shape[1]), p["wte"].dtype)
@@ -58,7 +58,7 @@ def forward(p, tokens, targets):
 
 
 def backward(p, tokens, targets, a):
-    """The gradient of each parameter: forward's lines in reverse, what they write comes last."""
+    """The gradient of each parameter: forward's lines in reverse, written arguments last."""
     d, g = ({n: np.empty_like(v) for n, v in group.items()} for group in (a, p))
     d["losses"][...] = 1 / targets.size
     cross_entropy_backward(d["losses"], a["logits"], targets, a["lse"], d["logits"])
@@ -92,7 +92,7 @@ for step in range(options.max_iters):
         print(f"step {step:5}: loss of this batch {batch_loss:.3f}")
 total = sum(forward(params, x, y)[0] * y.size for x, y in whole_split(data.val, 500, T))
 loss, text = total / (len(data.val) - 1), [0]
-for _ in range(300):  # character after character; the Gumbel noise draws from softmax(logits)
+for _ in range(300):  # one character at a time; Gumbel noise samples from softmax(logits)
     context = np.array([text[-T:]])
     logits = forward(params, context, context)[1]["logits"][0, -1]
     text.append(int((logits + rng.gumbel(size=V)).argmax()))

@@ -1,12 +1,12 @@
-"""Rung 4 of 7, feed-forward: after the heads have gathered, each position thinks for itself.
+"""Rung 4 of 7, feed-forward: each position processes what its heads have gathered.
 
-Forward adds a linear layer with a bias and a ReLU, which sets negative numbers to zero. Without
-such a bend, a row of linear layers would be no more than one of them.
+Forward adds a linear layer with a bias and a ReLU, which sets negative numbers to zero. Without a
+nonlinearity, several linear layers could do no more than one.
 
     relu_forward(a["fc"], out=a["act"])
 
-Backward adds the same two in reverse. ReLU lets a gradient pass where x was positive and stops it
-where x was not; the bias was added in every row, so its gradient is the sum of all rows.
+Backward adds the same two in reverse. ReLU passes a gradient on where x was positive and blocks it
+elsewhere; the bias was added in every row, so its gradient is the sum over all rows.
 
     python examples/ladder/4_feed_forward.py [--data=FILE] [--max_iters=5000]
 """
@@ -43,7 +43,7 @@ widths = {"x": C, "qkv": 3 * C, "att": C, "fc": C, "act": C, "logits": V}
 
 
 def forward(p, tokens, targets):
-    """The mean loss, and all that was computed on the way to it."""
+    """The mean loss, and everything computed on the way to it."""
     a = {n: np.empty((*tokens.shape, width), p["wte"].dtype) for n, width in widths.items()}
     a["losses"], a["lse"] = np.empty((2, *tokens.shape), p["wte"].dtype)
     a["att_lse"] = np.empty((len(tokens), H, tokens.shape[1]), p["wte"].dtype)
@@ -59,7 +59,7 @@ def forward(p, tokens, targets):
 
 
 def backward(p, tokens, targets, a):
-    """The gradient of each parameter: forward's lines in reverse, what they write comes last."""
+    """The gradient of each parameter: forward's lines in reverse, written arguments last."""
     d, g = ({n: np.empty_like(v) for n, v in group.items()} for group in (a, p))
     d["losses"][...] = 1 / targets.size
     cross_entropy_backward(d["losses"], a["logits"], targets, a["lse"], d["logits"])
@@ -95,7 +95,7 @@ for step in range(options.max_iters):
         print(f"step {step:5}: loss of this batch {batch_loss:.3f}")
 total = sum(forward(params, x, y)[0] * y.size for x, y in whole_split(data.val, 500, T))
 loss, text = total / (len(data.val) - 1), [0]
-for _ in range(300):  # character after character; the Gumbel noise draws from softmax(logits)
+for _ in range(300):  # one character at a time; Gumbel noise samples from softmax(logits)
     context = np.array([text[-T:]])
     logits = forward(params, context, context)[1]["logits"][0, -1]
     text.append(int((logits + rng.gumbel(size=V)).argmax()))

@@ -1,20 +1,21 @@
-"""Rung 7 of 7, the GPT: nothing new but size, and dropout for those who have the time.
+"""Rung 7 of 7, the GPT: a larger model, and dropout for those who have the time.
 
 Forward. More blocks, channels, and characters to look back at. Weights start small (0.02, as in
 GPT-2). *Dropout* sets a random share `rate` of the numbers to zero during training and scales the
-others up, so that the model relies on no single one; with keep 0 or 1:
+others up, so that the model does not rely on any single one; with keep 0 or 1:
 
     out = x * keep / (1 - rate)
 
-It stops a large model from learning its text by heart. This one is too small for that: rate is 0.
+It keeps a large model from memorising its text. This one is too small for that: rate is 0.
 
-Backward. What was dropped had no effect, so its gradient is 0; the rest is scaled as it was. keep
-is not stored: it is computed again, from a key and the number (`site`) of the place in the model.
+Backward. Dropped numbers had no effect, so their gradient is 0; the others are scaled as in forward.
+keep is not stored but computed again, from a key and the number (`site`) of the dropout layer.
 
     dx = dout * keep / (1 - rate)
 
-The lecture's figure is that of 10 million parameters, T = 256, and 5000 steps of B = 64: on two
-cores, hours. This one has half a million and three minutes. The losses are not to be compared.
+The lecture's loss is for 10 million parameters, T = 256, and 5000 steps with B = 64, which would
+take hours on two cores. This model has half a million parameters and takes three minutes. The losses
+are not comparable.
 
     python examples/ladder/7_gpt.py [--data=FILE] [--max_iters=2000] [--dropout=0.0]
 """
@@ -57,7 +58,7 @@ shapes |= {"ln": (C,), "ln_b": (C,), "head": (C, V), "head_b": (V,)}
 
 
 def start(name, shape):
-    """What a parameter is before training, as in GPT-2."""
+    """A parameter before training, as in GPT-2."""
     if len(shape) == 1:  # a bias starts at 0, the weight of a layer norm at 1
         return np.full(shape, not name.endswith("_b"), "float32")
     return (0.02 * rng.standard_normal(shape)).astype("float32")
@@ -73,7 +74,7 @@ def block_of(group, i):
 
 
 def forward(p, tokens, targets, rate=0.0, key=0):
-    """The mean loss, and all that was computed on the way to it."""
+    """The mean loss, and everything computed on the way to it."""
     dtype = p["wte"].dtype
     widths = {f"{i}.{n}": width for i in range(L) for n, width in block_widths.items()}
     widths |= {"n": C, "logits": V}
@@ -86,7 +87,9 @@ def forward(p, tokens, targets, rate=0.0, key=0):
     embedding_forward(tokens, tables, dropout=Dropout.of(rate, key, 0), out=a["0.x"])
     for i in range(L):
         if i:
-            a[f"{i}.x"] = a[f"{i - 1}.out"]  # one array: what a block wrote, the next one reads
+            a[f"{i}.x"] = a[
+                f"{i - 1}.out"
+            ]  # the same array: a block reads what the one before wrote
         block_forward(block_of(p, i), block_of(a, i), rate, key, 3 * i)
     layernorm_forward(a[f"{L - 1}.out"], p["ln"], p["ln_b"], a["n"], a["mean"], a["rstd"])
     linear_forward(a["n"], p["head"], p["head_b"], out=a["logits"])
@@ -111,7 +114,7 @@ def block_forward(p, a, rate, key, site):
 
 
 def backward(p, tokens, targets, a, rate=0.0, key=0):
-    """The gradient of each parameter: forward's lines in reverse, what they write comes last."""
+    """The gradient of each parameter: forward's lines in reverse, written arguments last."""
     d, g = ({n: np.empty_like(v) for n, v in group.items()} for group in (a, p))
     d["losses"][...] = 1 / targets.size
     cross_entropy_backward(d["losses"], a["logits"], targets, a["lse"], d["logits"])
@@ -156,7 +159,7 @@ def block_backward(p, a, d, g, rate, key, site):
 
 p = {n: v + 0.1 * rng.standard_normal(v.shape) for n, v in params.items()}  # float64 from here
 tokens, targets = rng.integers(0, V, (2, 2, 8))
-thinned = {"rate": 0.2, "key": 7}  # with dropout, whose mask is the same for the same key
+thinned = {"rate": 0.2, "key": 7}  # with dropout: the same key gives the same mask
 grads = backward(p, tokens, targets, forward(p, tokens, targets, **thinned)[1], **thinned)
 for n in p:  # its slope along a random direction r
     r = rng.standard_normal(p[n].shape)
@@ -177,7 +180,7 @@ for step in range(options.max_iters):
         print(f"step {step:5}: loss of this batch {batch_loss:.3f}")
 total = sum(forward(params, x, y)[0] * y.size for x, y in whole_split(data.val, 100, T))
 loss, text = total / (len(data.val) - 1), [0]
-for _ in range(300):  # character after character; the Gumbel noise draws from softmax(logits)
+for _ in range(300):  # one character at a time; Gumbel noise samples from softmax(logits)
     context = np.array([text[-T:]])
     logits = forward(params, context, context)[1]["logits"][0, -1]
     text.append(int((logits + rng.gumbel(size=V)).argmax()))

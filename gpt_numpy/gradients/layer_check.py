@@ -167,8 +167,8 @@ def _incomplete(
     if not left.all():
         return hand, [f"{int(left.sum()):,} of {left.size:,} elements of {name} were not written"]
     return hand, [
-        f"nothing was written to {name}: write into the array, {name}[...] = ..., "
-        f"for {name} = ... only gives the name to another array"
+        f"nothing was written to {name}: write into the array, {name}[...] = ...; "
+        f"{name} = ... only rebinds the name"
     ]
 
 

@@ -23,8 +23,7 @@ import numpy as np
 
 from gpt_numpy.data.batches import TRAIN, draw_batch, whole_split
 from gpt_numpy.data.dataset import open_dataset
-from gpt_numpy.reference import adamw_update
-from gpt_numpy.reference.adamw import AdamWSettings
+from gpt_numpy.reference.adamw import AdamWSettings, adamw_update
 from gpt_numpy.reference.cross_entropy import cross_entropy_backward, cross_entropy_forward
 
 PUBLISHED, B, T = 2.49, 32, 8  # the lecture's loss; B sequences of T characters are a batch

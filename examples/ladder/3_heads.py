@@ -19,12 +19,11 @@ import numpy as np
 
 from gpt_numpy.data.batches import TRAIN, draw_batch, whole_split
 from gpt_numpy.data.dataset import open_dataset
-from gpt_numpy.reference import adamw_update, embedding_backward, embedding_forward
-from gpt_numpy.reference.adamw import AdamWSettings
+from gpt_numpy.reference.adamw import AdamWSettings, adamw_update
 from gpt_numpy.reference.attention import attention_backward, attention_forward
 from gpt_numpy.reference.cross_entropy import cross_entropy_backward, cross_entropy_forward
 from gpt_numpy.reference.dropout import NO_DROPOUT
-from gpt_numpy.reference.embedding import EmbeddingWeights
+from gpt_numpy.reference.embedding import EmbeddingWeights, embedding_backward, embedding_forward
 from gpt_numpy.reference.linear import linear_backward, linear_forward
 
 PUBLISHED, B, T, C, H = 2.28, 32, 8, 32, 4
@@ -36,8 +35,7 @@ options = parser.parse_args()
 data = open_dataset(options.dataset, options.data)
 V, rng = data.vocab_size, np.random.default_rng(1337)
 
-shapes = {"wte": (V, C), "wpe": (T, C), "qkv": (C, 3 * C)}
-shapes |= {"head": (C, V), "head_b": (V,)}
+shapes = {"wte": (V, C), "wpe": (T, C), "qkv": (C, 3 * C), "head": (C, V), "head_b": (V,)}
 spread = {n: 1 if n in ("wte", "wpe") else (3 * C) ** -0.5 for n in shapes}  # as PyTorch starts
 params = {n: (spread[n] * rng.standard_normal(s)).astype("float32") for n, s in shapes.items()}
 widths = {"x": C, "qkv": 3 * C, "att": C, "logits": V}
@@ -48,8 +46,7 @@ def forward(p, tokens, targets):
     a = {n: np.empty((*tokens.shape, width), p["wte"].dtype) for n, width in widths.items()}
     a["losses"], a["lse"] = np.empty((2, *tokens.shape), p["wte"].dtype)
     a["att_lse"] = np.empty((len(tokens), H, tokens.shape[1]), p["wte"].dtype)
-    tables = EmbeddingWeights(p["wte"], p["wpe"])
-    embedding_forward(tokens, tables, dropout=NO_DROPOUT, out=a["x"])
+    embedding_forward(tokens, EmbeddingWeights(p["wte"], p["wpe"]), dropout=NO_DROPOUT, out=a["x"])
     linear_forward(a["x"], p["qkv"], None, out=a["qkv"])
     attention_forward(a["qkv"], H, NO_DROPOUT, out=a["att"], lse=a["att_lse"])
     linear_forward(a["att"], p["head"], p["head_b"], out=a["logits"])
@@ -97,5 +94,5 @@ for _ in range(300):  # one character at a time; Gumbel noise samples from softm
     logits = forward(params, context, context)[1]["logits"][0, -1]
     text.append(int((logits + rng.gumbel(size=V)).argmax()))
 print(f"{data.tokenizer.decode(text)}\n\nvalidation loss {loss:.3f}; the lecture: {PUBLISHED}")
-# Try: 1, 2, 8, 16 and 32 heads. How small may a head be before it is too small to be of use? Which
-# head looks where? (exp of the scores less att_lse are the weights; examples/notebooks draws them)
+# Try: 1, 2, 8, 16 and 32 heads. How small may a head be before it is useless? Which head looks
+# where? (The weights are exp of the scores minus att_lse; a notebook in examples/ draws them.)

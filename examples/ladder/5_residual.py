@@ -23,13 +23,12 @@ import numpy as np
 
 from gpt_numpy.data.batches import TRAIN, draw_batch, whole_split
 from gpt_numpy.data.dataset import open_dataset
-from gpt_numpy.reference import adamw_update, embedding_backward, embedding_forward
 from gpt_numpy.reference.activation import relu_backward, relu_forward
-from gpt_numpy.reference.adamw import AdamWSettings
+from gpt_numpy.reference.adamw import AdamWSettings, adamw_update
 from gpt_numpy.reference.attention import attention_backward, attention_forward
 from gpt_numpy.reference.cross_entropy import cross_entropy_backward, cross_entropy_forward
 from gpt_numpy.reference.dropout import NO_DROPOUT
-from gpt_numpy.reference.embedding import EmbeddingWeights
+from gpt_numpy.reference.embedding import EmbeddingWeights, embedding_backward, embedding_forward
 from gpt_numpy.reference.linear import linear_backward, linear_forward
 
 PUBLISHED = 2.09  # with these same settings, as on all rungs but the last
@@ -85,9 +84,7 @@ def forward(p, tokens, targets):
     embedding_forward(tokens, tables, dropout=NO_DROPOUT, out=a["0.x"])
     for i in range(L):
         if i:
-            a[f"{i}.x"] = a[
-                f"{i - 1}.out"
-            ]  # the same array: a block reads what the one before wrote
+            a[f"{i}.x"] = a[f"{i - 1}.out"]  # one array, written by a block and read by the next
         block_forward(block_of(p, i), block_of(a, i))
     linear_forward(a[f"{L - 1}.out"], p["head"], p["head_b"], out=a["logits"])
     cross_entropy_forward(a["logits"], targets, out=a["losses"], lse=a["lse"])

@@ -24,13 +24,12 @@ import numpy as np
 
 from gpt_numpy.data.batches import TRAIN, draw_batch, whole_split
 from gpt_numpy.data.dataset import open_dataset
-from gpt_numpy.reference import adamw_update, embedding_backward, embedding_forward
 from gpt_numpy.reference.activation import relu_backward, relu_forward
-from gpt_numpy.reference.adamw import AdamWSettings
+from gpt_numpy.reference.adamw import AdamWSettings, adamw_update
 from gpt_numpy.reference.attention import attention_backward, attention_forward
 from gpt_numpy.reference.cross_entropy import cross_entropy_backward, cross_entropy_forward
 from gpt_numpy.reference.dropout import NO_DROPOUT
-from gpt_numpy.reference.embedding import EmbeddingWeights
+from gpt_numpy.reference.embedding import EmbeddingWeights, embedding_backward, embedding_forward
 from gpt_numpy.reference.layernorm import layernorm_backward, layernorm_forward
 from gpt_numpy.reference.linear import linear_backward, linear_forward
 
@@ -85,9 +84,7 @@ def forward(p, tokens, targets):
     embedding_forward(tokens, tables, dropout=NO_DROPOUT, out=a["0.x"])
     for i in range(L):
         if i:
-            a[f"{i}.x"] = a[
-                f"{i - 1}.out"
-            ]  # the same array: a block reads what the one before wrote
+            a[f"{i}.x"] = a[f"{i - 1}.out"]  # one array, written by a block and read by the next
         block_forward(block_of(p, i), block_of(a, i))
     layernorm_forward(a[f"{L - 1}.out"], p["ln"], p["ln_b"], a["n"], a["mean"], a["rstd"])
     linear_forward(a["n"], p["head"], p["head_b"], out=a["logits"])
@@ -175,5 +172,5 @@ for _ in range(300):  # one character at a time; Gumbel noise samples from softm
     text.append(int((logits + rng.gumbel(size=V)).argmax()))
 print(f"{data.tokenizer.decode(text)}\n\nvalidation loss {loss:.3f}; the lecture: {PUBLISHED}")
 
-# Try: put layer norm after each sum instead of before each branch, as in the paper of 2017. Drop the
-# term with the first mean: the check names the tensors that become wrong. Which do not?
+# Try: put layer norm after each sum instead of before each branch, as in the paper of 2017. Drop
+# the term with the first mean: the check stops at the first tensor that is wrong. Which are right?

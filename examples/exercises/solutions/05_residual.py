@@ -21,8 +21,8 @@ import numpy as np
 
 HINT = """\
 If something is used twice, its two gradients add up. One path is the sum itself, out = x + ...,
-with slope 1. The other goes back through tanh (slope 1 - tanh^2) and then through the linear layer of
-exercise 1. weight is square here, so a forgotten .T causes no shape error: take care.
+with slope 1. The other goes back through tanh (slope 1 - tanh^2) and then through the linear layer
+of exercise 1. weight is square here, so a forgotten .T causes no shape error: take care.
 """
 
 

@@ -1,8 +1,8 @@
-"""Write layer norm's backward yourself, be told what is wrong with it, and get it right.
+"""Write the backward of layer norm, let `check_layer` explain the mistakes, and get it right.
 
-A layer is two functions. What they read comes first, then what they write; `d` + name is the
-gradient of the loss with respect to it. `check_layer` finds the derivative of the forward by
-itself, exactly, and compares. The derivation is in gpt_numpy/reference/layernorm.py.
+A layer is two functions. Their arguments are first what they read, then what they write; `d` + name
+is the gradient of the loss with respect to it. `check_layer` computes the exact derivative of
+forward and compares. The derivation is in gpt_numpy/reference/layernorm.py.
 
     python examples/check_your_own_layer.py
 """
@@ -16,7 +16,7 @@ B, T, C = 2, 5, 6
 
 
 def forward(x, weight, bias, out, mean, rstd):
-    """Bring every row to mean 0 and variance 1, then scale and shift it."""
+    """Normalise every row to mean 0 and variance 1, then scale and shift it."""
     mean[...] = x.mean(axis=-1)
     centred = x - mean[..., None]
     rstd[...] = 1 / np.sqrt((centred * centred).mean(axis=-1) + EPS)
@@ -24,7 +24,7 @@ def forward(x, weight, bias, out, mean, rstd):
 
 
 def first_try(dout, x, weight, bias, mean, rstd, dx, dweight, dbias):
-    """The mean is taken for a constant; the bias gets a mean over the rows."""
+    """Treats the mean as a constant; for the bias, takes a mean over the rows."""
     xhat = (x - mean[..., None]) * rstd[..., None]
     dxhat = dout * weight
     along_xhat = (dxhat * xhat).mean(axis=-1, keepdims=True)
@@ -34,7 +34,7 @@ def first_try(dout, x, weight, bias, mean, rstd, dx, dweight, dbias):
 
 
 def second_try(dout, x, weight, bias, mean, rstd, dx, dweight, dbias):
-    """Both right; but `dweight = ...` writes to no array."""
+    """Both are right now, but `dweight = ...` does not write into the array."""
     xhat = (x - mean[..., None]) * rstd[..., None]
     dxhat = dout * weight
     along_ones = dxhat.mean(axis=-1, keepdims=True)
@@ -45,14 +45,14 @@ def second_try(dout, x, weight, bias, mean, rstd, dx, dweight, dbias):
 
 
 def right(dout, x, weight, bias, mean, rstd, dx, dweight, dbias):
-    """All of it."""
+    """Everything right."""
     xhat = (x - mean[..., None]) * rstd[..., None]
     second_try(dout, x, weight, bias, mean, rstd, dx, dweight, dbias)
     dweight[...] = (dout * xhat).sum(axis=(0, 1))
 
 
-# A mean that is not 0 and weights that are not 1: at the values a model starts from, some mistakes
-# cannot be seen.
+# The mean is not 0 and the weights are not 1: with a model's initial values, some mistakes do not
+# show.
 rng = np.random.default_rng(0)
 inputs = {
     "x": 2 + rng.standard_normal((B, T, C)),
@@ -66,4 +66,4 @@ for backward in (first_try, second_try, right):
     report = gn.check_layer(forward, backward, inputs, outputs)
     print(report, end="\n\n")
 
-report.assert_exact()  # in a test of your own, this line is all
+report.assert_exact()  # in your own tests, this line is enough

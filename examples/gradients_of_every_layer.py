@@ -1,4 +1,4 @@
-"""Look at every gradient of a small GPT, on its way from the loss to the embeddings, and check it.
+"""Print every gradient of a small GPT, from the loss back to the embeddings, and check it.
 
 python examples/gradients_of_every_layer.py
 """
@@ -13,14 +13,14 @@ model = gn.GPT(config, seed=None, dtype="float64", ops="reference", keep=("*",))
 randomise(model, seed=0)
 rng = np.random.default_rng(0)
 tokens, targets = rng.integers(0, 11, (2, 5)), rng.integers(0, 11, (2, 5))
-targets[:, 2] = -1  # a position whose prediction does not count
+targets[:, 2] = -1  # position 2 does not count towards the loss
 
 loss = model.forward(tokens, targets)
 model.backward()
 
 print(f"loss {loss:.4f} nats a token\n")
-print("Backward, in the order in which it happens: the gradient of the loss with respect to every")
-print("activation. d means: how fast the loss changes with each number of it.\n")
+print("The backward pass in order: the gradient of the loss with respect to every activation.")
+print("d + name holds how fast the loss changes with each number of it.\n")
 for name in reversed(list(model.activation_grads)):
     value, grad = model.activations[name], model.activation_grads[name]
     shape = " x ".join(map(str, grad.shape))
@@ -28,9 +28,9 @@ for name in reversed(list(model.activation_grads)):
     print(f"   (its value: norm {np.linalg.norm(value):.3e})")
 
 dlogits = model.activation_grads["logits"]
-print("\nA row of dlogits is what is there minus what is wanted, so it sums to zero:")
+print("\nA row of dlogits is the probabilities minus the target, so it sums to zero:")
 print("  first row:", np.array2string(dlogits[0, 0], precision=3, suppress_small=True))
-print(f"  its sum: {dlogits[0, 0].sum():.1e}; where nothing counts: {dlogits[0, 2]}")
+print(f"  its sum: {dlogits[0, 0].sum():.1e}; at the position that does not count: {dlogits[0, 2]}")
 
 print("\nEvery parameter, against the exact complex-step derivative:\n")
 report = gn.gradcheck(model, tokens, targets)

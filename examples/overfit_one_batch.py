@@ -1,7 +1,7 @@
 """Overfit one batch: the first thing to try with a new model or a new idea.
 
-A model that cannot learn twelve short pieces of text by heart is broken. (One that can may still be
-wrong: most wrong gradients learn, too. That is what gradients_of_every_layer.py is for.)
+A model that cannot memorise twelve short pieces of text is broken. One that can may still be wrong:
+most wrong gradients do not prevent learning. gradients_of_every_layer.py finds those.
 
     python examples/overfit_one_batch.py
 """
@@ -28,7 +28,7 @@ starts = np.linspace(0, len(ids) - T - 1, B).astype(int)
 tokens = np.stack([ids[s : s + T] for s in starts])
 targets = np.stack([ids[s + 1 : s + T + 1] for s in starts])
 
-print(f"{model.n_params:,} parameters; a guess would have loss {np.log(tokenizer.vocab_size):.2f}")
+print(f"{model.n_params:,} parameters; guessing has loss {np.log(tokenizer.vocab_size):.2f}")
 for step in range(STEPS + 1):
     loss = model.forward(tokens, targets)
     if step % 25 == 0:

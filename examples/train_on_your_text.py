@@ -1,7 +1,7 @@
 """Train on a file of your own, from Python: the whole loop in the open.
 
-The command does the same with evaluation, checkpoints and a schedule:
-`gpt-numpy train tiny --data=FILE`. Without a file, this trains on the programs in this folder.
+`gpt-numpy train tiny --data=FILE` adds evaluation, checkpoints and a schedule. Without a file, this
+program trains on the programs in this folder.
 
     python examples/train_on_your_text.py [FILE]
 """
@@ -23,7 +23,7 @@ else:
     here = Path(__file__).parent
     text = "\n".join(path.read_text(encoding="utf-8") for path in sorted(here.glob("*.py")))
 if len(text) <= 10 * T:
-    raise SystemExit(f"the text has {len(text)} characters: give one of more than {10 * T}")
+    raise SystemExit(f"the text has {len(text)} characters: give one with more than {10 * T}")
 
 tokenizer = CharTokenizer.from_text(text)
 ids = tokenizer.encode(text)
@@ -38,7 +38,7 @@ rng = np.random.default_rng(0)
 
 
 def batch(split):
-    """B random places of a split; the target of each position is the character after it."""
+    """B random windows of a split; the target of each position is the next character."""
     starts = rng.integers(0, len(split) - T, B)
     windows = split[starts[:, None] + np.arange(T + 1)]
     return windows[:, :-1], windows[:, 1:]

@@ -1,10 +1,10 @@
-"""Which attention head does the work? Take out one after the other and see what the loss does.
+"""Find the attention head that does the work: remove one at a time and look at the loss.
 
 python examples/which_head_matters.py
 
-The task needs attention: each sequence is half random letters, then the same letters once more. The
-second half can be foretold by one who looks back to where the letter came before, and at what came
-after it then. Nothing but attention can look back.
+The task needs attention: each sequence is some random letters, then the same letters again. To
+predict the second half, look back to where the current letter occurred before, and at the letter
+that followed it there. Only attention can look back.
 """
 
 import numpy as np
@@ -15,10 +15,10 @@ LETTERS, HALF, SEQUENCES, STEPS = 8, 8, 32, 150
 
 
 def batch(rng):
-    """Tokens and targets; the first half cannot be foretold and does not count."""
+    """Tokens and targets; the first half cannot be predicted and does not count."""
     half = rng.integers(0, LETTERS, (SEQUENCES, HALF))
-    text = np.concatenate([half, half], axis=1)
-    tokens, targets = text[:, :-1], text[:, 1:].copy()
+    letters = np.concatenate([half, half], axis=1)
+    tokens, targets = letters[:, :-1], letters[:, 1:].copy()
     targets[:, : HALF - 1] = -1
     return tokens, targets
 
@@ -36,7 +36,7 @@ for step in range(STEPS + 1):
     optimizer.step()
     if step % 50 == 0:
         print(f"step {step}: loss {loss:.4f} nats a token")
-print(f"(without looking back: log {LETTERS} = {np.log(LETTERS):.4f})\n")
+print(f"(without looking back, at best: log {LETTERS} = {np.log(LETTERS):.4f})\n")
 
 tokens, targets = batch(rng)
 effects = {}
@@ -58,8 +58,8 @@ print(f"\nHead {head} of block {block} matters most: without it the loss rises b
 
 trace = gn.trace(model, tokens, targets, keep=f"h.{block}.attn.probabilities")
 seen = trace[f"h.{block}.attn.probabilities"].value[:, head].mean(axis=0)
-print("Where it looks, on average over the batch:")
+print("Where it looks, averaged over the batch:")
 for query in range(HALF, 2 * HALF - 1):
     key = int(seen[query].argmax())
-    print(f"  position {query:2} looks at {query - key:2} back, with {seen[query, key]:.0%}")
+    print(f"  position {query:2} looks {query - key:2} back, with weight {seen[query, key]:.0%}")
 raise SystemExit(0 if rise > 0.5 else "no head stands out: something is wrong")

@@ -1,16 +1,16 @@
 """Exercise 1 of 12: the linear layer.
 
-Forward. Each of 5 rows of x has 4 numbers; each column of weight makes one of the 3 numbers of
-that row of out from them, and the bias is added:
+Forward. Each of the 5 rows of x has 4 numbers. Each column of weight turns them into one of the 3
+numbers in that row of out, and the bias is added:
 
     out = x @ weight + bias
 
-Backward. There is a loss L, one number, which depends on out. You are given dout, an array of the
-shape of out: dout[r, o] is the derivative of L with respect to out[r, o]. Write the same for what
-forward has read: into dx the derivatives with respect to x, and so on. All you need is the chain
-rule: what x[r, i] does to L, it does through the numbers of out that it enters.
+Backward. There is a loss L, one number, which depends on out. You are given dout, an array with the
+shape of out: dout[r, o] is the derivative of L with respect to out[r, o]. Compute the same for what
+forward has read: write the derivatives with respect to x into dx, and so on. All you need is the
+chain rule: x[r, i] affects L only through the numbers of out that it enters.
 
-Write into the arrays, `dx[...] = `, for `dx = ` would only give the name dx to another array.
+Write into the arrays, `dx[...] = `; `dx = ` would only rebind the name.
 
     python -m examples.exercises 1 [--hint] [--derivation]
 """

@@ -1,10 +1,10 @@
-"""Exercise 2 of 12: ReLU, a bend.
+"""Exercise 2 of 12: ReLU, an activation function.
 
-Forward. Negative numbers become 0, the others stay (ReLU: rectified linear unit). Every number
-goes its own way: out[i] depends on x[i] alone.
+Forward. Negative numbers become 0, the others stay (ReLU: rectified linear unit). It works
+elementwise: out[i] depends on x[i] alone.
 
-(`x.real`: the grader also calls forward with complex numbers, which is how it gets exact
-derivatives. The imaginary part is to be carried along and must not decide anything.)
+(`x.real`: to get exact derivatives, the grader also calls forward with complex numbers. The
+imaginary part must be carried along and must not affect any choice.)
 
     python -m examples.exercises 2 [--hint] [--derivation]
 """

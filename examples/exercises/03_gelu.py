@@ -1,11 +1,11 @@
-"""Exercise 3 of 12: GELU, a smooth bend.
+"""Exercise 3 of 12: GELU, a smooth activation function.
 
-Forward. GPT-2's own choice instead of ReLU, in its form with tanh:
+Forward. What GPT-2 uses instead of ReLU, in the form with tanh:
 
     u = k * (x + 0.044715 * x**3)
     out = 0.5 * x * (1 + np.tanh(u))
 
-with k = sqrt(2 / pi). For large x it is x, for very negative x it is 0, between them it is smooth.
+with k = sqrt(2 / pi). It approaches x for large x and 0 for very negative x, and is smooth.
 
     python -m examples.exercises 3 [--hint] [--derivation]
 """

@@ -1,11 +1,11 @@
 """Exercise 4 of 12: dropout.
 
-Forward. A share `rate` of the numbers is set to zero, and the others are scaled up, so that the
-sum stays about the same; keep is 1 where a number is kept and 0 where it is dropped:
+Forward. A share `rate` of the numbers is set to zero, and the others are scaled up so that the sum
+stays about the same; keep is 1 where a number is kept and 0 where it is dropped:
 
     out = x * keep / (1 - rate)
 
-keep is a table of integers that has been drawn before: it does not depend on x.
+keep is an array of integers drawn beforehand: it does not depend on x.
 
     python -m examples.exercises 4 [--hint] [--derivation]
 """
@@ -22,7 +22,7 @@ outputs = {"out": (5, 6)}
 
 
 def forward(x, keep, rate, out):
-    """Write x, thinned out and scaled up, to `out`."""
+    """Write x, with some numbers dropped and the rest scaled up, to `out`."""
     out[...] = x * keep / (1 - rate)
 
 

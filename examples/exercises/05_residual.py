@@ -1,10 +1,10 @@
 """Exercise 5 of 12: the residual connection.
 
-Forward. A branch, here tanh of a linear layer, does not replace x but is added to it:
+Forward. A branch, here tanh of a linear layer, is added to x instead of replacing it:
 
     out = x + np.tanh(x @ weight)
 
-x is used twice, so its gradient comes along two ways.
+x is used twice, so its gradient has two parts.
 
     python -m examples.exercises 5 [--hint] [--derivation]
 """

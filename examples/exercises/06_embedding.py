@@ -1,12 +1,12 @@
 """Exercise 6 of 12: the embedding.
 
-Forward. A token is a number from 0 to 8, which stands for a character. Its row of the table wte is
-looked up, and the row of its place in the table wpe is added:
+Forward. A token is a number from 0 to 8 that stands for a character. Its row is looked up in the
+table wte, and the row of its position in the table wpe is added:
 
     out = wte[tokens] + wpe[:5]
 
-tokens has 2 sequences of T = 5 places; wpe has rows for 7 places, of which 5 are used. Some tokens
-come several times: look at what happens to their rows.
+tokens has 2 sequences of T = 5 positions; wpe has rows for 7 positions, of which 5 are used. Some
+tokens occur several times: think about what happens to their rows.
 
     python -m examples.exercises 6 [--hint] [--derivation]
 """
@@ -23,7 +23,7 @@ outputs = {"out": (2, 5, 6)}
 
 
 def forward(tokens, wte, wpe, out):
-    """Write a row for each token plus one for its place to `out`."""
+    """Write the row of each token plus the row of its position to `out`."""
     out[...] = wte[tokens] + wpe[: tokens.shape[1]]
 
 

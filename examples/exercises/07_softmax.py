@@ -1,11 +1,11 @@
-"""Exercise 7 of 12: softmax, which makes probabilities of numbers.
+"""Exercise 7 of 12: softmax, which turns numbers into probabilities.
 
-Forward, in each row by itself:
+Forward, in each row separately:
 
     out = np.exp(x) / np.exp(x).sum(axis=-1, keepdims=True)
 
-All are positive, and a row sums to 1. (The largest x of the row is taken out first, which changes
-nothing but that exp does not overflow.) Each x of a row has an effect on every out of the row.
+All results are positive, and each row sums to 1. (The largest x of the row is subtracted first,
+which changes nothing except that exp cannot overflow.) Each x affects every out in its row.
 
     python -m examples.exercises 7 [--hint] [--derivation]
 """
@@ -23,5 +23,5 @@ def forward(x, out):
 
 
 def backward(dout, x, out, dx):
-    """Write dx (2, 5, 6); `out` is there as forward wrote it."""
+    """Write dx (2, 5, 6); `out` holds what forward wrote."""
     # yours

@@ -1,9 +1,9 @@
 """Exercise 8 of 12: cross-entropy, the loss.
 
-Forward. A row of logits says how likely each of 7 tokens is, by softmax; targets says which one it
-was. The loss of a row is -log of the probability of its target. With lse for the log of the sum of
-exp, that is lse - logits[target]. Rows with target -1 do not count; out is the mean over the
-others, which is one number, so dout is one number, too:
+Forward. The softmax of a row of logits gives the probabilities of 7 tokens; targets holds the right
+one. The loss of a row is -log of the probability of its target. With lse for the log of the sum of
+exp, that is lse - logits[target]. Rows with target -1 do not count. out is the mean over the other
+rows: a single number, so dout is a single number, too:
 
     lse = np.log(np.exp(logits).sum(axis=-1))
     rows = np.flatnonzero(targets >= 0)

@@ -1,7 +1,7 @@
 """Exercise 9 of 12: layer norm.
 
-Forward. Each row x of 6 numbers is brought to mean 0 and variance 1 (the mean square, once the
-mean is taken out), then scaled and shifted, number by number:
+Forward. Each row x of 6 numbers is normalised to mean 0 and variance 1 (the mean square after the
+mean is subtracted), then scaled and shifted elementwise:
 
     mean = x.mean(axis=-1)
     rstd = 1 / np.sqrt(((x - mean[..., None]) ** 2).mean(axis=-1) + EPS)
@@ -9,8 +9,8 @@ mean is taken out), then scaled and shifted, number by number:
     out = xhat * weight + bias
 
 mean has one number for each row; mean[..., None] has a last axis of length 1, along which NumPy
-repeats it. rstd is one over the standard deviation; EPS = 1e-5 keeps it finite. mean and rstd are
-handed to backward as forward wrote them. The hard one: x enters xhat three times.
+broadcasts it. rstd is one over the standard deviation; EPS = 1e-5 keeps it finite. backward gets
+mean and rstd as forward wrote them. dx is the hard one: x enters xhat three times.
 
     python -m examples.exercises 9 [--hint] [--derivation]
 """

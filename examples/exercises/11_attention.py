@@ -1,10 +1,10 @@
 """Exercise 11 of 12: attention with several heads.
 
-Forward. Queries, keys and values lie side by side in qkv: 6 numbers each, of which head 0 owns the
-first 3 and head 1 the last 3. `split` shows them as arrays of (sequence, head, place, number), and
-every head does what the one of exercise 10 did; their outputs lie side by side again.
+Forward. Queries, keys and values lie side by side in qkv: 6 numbers each, the first 3 for head 0
+and the last 3 for head 1. `split` returns them as arrays (sequence, head, position, number). Each
+head does what the one in exercise 10 did, and their outputs lie side by side again.
 
-`split` gives views: what is written into split(dqkv, ...) is written into dqkv.
+`split` returns views: writing into split(dqkv, ...) writes into dqkv.
 
     python -m examples.exercises 11 [--hint] [--derivation]
 """

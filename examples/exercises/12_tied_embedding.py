@@ -1,12 +1,12 @@
 """Exercise 12 of 12: the tied embedding.
 
 Forward. GPT-2 uses one table twice: to look up the row of each token, and at the end, transposed,
-to make logits. Between them stands the model, here no more than a tanh:
+to compute the logits. In between is the model, here just a tanh:
 
     x = np.tanh(table[tokens])
     out = x @ table.T
 
-A logit is how well x matches the row of a token. What is used twice has two gradients.
+A logit says how well x matches the row of a token. What is used twice has two gradients.
 
     python -m examples.exercises 12 [--hint] [--derivation]
 """
@@ -21,7 +21,7 @@ outputs = {"out": (2, 5, 9)}
 
 
 def forward(tokens, table, out):
-    """Write the logits of each place to `out`."""
+    """Write the logits of each position to `out`."""
     out[...] = np.tanh(table[tokens]) @ table.T
 
 

@@ -1,10 +1,10 @@
-"""Twelve exercises: the forward is given, you write the backward, and are told what is wrong.
+"""Twelve exercises: forward is given, you write backward, and the grader explains what is wrong.
 
-python -m examples.exercises                     which there are, and how far you have come
-python -m examples.exercises 3                   check yours
-python -m examples.exercises 3 --hint            a push in the right direction
-python -m examples.exercises 3 --derivation      the way to the answer, step by step
-python -m examples.exercises 3 --file=mine.py    check another file than the one in this folder
+python -m examples.exercises                     the list, and your progress
+python -m examples.exercises 3                   check your solution
+python -m examples.exercises 3 --hint            a hint
+python -m examples.exercises 3 --derivation      the derivation, step by step
+python -m examples.exercises 3 --file=mine.py    check another file instead
 """
 
 import argparse
@@ -22,15 +22,15 @@ EXERCISES = sorted(HERE.glob("[0-9]*.py"))
 
 
 def main(words: list[str] | None = None) -> int:
-    """List the exercises or check one: 0 if it is right, 1 if not, 2 if it does not run."""
+    """List the exercises, or check one; return 0 if it is right, 1 if not, 2 if it does not run."""
     lines = (__doc__ or "").splitlines()
     parser = argparse.ArgumentParser(
         prog="python -m examples.exercises", description=lines[0], epilog="See examples/README.md."
     )
     numbers = range(1, len(EXERCISES) + 1)
     parser.add_argument("number", type=int, nargs="?", choices=numbers, metavar="1...12")
-    parser.add_argument("--hint", action="store_true", help="a push in the right direction")
-    parser.add_argument("--derivation", action="store_true", help="the way to the answer")
+    parser.add_argument("--hint", action="store_true", help="print a hint")
+    parser.add_argument("--derivation", action="store_true", help="print the derivation")
     parser.add_argument("--file", type=Path, help="check this file instead of the one here")
     options = parser.parse_args(words)
     if options.number is None:
@@ -40,7 +40,7 @@ def main(words: list[str] | None = None) -> int:
         solution = runpy.run_path(str(HERE / "solutions" / path.name))
         print(solution["__doc__" if options.derivation else "HINT"].strip())
         return 0
-    return check(options.number, options.file or path)
+    return check_exercise(options.number, options.file or path)
 
 
 def overview() -> int:
@@ -52,12 +52,13 @@ def overview() -> int:
         except Exception:
             state = "does not run"
         print(f"{number:2}  {path.stem[3:]:<15} {state}")
-    print(f"\nOpen {shown(EXERCISES[0])}, write its backward, then: python -m examples.exercises 1")
+    first = relative(EXERCISES[0])
+    print(f"\nOpen {first}, write its backward, then: python -m examples.exercises 1")
     return 0
 
 
 def grade(number: int, path: Path) -> Any:
-    """The report on the backward in a file, as `gn.check_layer` gives it."""
+    """The report of `gn.check_layer` on the backward in a file."""
     names = runpy.run_path(str(path))
     for name in ("forward", "backward", "inputs", "outputs"):
         if name not in names:
@@ -72,48 +73,45 @@ def grade(number: int, path: Path) -> Any:
     )
 
 
-def shown(path: Path) -> Path:
-    """The path from where one is, if it is below."""
+def relative(path: Path) -> Path:
+    """The path relative to the current folder, if it is inside."""
     inside = path.is_absolute() and path.is_relative_to(Path.cwd())
     return path.relative_to(Path.cwd()) if inside else path
 
 
 def not_begun(report: Any) -> bool:
-    """Whether nothing at all was written."""
+    """Whether backward has written nothing at all."""
     return all("nothing was written" in " ".join(row.diagnosis) for row in report.rows)
 
 
-def check(number: int, path: Path) -> int:
-    """Check one exercise and say what is wrong."""
+def check_exercise(number: int, path: Path) -> int:
+    """Check one exercise and print what is wrong; return the exit status."""
     again = f"python -m examples.exercises {number}"
     try:
         report = grade(number, path)
     except FileNotFoundError:
-        print(f"there is no file {shown(path)}", file=sys.stderr)
+        print(f"there is no file {relative(path)}", file=sys.stderr)
         return 2
     except gn.InputError as error:
-        print(f"{shown(path)} cannot be checked: {error}", file=sys.stderr)
+        print(f"{relative(path)} cannot be checked: {error}", file=sys.stderr)
         return 2
     except Exception as error:
         last = traceback.format_exception_only(error)
-        print(f"{shown(path)} does not run:\n{''.join(last).rstrip()}", file=sys.stderr)
+        print(f"{relative(path)} does not run:\n{''.join(last).rstrip()}", file=sys.stderr)
         return 2
     if not_begun(report):
-        print(f"Nothing is written yet. Open {shown(path)}, write its backward, then: {again}")
-        print(
-            "(`dx = ...` only gives the name dx to another array; `dx[...] = ...` writes into it.)"
-        )
+        print(f"Nothing is written yet. Open {relative(path)}, write its backward, then: {again}")
+        print("(`dx = ...` only rebinds the name dx; `dx[...] = ...` writes into the array.)")
         if any("returned something" in " ".join(row.diagnosis) for row in report.rows):
-            print("Your backward returns something, which nobody takes: write it into the arrays.")
+            print("Your backward returns something, which is ignored: write it into the arrays.")
         return 1
     print(report)
     if not report.ok:
         print(f"\nA hint: {again} --hint; the derivation: {again} --derivation")
         return 1
-    following = (
-        f" Next: exercise {number + 1}." if number < len(EXERCISES) else " That was the last."
-    )
-    print(f"\nRight: every gradient is exact.{following}")
+    last = number == len(EXERCISES)
+    following = "That was the last." if last else f"Next: exercise {number + 1}."
+    print(f"\nRight: every gradient is exact. {following}")
     return 0
 
 

@@ -1,16 +1,16 @@
 """Rung 1 of 7, the bigram: a table of which character follows which.
 
-Forward. Each character owns a row of the table: one number, a *logit*, for each character that may
-come next; the larger, the likelier. Softmax turns a row of logits into probabilities that sum to 1,
-and the *loss* is -log of the probability of the character that did come, averaged over the batch:
-log 65 = 4.17 for one who guesses among 65. (log is the natural logarithm, its unit the *nat*.)
+Forward. Each character has a row in the table: one number, a *logit*, for each character that may
+come next; a larger one means more likely. Softmax turns a row of logits into probabilities that sum
+to 1. The *loss* is -log of the probability of the character that did come next, averaged over the
+batch; guessing among 65 gives log 65 = 4.17. (log is the natural logarithm, its unit the *nat*.)
 
     logits = p["table"][tokens]
 
-Backward walks the same way from the loss to the table. `d` + name is the *gradient* of the loss
-with respect to it: an array of the same shape, which says how fast the loss grows with each number.
-dlogits is (probability - wanted) / N for N predictions, with `wanted` 1 for the character that did
-come and 0 for the others. The row of a character collects the dlogits of all places where it stood:
+Backward goes the same way in reverse, from the loss to the table. `d` + name is the *gradient* of
+the loss with respect to it: an array of the same shape that says how fast the loss grows with each
+number. dlogits is (probability - target) / N for N predictions, with target 1 for the character
+that did come next and 0 for the others. A character's row sums dlogits over its occurrences:
 
     np.add.at(dtable, tokens, dlogits)
 
@@ -23,8 +23,7 @@ import numpy as np
 
 from gpt_numpy.data.batches import TRAIN, draw_batch, whole_split
 from gpt_numpy.data.dataset import open_dataset
-from gpt_numpy.reference import adamw_update
-from gpt_numpy.reference.adamw import AdamWSettings
+from gpt_numpy.reference.adamw import AdamWSettings, adamw_update
 from gpt_numpy.reference.cross_entropy import cross_entropy_backward, cross_entropy_forward
 
 PUBLISHED, B, T = 2.49, 32, 8  # the lecture's loss; B sequences of T characters are a batch
@@ -39,7 +38,7 @@ params = {"table": rng.standard_normal((V, V)).astype("float32")}
 
 
 def forward(p, tokens, targets):
-    """The mean loss, and all that was computed on the way to it."""
+    """The mean loss, and everything computed on the way to it."""
     logits = p["table"][tokens]
     losses, lse = np.empty((2, *tokens.shape), logits.dtype)  # lse: log of the sum of exp(logits)
     cross_entropy_forward(logits, targets, out=losses, lse=lse)
@@ -55,7 +54,7 @@ def backward(p, tokens, targets, a):
     return {"table": dtable}
 
 
-# The check: where a function is analytic, Im f(x + i h) / h is its derivative, exact for tiny h.
+# The check: if f is analytic, Im f(x + i h) / h is its derivative, exact for tiny h.
 p = {n: v + 0.1 * rng.standard_normal(v.shape) for n, v in params.items()}  # float64 from here
 tokens, targets = rng.integers(0, V, (2, 3, T))
 grads = backward(p, tokens, targets, forward(p, tokens, targets)[1])
@@ -67,7 +66,7 @@ for n in p:  # its slope along a random direction r
     print(f"gradient of {n:<10} slope {exact:+.6f}, error {error:.1e}")
     assert error < 1e-12, "the backward is wrong"
 
-# AdamW steps downhill along a running mean m of the gradient, over the root of that of its square.
+# AdamW steps along -m / sqrt(v): running means of the gradient and of its square.
 ADAMW = AdamWSettings(learning_rate=1e-2, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.01)
 m, v = ({n: np.zeros_like(value) for n, value in params.items()} for _ in range(2))
 for step in range(options.max_iters):
@@ -79,11 +78,11 @@ for step in range(options.max_iters):
         print(f"step {step:5}: loss of this batch {batch_loss:.3f}")
 total = sum(forward(params, x, y)[0] * y.size for x, y in whole_split(data.val, 500, T))
 loss, text = total / (len(data.val) - 1), [0]
-for _ in range(300):  # character after character; the Gumbel noise draws from softmax(logits)
+for _ in range(300):  # one character at a time; Gumbel noise samples from softmax(logits)
     context = np.array([text[-T:]])
     logits = forward(params, context, context)[1]["logits"][0, -1]
     text.append(int((logits + rng.gumbel(size=V)).argmax()))
 print(f"{data.tokenizer.decode(text)}\n\nvalidation loss {loss:.3f}; the lecture: {PUBLISHED}")
 # Try: print the probabilities after "q". Write dtable[tokens] += dlogits instead of np.add.at: the
-# check fails, and still the loss goes down; why? Count the pairs in the text, put log(count + 1)
-# into the table: does training find anything better?
+# check fails, yet the loss goes down; why? Count the pairs in the text and put log(count + 1) into
+# the table: does training find anything better?

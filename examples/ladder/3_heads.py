@@ -1,14 +1,14 @@
 """Rung 3 of 7, several heads: four small heads side by side instead of one large one.
 
-Forward. Each head has queries, keys and values of C / H = 8 channels of its own, and does with them
-what the one head did. So a position can look at several things at once, say at the last vowel and
-at the start of the word. The outputs lie side by side again, C = 32 channels in all. There are as
-many parameters as before; a score is now divided by sqrt(8), the root of a head's channels.
+Forward. Each head has its own queries, keys and values of C / H = 8 channels, and does with them
+what the single head did. So a position can look at several things at once, say at the last vowel
+and at the start of the word. The outputs lie side by side again, C = 32 channels in all. The number
+of parameters is the same as before; a score is now divided by sqrt(8), for the channels of a head.
 
     attention_forward(a["qkv"], H, NO_DROPOUT, out=a["att"], lse=a["att_lse"])
 
-Backward. To split channels among heads and to lay them side by side only moves numbers, so their
-gradients are moved back the same way. No head's gradient knows of another head.
+Backward. Splitting channels among heads and putting them side by side only moves numbers, so their
+gradients are moved back in the same way. The gradients of the heads do not depend on each other.
 
     python examples/ladder/3_heads.py [--data=FILE] [--max_iters=5000]
 """
@@ -19,12 +19,11 @@ import numpy as np
 
 from gpt_numpy.data.batches import TRAIN, draw_batch, whole_split
 from gpt_numpy.data.dataset import open_dataset
-from gpt_numpy.reference import adamw_update, embedding_backward, embedding_forward
-from gpt_numpy.reference.adamw import AdamWSettings
+from gpt_numpy.reference.adamw import AdamWSettings, adamw_update
 from gpt_numpy.reference.attention import attention_backward, attention_forward
 from gpt_numpy.reference.cross_entropy import cross_entropy_backward, cross_entropy_forward
 from gpt_numpy.reference.dropout import NO_DROPOUT
-from gpt_numpy.reference.embedding import EmbeddingWeights
+from gpt_numpy.reference.embedding import EmbeddingWeights, embedding_backward, embedding_forward
 from gpt_numpy.reference.linear import linear_backward, linear_forward
 
 PUBLISHED, B, T, C, H = 2.28, 32, 8, 32, 4
@@ -36,20 +35,18 @@ options = parser.parse_args()
 data = open_dataset(options.dataset, options.data)
 V, rng = data.vocab_size, np.random.default_rng(1337)
 
-shapes = {"wte": (V, C), "wpe": (T, C), "qkv": (C, 3 * C)}
-shapes |= {"head": (C, V), "head_b": (V,)}
+shapes = {"wte": (V, C), "wpe": (T, C), "qkv": (C, 3 * C), "head": (C, V), "head_b": (V,)}
 spread = {n: 1 if n in ("wte", "wpe") else (3 * C) ** -0.5 for n in shapes}  # as PyTorch starts
 params = {n: (spread[n] * rng.standard_normal(s)).astype("float32") for n, s in shapes.items()}
 widths = {"x": C, "qkv": 3 * C, "att": C, "logits": V}
 
 
 def forward(p, tokens, targets):
-    """The mean loss, and all that was computed on the way to it."""
+    """The mean loss, and everything computed on the way to it."""
     a = {n: np.empty((*tokens.shape, width), p["wte"].dtype) for n, width in widths.items()}
     a["losses"], a["lse"] = np.empty((2, *tokens.shape), p["wte"].dtype)
     a["att_lse"] = np.empty((len(tokens), H, tokens.shape[1]), p["wte"].dtype)
-    tables = EmbeddingWeights(p["wte"], p["wpe"])
-    embedding_forward(tokens, tables, dropout=NO_DROPOUT, out=a["x"])
+    embedding_forward(tokens, EmbeddingWeights(p["wte"], p["wpe"]), dropout=NO_DROPOUT, out=a["x"])
     linear_forward(a["x"], p["qkv"], None, out=a["qkv"])
     attention_forward(a["qkv"], H, NO_DROPOUT, out=a["att"], lse=a["att_lse"])
     linear_forward(a["att"], p["head"], p["head_b"], out=a["logits"])
@@ -58,7 +55,7 @@ def forward(p, tokens, targets):
 
 
 def backward(p, tokens, targets, a):
-    """The gradient of each parameter: forward's lines in reverse, what they write comes last."""
+    """The gradient of each parameter: forward's lines in reverse, written arguments last."""
     d, g = ({n: np.empty_like(v) for n, v in group.items()} for group in (a, p))
     d["losses"][...] = 1 / targets.size
     cross_entropy_backward(d["losses"], a["logits"], targets, a["lse"], d["logits"])
@@ -92,10 +89,10 @@ for step in range(options.max_iters):
         print(f"step {step:5}: loss of this batch {batch_loss:.3f}")
 total = sum(forward(params, x, y)[0] * y.size for x, y in whole_split(data.val, 500, T))
 loss, text = total / (len(data.val) - 1), [0]
-for _ in range(300):  # character after character; the Gumbel noise draws from softmax(logits)
+for _ in range(300):  # one character at a time; Gumbel noise samples from softmax(logits)
     context = np.array([text[-T:]])
     logits = forward(params, context, context)[1]["logits"][0, -1]
     text.append(int((logits + rng.gumbel(size=V)).argmax()))
 print(f"{data.tokenizer.decode(text)}\n\nvalidation loss {loss:.3f}; the lecture: {PUBLISHED}")
-# Try: 1, 2, 8, 16 and 32 heads. How small may a head be before it is too small to be of use? Which
-# head looks where? (exp of the scores less att_lse are the weights; examples/notebooks draws them)
+# Try: 1, 2, 8, 16 and 32 heads. How small may a head be before it is useless? Which head looks
+# where? (The weights are exp of the scores minus att_lse; a notebook in examples/ draws them.)

@@ -1,12 +1,12 @@
-"""Rung 4 of 7, feed-forward: after the heads have gathered, each position thinks for itself.
+"""Rung 4 of 7, feed-forward: each position processes what its heads have gathered.
 
-Forward adds a linear layer with a bias and a ReLU, which sets negative numbers to zero. Without
-such a bend, a row of linear layers would be no more than one of them.
+Forward adds a linear layer with a bias and a ReLU, which sets negative numbers to zero. Without a
+nonlinearity, several linear layers could do no more than one.
 
     relu_forward(a["fc"], out=a["act"])
 
-Backward adds the same two in reverse. ReLU lets a gradient pass where x was positive and stops it
-where x was not; the bias was added in every row, so its gradient is the sum of all rows.
+Backward adds the same two in reverse. ReLU passes a gradient on where x was positive and blocks it
+elsewhere; the bias was added in every row, so its gradient is the sum over all rows.
 
     python examples/ladder/4_feed_forward.py [--data=FILE] [--max_iters=5000]
 """
@@ -17,13 +17,12 @@ import numpy as np
 
 from gpt_numpy.data.batches import TRAIN, draw_batch, whole_split
 from gpt_numpy.data.dataset import open_dataset
-from gpt_numpy.reference import adamw_update, embedding_backward, embedding_forward
 from gpt_numpy.reference.activation import relu_backward, relu_forward
-from gpt_numpy.reference.adamw import AdamWSettings
+from gpt_numpy.reference.adamw import AdamWSettings, adamw_update
 from gpt_numpy.reference.attention import attention_backward, attention_forward
 from gpt_numpy.reference.cross_entropy import cross_entropy_backward, cross_entropy_forward
 from gpt_numpy.reference.dropout import NO_DROPOUT
-from gpt_numpy.reference.embedding import EmbeddingWeights
+from gpt_numpy.reference.embedding import EmbeddingWeights, embedding_backward, embedding_forward
 from gpt_numpy.reference.linear import linear_backward, linear_forward
 
 PUBLISHED, B, T, C, H = 2.27, 32, 8, 32, 4
@@ -34,7 +33,6 @@ parser.add_argument("--max_iters", type=int, default=5000, help="steps of traini
 options = parser.parse_args()
 data = open_dataset(options.dataset, options.data)
 V, rng = data.vocab_size, np.random.default_rng(1337)
-
 shapes = {"wte": (V, C), "wpe": (T, C), "qkv": (C, 3 * C), "fc": (C, C), "fc_b": (C,)}
 shapes |= {"head": (C, V), "head_b": (V,)}
 spread = {n: 1 if n in ("wte", "wpe") else (3 * C) ** -0.5 for n in shapes}  # as PyTorch starts
@@ -43,12 +41,11 @@ widths = {"x": C, "qkv": 3 * C, "att": C, "fc": C, "act": C, "logits": V}
 
 
 def forward(p, tokens, targets):
-    """The mean loss, and all that was computed on the way to it."""
+    """The mean loss, and everything computed on the way to it."""
     a = {n: np.empty((*tokens.shape, width), p["wte"].dtype) for n, width in widths.items()}
     a["losses"], a["lse"] = np.empty((2, *tokens.shape), p["wte"].dtype)
     a["att_lse"] = np.empty((len(tokens), H, tokens.shape[1]), p["wte"].dtype)
-    tables = EmbeddingWeights(p["wte"], p["wpe"])
-    embedding_forward(tokens, tables, dropout=NO_DROPOUT, out=a["x"])
+    embedding_forward(tokens, EmbeddingWeights(p["wte"], p["wpe"]), dropout=NO_DROPOUT, out=a["x"])
     linear_forward(a["x"], p["qkv"], None, out=a["qkv"])
     attention_forward(a["qkv"], H, NO_DROPOUT, out=a["att"], lse=a["att_lse"])
     linear_forward(a["att"], p["fc"], p["fc_b"], out=a["fc"])
@@ -59,7 +56,7 @@ def forward(p, tokens, targets):
 
 
 def backward(p, tokens, targets, a):
-    """The gradient of each parameter: forward's lines in reverse, what they write comes last."""
+    """The gradient of each parameter: forward's lines in reverse, written arguments last."""
     d, g = ({n: np.empty_like(v) for n, v in group.items()} for group in (a, p))
     d["losses"][...] = 1 / targets.size
     cross_entropy_backward(d["losses"], a["logits"], targets, a["lse"], d["logits"])
@@ -83,7 +80,6 @@ for n in p:  # the exact slope along a random direction r: Im loss(p + i h r) / 
     error = abs((grads[n] * r).sum() - exact) / np.linalg.norm(grads[n])
     print(f"gradient of {n:<10} slope {exact:+.6f}, error {error:.1e}")
     assert error < 1e-12, "the backward is wrong"
-
 ADAMW = AdamWSettings(learning_rate=1e-3, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.01)
 m, v = ({n: np.zeros_like(value) for n, value in params.items()} for _ in range(2))
 for step in range(options.max_iters):
@@ -95,10 +91,9 @@ for step in range(options.max_iters):
         print(f"step {step:5}: loss of this batch {batch_loss:.3f}")
 total = sum(forward(params, x, y)[0] * y.size for x, y in whole_split(data.val, 500, T))
 loss, text = total / (len(data.val) - 1), [0]
-for _ in range(300):  # character after character; the Gumbel noise draws from softmax(logits)
+for _ in range(300):  # one character at a time; Gumbel noise samples from softmax(logits)
     context = np.array([text[-T:]])
     logits = forward(params, context, context)[1]["logits"][0, -1]
     text.append(int((logits + rng.gumbel(size=V)).argmax()))
 print(f"{data.tokenizer.decode(text)}\n\nvalidation loss {loss:.3f}; the lecture: {PUBLISHED}")
-# Try: leave the ReLU out, in both directions. Make the layer four times as wide, with a second one
-# that brings it back to C. Which helps more, that or another head?
+# Try: leave the ReLU out, in both directions. Widen the layer to 4 C, with a second one back to C.

@@ -1,18 +1,18 @@
-"""Rung 5 of 7, residual connections: three blocks, each of which adds to what it was given.
+"""Rung 5 of 7, residual connections: three blocks, each of which adds to its input.
 
 Forward. A *block* is attention and a feed-forward layer, which is now four times as wide inside;
-`proj` mixes what the heads have found. Each of the two is a *branch*: it reads the stream x and
-adds its result to it, instead of replacing it.
+`proj` mixes the outputs of the heads. Each of the two is a *branch*: it reads the stream x and adds
+its result to it instead of replacing it.
 
     out = x + branch(x)
 
-Backward. A sum hands its gradient to both of its parts, so x gets it twice: once as it is, and once
+Backward. A sum passes its gradient to both terms, so x gets it twice: once unchanged, and once
 through the branch.
 
     dx = dout + through_the_branch
 
-The first part carries the gradient from the loss down to the embeddings unchanged, however many
-blocks there are.
+The first part carries the gradient from the loss to the embeddings unchanged, through any number of
+blocks.
 
     python examples/ladder/5_residual.py [--data=FILE] [--max_iters=5000]
 """
@@ -23,13 +23,12 @@ import numpy as np
 
 from gpt_numpy.data.batches import TRAIN, draw_batch, whole_split
 from gpt_numpy.data.dataset import open_dataset
-from gpt_numpy.reference import adamw_update, embedding_backward, embedding_forward
 from gpt_numpy.reference.activation import relu_backward, relu_forward
-from gpt_numpy.reference.adamw import AdamWSettings
+from gpt_numpy.reference.adamw import AdamWSettings, adamw_update
 from gpt_numpy.reference.attention import attention_backward, attention_forward
 from gpt_numpy.reference.cross_entropy import cross_entropy_backward, cross_entropy_forward
 from gpt_numpy.reference.dropout import NO_DROPOUT
-from gpt_numpy.reference.embedding import EmbeddingWeights
+from gpt_numpy.reference.embedding import EmbeddingWeights, embedding_backward, embedding_forward
 from gpt_numpy.reference.linear import linear_backward, linear_forward
 
 PUBLISHED = 2.09  # with these same settings, as on all rungs but the last
@@ -58,7 +57,7 @@ shapes |= {"head": (C, V), "head_b": (V,)}
 
 
 def start(name, shape):
-    """What a parameter is before training, with the same spread as in PyTorch."""
+    """A parameter before training, with the same standard deviation as in PyTorch."""
     if name.endswith("_b"):
         return np.zeros(shape, "float32")
     spread = 1 if name in ("wte", "wpe") else (3 * shape[0]) ** -0.5
@@ -75,7 +74,7 @@ def block_of(group, i):
 
 
 def forward(p, tokens, targets):
-    """The mean loss, and all that was computed on the way to it."""
+    """The mean loss, and everything computed on the way to it."""
     dtype = p["wte"].dtype
     widths = {f"{i}.{n}": width for i in range(L) for n, width in block_widths.items()}
     a = {n: np.empty((*tokens.shape, w), dtype) for n, w in (widths | {"logits": V}).items()}
@@ -85,7 +84,7 @@ def forward(p, tokens, targets):
     embedding_forward(tokens, tables, dropout=NO_DROPOUT, out=a["0.x"])
     for i in range(L):
         if i:
-            a[f"{i}.x"] = a[f"{i - 1}.out"]  # one array: what a block wrote, the next one reads
+            a[f"{i}.x"] = a[f"{i - 1}.out"]  # one array, written by a block and read by the next
         block_forward(block_of(p, i), block_of(a, i))
     linear_forward(a[f"{L - 1}.out"], p["head"], p["head_b"], out=a["logits"])
     cross_entropy_forward(a["logits"], targets, out=a["losses"], lse=a["lse"])
@@ -105,7 +104,7 @@ def block_forward(p, a):
 
 
 def backward(p, tokens, targets, a):
-    """The gradient of each parameter: forward's lines in reverse, what they write comes last."""
+    """The gradient of each parameter: forward's lines in reverse, written arguments last."""
     d, g = ({n: np.empty_like(v) for n, v in group.items()} for group in (a, p))
     d["losses"][...] = 1 / targets.size
     cross_entropy_backward(d["losses"], a["logits"], targets, a["lse"], d["logits"])
@@ -156,7 +155,7 @@ for step in range(options.max_iters):
         print(f"step {step:5}: loss of this batch {batch_loss:.3f}")
 total = sum(forward(params, x, y)[0] * y.size for x, y in whole_split(data.val, 500, T))
 loss, text = total / (len(data.val) - 1), [0]
-for _ in range(300):  # character after character; the Gumbel noise draws from softmax(logits)
+for _ in range(300):  # one character at a time; Gumbel noise samples from softmax(logits)
     context = np.array([text[-T:]])
     logits = forward(params, context, context)[1]["logits"][0, -1]
     text.append(int((logits + rng.gumbel(size=V)).argmax()))

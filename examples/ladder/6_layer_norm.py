@@ -1,19 +1,19 @@
-"""Rung 6 of 7, layer norm: each branch reads rows of one size, whatever the stream has grown to.
+"""Rung 6 of 7, layer norm: each branch reads normalised rows, however large the stream has grown.
 
-Forward. *Layer norm* brings every row x of C numbers to mean 0 and mean square 1, then scales and
-shifts it by a learned weight and bias. It stands before each branch and before the head.
+Forward. *Layer norm* normalises every row x of C numbers to mean 0 and mean square 1, then scales
+and shifts it by a learned weight and bias. There is one before each branch and before the head.
 
     rstd = 1 / np.sqrt(((x - x.mean()) ** 2).mean() + 1e-5)
     xhat = (x - x.mean()) * rstd
     out = xhat * weight + bias
 
-Backward. x enters xhat three times: by itself, in the mean and in rstd. The three come to
+Backward. x enters xhat three times: directly, in the mean and in rstd. Together they give
 
     dxhat = dout * weight
     dx = rstd * (dxhat - dxhat.mean() - xhat * (dxhat * xhat).mean())
 
-To add a number to all of x, or to scale x, changes nothing in xhat (but for the 1e-5), so dx has
-nothing along these two directions: that is what the two means take out.
+Adding a number to all of x, or scaling x, does not change xhat (apart from the 1e-5), so dx has no
+component in these two directions: the two means remove it.
 
     python examples/ladder/6_layer_norm.py [--data=FILE] [--max_iters=5000]
 """
@@ -24,13 +24,12 @@ import numpy as np
 
 from gpt_numpy.data.batches import TRAIN, draw_batch, whole_split
 from gpt_numpy.data.dataset import open_dataset
-from gpt_numpy.reference import adamw_update, embedding_backward, embedding_forward
 from gpt_numpy.reference.activation import relu_backward, relu_forward
-from gpt_numpy.reference.adamw import AdamWSettings
+from gpt_numpy.reference.adamw import AdamWSettings, adamw_update
 from gpt_numpy.reference.attention import attention_backward, attention_forward
 from gpt_numpy.reference.cross_entropy import cross_entropy_backward, cross_entropy_forward
 from gpt_numpy.reference.dropout import NO_DROPOUT
-from gpt_numpy.reference.embedding import EmbeddingWeights
+from gpt_numpy.reference.embedding import EmbeddingWeights, embedding_backward, embedding_forward
 from gpt_numpy.reference.layernorm import layernorm_backward, layernorm_forward
 from gpt_numpy.reference.linear import linear_backward, linear_forward
 
@@ -55,7 +54,7 @@ shapes |= {"ln": (C,), "ln_b": (C,), "head": (C, V), "head_b": (V,)}
 
 
 def start(name, shape):
-    """What a parameter is before training, with the same spread as in PyTorch."""
+    """A parameter before training, with the same standard deviation as in PyTorch."""
     if len(shape) == 1:  # a bias starts at 0, the weight of a layer norm at 1
         return np.full(shape, not name.endswith("_b"), "float32")
     spread = 1 if name in ("wte", "wpe") else (3 * shape[0]) ** -0.5
@@ -72,7 +71,7 @@ def block_of(group, i):
 
 
 def forward(p, tokens, targets):
-    """The mean loss, and all that was computed on the way to it."""
+    """The mean loss, and everything computed on the way to it."""
     dtype = p["wte"].dtype
     widths = {f"{i}.{n}": width for i in range(L) for n, width in block_widths.items()}
     widths |= {"n": C, "logits": V}
@@ -85,7 +84,7 @@ def forward(p, tokens, targets):
     embedding_forward(tokens, tables, dropout=NO_DROPOUT, out=a["0.x"])
     for i in range(L):
         if i:
-            a[f"{i}.x"] = a[f"{i - 1}.out"]  # one array: what a block wrote, the next one reads
+            a[f"{i}.x"] = a[f"{i - 1}.out"]  # one array, written by a block and read by the next
         block_forward(block_of(p, i), block_of(a, i))
     layernorm_forward(a[f"{L - 1}.out"], p["ln"], p["ln_b"], a["n"], a["mean"], a["rstd"])
     linear_forward(a["n"], p["head"], p["head_b"], out=a["logits"])
@@ -108,7 +107,7 @@ def block_forward(p, a):
 
 
 def backward(p, tokens, targets, a):
-    """The gradient of each parameter: forward's lines in reverse, what they write comes last."""
+    """The gradient of each parameter: forward's lines in reverse, written arguments last."""
     d, g = ({n: np.empty_like(v) for n, v in group.items()} for group in (a, p))
     d["losses"][...] = 1 / targets.size
     cross_entropy_backward(d["losses"], a["logits"], targets, a["lse"], d["logits"])
@@ -167,11 +166,11 @@ for step in range(options.max_iters):
         print(f"step {step:5}: loss of this batch {batch_loss:.3f}")
 total = sum(forward(params, x, y)[0] * y.size for x, y in whole_split(data.val, 500, T))
 loss, text = total / (len(data.val) - 1), [0]
-for _ in range(300):  # character after character; the Gumbel noise draws from softmax(logits)
+for _ in range(300):  # one character at a time; Gumbel noise samples from softmax(logits)
     context = np.array([text[-T:]])
     logits = forward(params, context, context)[1]["logits"][0, -1]
     text.append(int((logits + rng.gumbel(size=V)).argmax()))
 print(f"{data.tokenizer.decode(text)}\n\nvalidation loss {loss:.3f}; the lecture: {PUBLISHED}")
 
-# Try: take layer norm after each sum instead of before each branch, as the paper of 2017 has it.
-# Drop the term with the first mean: the check names the tensors that come out wrong. Which do not?
+# Try: put layer norm after each sum instead of before each branch, as in the paper of 2017. Drop
+# the term with the first mean: the check stops at the first tensor that is wrong. Which are right?

@@ -1,42 +1,41 @@
-"""Rung 7 of 7, the GPT: nothing new but size, and dropout for those who have the time.
+"""Rung 7 of 7, the GPT: a larger model, and dropout for those who have the time.
 
 Forward. More blocks, channels, and characters to look back at. Weights start small (0.02, as in
 GPT-2). *Dropout* sets a random share `rate` of the numbers to zero during training and scales the
-others up, so that the model relies on no single one; with keep 0 or 1:
+others up, so that the model does not rely on any single one; with keep 0 or 1:
 
     out = x * keep / (1 - rate)
 
-It stops a large model from learning its text by heart. This one is too small for that: rate is 0.
+It keeps a large model from memorising its text. This one is too small for that: rate is 0.
 
-Backward. What was dropped had no effect, so its gradient is 0; the rest is scaled as it was. keep
-is not stored: it is computed again, from a key and the number (`site`) of the place in the model.
+Backward. Dropped numbers had no effect: their gradient is 0. The others are scaled as in forward.
+keep is not stored but computed again, from a key and the number (`site`) of the dropout layer.
 
     dx = dout * keep / (1 - rate)
 
-The lecture's figure is that of 10 million parameters, T = 256, and 5000 steps of B = 64: on two
-cores, hours. This one has half a million and three minutes. The losses are not to be compared.
+The lecture's loss is for 10 million parameters, T = 256, and 5000 steps with B = 64: hours on two
+cores. This model has half a million parameters and takes three minutes. Do not compare the losses.
 
     python examples/ladder/7_gpt.py [--data=FILE] [--max_iters=2000] [--dropout=0.0]
 """
 
 import argparse
+from functools import partial
 
 import numpy as np
 
 from gpt_numpy.data.batches import TRAIN, draw_batch, whole_split
 from gpt_numpy.data.dataset import open_dataset
-from gpt_numpy.reference import adamw_update, embedding_backward, embedding_forward
 from gpt_numpy.reference.activation import relu_backward, relu_forward
-from gpt_numpy.reference.adamw import AdamWSettings
+from gpt_numpy.reference.adamw import AdamWSettings, adamw_update
 from gpt_numpy.reference.attention import attention_backward, attention_forward
 from gpt_numpy.reference.cross_entropy import cross_entropy_backward, cross_entropy_forward
 from gpt_numpy.reference.dropout import Dropout, dropout_backward, dropout_forward
-from gpt_numpy.reference.embedding import EmbeddingWeights
+from gpt_numpy.reference.embedding import EmbeddingWeights, embedding_backward, embedding_forward
 from gpt_numpy.reference.layernorm import layernorm_backward, layernorm_forward
 from gpt_numpy.reference.linear import linear_backward, linear_forward
 
-PUBLISHED = 1.48  # of a model 23 times as large, on a GPU
-B, T, C, H, L = 16, 48, 96, 4, 4  # sequences, characters in each, channels, heads, blocks
+PUBLISHED, B, T, C, H, L = 1.48, 16, 48, 96, 4, 4  # B sequences, T characters in each, L blocks
 parser = argparse.ArgumentParser()
 parser.add_argument("--data", default="", help="a text file, instead of a data set")
 parser.add_argument("--dataset", default="tinyshakespeare", help="or shakespeare, python-docs")
@@ -45,7 +44,6 @@ parser.add_argument("--dropout", type=float, default=0.0, help="the share that i
 options = parser.parse_args()
 data = open_dataset(options.dataset, options.data)
 V, rng = data.vocab_size, np.random.default_rng(1337)
-
 block_shapes = {"ln1": (C,), "ln1_b": (C,), "qkv": (C, 3 * C), "proj": (C, C), "proj_b": (C,)}
 block_shapes |= {"ln2": (C,), "ln2_b": (C,), "fc": (C, 4 * C), "fc_b": (4 * C,)}
 block_shapes |= {"down": (4 * C, C), "down_b": (C,)}
@@ -57,13 +55,14 @@ shapes |= {"ln": (C,), "ln_b": (C,), "head": (C, V), "head_b": (V,)}
 
 
 def start(name, shape):
-    """What a parameter is before training, as in GPT-2."""
+    """A parameter before training, as in GPT-2."""
     if len(shape) == 1:  # a bias starts at 0, the weight of a layer norm at 1
         return np.full(shape, not name.endswith("_b"), "float32")
     return (0.02 * rng.standard_normal(shape)).astype("float32")
 
 
 params = {name: start(name, shape) for name, shape in shapes.items()}
+no_dropout = partial(Dropout.of, 0.0, 0)
 
 
 def block_of(group, i):
@@ -71,59 +70,55 @@ def block_of(group, i):
     return {n.removeprefix(f"{i}."): a for n, a in group.items() if n.startswith(f"{i}.")}
 
 
-def forward(p, tokens, targets, rate=0.0, key=0):
-    """The mean loss, and all that was computed on the way to it."""
+def forward(p, tokens, targets, drop=no_dropout):
+    """The mean loss, and everything computed on the way to it; `drop(site)` is a dropout."""
     dtype = p["wte"].dtype
     widths = {f"{i}.{n}": width for i in range(L) for n, width in block_widths.items()}
     widths |= {"n": C, "logits": V}
     a = {name: np.empty((*tokens.shape, width), dtype) for name, width in widths.items()}
     a |= {f"{i}.lse": np.empty((len(tokens), H, tokens.shape[1]), dtype) for i in range(L)}
-    statistics = ["losses", "lse", "mean", "rstd"]
-    statistics += [f"{i}.{n}" for i in range(L) for n in ("mean1", "rstd1", "mean2", "rstd2")]
-    a |= {name: np.empty(tokens.shape, dtype) for name in statistics}
-    tables = EmbeddingWeights(p["wte"], p["wpe"])
-    embedding_forward(tokens, tables, dropout=Dropout.of(rate, key, 0), out=a["0.x"])
+    rows = [f"{i}.{n}" for i in range(L) for n in ("mean1", "rstd1", "mean2", "rstd2")]
+    a |= {n: np.empty(tokens.shape, dtype) for n in ["losses", "lse", "mean", "rstd", *rows]}
+    embedding_forward(tokens, EmbeddingWeights(p["wte"], p["wpe"]), dropout=drop(0), out=a["0.x"])
     for i in range(L):
         if i:
-            a[f"{i}.x"] = a[f"{i - 1}.out"]  # one array: what a block wrote, the next one reads
-        block_forward(block_of(p, i), block_of(a, i), rate, key, 3 * i)
+            a[f"{i}.x"] = a[f"{i - 1}.out"]  # one array, written by a block and read by the next
+        block_forward(block_of(p, i), block_of(a, i), drop, 3 * i)
     layernorm_forward(a[f"{L - 1}.out"], p["ln"], p["ln_b"], a["n"], a["mean"], a["rstd"])
     linear_forward(a["n"], p["head"], p["head_b"], out=a["logits"])
     cross_entropy_forward(a["logits"], targets, out=a["losses"], lse=a["lse"])
     return a["losses"].mean(), a
 
 
-def block_forward(p, a, rate, key, site):
+def block_forward(p, a, drop, site):
     """From the stream x to the stream out; each dropout has a number, its site."""
     layernorm_forward(a["x"], p["ln1"], p["ln1_b"], a["n1"], a["mean1"], a["rstd1"])
     linear_forward(a["n1"], p["qkv"], None, out=a["qkv"])
-    attention_forward(a["qkv"], H, Dropout.of(rate, key, site + 1), out=a["att"], lse=a["lse"])
+    attention_forward(a["qkv"], H, drop(site + 1), out=a["att"], lse=a["lse"])
     linear_forward(a["att"], p["proj"], p["proj_b"], out=a["mid"])
-    dropout_forward(a["mid"], Dropout.of(rate, key, site + 2), out=a["mid"])
+    dropout_forward(a["mid"], drop(site + 2), out=a["mid"])
     a["mid"] += a["x"]
     layernorm_forward(a["mid"], p["ln2"], p["ln2_b"], a["n2"], a["mean2"], a["rstd2"])
     linear_forward(a["n2"], p["fc"], p["fc_b"], out=a["fc"])
     relu_forward(a["fc"], out=a["act"])
     linear_forward(a["act"], p["down"], p["down_b"], out=a["out"])
-    dropout_forward(a["out"], Dropout.of(rate, key, site + 3), out=a["out"])
+    dropout_forward(a["out"], drop(site + 3), out=a["out"])
     a["out"] += a["mid"]
 
 
-def backward(p, tokens, targets, a, rate=0.0, key=0):
-    """The gradient of each parameter: forward's lines in reverse, what they write comes last."""
+def backward(p, tokens, targets, a, drop):
+    """The gradient of each parameter: forward's lines in reverse, written arguments last."""
     d, g = ({n: np.empty_like(v) for n, v in group.items()} for group in (a, p))
     d["losses"][...] = 1 / targets.size
     cross_entropy_backward(d["losses"], a["logits"], targets, a["lse"], d["logits"])
     linear_backward(d["logits"], a["n"], p["head"], p["head_b"], d["n"], g["head"], g["head_b"])
     norm_backward("ln", d["n"], a[f"{L - 1}.out"], p, a["mean"], a["rstd"], d[f"{L - 1}.out"], g)
     for i in reversed(range(L)):
-        block_backward(*(block_of(group, i) for group in (p, a, d, g)), rate, key, 3 * i)
+        block_backward(*(block_of(group, i) for group in (p, a, d, g)), drop, 3 * i)
         if i:
             d[f"{i - 1}.out"] = d[f"{i}.x"]
     tables, dtables = (EmbeddingWeights(group["wte"], group["wpe"]) for group in (p, g))
-    embedding_backward(
-        d["0.x"], tokens, tables, tied=False, dropout=Dropout.of(rate, key, 0), dweights=dtables
-    )
+    embedding_backward(d["0.x"], tokens, tables, tied=False, dropout=drop(0), dweights=dtables)
     return g
 
 
@@ -133,21 +128,20 @@ def norm_backward(name, dout, x, p, mean, rstd, dx, g):
     layernorm_backward(dout, x, p[name], p[b], mean, rstd, dx=dx, dweight=g[name], dbias=g[b])
 
 
-def block_backward(p, a, d, g, rate, key, site):
+def block_backward(p, a, d, g, drop, site):
     """From d["out"] to d["x"], and the gradients of the block's parameters."""
     # forward: out = mid + dropout(down(relu(fc(norm(mid)))))
     branch = np.empty_like(d["out"])
-    dropout_backward(d["out"], Dropout.of(rate, key, site + 3), dx=branch)
+    dropout_backward(d["out"], drop(site + 3), dx=branch)
     linear_backward(branch, a["act"], p["down"], p["down_b"], d["act"], g["down"], g["down_b"])
     relu_backward(d["act"], a["fc"], d["fc"])
     linear_backward(d["fc"], a["n2"], p["fc"], p["fc_b"], d["n2"], g["fc"], g["fc_b"])
     norm_backward("ln2", d["n2"], a["mid"], p, a["mean2"], a["rstd2"], d["mid"], g)
     d["mid"] += d["out"]
     # forward: mid = x + dropout(proj(attention(qkv(norm(x)))))
-    dropout_backward(d["mid"], Dropout.of(rate, key, site + 2), dx=branch)
+    dropout_backward(d["mid"], drop(site + 2), dx=branch)
     linear_backward(branch, a["att"], p["proj"], p["proj_b"], d["att"], g["proj"], g["proj_b"])
-    drop = (H, Dropout.of(rate, key, site + 1))
-    attention_backward(d["att"], a["qkv"], *drop, a["att"], a["lse"], d["qkv"])
+    attention_backward(d["att"], a["qkv"], H, drop(site + 1), a["att"], a["lse"], d["qkv"])
     linear_backward(d["qkv"], a["n1"], p["qkv"], None, d["n1"], g["qkv"], None)
     norm_backward("ln1", d["n1"], a["x"], p, a["mean1"], a["rstd1"], d["x"], g)
     d["x"] += d["mid"]
@@ -155,32 +149,31 @@ def block_backward(p, a, d, g, rate, key, site):
 
 p = {n: v + 0.1 * rng.standard_normal(v.shape) for n, v in params.items()}  # float64 from here
 tokens, targets = rng.integers(0, V, (2, 2, 8))
-thinned = {"rate": 0.2, "key": 7}  # with dropout, whose mask is the same for the same key
-grads = backward(p, tokens, targets, forward(p, tokens, targets, **thinned)[1], **thinned)
+drop = partial(Dropout.of, 0.2, 7)  # with dropout: the same key, 7, gives the same mask
+grads = backward(p, tokens, targets, forward(p, tokens, targets, drop)[1], drop)
 for n in p:  # its slope along a random direction r
     r = rng.standard_normal(p[n].shape)
     moved = {k: value + (1e-30j * r if k == n else 0j) for k, value in p.items()}
-    exact = forward(moved, tokens, targets, **thinned)[0].imag / 1e-30
+    exact = forward(moved, tokens, targets, drop)[0].imag / 1e-30
     error = abs((grads[n] * r).sum() - exact) / np.linalg.norm(grads[n])
     print(f"gradient of {n:<10} slope {exact:+.6f}, error {error:.1e}")
     assert error < 1e-12, "the backward is wrong"
-
 ADAMW = AdamWSettings(learning_rate=1e-3, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.01)
 m, v = ({n: np.zeros_like(value) for n, value in params.items()} for _ in range(2))
 for step in range(options.max_iters):
     tokens, targets = draw_batch(data.train, B, T, seed=1337, stream=TRAIN, step=step)
-    batch_loss, a = forward(params, tokens, targets, options.dropout, step)
-    for n, g in backward(params, tokens, targets, a, options.dropout, step).items():
+    drop = partial(Dropout.of, options.dropout, step)
+    batch_loss, a = forward(params, tokens, targets, drop)
+    for n, g in backward(params, tokens, targets, a, drop).items():
         adamw_update(params[n], g, m[n], v[n], step=step + 1, grad_scale=1.0, settings=ADAMW)
     if step % 250 == 0:
         print(f"step {step:5}: loss of this batch {batch_loss:.3f}")
 total = sum(forward(params, x, y)[0] * y.size for x, y in whole_split(data.val, 100, T))
 loss, text = total / (len(data.val) - 1), [0]
-for _ in range(300):  # character after character; the Gumbel noise draws from softmax(logits)
+for _ in range(300):  # one character at a time; Gumbel noise samples from softmax(logits)
     context = np.array([text[-T:]])
     logits = forward(params, context, context)[1]["logits"][0, -1]
     text.append(int((logits + rng.gumbel(size=V)).argmax()))
 print(f"{data.tokenizer.decode(text)}\n\nvalidation loss {loss:.3f}; the lecture: {PUBLISHED}")
-
 # Try: --max_iters=10000 and go for a walk. Then let the compiled kernels do the same:
 # `gpt-numpy train tiny`, or `gpt-numpy train baby --dropout=0.2` for the lecture's own size.

@@ -18,7 +18,7 @@ from gpt_numpy.base.errors import InputError
 from gpt_numpy.gradients.derivatives import STEP, SWEEP, best_slope
 from gpt_numpy.gradients.diagnosis import Clues, diagnose, input_clues, layer_clues
 from gpt_numpy.gradients.layer_protocol import Function, Layer, unwritten
-from gpt_numpy.gradients.report import Report, Row
+from gpt_numpy.gradients.report import Report, TensorCheck
 
 TOLERANCE = 1e-10
 TOLERANCE_OF_DIFFERENCES = 1e-7
@@ -120,7 +120,7 @@ def _row(
     exact: Mapping[str, Jacobian],
     clues: Clues,
     tolerance: float,
-) -> Row:
+) -> TensorCheck:
     gradient, _ = exact[name]
     largest = max(float(np.abs(g).max(initial=0)) for g, _ in exact.values())
     scale = max(float(np.abs(gradient).max(initial=0)), 1e-3 * largest) or 1.0
@@ -129,7 +129,7 @@ def _row(
     if error > tolerance or not np.isfinite(hand).all() and not remarks:
         remarks = remarks + diagnose(hand, gradient, scale, tolerance, clues)
     norm = float(np.linalg.norm(hand))
-    return Row("d" + name, gradient.shape, norm, error, ok, tuple(remarks))
+    return TensorCheck("d" + name, gradient.shape, norm, error, ok, tuple(remarks))
 
 
 def _written_gradients(
@@ -167,8 +167,8 @@ def _incomplete(
     if not left.all():
         return hand, [f"{int(left.sum()):,} of {left.size:,} elements of {name} were not written"]
     return hand, [
-        f"nothing was written to {name}: write into the array, {name}[...] = ..., "
-        f"for {name} = ... only gives the name to another array"
+        f"nothing was written to {name}: write into the array, {name}[...] = ...; "
+        f"{name} = ... only rebinds the name"
     ]
 
 

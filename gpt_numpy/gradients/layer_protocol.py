@@ -106,7 +106,7 @@ class Layer:
                 how = "it returned something instead; " if returned is not None else ""
                 raise InputError(
                     f"forward left {_part(value)} of {name} unwritten: {how}write into the array, "
-                    f"{name}[...] = ..., for {name} = ... only gives the name to another array"
+                    f"{name}[...] = ...; {name} = ... only rebinds the name"
                 )
         return outputs
 

@@ -32,7 +32,7 @@ from gpt_numpy.gradients.oracles import (
     by_kind,
 )
 from gpt_numpy.gradients.plan import choose_method
-from gpt_numpy.gradients.report import Report, Row
+from gpt_numpy.gradients.report import Report, TensorCheck
 from gpt_numpy.model.gpt import GPT
 
 TOLERANCE = 1e-10
@@ -91,7 +91,7 @@ def gradcheck(
     twins = Twins(hand, oracle, plan.tokens, plan.targets, dropout_key)
     rng = np.random.default_rng(seed)
     notes: list[str] = []
-    kinds: list[Row] = []
+    kinds: list[TensorCheck] = []
     if plan.method == "elements":
         measured = by_element(twins, tick)
     elif plan.method == "directions":
@@ -131,7 +131,7 @@ def _rows(
     measured: dict[str, Measured],
     tolerance: float,
     rng: np.random.Generator,
-) -> tuple[Row, ...]:
+) -> tuple[TensorCheck, ...]:
     largest = max(found.scale for found in measured.values())
     errors, floor = {}, 1e-3 * largest
     for name, found in measured.items():
@@ -152,7 +152,7 @@ def _rows(
                 remarks = []  # wrong only because a later gradient is wrong
         ok = bool(error <= tolerance)
         norm = float(np.linalg.norm(grad))
-        rows.append(Row(name, grad.shape, norm, float(error), ok, tuple(remarks)))
+        rows.append(TensorCheck(name, grad.shape, norm, float(error), ok, tuple(remarks)))
     return tuple(rows)
 
 
@@ -168,7 +168,7 @@ def _note_on_kinds(found: dict[str, tuple[float, float, float]]) -> str:
     )
 
 
-def _where_to_look(rows: tuple[Row, ...]) -> list[str]:
+def _where_to_look(rows: tuple[TensorCheck, ...]) -> list[str]:
     """Where to look: a mistake also spoils the gradients of everything earlier in forward."""
     wrong = [k for k, row in enumerate(rows) if not row.ok]
     if not wrong:
@@ -181,11 +181,13 @@ def _where_to_look(rows: tuple[Row, ...]) -> list[str]:
     return [f"in forward order, the last wrong tensor is {last}{after}: look just after it"]
 
 
-def _rows_of_kinds(found: dict[str, tuple[float, float, float]]) -> list[Row]:
+def _rows_of_kinds(found: dict[str, tuple[float, float, float]]) -> list[TensorCheck]:
     """A row for each kind of tensor in which the differences do not agree."""
     wrong = {k: e for k, (e, *_) in found.items() if not e <= TOLERANCE_OF_DIFFERENCES}
     remark = "by differences, not the derivative of the model's own forward pass"
-    return [Row(kind, (), math.nan, error, False, (remark,)) for kind, error in wrong.items()]
+    return [
+        TensorCheck(kind, (), math.nan, error, False, (remark,)) for kind, error in wrong.items()
+    ]
 
 
 def _twin(model: GPT, dtype: str, ops: str) -> GPT:

@@ -18,7 +18,7 @@ WIDTH = 100  # characters of a line
 
 
 @dataclass(frozen=True)
-class Row:
+class TensorCheck:
     """The check of one tensor.
 
     norm : of its hand-derived gradient.
@@ -41,7 +41,7 @@ class Report:
     notes : lines about other measurements, such as the differences through the kernels.
     """
 
-    rows: tuple[Row, ...]
+    rows: tuple[TensorCheck, ...]
     method: str
     tolerance: float
     seconds: float
@@ -53,7 +53,7 @@ class Report:
         return all(row.ok for row in self.rows)
 
     @property
-    def worst(self) -> Row:
+    def worst(self) -> TensorCheck:
         """The row with the largest error; NaN counts as the largest."""
         return max(self.rows, key=lambda row: math.inf if math.isnan(row.error) else row.error)
 

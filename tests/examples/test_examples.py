@@ -1,4 +1,4 @@
-"""The examples run as they are, and end well."""
+"""The examples run unchanged and succeed."""
 
 import os
 import subprocess
@@ -26,5 +26,5 @@ def test_an_example_runs_in_under_a_minute(path, tmp_path):
         timeout=60,
     )
     assert done.returncode == 0, done.stderr
-    assert not any(tmp_path.iterdir()), "an example leaves nothing behind"
+    assert not any(tmp_path.iterdir()), "an example must leave no files behind"
     assert done.stdout.count("\n") > 5

@@ -11,7 +11,7 @@ import pytest
 from gpt_numpy.gradients.layer_protocol import Layer
 from tests.support.formulas import execute, formulas
 
-# The tests may be started from anywhere; examples/ is no package that is installed.
+# Loaded by path: examples/ is not an installed package.
 SPEC = importlib.util.spec_from_file_location(
     "exercises", Path(__file__).parents[2] / "examples" / "exercises" / "__main__.py"
 )
@@ -29,7 +29,7 @@ def parts(number):
 
 
 def mine(folder, number, old="", new=""):
-    """A file as somebody would hand it in: the exercise with the solution's lines, some changed."""
+    """A submitted file: the exercise with the solution's lines, and perhaps a mistake."""
     source = PATHS[number - 1].read_text(encoding="utf-8")
     head, _, _ = source.partition("def backward")
     body = SOLUTIONS[number - 1].read_text(encoding="utf-8").split("def backward")[1]
@@ -56,7 +56,7 @@ def test_there_are_twelve_with_a_solution_each():
 
 
 @pytest.mark.parametrize("number", NUMBERS)
-def test_the_solution_is_exact_and_is_told_so(number, call, tmp_path):
+def test_the_solution_is_exact(number, call, tmp_path):
     status, out, err = call(number, "--file", mine(tmp_path, number))
     assert (status, err) == (0, "") and "every gradient is exact" in out
     assert "complex step" in out
@@ -64,7 +64,7 @@ def test_the_solution_is_exact_and_is_told_so(number, call, tmp_path):
 
 
 @pytest.mark.parametrize("number", NUMBERS)
-def test_what_is_handed_out_is_not_begun(number, call):
+def test_an_untouched_exercise_is_not_begun(number, call):
     status, out, _ = call(number)
     assert status == 1 and out.startswith("Nothing is written yet. Open ")
     names, _ = parts(number)
@@ -108,8 +108,8 @@ def test_every_line_of_the_derivation_holds_and_its_end_is_the_gradient(number):
         np.testing.assert_allclose(found[name], gradient, rtol=1e-10, atol=1e-12)
 
 
-# Exercise, what is exchanged in the solution's backward, the gradients that are then wrong, and
-# words that the answer must contain.
+# Exercise, old and new source in the solution's backward, the gradients that become wrong, and a
+# pattern that the diagnosis must match.
 SUMMED = ".sum(axis=-1, keepdims=True)"
 MISTAKES = [
     (1, "dout @ weight.T", "-dout @ weight.T", "dx", "sign"),
@@ -118,7 +118,7 @@ MISTAKES = [
     (1, "x.T @ dout", "np.outer(x[-1], dout[-1])", "dweight", "only"),
     (1, "dout.sum(axis=0)", "dout.mean(axis=0)", "dbias", "mean where a sum belongs"),
     (1, "dout.sum(axis=0)", "dout.sum()", "dbias", "holds the sum over all"),
-    (1, "dbias[...] = ", "dbias = ", "dbias", "only gives the name"),
+    (1, "dbias[...] = ", "dbias = ", "dbias", "only rebinds the name"),
     (1, "dbias[...] = ", "dbias += ", "dbias", "layers assign"),
     (2, "x > 0, dout", "dout > 0, dout", "dx", "sign of dout, not of x"),
     (2, "x > 0, dout, 0", "x > 0, x, 0", "dx", "x where x > 0, not dout"),
@@ -193,7 +193,7 @@ def test_a_classical_mistake_is_named(mistake, call, tmp_path):
     assert status == 1 and "WRONG" in out and f"exercises {number} --hint" in out
 
 
-def test_every_exercise_is_fed_mistakes():
+def test_every_exercise_has_mistakes():
     assert {mistake[0] for mistake in MISTAKES} == set(NUMBERS)
 
 
@@ -205,7 +205,7 @@ def test_every_exercise_is_fed_mistakes():
         ("x = 1", "has no .forward."),
     ],
 )
-def test_a_file_that_does_not_run_is_told_in_a_line_or_two(text, said, call, tmp_path):
+def test_a_file_that_does_not_run_is_reported_in_a_line_or_two(text, said, call, tmp_path):
     path = tmp_path / "mine.py"
     path.write_text(text, encoding="utf-8")
     status, out, err = call(1, "--file", path)
@@ -213,7 +213,7 @@ def test_a_file_that_does_not_run_is_told_in_a_line_or_two(text, said, call, tmp
     assert "Traceback" not in err
 
 
-def test_shapes_that_do_not_fit_are_told_with_the_shapes(call, tmp_path):
+def test_shapes_that_do_not_fit_are_reported(call, tmp_path):
     path = mine(tmp_path, 1, "dout @ weight.T", "dout @ weight")
     status, out, err = call(1, "--file", path)
     assert (status, out) == (2, "") and "weight (4, 3)" in err
@@ -231,7 +231,7 @@ def test_the_readme_shows_what_the_grader_says(call, tmp_path):
     assert len(shown.splitlines()) == 5 and out.startswith(shown)
 
 
-def test_a_backward_that_returns_its_gradients_is_told_so(call, tmp_path):
+def test_a_backward_that_returns_its_gradients_is_reported(call, tmp_path):
     path = mine(tmp_path, 7, "dx[...] = out * (dout - total)", "return out * (dout - total)")
     status, out, _ = call(7, "--file", path)
     assert status == 1 and "returns something" in out

@@ -1,4 +1,4 @@
-"""The seven programs of the ladder: their gradients, their losses, and what they say."""
+"""The seven programs of the ladder: their gradients, their losses, their texts and output."""
 
 import re
 import runpy
@@ -19,7 +19,7 @@ CHARACTERS, ORDER = "abcdefgh\n", 2
 
 
 def chain(length, seed=0):
-    """A text in which each character depends on the one before; and the probabilities."""
+    """A text in which each character depends on the one before, and the probabilities."""
     rng = np.random.default_rng(seed)
     n = len(CHARACTERS)
     table = rng.dirichlet(np.full(n, 0.3), n) * 0.9 + 0.1 / n
@@ -76,7 +76,7 @@ def test_a_rung_checks_its_gradients_learns_and_writes(path, climb, capsys):
     assert f"the lecture: {names['PUBLISHED']}" in out.splitlines()[-1]
 
 
-# One line of each backward, and what somebody might have written.
+# A line of each backward, and a mistake in it.
 BROKEN = {
     "1_bigram": ("np.add.at(dtable, tokens, dlogits)", "dtable[tokens] += dlogits"),
     "2_head": ("1 / targets.size", "1 / len(targets)"),
@@ -88,8 +88,8 @@ BROKEN = {
         'norm_backward("ln2", d["n2"], a["x"]',
     ),
     "7_gpt": (
-        'dropout_backward(d["mid"], Dropout.of(rate, key, site + 2)',
-        'dropout_backward(d["mid"], Dropout.of(rate, key, site + 3)',
+        'dropout_backward(d["mid"], drop(site + 2)',
+        'dropout_backward(d["mid"], drop(site + 3)',
     ),
 }
 
@@ -106,8 +106,8 @@ def test_a_broken_backward_is_not_let_through(path, climb, tmp_path):
         climb(broken, "--max_iters=0")
 
 
-def test_the_bigram_finds_what_there_is_to_find(climb):
-    """The least possible loss is that of the true probabilities, on the same split."""
+def test_the_bigram_reaches_the_lowest_possible_loss(climb):
+    """The lowest possible loss is that of the true probabilities, on the same split."""
     names = climb(RUNGS[0], "--max_iters=2000")
     text, table = chain(20_000)
     val = text[int(0.9 * len(text)) :]
@@ -154,7 +154,7 @@ def test_a_word_that_is_no_argument_is_refused(climb, capsys):
         climb(RUNGS[0], "--data=nowhere.txt")
 
 
-def test_the_settings_of_a_text_that_python_brings_along(monkeypatch, capsys):
+def test_a_text_that_comes_with_python_needs_no_network(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["1", "--dataset=python-docs", "--max_iters=2"])
     assert runpy.run_path(str(RUNGS[0]), run_name="__main__")["data"].name == "python-docs"
 
@@ -182,7 +182,7 @@ def test_the_readme_has_the_published_figures_and_ours_lie_near_them():
 
 
 def test_the_first_rung_has_the_loss_of_the_readme(monkeypatch):
-    """All of its training, where the text is at hand: two seconds."""
+    """Trains in full, if the text has been downloaded: two seconds."""
     path = cache_folder() / "tinyshakespeare.txt"
     if not path.is_file():
         pytest.skip(f"tinyshakespeare has not been fetched: no {path}")

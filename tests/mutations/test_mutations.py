@@ -65,7 +65,7 @@ def test_every_layer_of_both_implementations_has_a_mutation():
 def test_a_text_that_is_not_there_once_is_refused():
     for old in ("def", "no such text"):
         mutation = edit("X", "nothing", "reference/linear.py", old, "other")
-        with pytest.raises(InputError, match=r"mutation X: its text occurs \d+ times"):
+        with pytest.raises(InputError, match=r"mutation X: its source occurs \d+ times"):
             mutated(mutation, PACKAGE)
 
 

@@ -1,7 +1,7 @@
-"""Layers whose backward takes a mistake as an argument: what somebody who learns would write.
+"""Layers as source code, and the mistakes that a learner makes in their backward passes.
 
-Each entry of `MISTAKES`: the layer, the lines of its backward that are exchanged (old text, new
-text), the gradient that comes out wrong, and words that the diagnosis has to contain.
+Each entry of `MISTAKES`: the layer, old and new source in its backward, the gradient that becomes
+wrong, and a pattern that the diagnosis must match.
 """
 
 import numpy as np
@@ -176,7 +176,7 @@ MISTAKES = [
     (LAYERNORM, "(dout * xhat).sum", "(dout * x * r).sum", "dweight", "mean is not taken out"),
     (LAYERNORM, "(dout * xhat).sum(axis=(0, 1))", "(dout * xhat)[:, -1].sum(0)", "dweight", "only"),
     (LAYERNORM, "dbias[...] = dout.sum(axis=(0, 1))", "pass", "dbias", "nothing was written"),
-    (LAYERNORM, "dbias[...] = ", "dbias = ", "dbias", "only gives the name"),
+    (LAYERNORM, "dbias[...] = ", "dbias = ", "dbias", "only rebinds the name"),
     (LAYERNORM, "dbias[...] = ", "dbias += ", "dbias", "layers assign"),
     (SOFTMAX, "dout - total", "dout", "dx", "row sum is missing"),
     (
@@ -237,7 +237,7 @@ MISTAKES = [
 
 
 def examples():
-    """Arguments of each layer: sizes that differ, repeated tokens, a target that is left out."""
+    """Arguments of each layer: different sizes, repeated tokens, a target that does not count."""
     normal = np.random.default_rng(0).standard_normal
     tokens = np.array([[1, 4, 2, 1, 6], [4, 0, 1, 3, 1]])
     affine = {"weight": 1 + 0.5 * normal(6), "bias": normal(6)}
@@ -260,7 +260,7 @@ def examples():
 
 
 def written(source, old="", new=""):
-    """The forward and the backward of a source, with `old` in its backward exchanged."""
+    """The forward and the backward in a source, with `old` in its backward replaced by `new`."""
     head, mark, backward = source.partition("def backward")
     assert not old or backward.count(old) == 1
     names = {"np": np}

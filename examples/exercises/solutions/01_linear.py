@@ -1,13 +1,13 @@
 """Exercise 1, the linear layer.
 
-out[r, o] = sum over i of x[r, i] weight[i, o] + bias[o]. By the chain rule each number collects
-dout[r, o] times its own factor from every out[r, o] that it enters. x[r, i] enters row r, for all
-o:
+out[r, o] = sum over i of x[r, i] weight[i, o] + bias[o]. By the chain rule, the gradient of each
+number is the sum, over every out[r, o] that it enters, of dout[r, o] times its factor there.
+x[r, i] enters row r, for all o:
 
     dx = np.einsum("ro,io->ri", dout, weight)
 
-einsum says it letter by letter: sum over o, which is not on the right of the arrow. It is a
-product of two matrices, the second one transposed:
+einsum sums over o, the letter that is missing to the right of the arrow. This is a product of two
+matrices, the second one transposed:
 
     dx == dout @ weight.T
 

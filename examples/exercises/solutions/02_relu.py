@@ -1,7 +1,7 @@
-"""Exercise 2, ReLU, a bend.
+"""Exercise 2, ReLU.
 
-The slope of ReLU is 1 where x > 0 and 0 where x < 0 (at 0 itself there is none; take 0). By the
-chain rule it multiplies dout:
+The slope of ReLU is 1 where x > 0 and 0 where x < 0 (at 0 it is undefined; take 0). By the chain
+rule it multiplies dout:
 
     slope = np.where(x > 0, 1, 0)
     dx = dout * slope
@@ -10,8 +10,8 @@ chain rule it multiplies dout:
 import numpy as np
 
 HINT = """\
-Where x is positive, out moves as x does; elsewhere it does not move. What is the slope in each of
-the two cases? The sign that decides is that of x, not that of dout.
+Where x is positive, out changes as x does; elsewhere it does not change. What is the slope in each
+case? The sign of x decides, not that of dout.
 """
 
 

@@ -1,12 +1,12 @@
-"""Exercise 3, GELU, a smooth bend.
+"""Exercise 3, GELU.
 
-The derivative of tanh, and that of u:
+The derivatives of tanh and of u:
 
     t = np.tanh(k * (x + 0.044715 * x**3))
     dt_du = 1 - t**2
     du_dx = k * (1 + 3 * 0.044715 * x**2)
 
-out = 0.5 x (1 + t). By the product rule its slope has two terms, the second with the chain rule:
+out = 0.5 x (1 + t). By the product rule its slope has two terms; the second needs the chain rule:
 
     slope = 0.5 * (1 + t) + 0.5 * x * dt_du * du_dx
     gelu = lambda x: 0.5 * x * (1 + np.tanh(k * (x + 0.044715 * x**3)))

@@ -5,12 +5,12 @@ out[i] is x[i] times a number that does not depend on x, so that number is the s
     slope = keep / (1 - rate)
     dx = dout * slope
 
-What was dropped had no effect on the loss: its gradient is 0. Backward needs the same keep that
-forward had; drawing a new one is the mistake to avoid.
+A dropped number had no effect on the loss: its gradient is 0. backward needs the same keep as
+forward; do not draw a new one.
 """
 
 HINT = """\
-Seen from x, keep / (1 - rate) is a constant. What is the derivative of x * constant?
+keep / (1 - rate) does not depend on x. What is the derivative of x * constant?
 """
 
 
@@ -20,12 +20,12 @@ def backward(dout, x, keep, rate, dx):
 
 
 def no_scale(dout, x, keep, rate, dx):
-    """A mistake: what is kept is not scaled up."""
+    """A mistake: kept numbers are not scaled up."""
     dx[...] = dout * keep
 
 
 def no_mask(dout, x, keep, rate, dx):
-    """A mistake: what was dropped gets a gradient, too."""
+    """A mistake: dropped numbers get a gradient, too."""
     dx[...] = dout / (1 - rate)
 
 
@@ -36,6 +36,6 @@ def multiplied(dout, x, keep, rate, dx):
 
 MISTAKES = {
     "the factor 1 / (1 - rate) is missing": no_scale,
-    "the mask is missing: what was dropped has no gradient": no_mask,
-    "it is multiplied by 1 - rate, and has to be divided by it": multiplied,
+    "the mask is missing: dropped numbers have no gradient": no_mask,
+    "it is multiplied by 1 - rate instead of divided by it": multiplied,
 }

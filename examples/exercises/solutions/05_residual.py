@@ -1,7 +1,7 @@
 """Exercise 5, the residual connection.
 
-Name what is between: y = x @ weight. Its gradient comes back through tanh, whose slope is 1 -
-tanh^2:
+Call the intermediate result y = x @ weight. Its gradient comes back through tanh, whose slope is
+1 - tanh^2:
 
     dy = dout * (1 - np.tanh(x @ weight) ** 2)
 
@@ -10,19 +10,19 @@ then, as in exercise 1, the linear layer:
     through_the_branch = dy @ weight.T
     dweight = x.T @ dy
 
-and the sum out = x + ... hands dout on as it is. Two ways, so two gradients, added:
+and the sum out = x + ... passes dout on unchanged. Two paths, so two gradients are added:
 
     dx = dout + through_the_branch
 
-The first term comes down to the first layer unchanged through any number of such layers.
+The first term reaches the first layer unchanged through any number of such layers.
 """
 
 import numpy as np
 
 HINT = """\
-Where something is used twice, the two gradients add up. One way is the sum itself: out = x + ...,
+If something is used twice, its two gradients add up. One path is the sum itself, out = x + ...,
 with slope 1. The other goes back through tanh (slope 1 - tanh^2) and then through the linear layer
-of exercise 1. weight is square here, so a forgotten .T gives no error of shapes: take care.
+of exercise 1. weight is square here, so a forgotten .T causes no shape error: take care.
 """
 
 
@@ -34,13 +34,13 @@ def backward(dout, x, weight, dx, dweight):
 
 
 def no_slope(dout, x, weight, dx, dweight):
-    """A mistake: tanh's own slope is left out."""
+    """A mistake: the slope of tanh is left out."""
     dx[...] = dout + dout @ weight.T
     dweight[...] = x.T @ dout
 
 
 def not_transposed(dout, x, weight, dx, dweight):
-    """A mistake: weight for weight.T."""
+    """A mistake: weight instead of weight.T."""
     backward(dout, x, weight, dx, dweight)
     dx[...] = dout + dout * (1 - np.tanh(x @ weight) ** 2) @ weight
 

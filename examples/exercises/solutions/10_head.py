@@ -5,14 +5,13 @@ out = p @ v, so as in exercise 1
     dp = dout @ v.mT
     dv = p.mT @ dout
 
-Softmax, as in exercise 7, row by row. A masked weight is 0 whatever the scores are, and p = 0
-makes its ds 0:
+Softmax as in exercise 7, row by row. A masked weight is 0 for any scores, and p = 0 makes its ds 0:
 
     ds = p * (dp - (dp * p).sum(axis=-1, keepdims=True))
     np.triu(ds, 1) == np.zeros((2, 5, 5))
 
-The scores, s = q @ k.mT / sqrt(4), a product once more: the row of a query collects from all keys
-that it was compared with, that of a key from all queries.
+The scores s = q @ k.mT / sqrt(4) are a product again: the gradient of a query sums over all keys
+that it was compared with, that of a key over all queries:
 
     dq = ds @ k / np.sqrt(4)
     dk = ds.mT @ q / np.sqrt(4)
@@ -21,10 +20,10 @@ that it was compared with, that of a key from all queries.
 import numpy as np
 
 HINT = """\
-Three steps you have done before, in reverse. out = p @ v is a product of matrices, as in exercise
-1: it gives dv, and dp on the way to the scores. Then the softmax of exercise 7 gives ds; where p
-is 0, ds is 0 by itself, so the mask takes care of itself. Then q @ k.mT is a product again. Do not
-forget the 1 / sqrt(4), for both.
+Three steps you have done before, in reverse. out = p @ v is a matrix product as in exercise 1: it
+gives dv, and dp on the way to the scores. Then the softmax of exercise 7 gives ds; where p is 0, so
+is ds, so the mask needs no extra code. Then q @ k.mT is a product again. Do not forget 1 / sqrt(4)
+in both gradients.
 """
 
 
@@ -54,7 +53,7 @@ def wrong_axis(dout, q, k, v, p, dq, dk, dv):
 
 
 def not_transposed(dout, q, k, v, p, dq, dk, dv):
-    """A mistake: ds for ds.T, p for p.T."""
+    """A mistake: ds instead of ds.T, p instead of p.T."""
     dp = dout @ v.swapaxes(-1, -2)
     ds = p * (dp - (dp * p).sum(axis=-1, keepdims=True))
     dq[...], dk[...], dv[...] = ds.swapaxes(-1, -2) @ k / 2, ds @ q / 2, p @ dout
@@ -74,8 +73,8 @@ def no_scale(dout, q, k, v, p, dq, dk, dv):
 
 MISTAKES = {
     "softmax's sum over the row is missing: ds = p * (dp - sum(dp * p))": no_sum,
-    "softmax's sum runs over the queries, and belongs over the keys, axis -1": wrong_axis,
-    "a transpose is missing, or one too many: see which matrix has a row for each query": (
+    "softmax's sum runs over the queries instead of the keys, axis -1": wrong_axis,
+    "a transpose is missing, or there is one too many: which matrix has a row for each query?": (
         not_transposed
     ),
     "the gradients of queries and keys are exchanged": exchanged,

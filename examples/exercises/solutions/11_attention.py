@@ -1,12 +1,12 @@
 """Exercise 11, attention with several heads.
 
-To lay numbers elsewhere has the slope 1, so gradients are laid back, and each head stands alone:
+Moving numbers has slope 1, so gradients are moved back, and each head is independent:
 
     Q, K, V = split(qkv, n_head, 3)
     (dO,) = split(dout, n_head, 1)
     p = weights(Q, K)
 
-From here it is exercise 10, with D = 3 numbers a head:
+From here on it is exercise 10, with D = 3 numbers a head:
 
     dp = dO @ V.mT
     ds = p * (dp - (dp * p).sum(axis=-1, keepdims=True))
@@ -16,8 +16,8 @@ From here it is exercise 10, with D = 3 numbers a head:
     dK[...] = ds.mT @ Q / np.sqrt(3)
     dV[...] = p.mT @ dO
 
-The sum in ds can be had without p (FlashAttention does so): it is dout times out, summed over a
-head.
+The sum in ds can be computed without p, as in FlashAttention: it is dout times out, summed over a
+head:
 
     (dp * p).sum(axis=-1) == (dO * split(out, n_head, 1)[0]).sum(axis=-1)
 """
@@ -25,9 +25,9 @@ head.
 import numpy as np
 
 HINT = """\
-(dO,) = split(dout, n_head, 1) gives the gradient of each head's output, and dQ, dK, dV =
-split(dqkv, n_head, 3) the places to write to. Between them, do as in exercise 10; p is not kept,
-so compute it again. The scale is 1 / sqrt(D), with D the numbers of one head.
+(dO,) = split(dout, n_head, 1) is the gradient of each head's output, and dQ, dK, dV =
+split(dqkv, n_head, 3) are the views to write to. In between, do as in exercise 10; p is not kept,
+so compute it again. The scale is 1 / sqrt(D), where D is the number of channels of a head.
 """
 
 

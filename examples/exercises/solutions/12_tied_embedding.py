@@ -1,17 +1,17 @@
 """Exercise 12, the tied embedding.
 
-As if there were two tables. The one of the logits, whose product sums over all places:
+Pretend there are two tables. For the one of the logits, the product sums over all positions:
 
     x = np.tanh(table[tokens])
     as_head = np.einsum("btv,btc->vc", dout, x)
 
-The other one: back through the product, then through tanh, then the lookup of exercise 6:
+For the other, go back through the product, then tanh, then the lookup of exercise 6:
 
     dx = dout @ table
     drows = dx * (1 - x**2)
     as_lookup = np.einsum("btv,btc->vc", np.eye(9)[tokens], drows)
 
-There is one table, and it moves in both places at once, so by the chain rule the two add up:
+There is only one table, used in both places, so by the chain rule the two add up:
 
     dtable = as_head + as_lookup
 """
@@ -19,9 +19,9 @@ There is one table, and it moves in both places at once, so by the chain rule th
 import numpy as np
 
 HINT = """\
-Pretend there were two tables, one for the lookup and one for the logits: the first has the
-gradient of exercise 6, the second that of a weight, exercise 1, transposed. The gradient of the
-one table is the sum of both. Between them dx goes back through tanh.
+Pretend there are two tables, one for the lookup and one for the logits: the first has the gradient
+of exercise 6, the second that of a weight in exercise 1, transposed. The gradient of the single
+table is the sum of both. Between them, dx goes back through tanh.
 """
 
 
@@ -34,7 +34,7 @@ def backward(dout, tokens, table, dtable):
 
 
 def no_slope(dout, tokens, table, dtable):
-    """A mistake: tanh's own slope is left out."""
+    """A mistake: the slope of tanh is left out."""
     x = np.tanh(table[tokens])
     dtable[...] = dout.reshape(-1, dout.shape[-1]).T @ x.reshape(-1, x.shape[-1])
     np.add.at(dtable, tokens, dout @ table)

@@ -69,7 +69,7 @@ class WrongGradient:
         return bool(np.abs(a - b).max(initial=0) <= self.match)
 
     def enough_in(self, a: Array, elements: int = 2) -> bool:
-        """Whether so many elements of `a` differ from zero that agreement cannot be chance."""
+        """Whether `a` has enough nonzero elements that agreement cannot be chance."""
         return int((np.abs(a) > 1e-4 * self.scale).sum()) >= elements
 
     def part(self, index: tuple[slice, ...]) -> "WrongGradient":

@@ -70,6 +70,7 @@ class GPT(Guarded):
         "dtype": "make a model of the other type, GPT(config, dtype=...), and copy the parameters",
         "ops": "make a model with the other layers, GPT(config, ops=...)",
         "activations": "to replace an activation, use gn.replaced(model, {name: value})",
+        "activation_grads": "to replace an activation, use gn.replaced(model, {name: value})",
         "dropout": "use model.set_dropout(rate); a pass without dropout_key has none",
         "training": "a pass without dropout_key is one without dropout",
     }

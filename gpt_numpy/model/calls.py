@@ -7,7 +7,6 @@ walks along the same list: `bench` times each call, hooks run some of them with 
 """
 
 import dataclasses
-import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import ModuleType
@@ -15,6 +14,7 @@ from typing import Any, NamedTuple
 
 from gpt_numpy.base.arrays import Array
 from gpt_numpy.model.buffers import Layout
+from gpt_numpy.model.implementations import load_ops
 from gpt_numpy.model.stages import Stage
 from gpt_numpy.reference.dropout import Dropout
 from gpt_numpy.reference.tap import Tap
@@ -45,10 +45,8 @@ class Call:
 
     def run_tapped(self, tap: Tap) -> None:
         """Compute it by the reference, with a tap (reference/tap.py)."""
-        reference = importlib.import_module("gpt_numpy.reference")
-        getattr(reference, f"{self.stage.layer}_{self.direction}")(
-            *self.args, **self.kwargs, tap=tap
-        )
+        function = getattr(load_ops("reference"), f"{self.stage.layer}_{self.direction}")
+        function(*self.args, **self.kwargs, tap=tap)
 
     def without_loss(self, ops: ModuleType, out: Array) -> "Call":
         """The head's forward call, with the logits of all positions written to `out` instead."""

@@ -190,7 +190,7 @@ class Replacements(dict[str, Callable[[Call], None]]):
 
     def _run(self, call: Call) -> None:
         """The call by the reference, with the replacements put in."""
-        if isinstance(call.kwargs.get("targets"), np.ndarray):
+        if "targets" in call.kwargs:
             call = self._with_all_logits(call)
 
         def tap(argument: str, array: Array) -> None:
@@ -206,7 +206,9 @@ class Replacements(dict[str, Callable[[Call], None]]):
         shape = (*x.shape[:2], len(weights.weight))
         if kept.logits.shape == shape:
             return call
-        logits = self._logits.setdefault(shape, np.empty(shape, x.dtype))
+        if shape not in self._logits:
+            self._logits[shape] = np.empty(shape, x.dtype)
+        logits = self._logits[shape]
         kwargs = dict(call.kwargs)
         if "dkept" in kwargs:
             kwargs["dkept"] = kwargs["dkept"]._replace(logits=logits)

@@ -21,7 +21,9 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def main() -> None:
     """Run each side in its own process, and print one line for each workload."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.bench_memory", description=__doc__.split("\n")[0]
+    )
     parser.add_argument("workloads", nargs="*", default=list(WORKLOADS))
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--steps", type=int, default=3)

@@ -19,7 +19,9 @@ STEPS = 9
 
 def main() -> None:
     """Print the table and the line on threads; draw the table if asked."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.bench_scaling", description=__doc__.split("\n")[0]
+    )
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--doublings", type=int, default=4)
     parser.add_argument("--plot", metavar="FILE", help="draw the table (needs matplotlib)")

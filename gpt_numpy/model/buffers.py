@@ -27,10 +27,9 @@ WITHIN_BLOCKS = ("act", "d hidden", "d attn")
 class Layout:
     """The arrays of a batch of one shape, by name, and the calls prepared on them (calls.py)."""
 
+    inputs: dict[str, Array]
     acts: dict[str, Array]
     dacts: dict[str, Array]
-    tokens: Array
-    targets: Array
     calls: dict[tuple[float, bool], Any] = field(default_factory=dict)
 
 
@@ -77,10 +76,9 @@ class Buffers:
 
         tokens, targets = self._integers[: 2 * B * T].reshape(2, B, T)
         return Layout(
+            {"tokens": tokens, "targets": targets},
             {name: view(name, place) for name, place in places.items()},
             {name: view(name, place) for name, place in dplaces.items()},
-            tokens,
-            targets,
         )
 
     def _grow(self, floats: int, positions: int) -> None:

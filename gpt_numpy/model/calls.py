@@ -92,16 +92,17 @@ class Arrays:
 
     def _read(self, stage: Stage) -> tuple[list[Any], dict[str, Any]]:
         """What both directions read: positional and keyword arguments."""
-        stream = self.layout.tokens if stage.reads == "tokens" else self.layout.acts[stage.reads]
-        args: list[Any] = [stream, self._weights(stage, self.params)]
+        args: list[Any] = [self._array(stage.reads), self._weights(stage, self.params)]
         if stage.kept:
             args.append(self._kept(stage, self.layout.acts))
         kwargs = dict(stage.settings)
-        if stage.layer == "head_loss":
-            kwargs["targets"] = self.layout.targets
+        kwargs |= {argument: self._array(name) for argument, name in stage.also_reads.items()}
         if stage.site is not None:
             kwargs["dropout"] = Dropout(self.rate, self.key, stage.site)
         return args, kwargs
+
+    def _array(self, name: str) -> Array:
+        return self.layout.inputs[name] if name in self.layout.inputs else self.layout.acts[name]
 
     def _weights(self, stage: Stage, arrays: Mapping[str, Array]) -> Any:
         """The named tuple of a stage's weights, or of their gradients; None where there is none."""

@@ -4,6 +4,7 @@ Source of the count: Chowdhery et al., "PaLM" (2022), appendix B, as nanoGPT use
 parameter and token (2 forward, 4 backward) and 12 L H D T for attention.
 """
 
+import math
 import time
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import DTypeLike
 
 from gpt_numpy.config.model import GPTConfig
 from gpt_numpy.model.gpt import GPT
+from gpt_numpy.model.stages import gpt, parameter_shapes
 
 
 def counted_parameters(model: GPT) -> int:
@@ -43,11 +45,14 @@ def forward_flops(config: GPTConfig, batch_size: int) -> dict[str, float]:
 
     Two for each multiply-add of a matrix product; of attention only the causal half.
     """
-    T, C, F = config.block_size, config.n_embd, config.n_hidden
-    rows = batch_size * T
-    attention = 2.0 * rows * 4 * C * C + 2.0 * rows * (T + 1) * C
-    return {
-        "attention": config.n_layer * attention,
-        "MLP": config.n_layer * 4.0 * rows * C * F,
-        "head and loss": 2.0 * rows * C * config.vocab_size,
-    }
+    T, shapes = config.block_size, parameter_shapes(config)
+    flops: dict[str, float] = {}
+    for stage in gpt(config):
+        if stage.layer == "embedding":
+            continue  # a lookup
+        names = filter(None, map(stage.weight_name, stage.weights))
+        a_position = 2.0 * sum(math.prod(shapes[n]) for n in names if len(shapes[n]) == 2)
+        if stage.layer == "attention_sublayer":
+            a_position += 2.0 * (T + 1) * config.n_embd
+        flops[stage.kind] = flops.get(stage.kind, 0.0) + batch_size * T * a_position
+    return flops

@@ -174,8 +174,9 @@ class GPT(Guarded):
             grads = self._grads_of_micro_batch() if accumulate else self.grads
             weights = {**self.params, **self._fixed}
             arrays = Arrays(layout, weights, grads, rate, self._dropout_key)
+            known = layout.calls.get((rate, not accumulate))  # its forward calls are the same
             layout.calls[rate, accumulate] = Calls(
-                [arrays.forward(stage, self.ops) for stage in self._stages],
+                known.forward if known else [arrays.forward(s, self.ops) for s in self._stages],
                 [arrays.backward(stage, self.ops) for stage in reversed(self._stages)],
             )
         calls: Calls = layout.calls[rate, accumulate]
@@ -237,7 +238,7 @@ class GPT(Guarded):
                 "backward() has no forward(tokens, targets) before it: call that first"
             )
         last, self._last = self._last, None
-        shape = last.layout.tokens.shape
+        shape = last.layout.inputs["tokens"].shape
         last.layout.dacts["losses"][...] = 1 / last.divisor
         self._run(self.calls(shape, dropout=last.dropout, accumulate=accumulate).backward)
         if accumulate:
@@ -271,7 +272,7 @@ class GPT(Guarded):
         """Copy the batch to where the calls read it; the passes before are over."""
         self._last = None
         layout = self._forwarded = self._buffers.layout(*tokens.shape)
-        layout.tokens[...], layout.targets[...] = tokens, targets
+        layout.inputs["tokens"][...], layout.inputs["targets"][...] = tokens, targets
         return layout
 
     def _run(self, calls: list[Call]) -> None:

@@ -58,8 +58,9 @@ class Stage:
 
     `weights` and `kept` map the fields of the named tuples `weights_type` and `kept_type` to
     arrays; a field of `weights` that the model does not have (a bias, say) is None. `settings` are
-    passed to both functions, `backward_settings` to backward alone. `taps` names what passes
-    within the layer without being kept. `site` is the first dropout site; None: no dropout.
+    passed to both functions, `backward_settings` to backward alone. `also_reads` maps arguments to
+    arrays other than the stream. `taps` names what passes within the layer without being kept.
+    `site` is the first dropout site; None: no dropout.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Stage:
     kept: dict[str, Activation] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
     backward_settings: dict[str, Any] = field(default_factory=dict)
+    also_reads: dict[str, str] = field(default_factory=dict)
     taps: dict[str, str] = field(default_factory=dict)
     site: int | None = None
 
@@ -100,7 +102,8 @@ class Stage:
             return self.writes.name
         if argument in self.kept:
             return self.kept[argument].name
-        return self.taps.get(argument) or self.weight_name(argument)
+        others = self.taps | self.also_reads
+        return others.get(argument) or self.weight_name(argument)
 
 
 RESIDUAL = "resid"  # the gradient of the residual stream is one buffer, handed from stage to stage
@@ -201,6 +204,7 @@ def head(stream: str, config: GPTConfig) -> Stage:
             "logits": Activation("logits", ("B", "T", V)),
             "lse": statistic("lse", "B", "T"),
         },
+        also_reads={"targets": "targets"},
     )  # fmt: skip
 
 

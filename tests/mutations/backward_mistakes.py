@@ -329,6 +329,30 @@ OTHERS = [
         ("sites",),
         ("model",),
     ),
+    Mistake(
+        edit(
+            "R5", "a prepared call keeps the dropout key of the pass that prepared it",
+            "model/gpt.py", "            self._dropout_key[0] = ",
+            "            self._dropout_key = self._dropout_key.copy()\n"
+            "            self._dropout_key[0] = ",
+        ),
+        ("key",),
+    ),
+    Mistake(
+        edit(
+            "R6", "every stage has the dropout site of the first", "model/calls.py",
+            "Dropout(self.rate, self.key, stage.site)", "Dropout(self.rate, self.key, 0)",
+        ),
+        ("sites",),
+    ),
+    Mistake(
+        edit(
+            "R7", "accumulating backward takes the calls that write to the gradients",
+            "model/gpt.py", "calls(shape, dropout=last.dropout, accumulate=accumulate)",
+            "calls(shape, dropout=last.dropout)",
+        ),
+        ("model",),
+    ),
     _model(
         "R2", "the gradients of an MLP's two sides share one buffer with attention's",
         "model/stages.py",

@@ -81,6 +81,7 @@ CHECKS: dict[str, tuple[str, dict[str, tuple[object, ...]]]] = {
         "model/test_calls.py::test_prepared_calls_compute_the_same_bits[keep{case}]",
         {"case": (0, 1, 2)},
     ),
+    "key": ("model/test_calls.py::test_the_key_of_dropout_is_read_anew_in_every_pass", {}),
     "hash": ("kernels/test_kernels.py::test_a_mask_goes_on_beyond_2_to_the_32nd_index", {}),
     "rules": ("kernels/test_rules.py::test_kernels_keep_the_rules[{layer}.py]", {}),
 }

@@ -65,7 +65,7 @@ def path(name: str, value: Any) -> Path:
 
     Raises
     ------
-    InputError : it is neither a string nor a path, or not a path that a system can have.
+    InputError : neither a string nor a path, or not a valid path.
     """
     if not isinstance(value, str | os.PathLike):
         raise InputError(f"{name}={shown(value)}: must be the path of a file, such as 'run.npz'")

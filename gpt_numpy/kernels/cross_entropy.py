@@ -68,7 +68,7 @@ def backward(
                 y, own = targets[r], row[targets[r]]
                 row[y] = -np.inf
                 others = exp_in_place(row, lse[r], like(1.0, row))
-                # Divided by their sum, which is 1 but for the rounding of a large lse.
+                # Divided by their sum, which is 1 except for the rounding of a large lse.
                 factor = np.float64(dout[r]) / (others + np.float64(exp(own - lse[r])))
                 scale_in_place(row, like(factor, row))
                 row[y] = -others * factor  # P - 1, without losing the digits of a P near 1

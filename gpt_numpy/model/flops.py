@@ -16,7 +16,7 @@ from gpt_numpy.model.stages import gpt, parameter_shapes
 
 
 def counted_parameters(model: GPT) -> int:
-    """How many parameters nanoGPT would say: all but those of the positions, which only add."""
+    """The number of parameters as nanoGPT counts them: without position embeddings."""
     positions = model.params.get("wpe.weight")
     return model.n_params - (positions.size if positions is not None else 0)
 

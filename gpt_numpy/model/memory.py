@@ -30,7 +30,7 @@ def check_memory(
     batch_size : sequences of block_size tokens that go through the model at once.
     itemsize : bytes of one parameter.
     copies : how many arrays as large as the parameters there are, such as their gradients.
-    more : bytes beside those of the model.
+    more : bytes in addition to those of the model.
     settings : what else decides how much it is, for the message.
     """
     parameters = parameter_count(config)
@@ -55,7 +55,7 @@ def parameter_count(config: GPTConfig) -> int:
 
 
 def _of_blocks(config: GPTConfig, shapes: Callable[[GPTConfig], dict[str, Shape]]) -> int:
-    """Elements in a table of shapes, which grows by as much with every block."""
+    """Number of elements in a table of shapes; every block adds the same number."""
     one, two = (
         sum(map(math.prod, shapes(dataclasses.replace(config, n_layer=n)).values())) for n in (1, 2)
     )

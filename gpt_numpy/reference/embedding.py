@@ -31,7 +31,7 @@ Sinusoids. With fixed positions wpe is the paper's table over sqrt(C), and has n
     wpe[t, 2i] = sin(t / 10000^(2i / C)) / sqrt(C)
     wpe[t, 2i + 1] = cos(t / 10000^(2i / C)) / sqrt(C)
 
-The paper multiplies the token embedding by sqrt(C) instead (section 3.4): the same sum but for a
+The paper multiplies the token embedding by sqrt(C) instead (section 3.4): the same sum except for a
 common factor. At GPT-2's initial scale, 0.02, the bare table would drown the tokens.
 
 Shapes: tokens (B, T) integers; wte (V, C); wpe (block_size >= T, C); out (B, T, C).

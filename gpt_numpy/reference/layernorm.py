@@ -40,8 +40,8 @@ Backward. Given dout = dL/dout, with L the loss:
              = rstd (dxhat_j - sum_c dxhat_c / C - xhat_j sum_c dxhat_c xhat_c / C)
              = rstd (dxhat_j - mean(dxhat) - xhat_j mean(dxhat xhat)),    means over the channels
 
-    Moving x along (1, ..., 1) does not change xhat, nor (but for eps) does moving x along xhat: the
-    second and third term remove the parts of dxhat in these two directions.
+    Moving x along (1, ..., 1) does not change xhat, and (except for eps) moving x along xhat does
+    not either: the second and third term remove the parts of dxhat in these two directions.
 
 Only mean and rstd are kept for backward; xhat is recomputed from x.
 

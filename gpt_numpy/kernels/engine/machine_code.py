@@ -22,7 +22,7 @@ PARALLEL = os.environ.get("GPT_NUMPY_PARALLEL", "1") != "0"
 
 
 def vector_bits() -> int:
-    """The width of this processor's vectors, or what GPT_NUMPY_VECTOR_BITS says, in bits."""
+    """The width of this processor's vectors, or the one that GPT_NUMPY_VECTOR_BITS sets, in bits."""
     wanted = os.environ.get("GPT_NUMPY_VECTOR_BITS", "")
     if wanted:
         if wanted not in ("128", "256", "512"):
@@ -48,7 +48,7 @@ def cache_directory() -> Path:
 
 
 def announce(name: str, kernels: int) -> None:
-    """Tell the user that kernels are being compiled, and how many so far."""
+    """Report that kernels are being compiled, and how many so far."""
     global _announced
     _announced += 1
     if sys.stderr is None:

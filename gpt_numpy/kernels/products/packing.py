@@ -68,7 +68,7 @@ def copy_rows(a, a_at, a_stride, rows, inner, copy, copy_stride):
 
 @routine
 def strips_of(rows):
-    """How many strips, each at most as high as a tile, so many rows are cut into."""
+    """The number of strips, each at most as high as a tile, that `rows` are cut into."""
     return -(-rows // TILE_ROWS)
 
 

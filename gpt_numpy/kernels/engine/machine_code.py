@@ -22,7 +22,7 @@ PARALLEL = os.environ.get("GPT_NUMPY_PARALLEL", "1") != "0"
 
 
 def vector_bits() -> int:
-    """The width of this processor's vectors, or the one that GPT_NUMPY_VECTOR_BITS sets, in bits."""
+    """The width in bits of this processor's vectors, or what GPT_NUMPY_VECTOR_BITS sets."""
     wanted = os.environ.get("GPT_NUMPY_VECTOR_BITS", "")
     if wanted:
         if wanted not in ("128", "256", "512"):

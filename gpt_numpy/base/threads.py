@@ -4,12 +4,15 @@ Environment variables set it before NumPy and Numba are loaded, `set_threads` af
 pools that each use all cores are slower than a single thread (benchmarks/README.md).
 """
 
+import math
 import os
 import sys
 import warnings
 from pathlib import Path
 
+from gpt_numpy.base.cgroups import processor_quota
 from gpt_numpy.base.checks import integer
+from gpt_numpy.base.errors import InputError
 
 VARIABLES = (
     "OMP_NUM_THREADS",
@@ -21,22 +24,31 @@ VARIABLES = (
 
 
 def physical_cores() -> int:
-    """The number of cores this process may use; the hardware threads of a core count once."""
+    """The number of cores this process may use; the hardware threads of a core count once.
+
+    Affinity and the quota of a container (cgroups) bound it.
+    """
     if not hasattr(os, "sched_getaffinity"):
         return os.cpu_count() or 1
     cores = set()
     for cpu in os.sched_getaffinity(0):
         siblings = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
         cores.add(siblings.read_text(encoding="utf-8") if siblings.exists() else str(cpu))
-    return len(cores)
+    return max(1, math.floor(min(len(cores), processor_quota())))
 
 
 _wanted: int | None = None
 
 
 def wanted_threads() -> int:
-    """The number given to `set_threads` before the kernels were loaded; by default all cores."""
-    return _wanted or physical_cores()
+    """The number given to `set_threads` before the kernels were loaded.
+
+    By default all cores, or OMP_NUM_THREADS where that is less.
+    """
+    if _wanted:
+        return _wanted
+    first = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]  # "4,2" is for nested loops
+    return min(physical_cores(), int(first) if first.isdigit() and int(first) else sys.maxsize)
 
 
 def set_variables(count: int | None) -> None:
@@ -45,7 +57,27 @@ def set_variables(count: int | None) -> None:
         if count is not None:
             os.environ[name] = str(count)
         else:
-            os.environ.setdefault(name, str(physical_cores()))
+            os.environ.setdefault(name, str(wanted_threads()))
+
+
+def check_numba_variables() -> None:
+    """Refuse what Numba's variables may not say if the kernels are to run.
+
+    Raises
+    ------
+    InputError : NUMBA_DISABLE_JIT is set, or NUMBA_NUM_THREADS is not a number of threads.
+    """
+    disabled = os.environ.get("NUMBA_DISABLE_JIT", "")
+    if disabled not in ("", "0"):
+        raise InputError(
+            f"NUMBA_DISABLE_JIT={disabled}: the kernels exist only compiled; unset it, or use the "
+            "NumPy layers with ops='reference' (--ops=reference)"
+        )
+    threads = os.environ.get("NUMBA_NUM_THREADS", "1")
+    if not threads.isdigit() or not int(threads):
+        raise InputError(
+            f"NUMBA_NUM_THREADS={threads!r}: must be an integer of at least 1; change or unset it"
+        )
 
 
 def set_threads(count: int) -> None:

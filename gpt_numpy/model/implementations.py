@@ -8,6 +8,7 @@ import numpy as np
 
 from gpt_numpy.base.checks import shown
 from gpt_numpy.base.errors import InputError, did_you_mean
+from gpt_numpy.base.threads import check_numba_variables
 from gpt_numpy.config.choices import DTYPES, IMPLEMENTATIONS
 
 
@@ -16,10 +17,12 @@ def load_ops(name: str) -> ModuleType:
 
     Raises
     ------
-    InputError : there is no such implementation.
+    InputError : there is no such implementation, or a variable keeps the kernels from running.
     """
     if not isinstance(name, str) or name not in IMPLEMENTATIONS:
         raise InputError(f"ops={shown(name)}: {did_you_mean(str(name), IMPLEMENTATIONS)}")
+    if name == "kernels":
+        check_numba_variables()  # before Numba, which reads them when it is imported
     return importlib.import_module(f"gpt_numpy.{name}")
 
 

@@ -4,14 +4,12 @@ import dataclasses
 import math
 import os
 from collections.abc import Callable
-from pathlib import Path
 
 from gpt_numpy.base.arrays import Shape
+from gpt_numpy.base.cgroups import memory_limit
 from gpt_numpy.base.errors import InputError
 from gpt_numpy.config.model import GPTConfig
 from gpt_numpy.model.stages import activation_shapes, parameter_shapes
-
-CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")  # of a container
 
 
 def check_memory(
@@ -67,10 +65,7 @@ def _memory() -> float:
         available: float = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):  # as on Windows: nothing is known
         return math.inf
-    try:
-        return min(available, int(CGROUP_LIMIT.read_text()))
-    except (OSError, ValueError):  # no such file, or "max"
-        return available
+    return min(available, memory_limit())
 
 
 def _size(count: float) -> str:

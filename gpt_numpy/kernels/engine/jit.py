@@ -19,8 +19,9 @@ from numba.extending import overload
 
 from gpt_numpy.base.arrays import Array, aligned_empty
 from gpt_numpy.base.errors import InputError
-from gpt_numpy.kernels.engine.machine_code import PARALLEL, announce, announce_done, cache_directory
-from gpt_numpy.kernels.engine.pool import launch, refuse_in_fork, threads
+from gpt_numpy.kernels.engine.compiler import announce, announce_done, compile_elsewhere
+from gpt_numpy.kernels.engine.machine_code import PARALLEL, cache_directory, report_not_kept
+from gpt_numpy.kernels.engine.pool import launch, refuse_in_fork, start_threads, threads
 
 __all__ = [
     "Counter", "In", "Int", "Ints", "Key", "Out", "Real", "Wide", "Word",
@@ -98,7 +99,11 @@ class kernel:
                 self._compiled[dtype] = self._load(dtype)
             return self._compiled[dtype]
 
-    def _load(self, dtype: np.dtype[Any]) -> Any:
+    def write_machine_code(self, dtype: str, place: Path) -> None:
+        """Compile it for `dtype` into the folder `place`."""
+        self._jit(self._signature(np.dtype(dtype)), place)
+
+    def _signature(self, dtype: np.dtype[Any]) -> Any:
         element = numba.from_dtype(dtype)
         arrays = {
             In: types.Array(element, 1, "C"),
@@ -108,30 +113,37 @@ class kernel:
             Key: types.Array(types.uint64, 1, "C"),
             Wide: types.Array(types.float64, 1, "C"),
         }
-        signature = types.void(*[arrays.get(k) or getattr(types, k) for k in self.kinds])
+        return types.void(*[arrays.get(k) or getattr(types, k) for k in self.kinds])
+
+    def _load(self, dtype: np.dtype[Any]) -> Any:
+        start_threads()
+        signature, folder = self._signature(dtype), cache_directory()
         # A folder for each kernel, so that damage to one costs no other.
-        place = cache_directory() / f"{self.name}-{dtype}"
-        if place.exists():
+        place = folder / f"{self.name}-{dtype}" if folder else None
+        if place and place.exists():
             try:
                 return self._jit(signature, place)
             except Exception:  # a damaged file may raise anything
                 shutil.rmtree(place, ignore_errors=True)
         announce(f"{self.name} for {dtype}", len(kernel.every))
-        try:
-            return self._jit(signature, place)
-        finally:
-            announce_done()
+        names = self.function.__module__, self.__name__
+        wrong = compile_elsewhere(*names, str(dtype), place) if place else ""
+        announce_done()
+        if wrong:
+            report_not_kept(wrong)
+        return self._jit(signature, None if wrong else place)
 
-    def _jit(self, signature: Any, place: Path) -> Any:
+    def _jit(self, signature: Any, place: Path | None) -> Any:
+        """Machine code from the folder `place`, or compiled into it; None: not kept."""
         users = numba.config.CACHE_DIR
-        numba.config.CACHE_DIR = str(place)
+        numba.config.CACHE_DIR = str(place or users)
         try:
             return numba.njit(
                 [signature],
                 error_model="numpy",
                 nogil=True,
                 no_cfunc_wrapper=True,
-                cache=True,
+                cache=place is not None,
                 fastmath=FASTMATH,
                 parallel=PARALLEL,
             )(self.function)

@@ -1,12 +1,17 @@
-"""Where compiled kernels are kept between processes, and the progress line while they compile.
+"""Where compiled kernels are kept between processes.
 
 Numba looks only at the source file of the kernel itself, so the folder is named by a hash of all of
 them and of everything else that changes the code.
 """
 
+import atexit
+import errno
+import functools
 import hashlib
 import os
+import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 import llvmlite.binding
@@ -15,7 +20,6 @@ import numba
 from gpt_numpy.base.cache_folder import cache_folder
 from gpt_numpy.base.errors import InputError
 
-_announced = 0
 _cache: Path | None = None
 
 PARALLEL = os.environ.get("GPT_NUMPY_PARALLEL", "1") != "0"
@@ -32,39 +36,85 @@ def vector_bits() -> int:
     return 512 if features.get("avx512f") else 256 if features.get("avx2") else 128
 
 
-def cache_directory() -> Path:
-    """The folder of the compiled kernels; its name changes with every edit to any kernel."""
+def cache_directory() -> Path | None:
+    """The folder of the compiled kernels; its name changes with every edit to any kernel.
+
+    Where the cache cannot be written, a temporary folder with a copy of what is there; None where
+    nothing can be written.
+    """
     global _cache
     if _cache is None:
         digest = hashlib.sha256(numba.__version__.encode())
-        for part in (PARALLEL, vector_bits(), numba.config.BOUNDSCHECK):
+        python = sys.implementation.cache_tag, sys.flags.optimize
+        for part in (*python, PARALLEL, vector_bits(), numba.config.BOUNDSCHECK):
             digest.update(f"{part};".encode())
         for source in sorted(Path(__file__).parent.parent.rglob("*.py")):
+            # Numba takes no machine code of another path or time, and would compile it here.
+            digest.update(f"{source};{source.stat().st_mtime_ns};".encode())
             digest.update(source.read_bytes())
-        parent = Path(os.environ.get("NUMBA_CACHE_DIR") or cache_folder())
-        _cache = parent / f"kernels-{digest.hexdigest()[:16]}"
-        _cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _cache = _usable_folder(f"kernels-{digest.hexdigest()[:16]}")
     return _cache
 
 
-def announce(name: str, kernels: int) -> None:
-    """Report that kernels are being compiled, and how many so far."""
-    global _announced
-    _announced += 1
-    if sys.stderr is None:
-        return
-    if sys.stderr.isatty():
-        line = f"compiling kernels, once for this machine: {_announced} of at most {kernels}"
-        print(f"\r\033[Kgpt_numpy: {line} ({name})", end="", file=sys.stderr, flush=True)
-    elif _announced == 1:
+def _usable_folder(name: str) -> Path | None:
+    """The first folder of this name that this user can write to."""
+    try:
+        parent = Path(os.environ.get("NUMBA_CACHE_DIR") or cache_folder()).expanduser()
+    except (InputError, RuntimeError) as error:
+        return _temporary_folder(name, [], str(error))
+    folders = [parent / name, parent / f"{name}-{_user()}"]  # the second in a shared cache
+    reason = ""
+    for folder in folders:
+        try:
+            return _writable(folder)
+        except OSError as error:
+            reason = str(error)
+    return _temporary_folder(name, folders, reason)
+
+
+def _writable(folder: Path) -> Path:
+    """Make the folder, and write to it as a test; nobody else may write to it, as it holds code."""
+    folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+    if _owner(folder) != _user():
+        raise PermissionError(errno.EACCES, "it belongs to another user", str(folder))
+    with tempfile.TemporaryFile(dir=folder) as probe:
+        probe.write(bytes(2**16))
+    return folder
+
+
+def _temporary_folder(name: str, folders: list[Path], reason: str) -> Path | None:
+    """A folder for this process alone, with what root or this user has compiled before."""
+    folder = None
+    try:
+        top = Path(tempfile.mkdtemp(prefix="gpt_numpy-"))
+        atexit.register(shutil.rmtree, top, ignore_errors=True)
+        for kept in folders:
+            if kept.is_dir() and _owner(kept) in (0, _user()):
+                shutil.copytree(kept, top / name)
+                break
+        folder = _writable(top / name)
+        reason += f"; this process keeps them in {top}"
+    except OSError as error:
+        reason += f"; {error}"
+    report_not_kept(reason)
+    return folder
+
+
+@functools.cache
+def report_not_kept(reason: str) -> None:
+    """Print why compiled kernels are lost with this process, once, and what helps."""
+    if sys.stderr is not None:
         print(
-            "gpt_numpy: compiling kernels, once for this machine; some take seconds each",
+            f"gpt_numpy: compiled kernels cannot be kept: {reason}. Set GPT_NUMPY_CACHE to a "
+            "folder that this user can write to.",
             file=sys.stderr,
             flush=True,
         )
 
 
-def announce_done() -> None:
-    """Erase the progress line from a terminal."""
-    if sys.stderr is not None and sys.stderr.isatty():
-        print("\r\033[K", end="", file=sys.stderr, flush=True)
+def _user() -> int:
+    return os.getuid() if hasattr(os, "getuid") else 0
+
+
+def _owner(folder: Path) -> int:
+    return folder.stat().st_uid if hasattr(os, "getuid") else 0

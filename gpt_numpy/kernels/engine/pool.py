@@ -65,10 +65,27 @@ def launch(launches: list[Launch]) -> None:
     with _lock:
         _started = True
         if _thread.count != _threads:
-            numba.set_num_threads(_threads)
+            start_threads()
             _thread.count = _threads
         for compiled, arguments in launches:
             compiled(*arguments)
+
+
+def start_threads() -> None:
+    """Start the pool, or wake as many of its threads as are wanted.
+
+    Raises
+    ------
+    InputError : the threading layer that NUMBA_THREADING_LAYER names cannot be loaded.
+    """
+    try:
+        numba.set_num_threads(_threads)
+    except ValueError as error:
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"NUMBA_THREADING_LAYER={os.environ.get('NUMBA_THREADING_LAYER', '')!r}: {reason} "
+            "Or unset it."
+        ) from None
 
 
 def refuse_in_fork() -> None:

@@ -1,0 +1,1 @@
+"""Odd machines: no home, no disk, no permission, few processors, no compiler."""

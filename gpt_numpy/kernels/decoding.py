@@ -18,7 +18,8 @@ import numpy as np
 from gpt_numpy.base.arrays import Array
 from gpt_numpy.kernels.activation import NUMBERS, activate_row
 from gpt_numpy.kernels.elementary import like
-from gpt_numpy.kernels.engine.atomics import DONE, arrive, arrived, take
+from gpt_numpy.kernels.engine.atomics import DONE, arrive, arrived, take, yield_processor
+from gpt_numpy.kernels.engine.crew import Crew
 from gpt_numpy.kernels.engine.jit import (
     Counter,
     In,
@@ -46,6 +47,7 @@ from gpt_numpy.reference.decoding import DecodingWeights, KeysValues
 
 EIGHT = 8  # rows of a weight that are added at once: as many streams from memory
 LEAST_ROWS, MOST_TASKS = 32, 32  # of a product
+SPINS = 2000  # times that a worker looks for the others, some 10 us, before it yields
 BREADTH = 512  # columns at a time, with several sequences: eight rows then stay in the first cache
 LINE = 64  # elements: where arrays start, so that no two workers write to one cache line
 (
@@ -211,9 +213,12 @@ def logits_part(first, last, params, at, C, V, B, norm, out):
 
 @routine
 def wait(counter, count):
-    """Wait until `count` tasks are done."""
+    """Wait until `count` tasks are done; a thread that has one of them may need this processor."""
+    rounds = 0
     while arrived(counter) < count:
-        pass
+        rounds += 1
+        if rounds > SPINS:
+            yield_processor()
 
 
 @routine
@@ -305,6 +310,9 @@ def step(
             task = take(counter, 0)
 
 
+_crew = Crew()
+
+
 def rows_of_a_task(inner: int) -> int:
     """How many rows of a weight a task takes."""
     rows = max(LEAST_ROWS, -(-inner // MOST_TASKS))
@@ -330,9 +338,10 @@ def decode_step(
     c_parts, f_parts = -(-C // c_rows), -(-F // f_rows)
     v_rows = max(16, -(-V // 256))
     size = B * (3 * C + F + c_parts * (4 * C + F) + f_parts * C) + threads() * (T + 3 * C + LINE)
-    step(
+    space = workspace("decoding", size, out.dtype)
+    counter = workspace("decoding tasks", 2 * DONE, np.int64)
+    _crew.run(lambda workers: step(
         params, flat(places), flat(wpe), tokens, slots, lengths, flat(keys), flat(values),
         flat(out), L, C, F, H, T, V, S, NUMBERS[activation], c_rows, f_rows, v_rows,
-        workspace("decoding", size, out.dtype), threads(),
-        workspace("decoding tasks", 2 * DONE, np.int64),
-    )  # fmt: skip
+        space, workers, counter,
+    ))  # fmt: skip

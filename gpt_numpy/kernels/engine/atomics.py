@@ -3,10 +3,12 @@
 The writes of a worker before `arrive` are visible to every worker that reads a later count.
 """
 
+import os
 from typing import Any
 
 from llvmlite import ir
 from numba.core import types
+from numba.core.cgutils import get_or_insert_function
 from numba.extending import intrinsic
 
 DONE = 16  # where the count stands: on another cache line than the number of the next task
@@ -36,6 +38,19 @@ def arrived(typing: Any, counter: Any) -> Any:
         return builder.load_atomic(_done(context, builder, signature, arguments), "acquire", 8)
 
     return types.int64(counter), generate
+
+
+@intrinsic
+def yield_processor(typing: Any) -> Any:
+    """Let another thread run that waits for this processor (POSIX; elsewhere nothing)."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        if os.name == "posix":
+            function = ir.FunctionType(ir.IntType(32), [])
+            builder.call(get_or_insert_function(builder.module, function, "sched_yield"), [])
+        return context.get_dummy_value()
+
+    return types.void(), generate
 
 
 @intrinsic

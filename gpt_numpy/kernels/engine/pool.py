@@ -3,9 +3,10 @@
 One kernel runs at a time: Numba's simplest pool aborts the process when two Python threads use it.
 """
 
+import contextlib
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
 import numba
@@ -25,6 +26,7 @@ class _Thread(threading.local):
     """What belongs to one Python thread."""
 
     count = 0  # Numba keeps the number of threads for each Python thread
+    limit: int | None = None
     recording: list[Launch] | None = None  # launches are added to it instead of being run
 
 
@@ -64,9 +66,8 @@ def launch(launches: list[Launch]) -> None:
     refuse_in_fork()
     with _lock:
         _started = True
-        if _thread.count != _threads:
+        if _thread.count != (_thread.limit or _threads):
             start_threads()
-            _thread.count = _threads
         for compiled, arguments in launches:
             compiled(*arguments)
 
@@ -78,14 +79,26 @@ def start_threads() -> None:
     ------
     InputError : the threading layer that NUMBA_THREADING_LAYER names cannot be loaded.
     """
+    count = _thread.limit or _threads
     try:
-        numba.set_num_threads(_threads)
+        numba.set_num_threads(count)
+        _thread.count = count
     except ValueError as error:
         reason = " ".join(str(error).split())
         raise InputError(
             f"NUMBA_THREADING_LAYER={os.environ.get('NUMBA_THREADING_LAYER', '')!r}: {reason} "
             "Or unset it."
         ) from None
+
+
+@contextlib.contextmanager
+def fewer_threads(count: int) -> Iterator[None]:
+    """Let launches of this Python thread use only so many of the pool's threads."""
+    _thread.limit = min(count, _threads)
+    try:
+        yield
+    finally:
+        _thread.limit = None
 
 
 def refuse_in_fork() -> None:

@@ -1,4 +1,4 @@
-"""From logits to a token: what may be drawn, how likely each is, and the draw.
+"""From logits to a token: which tokens may be drawn, with which probability, and the draw.
 
 Sources: Holtzman et al., "The Curious Case of Neural Text Degeneration" (2020) for top_p; Nguyen et
 al., "Turning Up the Heat: Min-p Sampling" (2025); Keskar et al., "CTRL" (2019), section 4.1, for
@@ -20,15 +20,15 @@ from gpt_numpy.base.errors import NotFiniteError
 
 @dataclass(frozen=True)
 class Sampling:
-    """How a token is drawn.
+    """How tokens are drawn.
 
-    temperature : what the logits are divided by; 0 always takes the likeliest token.
-    top_k : draw from this many likeliest tokens; None or 0: from all.
-    top_p : draw from the likeliest tokens that together reach this probability; None: from all.
-    min_p : only from tokens at least this many times as likely as the likeliest; 0: from all.
-    repetition_penalty : logits of tokens that are there already are divided by it if positive, else
-        multiplied; 1 changes nothing.
-    seed : of the draws. Sequence b draws from a stream of its own, made of the seed and b.
+    temperature : divides the logits; 0 always takes the most likely token.
+    top_k : draw from this many most likely tokens; None or 0: from all.
+    top_p : draw from the fewest most likely tokens whose probabilities reach this sum; None: all.
+    min_p : drop tokens whose probability is less than this share of the largest; 0: none.
+    repetition_penalty : divides the logits of tokens that already occur if they are positive, and
+        multiplies them otherwise; 1 changes nothing.
+    seed : of the draws. Sequence b has a random stream of its own, given by the seed and b.
 
     Raises `InputError` when a value is of the wrong type or out of range.
     """
@@ -41,8 +41,8 @@ class Sampling:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        fix = "a finite number of at least 0 (0: the likeliest token)"
-        self._set("temperature", real, lambda x: x >= 0, fix)
+        allowed = "a finite number of at least 0 (0: the most likely token)"
+        self._set("temperature", real, lambda x: x >= 0, allowed)
         if self.top_k is not None:
             self._set("top_k", integer, 0, "at least 1, or 0 or None for all tokens")
         if self.top_p is not None:
@@ -52,23 +52,21 @@ class Sampling:
         self._set("seed", integer)
 
     def _set(self, name: str, check: Callable[..., Any], *how: Any) -> None:
-        """Let a field be the plain number that it stands for, once it is checked."""
+        """Check a field and store it as a plain Python number."""
         object.__setattr__(self, name, check(name, getattr(self, name), *how))
 
 
 class Sampler:
-    """Draws tokens, one sequence's after the other's, in memory that it takes once."""
+    """Draws tokens for `count` sequences."""
 
     def __init__(self, how: Sampling, vocab_size: int, count: int) -> None:
         self._how = how
-        # random_raw, not a distribution: NumPy keeps bit generators' streams between versions.
+        # Raw draws and no distribution: NumPy guarantees only the raw draws in every version.
         self._streams = [np.random.Philox(key=how.seed + (b << 64)) for b in range(count)]
         self._seen = np.zeros((count, vocab_size), dtype=bool)
-        self._work = np.empty(vocab_size)
-        self._mask = np.empty(vocab_size, dtype=bool)
 
     def note(self, sequence: int, tokens: Array) -> None:
-        """Let these tokens count as there already."""
+        """Count these tokens as occurring in a sequence, for the repetition penalty."""
         self._seen[sequence, tokens] = True
 
     def draw(self, sequence: int, logits: Array) -> int:
@@ -79,10 +77,9 @@ class Sampler:
         NotFiniteError : a logit is not finite.
         """
         how = self._how
-        np.isfinite(logits, out=self._mask)
-        if not self._mask.all():
+        if not np.isfinite(logits).all():
             raise NotFiniteError(
-                "the logits of the next token are not finite: the model holds parameters that are "
+                "the logits of the next token are not finite: the model has parameters that are "
                 "not finite or too large; train it with a lower learning_rate"
             )
         if how.repetition_penalty != 1:
@@ -91,7 +88,7 @@ class Sampler:
             token = int(logits.argmax())
         else:
             tokens, weights = self._candidates(logits)
-            # A multiple of 2^-53 below 1, times the sum of weights: no need to divide them by it.
+            # A multiple of 2^-53 in [0, 1), scaled by the sum of the weights.
             uniform = (int(self._streams[sequence].random_raw()) >> 11) * 2.0**-53
             cumulative = weights.cumsum()
             place = int(cumulative.searchsorted(uniform * cumulative[-1], side="right"))
@@ -100,67 +97,35 @@ class Sampler:
         return token
 
     def log_probability(self, logits: Array, token: int) -> float:
-        """The log of what the model gives a token, whatever was left out or made bolder."""
-        top = logits.max()
-        np.subtract(logits, top, out=self._work)
-        np.exp(self._work, out=self._work)
-        return float(logits[token] - top) - math.log(self._work.sum())
+        """Log-probability of a token under the model itself, before any of these settings."""
+        below = (logits - logits.max()).astype(np.float64)
+        return float(below[token]) - math.log(np.exp(below).sum())
 
     def _candidates(self, logits: Array) -> tuple[Array | None, Array]:
-        """The tokens that may be drawn in rising order (None: all), and their weights."""
+        """The tokens that may be drawn, in rising order (None: all), and their weights."""
         how, V = self._how, logits.size
-        tokens, z = None, self._work
+        tokens, z = None, logits.astype(np.float64)
         if how.top_k and how.top_k < V:
-            z[:] = logits
             z.partition(V - how.top_k)
-            tokens = top_tokens(logits, z[V - how.top_k], how.top_k, self._mask)
+            smallest = z[V - how.top_k]
+            larger, equal = np.flatnonzero(logits > smallest), np.flatnonzero(logits == smallest)
+            # Of equal logits, those of the lower tokens.
+            tokens = np.sort(np.concatenate([larger, equal[: how.top_k - larger.size]]))
             z = logits[tokens].astype(np.float64)
-        else:
-            z[:] = logits
-        with np.errstate(over="ignore", under="ignore"):  # -inf over a tiny temperature is right
+        with np.errstate(over="ignore", under="ignore"):  # -inf for a tiny temperature is right
             z -= z.max()
             z /= how.temperature
             np.exp(z, out=z)
         if how.top_p is not None and how.top_p < 1:
-            keep_top_p(z, how.top_p)
+            order = np.argsort(-z, kind="stable")
+            ordered = z[order] / z.sum()
+            # Keep a token if those before it have not yet reached top_p.
+            z[order[ordered.cumsum() - ordered >= how.top_p]] = 0
         if how.min_p > 0:
-            z[z < how.min_p] = 0  # the likeliest weighs 1
+            z[z < how.min_p] = 0  # the most likely token has weight 1
         return tokens, z
 
 
 def penalised(logits: Array, seen: Array, penalty: float) -> Array:
-    """The logits, those of tokens that were seen made less likely."""
+    """The logits, lowered for the tokens where `seen` is true."""
     return np.where(seen, np.where(logits > 0, logits / penalty, logits * penalty), logits)
-
-
-def top_tokens(logits: Array, smallest: Any, k: int, mask: Array) -> Array:
-    """The k tokens with the largest logits, of which `smallest` is the least, in rising order.
-
-    Among equals it takes those with the lower numbers.
-    """
-    tokens = np.flatnonzero(np.greater_equal(logits, smallest, out=mask))
-    if tokens.size > k:
-        equal = np.flatnonzero(logits[tokens] == smallest)
-        tokens = np.delete(tokens, equal[k - tokens.size :])
-    return tokens
-
-
-def keep_top_p(weights: Array, top_p: float) -> None:
-    """Set to zero all but the largest weights that together reach this share of their sum."""
-    order = np.argsort(-weights, kind="stable")
-    ordered = weights[order] / weights.sum()
-    # A token stays as long as those before it have not reached top_p yet.
-    weights[order[ordered.cumsum() - ordered >= top_p]] = 0
-
-
-def next_distribution(
-    logits: Array, temperature: float, top_k: int | None, top_p: float | None, min_p: float = 0.0
-) -> Array:
-    """The distributions that tokens are drawn from, (B, V), float64, for logits (B, V)."""
-    greedy = temperature == 0
-    how = Sampling(1.0 if greedy else temperature, 1 if greedy else top_k, top_p, min_p)
-    p = np.zeros(logits.shape)
-    for row, out in zip(logits, p, strict=True):
-        tokens, weights = Sampler(how, row.size, 0)._candidates(row)
-        out[slice(None) if tokens is None else tokens] = weights / weights.sum()
-    return p

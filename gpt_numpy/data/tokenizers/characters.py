@@ -20,11 +20,7 @@ _CHUNK = 1 << 20  # characters converted at a time, so that long texts need litt
 
 
 class CharTokenizer(Tokenizer):
-    """One token for each character of a fixed vocabulary.
-
-    Parameters
-    ----------
-    characters : the vocabulary, distinct single characters; the index of each is its token.
+    """One token for each of `characters`, distinct single characters: its index there.
 
     Raises `InputError` when there are none, one is not a single character, or one occurs twice.
     """
@@ -40,12 +36,10 @@ class CharTokenizer(Tokenizer):
             ) from None
         if not listed:
             raise InputError("characters is empty: a tokenizer needs at least one character")
-        for index, character in enumerate(listed):
+        for i, character in enumerate(listed):
             if not isinstance(character, str) or len(character) != 1:
-                raise InputError(
-                    f"characters[{index}]={shown(character)}: must be a single character"
-                )
-        self.characters = "".join(listed)
+                raise InputError(f"characters[{i}]={shown(character)}: must be a single character")
+        self.characters, self.vocab_size = "".join(listed), len(listed)
         self._codes = np.concatenate(list(_code_chunks(self.characters)))
         # The token of each code point, -1 if unknown; the last entry stands for all code points
         # beyond the largest known one.
@@ -68,11 +62,6 @@ class CharTokenizer(Tokenizer):
             for codes in _code_chunks(checked_text(text)):
                 seen[codes] = True
         return cls(map(chr, np.flatnonzero(seen).tolist()))
-
-    @property
-    def vocab_size(self) -> int:
-        """Number of different tokens, V."""
-        return len(self.characters)
 
     def to_json(self) -> dict[str, Any]:
         """A description from which `tokenizer_from_json` makes this tokenizer again.

@@ -13,11 +13,7 @@ class Tokenizer(ABC):
     """Converts text to tokens, the integers below `vocab_size`, and back."""
 
     kind: ClassVar[str]  # its name in checkpoints
-
-    @property
-    @abstractmethod
-    def vocab_size(self) -> int:
-        """Number of different tokens, V."""
+    vocab_size: int  # number of different tokens, V
 
     @abstractmethod
     def to_json(self) -> dict[str, Any]:

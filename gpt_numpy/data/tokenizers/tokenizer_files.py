@@ -6,7 +6,7 @@ from typing import Any
 
 from gpt_numpy.base.checks import shown
 from gpt_numpy.base.errors import InputError
-from gpt_numpy.data.tokenizers.byte_pairs import END_OF_TEXT, BPETokenizer
+from gpt_numpy.data.tokenizers.byte_pairs import END_OF_TEXT, FILE_LIMIT, BPETokenizer
 from gpt_numpy.data.tokenizers.characters import CharTokenizer
 from gpt_numpy.data.tokenizers.tokenizer import Tokenizer
 from gpt_numpy.files.durable import written_durably
@@ -15,7 +15,6 @@ from gpt_numpy.files.reading import read_bounded
 # The files of a folder that can hold a tokenizer. For characters there is no common format.
 TOKENIZER, CHARACTERS = "tokenizer.json", "gpt_numpy_tokenizer.json"
 _VOCABULARIES = (("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe"))
-_DESCRIPTION_LIMIT = 1 << 24  # bytes; enough for a vocabulary of all Unicode characters
 
 
 def tokenizer_from_json(saved: dict[str, Any]) -> Tokenizer:
@@ -55,7 +54,7 @@ def read_tokenizer(folder: Path) -> Tokenizer | None:
     path = folder / CHARACTERS
     if not path.is_file():
         return None
-    data = read_bounded(path, _DESCRIPTION_LIMIT)
+    data = read_bounded(path, FILE_LIMIT)
     try:
         return tokenizer_from_json(json.loads(data))
     except (ValueError, RecursionError) as error:

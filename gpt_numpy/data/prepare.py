@@ -38,8 +38,6 @@ def prepare(
 ) -> None:
     """Write train.bin, val.bin and the vocabulary of UTF-8 text files to a new folder.
 
-    Parameters
-    ----------
     tokenizer : "char", one token for each character of the concatenated files; "gpt2", GPT-2's own
         byte pairs; "train", byte pairs learned from the files; or a tokenizer.json, or a folder
         with one.
@@ -49,10 +47,8 @@ def prepare(
     val_share : share of the tokens, at the end, that is for validation.
     say : reports progress, one line per call.
 
-    Raises
-    ------
-    InputError : a file cannot be read or is not UTF-8, there is too little text, the folder is
-        in use or cannot be written.
+    Raises `InputError` when a file cannot be read or is not UTF-8, there is too little text, or the
+    folder is in use or cannot be written.
     """
     for name in files:
         if not Path(name).is_file():

@@ -22,17 +22,18 @@ _FAR = 1 << 20  # Windows cannot read a locked byte: lock one beyond the content
 def locked(folder: Path, say: Callable[[str], None]) -> Iterator[None]:
     """Hold the lock of an existing folder; `say` reports a file system that has no locks.
 
-    Raises
-    ------
-    InputError : another run holds it, or the folder cannot be written.
+    Raises `InputError` when another run holds it, or the folder cannot be written.
     """
     path = folder / NAME
     advice = "choose another folder with --out_dir"
     with os_errors_as_input_errors(f"out_dir={str(folder)!r}: cannot write there", advice):
         handle = _open(path)
     if handle is None:
+        holder = ""
+        with contextlib.suppress(OSError):
+            holder = path.read_text(encoding="utf-8", errors="replace")[:100]
         raise InputError(
-            f"out_dir={str(folder)!r}: another run is training there ({_holder(path)}): "
+            f"out_dir={str(folder)!r}: another run is training there ({holder or 'unknown'}): "
             f"wait until it ends, or {advice}"
         )
     try:
@@ -104,10 +105,3 @@ def _release(path: Path, handle: int) -> None:
     if sys.platform == "win32":
         with contextlib.suppress(OSError):
             os.unlink(path)
-
-
-def _holder(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace")[:100] or "unknown"
-    except OSError:
-        return "unknown"

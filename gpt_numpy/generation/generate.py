@@ -89,15 +89,11 @@ def stream(
 ) -> Iterator[Drawn]:
     """Draw a token for each sequence in turn, repeatedly, and yield every token at once.
 
-    Parameters
-    ----------
     prompts : the sequences, as `check_prompts` returns them.
     log_probabilities : also compute the log-probability of each token.
     finished : called with each token; if it returns True, its sequence gets no more tokens.
 
-    Raises
-    ------
-    InputError, NotFiniteError : as `generate`.
+    Raises `InputError` and `NotFiniteError` as `generate` does.
     """
     max_new_tokens = integer("max_new_tokens", max_new_tokens, below=_MOST_TOKENS)
     if not isinstance(window, str) or window not in WINDOWS:
@@ -149,9 +145,7 @@ def _fill(cache: Cache, prompts: Sequence[Array], block_size: int) -> None:
 def check_prompts(model: GPT, tokens: Array | Sequence[Sequence[int]]) -> tuple[list[Array], str]:
     """The sequences in `tokens`, and its form: "vector", "matrix" or "list" (different lengths).
 
-    Raises
-    ------
-    InputError : no sequence or an empty one, not integers, or tokens that the model does not have.
+    Raises `InputError` when there is no sequence, or one is empty or not of the model's tokens.
     """
     try:
         given = np.asarray(tokens)

@@ -70,12 +70,7 @@ class Sampler:
         self._seen[sequence, tokens] = True
 
     def draw(self, sequence: int, logits: Array) -> int:
-        """The next token of a sequence, from its logits (V,).
-
-        Raises
-        ------
-        NotFiniteError : a logit is not finite.
-        """
+        """The next token of a sequence, from its logits (V,); `NotFiniteError` for wrong ones."""
         how = self._how
         if not np.isfinite(logits).all():
             raise NotFiniteError(

@@ -18,10 +18,8 @@ LONGEST = 8  # tokens of one character; after more, the bytes are not a characte
 class TextStream:
     """The text of tokens that arrive one by one.
 
-    Parameters
-    ----------
-    decode : returns the text of a sequence of tokens.
-    stop : the string that ends the text; "": none.
+    `decode` returns the text of a sequence of tokens. `stop` is the string that ends the text; "":
+    none.
     """
 
     def __init__(self, decode: Callable[[Array], str], stop: str = "") -> None:
@@ -42,13 +40,12 @@ class TextStream:
 
     def end(self) -> str:
         """The text that is still waiting."""
-        rest = self._release(self._new_text()) if self._waiting else ""
-        rest, self._waiting = ("", []) if self.stopped else (rest + self._held, [])
-        self._held = ""
+        rest = self._release(self._new_text()) + self._held
+        self._waiting, self._held = [], ""
         return rest
 
     def _new_text(self) -> str:
-        known = self._decode(np.array(self._before, dtype=np.int64)) if self._before else ""
+        known = self._decode(np.array(self._before, dtype=np.int64))
         return self._decode(np.array(self._before + self._waiting, dtype=np.int64))[len(known) :]
 
     def _release(self, new: str) -> str:

@@ -35,14 +35,8 @@ EPSILON = 1e-5  # of layer norm
 _JSON_LIMIT = 1 << 20  # bytes
 FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\.(safetensors|bin)")
 
-THEIR_ACTIVATIONS = {
-    "gelu_new": "gelu_tanh",
-    "gelu_pytorch_tanh": "gelu_tanh",
-    "gelu_fast": "gelu_tanh",
-    "gelu": "gelu",
-    "gelu_python": "gelu",
-    "relu": "relu",
-}
+THEIR_ACTIVATIONS = dict.fromkeys(("gelu_new", "gelu_pytorch_tanh", "gelu_fast"), "gelu_tanh")
+THEIR_ACTIVATIONS |= {"gelu": "gelu", "gelu_python": "gelu", "relu": "relu"}
 # Keys that change the mathematics, and the values that this project supports; the first is assumed
 # for a missing key. reorder_and_upcast_attn only sets the precision of attention: both are right.
 FIXED: dict[str, tuple[Any, ...]] = {
@@ -112,7 +106,7 @@ def open_huggingface(folder: Path, dropout: float | None) -> Iterator[StoredMode
     with ExitStack() as stack:
         tensors = parameter_table(item for path in paths for item in _tensors_of(path, stack))
         size = sum(path.stat().st_size for path in paths)
-        yield StoredModel(config, tensors, size, transposed=lambda name: False)
+        yield StoredModel(config, tensors, size)
 
 
 def _tensors_of(path: Path, stack: ExitStack) -> Iterable[tuple[str, Tensor]]:
@@ -155,8 +149,8 @@ def write_huggingface(folder: Path, model: GPT, say: Callable[[str], None]) -> N
         arrays["transformer.wpe.weight"] = table.astype(np.float32)
         say("the sinusoids are written as learned positions: further training would change them")
     if not config.bias:
-        for name in [name for name in arrays if name.endswith(".weight")]:
-            if ".ln_" in name or ".attn." in name or ".mlp." in name:
+        for name in list(arrays):
+            if any(part in name for part in (".ln_", ".attn.", ".mlp.")):  # weights with a bias
                 width = arrays[name].shape[-1]
                 arrays[name.replace(".weight", ".bias")] = np.zeros(width, np.float32)
         say("biases are written as zeros: further training would change them")

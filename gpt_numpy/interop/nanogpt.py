@@ -38,8 +38,8 @@ def open_nanogpt(path: Path, dropout: float | None) -> Iterator[StoredModel]:
         state, arguments = content.get("model"), content.get("model_args")
         if not isinstance(state, dict) or not isinstance(arguments, dict):
             raise InputError("it has no 'model' and 'model_args', as nanoGPT writes them")
-        tensors = parameter_table(tensors_of(archive, state))
-        yield StoredModel(_config(arguments, dropout), tensors, path.stat().st_size, _transposed)
+        tensors = parameter_table(tensors_of(archive, state, _transposed))
+        yield StoredModel(_config(arguments, dropout), tensors, path.stat().st_size)
 
 
 def _transposed(name: str) -> bool:

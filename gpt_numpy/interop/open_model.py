@@ -54,12 +54,7 @@ def open_run(
     dtype: str | None = None,
     ops: str | None = None,
 ) -> Run:
-    """The model and the tokenizer of a source of `from_pretrained`.
-
-    Raises
-    ------
-    InputError : as for `from_pretrained`.
-    """
+    """The model and the tokenizer of a source of `from_pretrained`, with the same errors."""
     path = Path(source)
     run = _open(path, checkpoint, dropout, dtype, ops)
     if run.tokenizer is None:
@@ -122,9 +117,7 @@ def _errors_name(path: Path) -> Iterator[None]:
 def cropped(model: GPT, block_size: int) -> GPT:
     """The model with a shorter context, without the last rows of its position embedding.
 
-    Raises
-    ------
-    InputError : `block_size` is larger than the model's.
+    Raises `InputError` when `block_size` is larger than the model's.
     """
     config = model.config
     if block_size == config.block_size:
@@ -141,7 +134,7 @@ def cropped(model: GPT, block_size: int) -> GPT:
         ops=model.ops_name,
     )
     for name, param in shorter.params.items():
-        param[...] = model.params[name][:block_size] if name == "wpe.weight" else model.params[name]
+        param[...] = model.params[name][: len(param)]
     return shorter
 
 
@@ -150,14 +143,8 @@ def export(
 ) -> None:
     """Write the model and the tokenizer of a run to a folder that holds no model yet.
 
-    Parameters
-    ----------
-    form : one of FORMATS.
-    say : reports what the format expresses differently, one line per call.
-
-    Raises
-    ------
-    InputError : the format cannot express the model, the folder cannot be written or is in use.
+    `form` is one of FORMATS; `say` reports what it expresses differently, one line per call. Raises
+    `InputError` when it cannot express the model, or the folder is in use or cannot be written.
     """
     path = Path(folder)
     if form not in FORMATS:

@@ -10,7 +10,7 @@ The reader knows plain values, dictionaries and tensors, which suffice for optim
 
 import math
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -112,14 +112,21 @@ def _value(archive: zipfile.ZipFile) -> object:
     return pickles.read_pickle(archive.read(content[0]), TorchMachine())
 
 
-def tensors_of(archive: zipfile.ZipFile, state: dict[Any, Any]) -> Iterator[tuple[str, Tensor]]:
+def tensors_of(
+    archive: zipfile.ZipFile,
+    state: dict[Any, Any],
+    transposed: Callable[[str], bool] = lambda name: False,
+) -> Iterator[tuple[str, Tensor]]:
     """The tensors of a dictionary in the archive, by name, which can be read while it is open.
 
-    Raises `InputError` for anything else in it, and for tensors that are no whole storage.
+    Matrices of the names for which `transposed` is true are read as their transpose. Raises
+    `InputError` for anything else in the dictionary, and for tensors that are no whole storage.
     """
     for name, value in state.items():
         if not isinstance(value, StoredTensor):
             raise InputError(f"{str(name)[:80]!r} is not a tensor")
+        if transposed(str(name)):
+            value = value._replace(shape=value.shape[::-1], strides=value.strides[::-1])
         yield str(name), _tensor(archive, value)
 
 

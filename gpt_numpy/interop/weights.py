@@ -41,17 +41,11 @@ class Tensor(NamedTuple):
 
 
 class StoredModel(NamedTuple):
-    """A model that is still in another program's files.
-
-    tensors : its parameters, under this project's names.
-    size : of the files, in bytes.
-    transposed : whether the files hold the transpose of the parameter of a given name.
-    """
+    """A model that is still in another program's files, of `size` bytes together."""
 
     config: GPTConfig
-    tensors: dict[str, Tensor]
+    tensors: dict[str, Tensor]  # its parameters, under this project's names
     size: int
-    transposed: Callable[[str], bool]
 
 
 def parameter_table(named: Iterable[tuple[str, Tensor]]) -> dict[str, Tensor]:
@@ -88,11 +82,9 @@ def read_elements(file: IO[bytes], dtype: str, out: Array) -> None:
         missing = read_into(file, part.view(np.uint8).data)
         if missing:
             raise InputError(f"the file ends {missing} bytes before the end of an array")
-        flat[start : start + len(part)] = _widened(part) if dtype == BF16 else part
-
-
-def _widened(halves: Array) -> Array:
-    return (halves.astype(np.uint32) << np.uint32(16)).view(np.float32)
+        if dtype == BF16:
+            part = (part.astype(np.uint32) << np.uint32(16)).view(np.float32)
+        flat[start : start + len(part)] = part
 
 
 def check_stored(stored: StoredModel) -> None:
@@ -112,9 +104,10 @@ def check_stored(stored: StoredModel) -> None:
     for name, tensor in tensors.items():
         if name not in allowed:
             raise InputError(f"the array {name} of shape {tensor.shape} is not one of GPT-2's")
-        shape = allowed[name]
-        if tensor.shape != (shape[::-1] if stored.transposed(name) else shape):
-            raise InputError(f"{name} has shape {tensor.shape}, its configuration says {shape}")
+        if tensor.shape != allowed[name]:
+            raise InputError(
+                f"{name} has shape {tensor.shape}, its configuration says {allowed[name]}"
+            )
     used = (tensors[name] for name in expected)
     needed = sum(math.prod(tensor.shape) * ITEMSIZE.get(tensor.dtype, 1) for tensor in used)
     if needed > stored.size:
@@ -128,11 +121,7 @@ def load_parameters(model: GPT, stored: StoredModel) -> None:
     Raises `InputError` when numbers are missing, or the two arrays of a tied head differ.
     """
     for name, param in model.params.items():
-        tensor = stored.tensors[name]
-        as_stored = np.empty(tensor.shape, param.dtype) if stored.transposed(name) else param
-        tensor.read_into(as_stored)
-        if as_stored is not param:
-            param[...] = as_stored.T
+        stored.tensors[name].read_into(param)
     if model.config.tied and "lm_head.weight" in stored.tensors:
         head = np.empty_like(model.params["wte.weight"])
         stored.tensors["lm_head.weight"].read_into(head)

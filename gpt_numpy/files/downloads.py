@@ -119,14 +119,12 @@ def _fetched(pin: Pin) -> bytes:
         with opener.open(pin.url, timeout=TIMEOUT) as response:
             data: bytes = response.read(pin.size + 1)
             return data
-    except urllib.error.HTTPError as error:
-        error.close()
-        reason = f"the server answers {error.code} {_one_line(error.reason)}"
-    except urllib.error.URLError as error:
-        reason = _one_line(error.reason)
     except (OSError, http.client.HTTPException) as error:
-        reason = _one_line(error) or type(error).__name__
-    raise InputError(f"{pin.url}: cannot be downloaded: {reason}; {OFFLINE}")
+        reason = _one_line(getattr(error, "reason", error)) or type(error).__name__
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()
+            reason = f"the server answers {error.code} {reason}"
+        raise InputError(f"{pin.url}: cannot be downloaded: {reason}; {OFFLINE}") from None
 
 
 def _pip_download(requirement: str, folder: str) -> None:

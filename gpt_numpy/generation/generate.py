@@ -52,8 +52,8 @@ def generate(
     ----------
     tokens : integers (B, T) or (T,), or sequences of different lengths, T at least 1; of more than
         block_size tokens the model sees the last ones.
-    temperature, top_k, top_p, min_p, repetition_penalty, seed : see `sampling.Sampling`. Sequence b
-        gets the same new tokens whatever the others are.
+    temperature, top_k, top_p, min_p, repetition_penalty, seed : see `sampling.Sampling`; top_k and
+        top_p None: no limit. Sequence b gets the same new tokens whatever the others are.
     window : "full", the last block_size tokens, or "half": see the top of this file.
 
     Returns
@@ -67,6 +67,7 @@ def generate(
     NotFiniteError : the model's logits are not finite.
     """
     prompts, form = check_prompts(model, tokens)
+    top_k, top_p = 0 if top_k is None else top_k, 1.0 if top_p is None else top_p
     how = Sampling(temperature, top_k, top_p, min_p, repetition_penalty, seed)
     sequences = [list(prompt) for prompt in prompts]
     for drawn in stream(model, prompts, max_new_tokens, how, window=window):

@@ -7,53 +7,34 @@ repetition_penalty, temperature, top_k, top_p, min_p.
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from gpt_numpy.base.arrays import Array
-from gpt_numpy.base.checks import integer, real
 from gpt_numpy.base.errors import NotFiniteError
+from gpt_numpy.config.fields import Configuration, setting
 
 
 @dataclass(frozen=True)
-class Sampling:
-    """How tokens are drawn.
-
-    temperature : divides the logits; 0 always takes the most likely token.
-    top_k : draw from this many most likely tokens; None or 0: from all.
-    top_p : draw from the fewest most likely tokens whose probabilities reach this sum; None: all.
-    min_p : drop tokens whose probability is less than this share of the largest; 0: none.
-    repetition_penalty : divides the logits of tokens that already occur if they are positive, and
-        multiplies them otherwise; 1 changes nothing.
-    seed : of the draws. Sequence b has a random stream of its own, given by the seed and b.
+class Sampling(Configuration):
+    """How tokens are drawn; sequence b has a random stream of its own, given by the seed and b.
 
     Raises `InputError` when a value is of the wrong type or out of range.
     """
 
-    temperature: float = 0.8
-    top_k: int | None = 200
-    top_p: float | None = None
-    min_p: float = 0.0
-    repetition_penalty: float = 1.0
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        allowed = "a finite number of at least 0 (0: the most likely token)"
-        self._set("temperature", real, lambda x: x >= 0, allowed)
-        if self.top_k is not None:
-            self._set("top_k", integer, 0, "at least 1, or 0 or None for all tokens")
-        if self.top_p is not None:
-            self._set("top_p", real, lambda x: 0 < x <= 1, "greater than 0 and at most 1, or None")
-        self._set("min_p", real, lambda x: 0 <= x <= 1, "at least 0 and at most 1")
-        self._set("repetition_penalty", real, lambda x: x > 0, "a finite number greater than 0")
-        self._set("seed", integer)
-
-    def _set(self, name: str, check: Callable[..., Any], *how: Any) -> None:
-        """Check a field and store it as a plain Python number."""
-        object.__setattr__(self, name, check(name, getattr(self, name), *how))
+    temperature: float = setting(0.8, "divides the logits; 0: always the most likely token", low=0)
+    top_k: int = setting(200, "draw from this many most likely tokens; 0: from all")
+    top_p: float = setting(
+        1.0, "draw from the fewest most likely tokens that reach this probability", above=0, high=1
+    )
+    min_p: float = setting(
+        0.0, "drop tokens less likely than this share of the largest probability", low=0, high=1
+    )
+    repetition_penalty: float = setting(
+        1.0, "divides logits of tokens that already occur; multiplies negative ones", above=0
+    )
+    seed: int = setting(0, "of the draws")
 
 
 class Sampler:
@@ -100,7 +81,7 @@ class Sampler:
         """The tokens that may be drawn, in rising order (None: all), and their weights."""
         how, V = self._how, logits.size
         tokens, z = None, logits.astype(np.float64)
-        if how.top_k and how.top_k < V:
+        if 0 < how.top_k < V:
             z.partition(V - how.top_k)
             smallest = z[V - how.top_k]
             larger, equal = np.flatnonzero(logits > smallest), np.flatnonzero(logits == smallest)
@@ -111,7 +92,7 @@ class Sampler:
             z -= z.max()
             z /= how.temperature
             np.exp(z, out=z)
-        if how.top_p is not None and how.top_p < 1:
+        if how.top_p < 1:
             order = np.argsort(-z, kind="stable")
             ordered = z[order] / z.sum()
             # Keep a token if those before it have not yet reached top_p.

@@ -19,7 +19,7 @@ from gpt_numpy.base.checks import shown
 from gpt_numpy.base.errors import InputError
 from gpt_numpy.config.model import GPTConfig
 from gpt_numpy.files.durable import written_durably
-from gpt_numpy.files.reading import read_bounded
+from gpt_numpy.files.reading import read_json
 from gpt_numpy.interop.safetensors_files import read_safetensors, write_safetensors
 from gpt_numpy.interop.torch_reader import open_torch, tensors_of
 from gpt_numpy.interop.weights import StoredModel, Tensor, parameter_table
@@ -60,7 +60,7 @@ def read_config(folder: Path, dropout: float | None = None) -> GPTConfig:
 
     Raises `InputError`, naming the key, for a model that this project does not support.
     """
-    keys = _read_json(folder / CONFIG)
+    keys = read_json(folder / CONFIG, _JSON_LIMIT)
 
     def refused(name: str, allowed: str) -> InputError:
         return InputError(f"{CONFIG}: {name}={shown(keys.get(name))}: must be {allowed}")
@@ -123,7 +123,7 @@ def weight_files(folder: Path) -> list[Path]:
         if (folder / single).is_file():
             return [folder / single]
         if (folder / index).is_file():
-            shards = _read_json(folder / index).get("weight_map")
+            shards = read_json(folder / index, _JSON_LIMIT).get("weight_map")
             if not isinstance(shards, dict) or not shards:
                 raise InputError(f"{index} has no weight_map")
             for name in shards.values():
@@ -181,19 +181,6 @@ def _config_keys(config: GPTConfig) -> dict[str, Any]:
         "eos_token_id": 50256 if config.vocab_size > 50256 else None,
         "torch_dtype": "float32",
     }
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise InputError(f"there is no file {path.name}")
-    data = read_bounded(path, _JSON_LIMIT)
-    try:
-        value = json.loads(data)
-    except (ValueError, RecursionError) as error:  # also text that is not UTF-8
-        raise InputError(f"{path.name} is not JSON: {shown(str(error))}") from None
-    if not isinstance(value, dict):
-        raise InputError(f"{path.name} is not a JSON object")
-    return value
 
 
 def _float32(array: np.ndarray[Any, Any], name: str) -> np.ndarray[Any, Any]:

@@ -62,11 +62,11 @@ class TorchMachine(pickles.PickleMachine):
 
     def run(self, name: str, argument: Any) -> bool:
         """Execute one instruction; False if this machine does not have it."""
-        if name == "GLOBAL":
-            self.stack.append(_known(argument))
-        elif name == "STACK_GLOBAL":
-            module, attribute = self.pop(2)
-            self.stack.append(_known(f"{module} {attribute}"))
+        if name in ("GLOBAL", "STACK_GLOBAL"):
+            named = argument if name == "GLOBAL" else " ".join(map(str, self.pop(2)))
+            if named not in KNOWN_NAMES:
+                raise InputError(f"it names {named[:80]!r}: nothing is executed or imported")
+            self.stack.append(Name(named))
         elif name == "BINPERSID":
             self.stack.append(_storage(self.pop(1)[0]))
         elif name == "REDUCE":
@@ -149,19 +149,12 @@ def _tensor(archive: zipfile.ZipFile, value: StoredTensor) -> Tensor:
         # The axes by decreasing stride: in this shape the numbers are contiguous in the storage.
         order = sorted(range(out.ndim), key=lambda axis: -value.strides[axis])
         as_stored = out.transpose(order)
-        dense = as_stored if as_stored.flags.c_contiguous else np.empty(as_stored.shape, out.dtype)
+        dense = np.ascontiguousarray(as_stored)  # itself or a copy
         with archive.open(member) as file:  # compares the archive's checksum at the end
             read_elements(file, storage.dtype, dense)
-        if dense is not as_stored:
-            as_stored[...] = dense
+        as_stored[...] = dense
 
     return Tensor(value.shape, storage.dtype, read_into)
-
-
-def _known(name: str) -> Name:
-    if name not in KNOWN_NAMES:
-        raise InputError(f"it names {name[:80]!r}: nothing is imported, and nothing is executed")
-    return Name(name)
 
 
 def _called(function: object, arguments: object) -> object:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gpt_numpy.base.errors import InputError
 from gpt_numpy.data.tokenizers.characters import CharTokenizer
-from gpt_numpy.data.tokenizers.tokenizer_files import tokenizer_from_json
+from gpt_numpy.data.tokenizers.tokenizer_files import read_tokenizer, tokenizer_from_json
 
 ANY_TEXT = st.text(st.characters(), min_size=1)  # characters() has lone surrogates too
 
@@ -164,3 +164,14 @@ def test_an_empty_text_has_no_tokenizer():
 def test_json_that_is_not_exactly_a_tokenizer_is_refused(saved, named):
     with pytest.raises(InputError, match=named):
         tokenizer_from_json(saved)
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "\xff", '{"a":' + "9" * 5000 + "}", "[" * 10**5])
+@pytest.mark.parametrize("name", ["gpt_numpy_tokenizer.json", "vocab.json"])
+def test_a_damaged_file_of_a_tokenizer_is_refused_by_name(name, content, tmp_path):
+    if name == "vocab.json":
+        pytest.importorskip("tokenizers", reason="the extra `bpe` is not installed")
+    (tmp_path / name).write_bytes(content.encode("latin-1"))
+    (tmp_path / "merges.txt").write_text("a b\n")
+    with pytest.raises(InputError, match=f"{name} is not"):
+        read_tokenizer(tmp_path)

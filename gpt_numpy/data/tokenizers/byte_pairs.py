@@ -22,7 +22,7 @@ import numpy as np
 from gpt_numpy.base.arrays import Array
 from gpt_numpy.base.errors import InputError
 from gpt_numpy.data.tokenizers.tokenizer import Tokenizer
-from gpt_numpy.files.reading import os_errors_as_input_errors, read_bounded
+from gpt_numpy.files.reading import os_errors_as_input_errors, read_bounded, read_json
 
 END_OF_TEXT = "<|endoftext|>"
 FILE_LIMIT = 1 << 24  # bytes of a tokenizer's file; GPT-2's has 4 million, all of Unicode 14
@@ -55,11 +55,11 @@ class BPETokenizer(Tokenizer):
     def from_vocabulary(cls, vocabulary: Path, merges: Path) -> "BPETokenizer":
         """The tokenizer of vocab.json and merges.txt, or of GPT-2's encoder.json and vocab.bpe."""
         library = _library()
-        tokens = json.loads(_read(vocabulary))
+        tokens = read_json(vocabulary, FILE_LIMIT)
         lines = [line for line in _read(merges).split("\n") if line]
         pairs = [tuple(line.split(" ")) for line in lines if not line.startswith("#version")]
-        if not isinstance(tokens, dict) or any(len(pair) != 2 for pair in pairs):
-            raise InputError(f"{vocabulary} and {merges} are not a vocabulary and its merges")
+        if any(len(pair) != 2 for pair in pairs):
+            raise InputError(f"{merges} is not a list of pairs of tokens")
         try:
             tokenizer = library.Tokenizer(library.models.BPE(tokens, pairs))
         except Exception as error:

@@ -50,31 +50,27 @@ def _open(path: Path) -> int | None:
     while True:
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            if not _lock(handle):
-                os.close(handle)
-                return None
+            held = _lock(handle)
             # The previous holder may have removed the file after it was opened here.
             with contextlib.suppress(FileNotFoundError):
-                if os.path.samestat(os.fstat(handle), os.stat(path)):
+                if held and os.path.samestat(os.fstat(handle), os.stat(path)):
                     os.ftruncate(handle, 0)
                     os.write(handle, f"process {os.getpid()} on {socket.gethostname()}".encode())
                     return handle
-            os.close(handle)
-        except _NoLocksError:
-            os.close(handle)
-            with contextlib.suppress(OSError):
-                os.unlink(path)
-            return -1
         except OSError:
             os.close(handle)
             raise
+        os.close(handle)
+        if held is None:
+            with contextlib.suppress(OSError):
+                os.unlink(path)
+            return -1
+        if not held:
+            return None
 
 
-class _NoLocksError(Exception):
-    pass
-
-
-def _lock(handle: int) -> bool:
+def _lock(handle: int) -> bool | None:
+    """Whether the lock is free, and now held; None on a file system without locks."""
     if sys.platform == "win32":
         import msvcrt
 
@@ -92,7 +88,7 @@ def _lock(handle: int) -> bool:
     except BlockingIOError:
         return False
     except OSError:
-        raise _NoLocksError from None
+        return None
     return True
 
 

@@ -4,7 +4,6 @@ Named texts are pinned by their sha256 and kept in the cache folder, except `pyt
 the documentation inside the running Python, and differs between Python versions.
 """
 
-import importlib
 import io
 import os
 import re
@@ -19,7 +18,6 @@ from gpt_numpy.files.downloads import Pin
 from gpt_numpy.files.reading import os_errors_as_input_errors
 
 NAMES = ("shakespeare", "tinyshakespeare", "names", "python-docs")
-
 
 _GITHUB = "https://raw.githubusercontent.com/karpathy"
 PINS = {
@@ -149,7 +147,7 @@ def _speeches(play: str) -> list[str]:
 
 def _python_docs() -> str:
     try:
-        topics: dict[str, str] = importlib.import_module("pydoc_data.topics").topics
+        from pydoc_data.topics import topics
     except ImportError:
         raise InputError(
             "dataset='python-docs': this Python has no pydoc_data; use --data=FILE"

@@ -53,9 +53,9 @@ def _config(arguments: Mapping[Any, Any], dropout: float | None) -> GPTConfig:
         differ = sorted(map(str, given.keys() ^ _ARGUMENTS.keys()))[0]
         raise InputError(f"model_args: {differ[:80]!r} is missing, or not nanoGPT's")
     for name, kind in _ARGUMENTS.items():
-        value = given[name]
-        if type(value) is not kind and not (kind is float and type(value) is int):
-            raise InputError(f"model_args: {name}={str(value)[:60]!r}: must be {kind.__name__}")
+        found = type(given[name])  # the value itself may be too large to print
+        if found is not kind and (kind, found) != (float, int):
+            raise InputError(f"model_args: {name} is {found.__name__}: must be {kind.__name__}")
     if dropout is not None:
         given["dropout"] = dropout
     return GPTConfig(**given, activation="gelu")

@@ -63,10 +63,11 @@ class TorchMachine(pickles.PickleMachine):
     def run(self, name: str, argument: Any) -> bool:
         """Execute one instruction; False if this machine does not have it."""
         if name in ("GLOBAL", "STACK_GLOBAL"):
-            named = argument if name == "GLOBAL" else " ".join(map(str, self.pop(2)))
-            if named not in KNOWN_NAMES:
-                raise InputError(f"it names {named[:80]!r}: nothing is executed or imported")
-            self.stack.append(Name(named))
+            if name == "STACK_GLOBAL":  # a list may be too large to print
+                argument = " ".join(part for part in self.pop(2) if isinstance(part, str))
+            if argument not in KNOWN_NAMES:
+                raise InputError(f"it names {argument[:80]!r}: nothing is executed or imported")
+            self.stack.append(Name(argument))
         elif name == "BINPERSID":
             self.stack.append(_storage(self.pop(1)[0]))
         elif name == "REDUCE":

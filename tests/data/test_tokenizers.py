@@ -66,7 +66,7 @@ def test_tokens_are_int64_one_for_each_character():
     assert CharTokenizer("ab").decode([]) == ""
 
 
-def test_text_longer_than_a_chunk_is_encoded_in_order():
+def test_a_long_text_is_encoded_in_order():
     text = "abc" * 400_000 + "d"
     tokenizer = CharTokenizer.from_text(text)
     tokens = tokenizer.encode(text)
@@ -74,7 +74,7 @@ def test_text_longer_than_a_chunk_is_encoded_in_order():
     assert np.array_equal(tokens[:-1], np.arange(1_200_000) % 3)
 
 
-def test_an_unknown_character_beyond_the_first_chunk_is_found():
+def test_an_unknown_character_at_the_end_of_a_long_text_is_found():
     with pytest.raises(InputError, match="'b'"):
         CharTokenizer("a").encode("a" * 1_500_000 + "b")
 

@@ -50,7 +50,7 @@ def test_top_p_keeps_the_fewest_most_likely_that_reach_p(logits, p):
         assert np.allclose(after[after > 0], before[after > 0] / before[after > 0].sum())
 
 
-def test_none_zero_and_one_leave_the_softmax_unchanged(logits):
+def test_zero_and_one_leave_the_softmax_unchanged(logits):
     z = logits.astype(np.float64)
     expected = np.exp(z / 0.5) / np.exp(z / 0.5).sum(axis=-1, keepdims=True)
     for top_k, top_p in ((0, 1.0), (30, 1.0), (31, 1.0)):

@@ -103,11 +103,11 @@ def _tokenizer(
 
 def _tokens(files: list[str], tokenizer: Tokenizer, separator: str) -> Iterator[Array]:
     """The tokens of all files, in pieces."""
+    if not isinstance(tokenizer, BPETokenizer):
+        yield from (tokenizer.encode(block) for file in files for block in _blocks(file))
+        return
+    end = tokenizer.end_of_text
     for file in files:
-        if not isinstance(tokenizer, BPETokenizer):
-            yield from map(tokenizer.encode, _blocks(file))
-            continue
-        end = tokenizer.end_of_text
         written = 0
         for piece, ends in _pieces(file, separator):
             tokens = tokenizer.encode(piece)

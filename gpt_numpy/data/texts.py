@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gpt_numpy.base.cache_folder import cache_folder
-from gpt_numpy.base.errors import InputError, did_you_mean
+from gpt_numpy.base.errors import InputError
 from gpt_numpy.files import downloads
 from gpt_numpy.files.downloads import Pin
 from gpt_numpy.files.reading import os_errors_as_input_errors
@@ -62,8 +62,6 @@ def named_text(name: str, say: Callable[[str], None]) -> str:
     """
     if name == "python-docs":
         return _python_docs()
-    if name not in PINS:
-        raise InputError(f"no text {name!r}: {did_you_mean(name, NAMES)}")
     pin = PINS[name]
     path = cache_folder() / f"{name}.txt"
     cached = downloads.read_cached(path, pin)

@@ -42,7 +42,18 @@ def download(pin: Pin, path: Path) -> bytes:
     `InputError`, and leaves no file behind, when the content is not the pinned one, or the download
     or writing fails.
     """
-    data = _fetched(pin)
+    if not pin.url.lower().startswith("https://"):
+        raise InputError(f"{pin.url}: refused: only https URLs are downloaded")
+    opener = urllib.request.build_opener(_HttpsOnly())
+    try:
+        with opener.open(pin.url, timeout=TIMEOUT) as response:
+            data: bytes = response.read(pin.size + 1)
+    except (OSError, http.client.HTTPException) as error:
+        reason = _one_line(getattr(error, "reason", error)) or type(error).__name__
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()
+            reason = f"the server answers {error.code} {reason}"
+        raise InputError(f"{pin.url}: cannot be downloaded: {reason}; {OFFLINE}") from None
     check_pinned(data, pin, pin.url)
     write_cached(path, data)
     return data
@@ -109,22 +120,6 @@ class _HttpsOnly(urllib.request.HTTPRedirectHandler):
             fp.close()
             raise InputError(f"{req.full_url}: refused: it redirects to {newurl}, not https")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
-
-
-def _fetched(pin: Pin) -> bytes:
-    if not pin.url.lower().startswith("https://"):
-        raise InputError(f"{pin.url}: refused: only https URLs are downloaded")
-    opener = urllib.request.build_opener(_HttpsOnly())
-    try:
-        with opener.open(pin.url, timeout=TIMEOUT) as response:
-            data: bytes = response.read(pin.size + 1)
-            return data
-    except (OSError, http.client.HTTPException) as error:
-        reason = _one_line(getattr(error, "reason", error)) or type(error).__name__
-        if isinstance(error, urllib.error.HTTPError):
-            error.close()
-            reason = f"the server answers {error.code} {reason}"
-        raise InputError(f"{pin.url}: cannot be downloaded: {reason}; {OFFLINE}") from None
 
 
 def _pip_download(requirement: str, folder: str) -> None:

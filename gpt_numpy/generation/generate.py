@@ -111,7 +111,7 @@ def stream(
         _fill(cache, prompts, block_size)
         active = np.arange(len(prompts))
         for _ in range(max_new_tokens):
-            logits = cache.step(active, np.array([recent[b][-1] for b in active]))
+            logits = cache.step(active, np.array([recent[b][-1] for b in active], np.int64))
             done = []
             for b, row in zip(active.tolist(), logits, strict=True):
                 token = sampler.draw(b, row)

@@ -140,8 +140,8 @@ def write_huggingface(folder: Path, model: GPT, say: Callable[[str], None]) -> N
     Parts of GPT-2 that the model lacks are written so that they have no effect: biases of zero, and
     sinusoids as learned positions; `say` reports it. Raises `InputError` without the library.
     """
-    config, params = model.config, {k: _float32(v, k) for k, v in model.params.items()}
-    arrays = {f"transformer.{name}": array for name, array in params.items()}
+    config = model.config
+    arrays = {f"transformer.{name}": _float32(array, name) for name, array in model.params.items()}
     if not config.tied:
         arrays["lm_head.weight"] = arrays.pop("transformer.lm_head.weight")
     if config.positions == "sinusoidal":

@@ -7,6 +7,7 @@ the progress of the run. PyTorch's linear layers are (out, in): their weights ar
 Source: https://github.com/karpathy/nanoGPT, train.py, model.py and sample.py.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ import numpy as np
 
 from gpt_numpy.base.errors import InputError
 from gpt_numpy.config.model import GPTConfig
+from gpt_numpy.config.train import TrainConfig
 from gpt_numpy.files.durable import written_durably
 from gpt_numpy.interop.torch_reader import open_torch, tensors_of
 from gpt_numpy.interop.torch_writer import write_torch
@@ -62,10 +64,11 @@ def _config(arguments: Mapping[Any, Any], dropout: float | None) -> GPTConfig:
 
 
 def write_nanogpt(
-    folder: Path, model: GPT, *, iterations: int, best_val_loss: float, dataset: str
+    folder: Path, model: GPT, progress: Mapping[str, Any], settings: TrainConfig | None
 ) -> None:
     """Write ckpt.pt for nanoGPT's sample.py, without the state of an optimizer.
 
+    `progress` and `settings` are those of a run, empty and None for a model alone.
     Raises `InputError`, naming the setting, for a model that nanoGPT does not have.
     """
     config = model.config
@@ -81,13 +84,14 @@ def write_nanogpt(
         values = param.T if _transposed(name) else param
         state[f"transformer.{name}"] = np.ascontiguousarray(values, np.float32)
     state["lm_head.weight"] = state["transformer.wte.weight"]  # the same array: tied
+    loss = progress.get("best_val_loss")
     content = {
         "model": state,
         "optimizer": {"state": {}, "param_groups": []},
         "model_args": {name: getattr(config, name) for name in _ARGUMENTS},
-        "iter_num": iterations,
-        "best_val_loss": best_val_loss,
-        "config": {"dataset": dataset, "init_from": "scratch"},
+        "iter_num": progress.get("iteration", 0),
+        "best_val_loss": math.inf if loss is None else float(loss),
+        "config": {"dataset": settings.dataset if settings else "", "init_from": "scratch"},
     }
     with written_durably(folder / CHECKPOINT) as file:
         write_torch(file, content)

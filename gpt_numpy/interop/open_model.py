@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import math
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -119,20 +118,16 @@ def cropped(model: GPT, block_size: int) -> GPT:
 
     Raises `InputError` when `block_size` is larger than the model's.
     """
-    config = model.config
-    if block_size == config.block_size:
+    longest = model.config.block_size
+    if block_size == longest:
         return model
-    if block_size > config.block_size:
+    if block_size > longest:
         raise InputError(
-            f"block_size={block_size}, but the model has block_size={config.block_size}: "
+            f"block_size={block_size}, but the model has block_size={longest}: "
             "it has no embedding of later positions; use that or less"
         )
-    shorter = GPT(
-        dataclasses.replace(config, block_size=block_size),
-        seed=None,
-        dtype=model.dtype.name,
-        ops=model.ops_name,
-    )
+    config = dataclasses.replace(model.config, block_size=block_size)
+    shorter = GPT(config, seed=None, dtype=model.dtype.name, ops=model.ops_name)
     for name, param in shorter.params.items():
         param[...] = model.params[name][: len(param)]
     return shorter
@@ -169,14 +164,7 @@ def _write(run: Run, path: Path, form: str, say: Callable[[str], None]) -> None:
     if form == "gpt_numpy":
         save(path / LAST, run.model, tokenizer=run.tokenizer)
     elif form == "nanogpt":
-        loss = run.progress.get("best_val_loss")
-        nanogpt.write_nanogpt(
-            path,
-            run.model,
-            iterations=run.progress.get("iteration", 0),
-            best_val_loss=math.inf if loss is None else float(loss),
-            dataset=run.settings.dataset if run.settings else "",
-        )
+        nanogpt.write_nanogpt(path, run.model, run.progress, run.settings)
         if isinstance(run.tokenizer, CharTokenizer):
             write_vocabulary(path / nanogpt.META, run.tokenizer.characters)
             say("nanoGPT looks for meta.pkl in data/DATASET/: copy it there")

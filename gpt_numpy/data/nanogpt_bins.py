@@ -133,7 +133,10 @@ def _tokenizer(itos: object, vocab_size: int) -> CharTokenizer | None:
         itos = dict(enumerate(itos))
     if not isinstance(itos, dict) or len(itos) != vocab_size:
         return None
+    characters: list[Any] = [itos.get(token) for token in range(vocab_size)]
+    if not all(isinstance(character, str) for character in characters):
+        return None  # no error message with values that may be too large to print
     try:
-        return CharTokenizer([itos[token] for token in range(vocab_size)])
-    except (KeyError, InputError):
+        return CharTokenizer(characters)
+    except InputError:
         return None

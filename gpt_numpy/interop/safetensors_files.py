@@ -66,10 +66,7 @@ def read_safetensors(file: IO[bytes]) -> dict[str, Tensor]:
 
 
 def write_safetensors(path: Path, arrays: Mapping[str, Array]) -> None:
-    """Write arrays to a file for PyTorch and transformers, whole or not at all.
-
-    Raises `InputError` when the library is not installed.
-    """
+    """Write a file for transformers, whole or not at all; `InputError` without the library."""
     try:
         from safetensors.numpy import save
     except ImportError:

@@ -5,6 +5,7 @@ Files are read in blocks, and their tokens are written at once. The layout is na
 """
 
 import contextlib
+import shutil
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO
@@ -134,8 +135,7 @@ def _write_splits(
             "validation, and each split needs at least 2: give more text"
         )
     train.seek(cut * dtype.itemsize)
-    while block := train.read(1 << 20):
-        val.write(block)
+    shutil.copyfileobj(train, val)
     train.truncate(cut * dtype.itemsize)
     return cut, count - cut
 

@@ -68,10 +68,9 @@ def _flush(handle: int) -> None:
 
 
 def preserve(path: Path, name: str) -> None:
-    """Keep the file `path` under a second name in its folder, replacing any file of that name.
+    """Keep a file that is about to be replaced under a second name, which may exist already.
 
-    Meant for a file that is about to be replaced: until then both names are hard links to one file.
-    On a file system without hard links the file is copied.
+    Until then both names are hard links to one file, or copies where there are no hard links.
     """
     target, temporary = path.parent / name, path.parent / f"{TEMPORARY}{secrets.token_hex(8)}"
     try:

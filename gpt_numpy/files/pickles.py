@@ -146,8 +146,6 @@ def instructions(value: Any) -> bytes:
     if value is None or isinstance(value, bool):
         return {None: b"N", True: b"\x88", False: b"\x89"}[value]
     if isinstance(value, int):
-        if -(2**31) <= value < 2**31:
-            return b"J" + struct.pack("<i", value)
         data = value.to_bytes(value.bit_length() // 8 + 1, "little", signed=True)
         return b"\x8a" + bytes([len(data)]) + data
     if isinstance(value, float):

@@ -156,9 +156,7 @@ def check_prompts(model: GPT, tokens: Array | Sequence[Sequence[int]]) -> tuple[
     else:
         form = "matrix" if given.ndim == 2 else "vector"
         if given.ndim not in (1, 2) or given.size == 0:
-            raise InputError(
-                f"tokens has shape {given.shape}: must be (T,) or (B, T), T at least 1"
-            )
+            raise InputError(f"tokens has shape {given.shape}: must be (T,) or (B, T), T >= 1")
         prompts = list(np.atleast_2d(given))
     for b, prompt in enumerate(prompts):
         name = f"tokens[{b}]" if form == "list" else "tokens"

@@ -30,8 +30,7 @@ class Cache:
         size = L * count * H * D * T
         self._keys = aligned_empty(size, model.dtype).reshape(L, count, H, D, T)
         self._values = aligned_empty(size, model.dtype).reshape(L, count, H, T, D)
-        logits = aligned_empty(count * config.vocab_size, model.dtype)
-        self._logits = logits.reshape(count, config.vocab_size)
+        self._logits = aligned_empty(count * config.vocab_size, model.dtype).reshape(count, -1)
         self.lengths = np.zeros(count, dtype=np.int64)
 
     def fill(self, slot: int, tokens: Array) -> None:

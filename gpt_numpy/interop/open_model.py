@@ -163,17 +163,16 @@ def _write(run: Run, path: Path, form: str, say: Callable[[str], None]) -> None:
         say(f"{run.model.dtype.name} is rounded to float32")
     if form == "gpt_numpy":
         save(path / LAST, run.model, tokenizer=run.tokenizer)
-    elif form == "nanogpt":
+        return
+    if form == "nanogpt":
         nanogpt.write_nanogpt(path, run.model, run.progress, run.settings)
-        if isinstance(run.tokenizer, CharTokenizer):
-            write_vocabulary(path / nanogpt.META, run.tokenizer.characters)
-            say("nanoGPT looks for meta.pkl in data/DATASET/: copy it there")
-        elif run.tokenizer is not None:
-            write_tokenizer(path, run.tokenizer)
     else:
         huggingface.write_huggingface(path, run.model, say)
-        if run.tokenizer is not None:
-            write_tokenizer(path, run.tokenizer)
+    if form == "nanogpt" and isinstance(run.tokenizer, CharTokenizer):
+        write_vocabulary(path / nanogpt.META, run.tokenizer.characters)
+        say("nanoGPT looks for meta.pkl in data/DATASET/: copy it there")
+    elif run.tokenizer is not None:
+        write_tokenizer(path, run.tokenizer)
 
 
 def _stored_model(path: Path, dropout: float | None) -> AbstractContextManager[StoredModel]:

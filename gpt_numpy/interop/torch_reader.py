@@ -4,8 +4,6 @@
 a call of `torch._utils._rebuild_tensor_v2` with a reference to a storage, and `NAME/data/K` holds
 the numbers of storage K. The calls are not made: the few names that occur in the file of a model
 are instructions of the reader below, and all other names are refused.
-
-The reader knows plain values, dictionaries and tensors, which suffice for optimizers and settings.
 """
 
 import math
@@ -58,7 +56,7 @@ class StoredTensor(NamedTuple):
 
 
 class TorchMachine(pickles.PickleMachine):
-    """The reader of plain values, extended by ordered dictionaries and tensors."""
+    """The reader of plain values, extended by ordered dictionaries and tensors: all that occurs."""
 
     def run(self, name: str, argument: Any) -> None:
         """Execute one instruction; `InputError` if this machine does not have it."""

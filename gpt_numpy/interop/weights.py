@@ -116,7 +116,7 @@ def check_stored(stored: StoredModel) -> None:
 
 
 def load_parameters(model: GPT, stored: StoredModel) -> None:
-    """Read every parameter of the model from files that `check_stored` has accepted.
+    """Read all parameters from files that `check_stored` has accepted.
 
     Raises `InputError` when numbers are missing, or the two arrays of a tied head differ.
     """

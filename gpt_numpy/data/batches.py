@@ -35,9 +35,8 @@ def draw_batch(
     """Sequences that start at random places of a split, and their targets.
 
     The places are a pure function of (seed, stream, step, micro_step): resuming needs no saved
-    state, and evaluation does not change the training batches. They are raw 64-bit draws modulo the
-    number of places (the bias, at most n / 2^64, is negligible), because NumPy guarantees the same
-    raw draws in every version, but not the same distributions.
+    state, and evaluation does not change the training batches. They are raw 64-bit draws, which are
+    the same in every version of NumPy, modulo the number of places (the bias is at most n / 2^64).
 
     Shapes: tokens (n,); x and y (B, T), int64. Raises `InputError` when n < T + 1.
     """
@@ -155,8 +154,6 @@ def _philox(seed: int, stream: int, step: int, micro_step: int) -> np.random.Phi
     Source: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3" (2011). The lowest word of
     the counter is left to the draws.
     """
-    words = {"seed": seed, "stream": stream, "step": step, "micro_step": micro_step}
-    words = {name: integer(name, word) for name, word in words.items()}
-    key = np.array([words["seed"], words["stream"]], np.uint64)
-    counter = np.array([0, words["micro_step"], words["step"], 0], np.uint64)
-    return np.random.Philox(key=key, counter=counter)
+    key = np.array([integer("seed", seed), integer("stream", stream)], np.uint64)
+    words = [0, integer("micro_step", micro_step), integer("step", step), 0]
+    return np.random.Philox(key=key, counter=np.array(words, np.uint64))

@@ -23,20 +23,14 @@ _CHUNK = 1 << 20
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """A text as tokens, split in two.
-
-    train, val : (n,) each, uint16 or uint32, read-only; in memory or in a file.
-    tokenizer : how text becomes tokens; None if unknown.
-    vocab_size : number of different tokens, V; all tokens are below it.
-    fingerprint : sha256 of the tokens and lengths of both splits, independent of their dtype.
-    """
+    """A text as tokens, split in two."""
 
     name: str
-    train: Tokens
+    train: Tokens  # (n,), uint16 or uint32, read-only; in memory or in a file
     val: Tokens
-    tokenizer: Tokenizer | None
-    vocab_size: int
-    fingerprint: str
+    tokenizer: Tokenizer | None  # None if unknown
+    vocab_size: int  # number of different tokens, V; all tokens are below it
+    fingerprint: str  # sha256 of the tokens and lengths of both splits, whatever their dtype
 
 
 def open_dataset(
@@ -48,8 +42,6 @@ def open_dataset(
 ) -> Dataset:
     """The data set of a name, or of a text file.
 
-    Parameters
-    ----------
     dataset : NAME of a prepared folder, with data/NAME/train.bin in nanoGPT's format; otherwise one
         of `texts.NAMES`. nanoGPT's `shakespeare_char` is the same text as `tinyshakespeare`.
     data : a text file; if given, `dataset` is ignored.
@@ -94,15 +86,12 @@ def check_length(dataset: Dataset, block_size: int) -> None:
 
 def _from_text(name: str, text: str, tokenizer: Tokenizer | None = None) -> Dataset:
     cut = int(len(text) * 0.9)  # as nanoGPT computes it
-    if isinstance(tokenizer, BPETokenizer):
-        train, val = (_encoded(tokenizer, part) for part in (text[:cut], text[cut:]))
-        return _checked(name, train, val, tokenizer.vocab_size, tokenizer)
     tokenizer = tokenizer or CharTokenizer.from_text(text)
     try:
-        tokens = _encoded(tokenizer, text)
+        train, val = (_encoded(tokenizer, part) for part in (text[:cut], text[cut:]))
     except InputError as error:
         raise InputError(f"{name}: {error}") from None
-    return _checked(name, tokens[:cut], tokens[cut:], tokenizer.vocab_size, tokenizer)
+    return _checked(name, train, val, tokenizer.vocab_size, tokenizer)
 
 
 def _encoded(tokenizer: Tokenizer, text: str) -> Array:

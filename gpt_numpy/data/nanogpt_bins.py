@@ -42,23 +42,20 @@ def read_bins(
     Shapes: each split is (n,), uint16 or uint32, read from its file when needed. Raises
     `InputError` when a file is missing, damaged, or does not match the others.
     """
-    meta, described = folder / "meta.pkl", folder / TOKENIZER
-    vocab_size = 0
+    source, vocab_size = folder / TOKENIZER, 0
     tokenizer: Tokenizer | None = None
-    source: Path | None = None
-    if os.path.lexists(described):
-        tokenizer = BPETokenizer.from_file(described)
-        vocab_size, source = tokenizer.vocab_size, described
-    elif os.path.lexists(meta):
-        vocab_size, tokenizer = read_vocabulary(meta, say)
-        source = meta
+    if os.path.lexists(source):
+        tokenizer = BPETokenizer.from_file(source)
+        vocab_size = tokenizer.vocab_size
+    elif os.path.lexists(source := folder / "meta.pkl"):
+        vocab_size, tokenizer = read_vocabulary(source, say)
     dtype = token_dtype(vocab_size)
     splits = {name: _token_file(folder / name, dtype) for name in ("train.bin", "val.bin")}
     largest = {name: _largest(tokens) for name, tokens in splits.items()}
-    if source is None:
+    if not vocab_size:
         vocab_size = max(largest.values()) + 1
         say(
-            f"no {meta.as_posix()}: vocab_size = {vocab_size}, the largest token + 1 "
+            f"no {source.as_posix()}: vocab_size = {vocab_size}, the largest token + 1 "
             f"(nanoGPT would use {NANOGPT_VOCAB_SIZE}); text cannot be encoded or decoded"
         )
     for name, token in largest.items():
@@ -90,8 +87,7 @@ def _token_file(path: Path, dtype: np.dtype[Any]) -> TokenFile:
 
 
 def _largest(tokens: TokenFile) -> int:
-    starts = range(0, len(tokens), _CHUNK)
-    return max(int(tokens[start : start + _CHUNK].max()) for start in starts)
+    return max(int(tokens[i : i + _CHUNK].max()) for i in range(0, len(tokens), _CHUNK))
 
 
 def read_vocabulary(path: Path, say: Callable[[str], None]) -> tuple[int, CharTokenizer | None]:
@@ -105,9 +101,8 @@ def read_vocabulary(path: Path, say: Callable[[str], None]) -> tuple[int, CharTo
     try:
         meta = pickles.read_pickle(data)
     except InputError as error:
-        raise InputError(
-            f"{path}: {error}; without that file, vocab_size is the largest token + 1"
-        ) from None
+        advice = "without that file, vocab_size is the largest token + 1"
+        raise InputError(f"{path}: {error}; {advice}") from None
     table = meta if isinstance(meta, dict) else {}
     vocab_size = table.get("vocab_size")
     if type(vocab_size) is not int or vocab_size < 1:
@@ -138,7 +133,10 @@ def _tokenizer(itos: object, vocab_size: int) -> CharTokenizer | None:
         itos = dict(enumerate(itos))
     if not isinstance(itos, dict) or len(itos) != vocab_size:
         return None
+    characters: list[Any] = [itos.get(token) for token in range(vocab_size)]
+    if not all(isinstance(character, str) for character in characters):
+        return None  # no error message with values that may be too large to print
     try:
-        return CharTokenizer([itos[token] for token in range(vocab_size)])
-    except (KeyError, InputError):
+        return CharTokenizer(characters)
+    except InputError:
         return None

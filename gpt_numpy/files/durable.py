@@ -13,9 +13,9 @@ import os
 import secrets
 import shutil
 import sys
-from collections import deque
+import threading
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO
 
@@ -68,10 +68,9 @@ def _flush(handle: int) -> None:
 
 
 def preserve(path: Path, name: str) -> None:
-    """Keep the file `path` under a second name in its folder, replacing any file of that name.
+    """Keep a file that is about to be replaced under a second name, which may exist already.
 
-    Meant for a file that is about to be replaced: until then both names are hard links to one file.
-    On a file system without hard links the file is copied.
+    Until then both names are hard links to one file, or copies where there are no hard links.
     """
     target, temporary = path.parent / name, path.parent / f"{TEMPORARY}{secrets.token_hex(8)}"
     try:
@@ -96,21 +95,17 @@ def remove_leftovers(folder: Path) -> None:
 
 def digest_of(file: IO[bytes], size: int) -> bytes:
     """The checksum of the first `size` bytes, as hexadecimal digits."""
-    whole = hashlib.sha256()
-    waiting: deque[Future[bytes]] = deque()
-    file.seek(0)
+    reading = threading.Lock()
+
+    def sha256_of_block(start: int) -> bytes:
+        with reading:
+            file.seek(start)
+            data = file.read(min(BLOCK, size - start))
+        return hashlib.sha256(data).digest()
+
     with ThreadPoolExecutor(2) as pool:
-        for start in range(0, size, BLOCK):
-            waiting.append(pool.submit(_sha256, file.read(min(BLOCK, size - start))))
-            if len(waiting) > 2:  # no more than three blocks in memory
-                whole.update(waiting.popleft().result())
-        for digest in waiting:
-            whole.update(digest.result())
-    return whole.hexdigest().encode()
-
-
-def _sha256(data: bytes) -> bytes:
-    return hashlib.sha256(data).digest()
+        digests = b"".join(pool.map(sha256_of_block, range(0, size, BLOCK)))
+    return hashlib.sha256(digests).hexdigest().encode()
 
 
 def seal(file: IO[bytes]) -> None:

@@ -22,17 +22,18 @@ _FAR = 1 << 20  # Windows cannot read a locked byte: lock one beyond the content
 def locked(folder: Path, say: Callable[[str], None]) -> Iterator[None]:
     """Hold the lock of an existing folder; `say` reports a file system that has no locks.
 
-    Raises
-    ------
-    InputError : another run holds it, or the folder cannot be written.
+    Raises `InputError` when another run holds it, or the folder cannot be written.
     """
     path = folder / NAME
     advice = "choose another folder with --out_dir"
     with os_errors_as_input_errors(f"out_dir={str(folder)!r}: cannot write there", advice):
         handle = _open(path)
     if handle is None:
+        holder = ""
+        with contextlib.suppress(OSError):
+            holder = path.read_text(encoding="utf-8", errors="replace")[:100]
         raise InputError(
-            f"out_dir={str(folder)!r}: another run is training there ({_holder(path)}): "
+            f"out_dir={str(folder)!r}: another run is training there ({holder or 'unknown'}): "
             f"wait until it ends, or {advice}"
         )
     try:
@@ -49,31 +50,27 @@ def _open(path: Path) -> int | None:
     while True:
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            if not _lock(handle):
-                os.close(handle)
-                return None
+            held = _lock(handle)
             # The previous holder may have removed the file after it was opened here.
             with contextlib.suppress(FileNotFoundError):
-                if os.path.samestat(os.fstat(handle), os.stat(path)):
+                if held and os.path.samestat(os.fstat(handle), os.stat(path)):
                     os.ftruncate(handle, 0)
                     os.write(handle, f"process {os.getpid()} on {socket.gethostname()}".encode())
                     return handle
-            os.close(handle)
-        except _NoLocksError:
-            os.close(handle)
-            with contextlib.suppress(OSError):
-                os.unlink(path)
-            return -1
         except OSError:
             os.close(handle)
             raise
+        os.close(handle)
+        if held is None:
+            with contextlib.suppress(OSError):
+                os.unlink(path)
+            return -1
+        if not held:
+            return None
 
 
-class _NoLocksError(Exception):
-    pass
-
-
-def _lock(handle: int) -> bool:
+def _lock(handle: int) -> bool | None:
+    """Whether the lock is free, and now held; None on a file system without locks."""
     if sys.platform == "win32":
         import msvcrt
 
@@ -91,7 +88,7 @@ def _lock(handle: int) -> bool:
     except BlockingIOError:
         return False
     except OSError:
-        raise _NoLocksError from None
+        return None
     return True
 
 
@@ -104,10 +101,3 @@ def _release(path: Path, handle: int) -> None:
     if sys.platform == "win32":
         with contextlib.suppress(OSError):
             os.unlink(path)
-
-
-def _holder(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace")[:100] or "unknown"
-    except OSError:
-        return "unknown"

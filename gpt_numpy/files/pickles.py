@@ -11,7 +11,7 @@ splits the bytes into instructions and executes none.
 
 import pickletools
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from gpt_numpy.base.errors import InputError
@@ -43,8 +43,8 @@ class PickleMachine:
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
 
-    def run(self, name: str, argument: Any) -> bool:
-        """Execute one instruction; False if this machine does not have it."""
+    def run(self, name: str, argument: Any) -> None:
+        """Execute one instruction; `InputError` if this machine does not have it."""
         if name in _CONSTANTS:
             self.stack.append(_CONSTANTS[name])
         elif name in _ARGUMENTS:
@@ -54,22 +54,27 @@ class PickleMachine:
         elif name in _TUPLES:
             self.stack.append(tuple(self.pop(_TUPLES[name])))
         elif name in _PUTS:
-            self.remember(argument)
+            if not self.stack:
+                raise InputError("there is nothing to remember")
+            self.memo[len(self.memo) if argument is None else argument] = self.stack[-1]
         elif name in _GETS:
-            self.recall(argument)
+            if argument not in self.memo:
+                raise InputError(f"nothing is remembered under {_checked(argument)}")
+            self.stack.append(self.memo[argument])
         elif name == "MARK":
             self.marks.append(len(self.stack))
         elif name in ("TUPLE", "LIST", "DICT"):
-            self.collect(name)
+            items = self.pop_marked()
+            kinds: dict[str, Any] = {"TUPLE": tuple, "LIST": list, "DICT": _dict}
+            self.stack.append(kinds[name](items))
         elif name in ("APPEND", "APPENDS"):
             items = self.pop(1) if name == "APPEND" else self.pop_marked()
             self.top(list).extend(items)
         elif name in ("SETITEM", "SETITEMS"):
             items = self.pop(2) if name == "SETITEM" else self.pop_marked()
-            self.top(dict).update(_pairs(items))
-        else:
-            return name in _IGNORED
-        return True
+            self.top(dict).update(_dict(items))
+        elif name not in _IGNORED:
+            raise InputError("only plain values are read, and nothing is executed")
 
     def pop(self, count: int) -> list[Any]:
         """Remove and return the top `count` values, which must lie above the last mark."""
@@ -84,35 +89,13 @@ class PickleMachine:
         """Remove the last mark; remove and return the values above it."""
         if not self.marks:
             raise InputError("there is no mark")
-        start = self.marks.pop()
-        items = self.stack[start:]
-        del self.stack[start:]
-        return items
+        return self.pop(len(self.stack) - self.marks.pop())
 
     def top(self, kind: type) -> Any:
         """The top value, which must be a `kind`; it stays on the stack."""
         if not self.stack or type(self.stack[-1]) is not kind:
             raise InputError(f"there is no {kind.__name__} to add to")
         return self.stack[-1]
-
-    def collect(self, name: str) -> None:
-        """Replace the values above the last mark by one tuple, list or dict of them."""
-        items = self.pop_marked()
-        self.stack.append(
-            tuple(items) if name == "TUPLE" else items if name == "LIST" else dict(_pairs(items))
-        )
-
-    def remember(self, index: int | None) -> None:
-        """Store the top value in the memo."""
-        if not self.stack:
-            raise InputError("there is nothing to remember")
-        self.memo[len(self.memo) if index is None else index] = self.stack[-1]
-
-    def recall(self, index: int) -> None:
-        """Push a value of the memo."""
-        if index not in self.memo:
-            raise InputError(f"nothing is remembered under {_checked(index)}")
-        self.stack.append(self.memo[index])
 
 
 def read_pickle(data: bytes, machine: PickleMachine | None = None) -> object:
@@ -135,8 +118,7 @@ def read_pickle(data: bytes, machine: PickleMachine | None = None) -> object:
                 raise InputError(f"at most {MAX_INSTRUCTIONS} instructions are read")
             if name == "STOP":
                 break
-            if not machine.run(name, argument):
-                raise InputError("only plain values are read, and nothing is executed")
+            machine.run(name, argument)
     except InputError as error:
         raise InputError(f"pickle: {name} at byte {position}: {error}") from None
     except ValueError as error:
@@ -149,22 +131,21 @@ def read_pickle(data: bytes, machine: PickleMachine | None = None) -> object:
     return result
 
 
-def pickled(value: object, other: Callable[[object], bytes] | None = None) -> bytes:
+def pickled(value: object) -> bytes:
     """A pickle (protocol 2) of a value made of None, bool, int, float, str, tuple, list, mapping.
 
-    `other(part)` returns the instructions for a value of another type; without it, such a value
-    is a `TypeError`.
+    Bytes in the value are instructions that push something else. Any other type is a `TypeError`.
     """
-    return b"\x80\x02" + instructions(value, other) + b"."
+    return b"\x80\x02" + instructions(value) + b"."
 
 
-def instructions(value: Any, other: Callable[[object], bytes] | None = None) -> bytes:
+def instructions(value: Any) -> bytes:
     """The instructions that push a value; see `pickled`."""
+    if isinstance(value, bytes):
+        return value
     if value is None or isinstance(value, bool):
         return {None: b"N", True: b"\x88", False: b"\x89"}[value]
     if isinstance(value, int):
-        if -(2**31) <= value < 2**31:
-            return b"J" + struct.pack("<i", value)
         data = value.to_bytes(value.bit_length() // 8 + 1, "little", signed=True)
         return b"\x8a" + bytes([len(data)]) + data
     if isinstance(value, float):
@@ -173,13 +154,11 @@ def instructions(value: Any, other: Callable[[object], bytes] | None = None) -> 
         data = value.encode("utf-8", "surrogatepass")
         return b"X" + struct.pack("<I", len(data)) + data
     if isinstance(value, Mapping):
-        return b"}(" + b"".join(instructions(x, other) for kv in value.items() for x in kv) + b"u"
+        return b"}(" + b"".join(instructions(x) for item in value.items() for x in item) + b"u"
     if isinstance(value, list | tuple):
         start, end = (b"](", b"e") if isinstance(value, list) else (b"(", b"t")
-        return start + b"".join(instructions(part, other) for part in value) + end
-    if other is None:
-        raise TypeError(f"a value of type {type(value).__name__}")
-    return other(value)
+        return start + b"".join(map(instructions, value)) + end
+    raise TypeError(f"a value of type {type(value).__name__}")
 
 
 def _checked(value: Any) -> Any:
@@ -189,10 +168,10 @@ def _checked(value: Any) -> Any:
     return value
 
 
-def _pairs(items: list[Any]) -> list[tuple[Any, Any]]:
+def _dict(items: list[Any]) -> dict[Any, Any]:
     if len(items) % 2:
         raise InputError("a key without a value")
     for key in items[::2]:
         if not isinstance(key, _KEYS):
             raise InputError(f"a key of type {type(key).__name__}")
-    return list(zip(items[::2], items[1::2], strict=True))
+    return dict(zip(items[::2], items[1::2], strict=True))

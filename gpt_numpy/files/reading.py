@@ -1,10 +1,12 @@
 """Read files that somebody else wrote: bounded in size, and every failure an `InputError`."""
 
 import contextlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
+from gpt_numpy.base.checks import shown
 from gpt_numpy.base.errors import InputError
 
 
@@ -25,6 +27,20 @@ def read_bounded(path: Path, limit: int) -> bytes:
     if len(data) > limit:
         raise InputError(f"{path} has more than {limit} bytes, which is the limit")
     return data
+
+
+def read_json(path: Path, limit: int) -> dict[str, Any]:
+    """The object in a JSON file of at most `limit` bytes; `InputError` if there is none."""
+    if not path.is_file():  # opening a pipe would wait for a writer
+        raise InputError(f"there is no file {path}")
+    data = read_bounded(path, limit)
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError) as error:  # also bytes that are not UTF-8
+        raise InputError(f"{path} is not JSON: {shown(str(error))}") from None
+    if not isinstance(value, dict):
+        raise InputError(f"{path} is not a JSON object")
+    return value
 
 
 def read_into(file: IO[bytes], view: memoryview) -> int:

@@ -1,8 +1,10 @@
-"""The keys and values of the tokens so far, so that one token more costs one position.
+"""The keys and values of the tokens so far, so that one more token costs one position.
 
-All memory is taken when a `Cache` is made. A prompt but for its last token goes through the
-model's own forward pass; that token, and each one after it, is a step.
+All tokens of a prompt except the last go through the model's forward pass at once; the last one,
+and every generated token, is one step.
 """
+
+from itertools import accumulate
 
 import numpy as np
 
@@ -14,16 +16,10 @@ from gpt_numpy.reference.head import HeadWeights
 
 
 class Cache:
-    """Slots for sequences, each with room for the keys and values of block_size tokens.
+    """Slots for `count` sequences, each for the keys and values of block_size tokens.
 
-    Parameters
-    ----------
-    model : whose keys and values they are; it must not be trained while the cache is in use.
-    count : how many sequences there may be.
-
-    Attributes
-    ----------
-    lengths : how many tokens each slot holds, (count,).
+    All memory is allocated at once, and the model must not be trained while the cache is in use.
+    `lengths` is the number of tokens in each slot, (count,).
     """
 
     def __init__(self, model: GPT, count: int) -> None:
@@ -34,12 +30,11 @@ class Cache:
         size = L * count * H * D * T
         self._keys = aligned_empty(size, model.dtype).reshape(L, count, H, D, T)
         self._values = aligned_empty(size, model.dtype).reshape(L, count, H, T, D)
-        self._logits = aligned_empty(count * config.vocab_size, model.dtype)
-        self._logits = self._logits.reshape(count, config.vocab_size)
+        self._logits = aligned_empty(count * config.vocab_size, model.dtype).reshape(count, -1)
         self.lengths = np.zeros(count, dtype=np.int64)
 
     def fill(self, slot: int, tokens: Array) -> None:
-        """Let a slot hold these tokens, (T,), at most block_size, instead of what it held."""
+        """Replace the content of a slot by these tokens, (T,), at most block_size."""
         config, T = self._model.config, len(tokens)
         self.lengths[slot] = T
         if T == 0:
@@ -50,16 +45,16 @@ class Cache:
             self._values[i, slot, :, :T] = values.swapaxes(0, 1)
 
     def copy(self, source: int, target: int) -> None:
-        """Let a slot hold what another one holds."""
+        """Replace the content of one slot by that of another."""
         T = self.lengths[target] = self.lengths[source]
         self._keys[:, target, :, :, :T] = self._keys[:, source, :, :, :T]
         self._values[:, target, :, :T] = self._values[:, source, :, :T]
 
     def step(self, slots: Array, tokens: Array) -> Array:
-        """Append a token to each of these slots; the logits of the next one.
+        """Append a token to each of these slots; return the logits of the next tokens.
 
-        Shapes: slots, tokens (B,), int64, the slots all different and none of them full; the
-        result is (B, V), overwritten by the next step.
+        Shapes: slots (different, none full) and tokens are (B,), int64; the result is (B, V), and
+        the next step overwrites it.
         """
         model, out = self._model, self._logits[: len(slots)]
         model.ops.decode_step(
@@ -73,21 +68,16 @@ class Cache:
 
 
 def parameter_places(model: GPT) -> Array:
-    """Where each parameter starts in the flat buffer, as the `decode_step` functions take it.
+    """Where each parameter starts in the flat buffer; an argument of `decode_step`.
 
-    Shapes: (n_layer + 1, 12), int64; a row a block, and in the last one the token embedding, the
+    Shapes: (n_layer + 1, 12), int64; one row per block, and a last one for the token embedding, the
     last layer norm and the head. -1 where the model has no such parameter.
     """
-    starts, at = {}, 0
-    for name, array in model.params.items():
-        starts[name] = at
-        at += array.size
+    sizes = [array.size for array in model.params.values()]
+    starts = dict(zip(model.params, accumulate([0, *sizes]), strict=False))
     _, *sublayers, head = gpt(model.config)
-    rows: list[list[str | None]] = [
-        [stage.weight_name(argument) for argument in stage.weights_type._fields]
-        for stage in sublayers
-    ]
+    rows = [list(map(stage.weight_name, stage.weights_type._fields)) for stage in sublayers]
     names = [attention + mlp for attention, mlp in zip(rows[::2], rows[1::2], strict=True)]
-    last = ["wte.weight", *[head.weight_name(argument) for argument in HeadWeights._fields]]
+    last = ["wte.weight", *map(head.weight_name, HeadWeights._fields)]
     names.append(last + [None] * (len(names[0]) - len(last)))
     return np.array([[starts.get(name or "", -1) for name in row] for row in names], dtype=np.int64)

@@ -1,8 +1,8 @@
-"""Text as it is written: whole characters only, and nothing of a text that ends it.
+"""Text while it is generated: only whole characters, and nothing of a string that ends it.
 
-A character may be made of several tokens, and a token may be part of several characters. So tokens
-wait until their text is whole. A stop text may begin in one token and end in another: what may be
-its beginning waits, too.
+A character may take several tokens, and a token may belong to several characters, so tokens wait
+until their text is complete. A stop string may begin in one token and end in another, so what may
+be its beginning waits, too.
 """
 
 from collections.abc import Callable
@@ -11,28 +11,26 @@ import numpy as np
 
 from gpt_numpy.base.arrays import Array
 
-UNFINISHED = "\ufffd"  # what decoders write for bytes that are not a whole character
-LONGEST = 8  # tokens that one character can be made of: beyond, the bytes are no character at all
+UNFINISHED = "\ufffd"  # decoders write it for bytes that are not a whole character
+LONGEST = 8  # tokens of one character; after more, the bytes are not a character at all
 
 
 class TextStream:
-    """The text of tokens that come one by one.
+    """The text of tokens that arrive one by one.
 
-    Parameters
-    ----------
-    decode : the text of a row of tokens.
-    stop : the text that ends it; empty: nothing does.
+    `decode` returns the text of a sequence of tokens. `stop` is the string that ends the text; "":
+    none.
     """
 
     def __init__(self, decode: Callable[[Array], str], stop: str = "") -> None:
         self._decode, self._stop = decode, stop
-        self._before: list[int] = []  # tokens whose text is out: the next ones may depend on them
+        self._before: list[int] = []  # already returned as text; the next text may depend on them
         self._waiting: list[int] = []
         self._held = ""  # text that may be the beginning of `stop`
         self.stopped = False
 
     def add(self, token: int) -> str:
-        """The text that is certain with this token; "" while it is not, and after the stop."""
+        """The text that this token completes; "" if it is not certain yet, and after `stop`."""
         self._waiting.append(int(token))
         new = self._new_text()
         if new.endswith(UNFINISHED) and len(self._waiting) < LONGEST:
@@ -41,14 +39,13 @@ class TextStream:
         return self._release(new)
 
     def end(self) -> str:
-        """What still waits."""
-        rest = self._release(self._new_text()) if self._waiting else ""
-        rest, self._waiting = ("", []) if self.stopped else (rest + self._held, [])
-        self._held = ""
+        """The text that is still waiting."""
+        rest = self._release(self._new_text()) + self._held
+        self._waiting, self._held = [], ""
         return rest
 
     def _new_text(self) -> str:
-        known = self._decode(np.array(self._before, dtype=np.int64)) if self._before else ""
+        known = self._decode(np.array(self._before, dtype=np.int64))
         return self._decode(np.array(self._before + self._waiting, dtype=np.int64))[len(known) :]
 
     def _release(self, new: str) -> str:

@@ -2,9 +2,9 @@
 
 The header is JSON: {name: {"dtype": "F32", "shape": [2, 3], "data_offsets": [begin, end]}, ...}.
 
-Read here and not by the library: that knows no bfloat16 without PyTorch, accepts headers of 100 MB,
-and maps the file, so that a file that becomes shorter meanwhile ends the process. Written by the
-library. Source: https://github.com/huggingface/safetensors, "Format".
+Files are not read with the library, because it needs PyTorch for bfloat16, accepts headers of
+100 MB, and maps the file, so that truncating the file kills the process. They are written with it.
+Source: https://github.com/huggingface/safetensors, "Format".
 """
 
 import functools
@@ -20,28 +20,29 @@ import numpy as np
 from gpt_numpy.base.arrays import Array
 from gpt_numpy.base.errors import InputError
 from gpt_numpy.files.durable import written_durably
-from gpt_numpy.interop.weights import BF16, ITEMSIZE, Tensor, read_elements
+from gpt_numpy.interop.weights import BF16, ITEMSIZE, Tensor, is_size, read_elements
 
-HEADER_LIMIT = 1 << 20  # bytes: 9,000 arrays; GPT-2's largest has 580
-DTYPES = {"F32": "float32", "F64": "float64", "F16": "float16", "BF16": BF16}
-# Types of arrays that nobody reads here: the masks that GPT-2's own file holds.
-OTHERS = {"BOOL": 1, "U8": 1, "I8": 1, "U16": 2, "I16": 2, "U32": 4, "I32": 4, "U64": 8, "I64": 8}
+MAX_HEADER = 1 << 20  # bytes; enough for 9,000 arrays (GPT-2 has 580 at most)
+_FLOATS = {"F32": "float32", "F64": "float64", "F16": "float16", "BF16": BF16}
+# Types of arrays that are not read, such as the masks in GPT-2's own file.
+_OTHERS = {"BOOL": 1, "U8": 1, "I8": 1, "U16": 2, "I16": 2, "U32": 4, "I32": 4, "U64": 8, "I64": 8}
+_ITEMSIZE = {key: ITEMSIZE[name] for key, name in _FLOATS.items()} | _OTHERS
 
 
-def read_table(file: IO[bytes]) -> dict[str, Tensor]:
-    """The arrays of a file, by name; they can be read as long as it is open.
+def read_safetensors(file: IO[bytes]) -> dict[str, Tensor]:
+    """The arrays of a file, by name, which can be read while it is open.
 
-    Raises `InputError` unless the header describes every byte of the file, each once.
+    Raises `InputError` unless the header describes every byte of the file exactly once.
     """
     size = os.fstat(file.fileno()).st_size
     length = int.from_bytes(file.read(8), "little")
-    if size < 8 or not 2 <= length <= min(HEADER_LIMIT, size - 8):
+    if size < 8 or not 2 <= length <= min(MAX_HEADER, size - 8):
         raise InputError(
             f"not a .safetensors file: a header of {length} bytes in {size}; "
-            f"at most {HEADER_LIMIT} are read"
+            f"at most {MAX_HEADER} are read"
         )
     try:
-        header = json.loads(file.read(length), object_pairs_hook=_each_once)
+        header = json.loads(file.read(length), object_pairs_hook=_without_duplicates)
     except RecursionError:
         raise InputError("its header is nested too deeply") from None
     if not isinstance(header, dict):
@@ -53,30 +54,32 @@ def read_table(file: IO[bytes]) -> dict[str, Tensor]:
         if begin != end:
             raise InputError(f"the array {name} begins at {begin} and not at {end}")
         end = stop
-    if end != size - 8 - length:
-        raise InputError(f"its arrays have {end} bytes, the file has {size - 8 - length} for them")
     start = 8 + length
-    return {name: _tensor(file, header[name], start + places[name][0]) for name in header}
+    if end != size - start:
+        raise InputError(f"its arrays have {end} bytes, the file has {size - start} for them")
+    table = {}
+    for name, entry in header.items():
+        dtype = _FLOATS.get(entry["dtype"], entry["dtype"])
+        read_into = functools.partial(_read_at, file, start + places[name][0], dtype)
+        table[name] = Tensor(tuple(entry["shape"]), dtype, read_into)
+    return table
 
 
 def write_safetensors(path: Path, arrays: Mapping[str, Array]) -> None:
-    """Write arrays to a file that PyTorch and transformers read, whole or not at all.
-
-    Raises `InputError` when the library is not installed.
-    """
+    """Write a file for transformers, whole or not at all; `InputError` without the library."""
     try:
         from safetensors.numpy import save
     except ImportError:
         raise InputError(
             "writing .safetensors needs the library: pip install 'gpt_numpy[safetensors]'"
         ) from None
-    # The library writes the memory as it lies there, whatever the strides say.
+    # The library writes the memory as it is and ignores strides.
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     with written_durably(path) as file:
         file.write(save(contiguous, metadata={"format": "pt"}))
 
 
-def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values = dict(pairs)
     if len(values) != len(pairs):
         raise InputError("its header has a key twice")
@@ -84,36 +87,20 @@ def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _place(name: str, entry: Any) -> tuple[int, int]:
-    """Where an array begins and ends, once its entry is known to be whole."""
+    """Where an array begins and ends; `InputError` unless its entry is complete and consistent."""
     if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"}:
         raise InputError(f"the entry of {name[:80]!r} is not a dtype, a shape and data_offsets")
     shape, offsets, dtype = entry["shape"], entry["data_offsets"], entry["dtype"]
     for numbers, most in ((shape, 8), (offsets, 2)):
-        if not isinstance(numbers, list) or len(numbers) > most or not all(map(_is_size, numbers)):
-            raise InputError(f"{name[:80]!r} has a shape or an offset that is not of sizes")
-    kinds = {key: ITEMSIZE[value] for key, value in DTYPES.items()} | OTHERS
-    if not isinstance(dtype, str) or dtype not in kinds:
+        if not isinstance(numbers, list) or len(numbers) > most or not all(map(is_size, numbers)):
+            raise InputError(f"{name[:80]!r}: its shape or its offsets are not lists of sizes")
+    if not isinstance(dtype, str) or dtype not in _ITEMSIZE:
         raise InputError(f"{name[:80]!r} is of type {str(dtype)[:20]!r}, which is not read")
-    if len(offsets) != 2 or offsets[1] - offsets[0] != math.prod(shape) * kinds[dtype]:
+    if len(offsets) != 2 or offsets[1] - offsets[0] != math.prod(shape) * _ITEMSIZE[dtype]:
         raise InputError(f"{name[:80]!r}: its offsets and its shape give different sizes")
     return offsets[0], offsets[1]
-
-
-def _is_size(value: Any) -> bool:
-    return type(value) is int and 0 <= value < 2**63
-
-
-def _tensor(file: IO[bytes], entry: Any, position: int) -> Tensor:
-    dtype = DTYPES.get(entry["dtype"])
-    if dtype is None:
-        return Tensor(tuple(entry["shape"]), entry["dtype"], _no_parameter)
-    return Tensor(tuple(entry["shape"]), dtype, functools.partial(_read_at, file, position, dtype))
 
 
 def _read_at(file: IO[bytes], position: int, dtype: str, out: Array) -> None:
     file.seek(position)
     read_elements(file, dtype, out)
-
-
-def _no_parameter(out: Array) -> None:
-    raise InputError("an array of integers cannot be a parameter")

@@ -1,58 +1,52 @@
-"""PyTorch's files, in and out, without PyTorch and without running anything.
+"""Read PyTorch's files, without PyTorch and without running anything.
 
-`torch.save` writes a zip archive: `NAME/data.pkl` is a pickle of the whole value, in which each
-tensor is a call of `torch._utils._rebuild_tensor_v2` on a reference to a storage, and `NAME/data/K`
-are the numbers of storage K. The calls are not made: the handful of names that occur in the file of
-a model stand for instructions of the reader below, and every other name is refused.
-
-The reader knows plain values, dictionaries, and tensors; optimizers and settings are made of those.
+`torch.save` writes a zip archive: `NAME/data.pkl` is a pickle of the value, in which each tensor is
+a call of `torch._utils._rebuild_tensor_v2` with a reference to a storage, and `NAME/data/K` holds
+the numbers of storage K. The calls are not made: the few names that occur in the file of a model
+are instructions of the reader below, and all other names are refused.
 """
 
 import math
 import zipfile
-from dataclasses import dataclass
-from typing import IO, Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from gpt_numpy.base.arrays import Array, Shape
 from gpt_numpy.base.errors import InputError
 from gpt_numpy.files import pickles
-from gpt_numpy.interop.weights import BF16, ITEMSIZE, Tensor, read_elements
+from gpt_numpy.files.zip_archives import open_archive
+from gpt_numpy.interop.weights import BF16, ITEMSIZE, Tensor, is_size, read_elements
 
 ORDERED = "collections OrderedDict"
 REBUILD = "torch._utils _rebuild_tensor_v2"
 PARAMETER = "torch._utils _rebuild_parameter"
-STORAGES = {
-    "torch FloatStorage": "float32",
-    "torch DoubleStorage": "float64",
-    "torch HalfStorage": "float16",
-    "torch BFloat16Storage": BF16,
-}
-# Those of integers are recognised, so that a mask beside the weights does no harm.
-OTHER_STORAGES = {f"torch {kind}Storage": 1 for kind in ("Bool", "Byte", "Char")}
-OTHER_STORAGES |= {"torch ShortStorage": 2, "torch IntStorage": 4, "torch LongStorage": 8}
-OLD = "written by a PyTorch before 1.6: load it and save it again there, or use model.safetensors"
+_DTYPES = {"Float": "float32", "Double": "float64", "Half": "float16", "BFloat16": BF16}
+# Integers are recognised, so that a file may contain masks in addition to the parameters.
+_DTYPES |= {"Bool": "bool", "Byte": "uint8", "Char": "int8"}
+_DTYPES |= {"Short": "int16", "Int": "int32", "Long": "int64"}
+STORAGES = {f"torch {kind}Storage": dtype for kind, dtype in _DTYPES.items()}
+KNOWN_NAMES = {ORDERED, REBUILD, PARAMETER, *STORAGES}
 
 
-@dataclass(frozen=True)
-class Name:
-    """What a file names to be called."""
+class Name(NamedTuple):
+    """A function or class that the file refers to by name."""
 
     text: str
 
 
-@dataclass(frozen=True)
-class Storage:
-    """A row of numbers in a member of the archive."""
+class Storage(NamedTuple):
+    """The numbers in one member of the archive."""
 
     dtype: str
     key: str
-    count: int
+    size: int
 
 
-@dataclass(frozen=True, eq=False)
-class StoredTensor:
+class StoredTensor(NamedTuple):
     """A view of a storage, as `torch.Tensor.as_strided` makes it."""
 
     storage: Storage
@@ -62,15 +56,16 @@ class StoredTensor:
 
 
 class TorchMachine(pickles.PickleMachine):
-    """The reader of plain values, with dictionaries that keep their order, and tensors."""
+    """The reader of plain values, extended by ordered dictionaries and tensors: all that occurs."""
 
-    def run(self, name: str, argument: Any) -> bool:
-        """Execute one instruction; False when this machine has none of that name."""
-        if name == "GLOBAL":
-            self.stack.append(_known(argument))
-        elif name == "STACK_GLOBAL":
-            module, attribute = self.pop(2)
-            self.stack.append(_known(f"{module} {attribute}"))
+    def run(self, name: str, argument: Any) -> None:
+        """Execute one instruction; `InputError` if this machine does not have it."""
+        if name in ("GLOBAL", "STACK_GLOBAL"):
+            if name == "STACK_GLOBAL":  # a list may be too large to print
+                argument = " ".join(part for part in self.pop(2) if isinstance(part, str))
+            if argument not in KNOWN_NAMES:
+                raise InputError(f"it names {argument[:80]!r}: nothing is executed or imported")
+            self.stack.append(Name(argument))
         elif name == "BINPERSID":
             self.stack.append(_storage(self.pop(1)[0]))
         elif name == "REDUCE":
@@ -80,71 +75,84 @@ class TorchMachine(pickles.PickleMachine):
             self.pop(1)
             self.top(dict)
         else:
-            return super().run(name, argument)
-        return True
+            super().run(name, argument)
 
 
-def read(file: IO[bytes], archive: zipfile.ZipFile) -> object:
-    """The value that `torch.save` wrote; tensors are `StoredTensor`s.
+@contextmanager
+def open_torch(path: Path) -> Iterator[tuple[zipfile.ZipFile, dict[Any, Any]]]:
+    """The archive that `torch.save` wrote, and its value, in which tensors are `StoredTensor`s.
 
-    Raises `InputError` when the archive is not such a file, or holds anything else.
+    Raises `InputError` when the file is something else, or holds no dictionary or other values.
     """
-    names = archive.namelist()
-    pickled = [name for name in names if name.endswith("/data.pkl") and name.count("/") == 1]
-    if len(pickled) != 1:
-        raise InputError("not PyTorch's: it has to have one member NAME/data.pkl")
-    order = pickled[0].replace("data.pkl", "byteorder")
-    if order in names and archive.getinfo(order).file_size == 3:  # "big", not "little"
-        raise InputError("its numbers are big-endian, which is not read")
-    if archive.getinfo(pickled[0]).file_size > pickles.MAX_BYTES:
-        raise InputError(f"its data.pkl has more than {pickles.MAX_BYTES} bytes")
-    return pickles.read_pickle(archive.read(pickled[0]), TorchMachine())
+    with path.open("rb", buffering=0) as file:
+        if file.read(4) != b"PK\x03\x04":
+            raise InputError(
+                f"{path.name} is not a zip archive: if a PyTorch before 1.6 wrote it, load and "
+                "save it with a newer one, or use model.safetensors"
+            )
+        with open_archive(file) as archive:
+            names = archive.namelist()
+            found = [name for name in names if name.endswith("/data.pkl") and name.count("/") == 1]
+            if len(found) != 1:
+                raise InputError("not PyTorch's: it must have exactly one member NAME/data.pkl")
+            order = found[0].replace("data.pkl", "byteorder")
+            if order in names and archive.getinfo(order).file_size == 3:  # "big", not "little"
+                raise InputError("its numbers are big-endian, which is not read")
+            if archive.getinfo(found[0]).file_size > pickles.MAX_BYTES:
+                raise InputError(f"its data.pkl has more than {pickles.MAX_BYTES} bytes")
+            value = pickles.read_pickle(archive.read(found[0]), TorchMachine())
+            if not isinstance(value, dict):
+                raise InputError(f"{path.name} does not hold a dictionary")
+            yield archive, value
 
 
-def tensor_of(archive: zipfile.ZipFile, value: object) -> Tensor | None:
-    """The array of a file that `read` described; None for what is no tensor.
+def tensors_of(
+    archive: zipfile.ZipFile,
+    state: dict[Any, Any],
+    transposed: Callable[[str], bool] = lambda name: False,
+) -> Iterator[tuple[str, Tensor]]:
+    """The tensors of a dictionary in the archive, by name, which can be read while it is open.
 
-    Raises `InputError` when it does not lie within its storage.
+    Matrices of the names for which `transposed` is true are read as their transpose. Raises
+    `InputError` for anything else in the dictionary, and for tensors that are no whole storage.
     """
-    if not isinstance(value, StoredTensor):
-        return None
+    for name, value in state.items():
+        if not isinstance(value, StoredTensor):
+            raise InputError(f"{str(name)[:80]!r} is not a tensor")
+        if transposed(str(name)):
+            value = value._replace(shape=value.shape[::-1], strides=value.strides[::-1])
+        yield str(name), _tensor(archive, value)
+
+
+def _tensor(archive: zipfile.ZipFile, value: StoredTensor) -> Tensor:
     storage = value.storage
     folder = next(name for name in archive.namelist() if name.endswith("/data.pkl"))[:-8]
     member = f"{folder}data/{storage.key}"
-    itemsize = ITEMSIZE.get(storage.dtype) or OTHER_STORAGES[storage.dtype]
+    itemsize = ITEMSIZE.get(storage.dtype) or np.dtype(storage.dtype).itemsize
     if member not in archive.NameToInfo:
         raise InputError(f"the storage {storage.key[:40]!r} of a tensor is missing")
-    if archive.getinfo(member).file_size != storage.count * itemsize:
-        raise InputError(f"the storage {storage.key!r} does not have {storage.count} numbers")
-    if value.offset or storage.count != math.prod(value.shape) or not _dense(value):
+    if archive.getinfo(member).file_size != storage.size * itemsize:
+        raise InputError(f"the storage {storage.key!r} does not have {storage.size} numbers")
+    if value.offset or storage.size != math.prod(value.shape) or not _dense(value):
         raise InputError(
-            f"a tensor of shape {value.shape} is a part of a storage of {storage.count} numbers, "
+            f"a tensor of shape {value.shape} is a part of a storage of {storage.size} numbers, "
             "which is not read: save a clone() of it"
         )
 
     def read_into(out: Array) -> None:
-        if storage.dtype not in ITEMSIZE:
-            raise InputError("an array of integers cannot be a parameter")
-        # The strides in falling order: the shape in which the numbers lie in the storage.
+        # The axes by decreasing stride: in this shape the numbers are contiguous in the storage.
         order = sorted(range(out.ndim), key=lambda axis: -value.strides[axis])
         as_stored = out.transpose(order)
-        row = as_stored if as_stored.flags.c_contiguous else np.empty(as_stored.shape, out.dtype)
-        with archive.open(member) as file:  # which compares the archive's checksum at the end
-            read_elements(file, storage.dtype, row)
-        if row is not as_stored:
-            as_stored[...] = row
+        dense = np.ascontiguousarray(as_stored)  # itself or a copy
+        with archive.open(member) as file:  # compares the archive's checksum at the end
+            read_elements(file, storage.dtype, dense)
+        as_stored[...] = dense
 
     return Tensor(value.shape, storage.dtype, read_into)
 
 
-def _known(name: str) -> Name:
-    if name not in {ORDERED, REBUILD, PARAMETER, *STORAGES, *OTHER_STORAGES}:
-        raise InputError(f"it names {name[:80]!r}: nothing is imported, and nothing is executed")
-    return Name(name)
-
-
 def _called(function: object, arguments: object) -> object:
-    """What the call of one of the known names stands for."""
+    """The value of the call of a known name."""
     match function, arguments:
         case Name(text), () if text == ORDERED:
             return {}
@@ -154,28 +162,22 @@ def _called(function: object, arguments: object) -> object:
             text == REBUILD
         ):
             sizes = (offset, *shape, *strides)
-            if len(shape) != len(strides) or len(shape) > 8 or not all(map(_is_size, sizes)):
+            if len(shape) != len(strides) or len(shape) > 8 or not all(map(is_size, sizes)):
                 raise InputError("a tensor's shape, strides or offset are not sizes")
             return StoredTensor(storage, offset, shape, strides)
-    raise InputError("a call that is none of those that PyTorch writes for a model")
+    raise InputError("a call that PyTorch does not write for a model")
 
 
 def _storage(reference: object) -> Storage:
     match reference:
-        case ("storage", Name(kind), str(key), str(), int(count)) if kind in {
-            *STORAGES,
-            *OTHER_STORAGES,
-        } and _is_size(count):
-            return Storage(STORAGES.get(kind, kind), key, count)
-    raise InputError("a reference that is none to a storage of numbers")
-
-
-def _is_size(value: object) -> bool:
-    return type(value) is int and 0 <= value < 2**48  # so that products of them stay small
+        case ("storage", Name(kind), str(key), str(), int(size)) if is_size(size):
+            if kind in STORAGES:
+                return Storage(STORAGES[kind], key, size)
+    raise InputError("a reference to something else than a storage of numbers")
 
 
 def _dense(value: StoredTensor) -> bool:
-    """Whether the elements are those of a storage without gaps, in the order of some axes."""
+    """Whether the elements fill a storage without gaps, in the order of some permuted axes."""
     expected = 1
     for step, count in sorted(zip(value.strides, value.shape, strict=True)):
         if count > 1 and step != expected:

@@ -1,4 +1,4 @@
-"""Write a value as `torch.save` does: a zip archive of a pickle and of the numbers beside it."""
+"""Write a value as `torch.save` does: a zip archive of a pickle and the numbers of each array."""
 
 import math
 import zipfile
@@ -8,60 +8,43 @@ from typing import IO, Any
 import numpy as np
 
 from gpt_numpy.base.arrays import Array
-from gpt_numpy.files import pickles
+from gpt_numpy.files.pickles import instructions, pickled
 
-FOLDER = "archive"
-_DATE = (1980, 1, 1, 0, 0, 0)  # a fixed one: the same value gives the same bytes
+_DATE = (1980, 1, 1, 0, 0, 0)  # fixed, so that the same value gives the same bytes
 
 
 def write_torch(file: IO[bytes], value: Mapping[str, Any]) -> None:
-    """Write dictionaries, lists, tuples, texts, numbers and float32 arrays for `torch.load`.
+    """Write dictionaries of lists, strings, numbers and float32 arrays for `torch.load`.
 
-    An array that occurs twice, the same object, is written once and shared.
+    An array that occurs twice (the same object) is written once and shared.
     """
     arrays: list[Array] = []
 
-    def reference(part: object) -> bytes:
+    def described(part: Any) -> Any:
+        if isinstance(part, Mapping):
+            return {key: described(inner) for key, inner in part.items()}
         if not isinstance(part, np.ndarray):
-            raise TypeError(f"a value of type {type(part).__name__}")
-        keys = [key for key, other in enumerate(arrays) if other is part]
-        if not keys:
+            return part
+        if not any(part is other for other in arrays):
             arrays.append(part)
-        return _tensor(keys[0] if keys else len(arrays) - 1, part)
+        return _tensor(next(key for key, other in enumerate(arrays) if part is other), part)
 
-    pickled = pickles.pickled(value, reference)
+    members: dict[str, Any] = {"data.pkl": pickled(described(value)), "byteorder": b"little"}
+    for key, array in enumerate(arrays):
+        members[f"data/{key}"] = np.ascontiguousarray(array, "<f4").reshape(-1).data
+    members["version"] = b"3\n"
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-        _add(archive, "data.pkl", pickled)
-        _add(archive, "byteorder", b"little")
-        for key, array in enumerate(arrays):
-            _add(archive, f"data/{key}", np.ascontiguousarray(array, "<f4").reshape(-1).data)
-        _add(archive, "version", b"3\n")
-
-
-def _add(archive: zipfile.ZipFile, name: str, content: Any) -> None:
-    info = zipfile.ZipInfo(f"{FOLDER}/{name}", _DATE)
-    info.file_size = memoryview(content).nbytes  # decides whether its sizes take 64 bits
-    with archive.open(info, "w") as member:
-        member.write(content)
+        for name, content in members.items():
+            info = zipfile.ZipInfo(f"archive/{name}", _DATE)
+            info.file_size = memoryview(content).nbytes  # decides whether sizes take 64 bits
+            with archive.open(info, "w") as member:
+                member.write(content)
 
 
 def _tensor(key: int, array: Array) -> bytes:
     """The instructions of the call that makes a tensor of storage `key`."""
-    storage = _tuple("storage", _Global("torch", "FloatStorage"), str(key), "cpu", array.size)
     strides = tuple(math.prod(array.shape[axis + 1 :]) for axis in range(array.ndim))
-    view = b"".join(map(pickles.instructions, (0, array.shape, strides, False)))
-    hooks = _Global("collections", "OrderedDict").code + b")R"
-    call = _Global("torch._utils", "_rebuild_tensor_v2").code
-    return call + b"(" + storage + b"Q" + view + hooks + b"tR"
-
-
-class _Global:
-    """Something that the reader is to look up by name."""
-
-    def __init__(self, module: str, name: str) -> None:
-        self.code = f"c{module}\n{name}\n".encode()
-
-
-def _tuple(*parts: Any) -> bytes:
-    codes = (p.code if isinstance(p, _Global) else pickles.instructions(p) for p in parts)
-    return b"(" + b"".join(codes) + b"t"
+    storage = ("storage", b"ctorch\nFloatStorage\n", str(key), "cpu", array.size)
+    no_hooks = b"ccollections\nOrderedDict\n)R"
+    view = (instructions(storage) + b"Q", 0, array.shape, strides, False, no_hooks)
+    return b"ctorch._utils\n_rebuild_tensor_v2\n" + instructions(view) + b"R"

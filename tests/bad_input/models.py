@@ -7,9 +7,9 @@ import numpy as np
 import gpt_numpy as gn
 from gpt_numpy.base.errors import NotFiniteError
 from gpt_numpy.config.choices import IMPLEMENTATIONS
-from gpt_numpy.generation import sampling
 from tests.bad_input.calls import HUGE, LONG, SHAPE, WORD, Call, choose, close, plain, verdict
 from tests.bad_input.values import BAD, RAGGED, Maybe, integer, one_of, real, strange, token_array
+from tests.support.sampling import next_distribution
 
 
 def optional(meaning):
@@ -140,7 +140,7 @@ def distribution(world, rng):
     def right(result):
         return np.allclose(result.sum(axis=-1), 1) and bool((result >= 0).all())
 
-    run = lambda: sampling.next_distribution(*options)  # noqa: E731
+    run = lambda: next_distribution(*options)  # noqa: E731
     return Call("next_distribution", options, run, (), False, False, right)
 
 

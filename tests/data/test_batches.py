@@ -1,4 +1,4 @@
-"""Batches: windows of all tokens, drawn or in epochs, that depend on their place alone."""
+"""Batches are windows of all tokens, drawn at random or in epochs, that depend only on an index."""
 
 import numpy as np
 import pytest
@@ -32,14 +32,14 @@ def draw(n=100, batch_size=4, block_size=8, seed=1337, stream=TRAIN, step=0, mic
     )
 
 
-def test_a_batch_is_windows_of_the_split_and_what_follows_them():
+def test_a_batch_is_windows_of_the_split_and_the_tokens_after_them():
     x, y = draw(n=1000, batch_size=50, block_size=7)
     assert x.dtype == y.dtype == np.int64 and x.shape == y.shape == (50, 7)
     assert x.flags.c_contiguous and y.flags.c_contiguous
     assert np.array_equal(y, x + 1) and np.array_equal(x, x[:, :1] + np.arange(7))
 
 
-def test_a_batch_depends_on_its_place_alone():
+def test_a_batch_depends_only_on_its_arguments():
     first = draw(step=3, micro_step=1)
     np.random.default_rng(0).random(100)
     draw(step=4)
@@ -53,7 +53,7 @@ def test_batches_and_keys_are_the_same_in_every_version():
     assert random_key(1337, DROPOUT, 5, 2) == 2920196268377680492
 
 
-def test_no_draw_comes_twice_in_other_streams_steps_and_micro_steps():
+def test_streams_steps_and_micro_steps_share_no_draws():
     keys = {
         random_key(seed, stream, step, micro_step)
         for seed in (0, 1, 1337)
@@ -62,12 +62,12 @@ def test_no_draw_comes_twice_in_other_streams_steps_and_micro_steps():
         for micro_step in (0, 1, 2)
     }
     assert len(keys) == 3 * 4 * 6 * 3
-    # A batch of many draws does not run into the next micro-step's.
+    # Many draws in a micro-step do not overlap those of the next one.
     many = [_philox(0, TRAIN, 0, k).random_raw(10_000) for k in range(3)]
     assert len(set(np.concatenate(many).tolist())) == 30_000
 
 
-def test_every_place_is_drawn_the_first_and_the_last_too_and_about_equally_often():
+def test_every_place_is_drawn_about_equally_often_including_first_and_last():
     starts = np.concatenate([draw(n=20, batch_size=100, step=s)[0][:, 0] for s in range(100)])
     counts = np.bincount(starts)
     assert len(counts) == 20 - 8  # the last target is the last token
@@ -82,14 +82,14 @@ def test_the_shortest_split_has_one_window():
 
 
 @pytest.mark.parametrize("wrong", [{"seed": -1}, {"seed": 2**64}, {"step": -1}])
-def test_a_seed_or_step_that_does_not_fit_is_named(wrong):
+def test_a_seed_or_step_out_of_range_is_named(wrong):
     with pytest.raises(InputError, match=next(iter(wrong))):
         draw(**wrong)
 
 
 @given(st.integers(2, 200), st.integers(1, 5), st.integers(1, 40))
 @settings(derandomize=True, deadline=None, max_examples=300)
-def test_a_whole_split_holds_every_target_once_after_its_token(n, batch_size, block_size):
+def test_a_whole_split_has_every_target_once_after_its_token(n, batch_size, block_size):
     tokens = np.arange(n, dtype=np.uint16)
     batches = list(whole_split(tokens, batch_size, block_size))
     assert all(a.shape == (batch_size, block_size) for batch in batches for a in batch)
@@ -132,7 +132,7 @@ def test_an_epoch_sees_every_token_once_and_the_next_cuts_elsewhere():
     assert len(phases) > 3
 
 
-def test_a_training_batch_depends_on_its_index_alone():
+def test_a_training_batch_depends_only_on_its_index():
     tokens = np.arange(500, dtype=np.uint16)
     x, y = training_batch(tokens, 4, 8, seed=1, index=77)
     assert np.array_equal(x + 1, y)
@@ -143,7 +143,7 @@ def test_a_training_batch_depends_on_its_index_alone():
 
 
 @pytest.mark.parametrize("n_tokens", [9, 10, 16, 17, 24, 25])
-def test_texts_hardly_longer_than_the_context_are_trained_on(n_tokens):
+def test_texts_barely_longer_than_the_context_can_be_trained_on(n_tokens):
     tokens = np.arange(n_tokens, dtype=np.uint16)
     for index in range(50):
         _, y = training_batch(tokens, 2, 8, seed=0, index=index)

@@ -64,10 +64,10 @@ def test_without_meta_the_vocabulary_ends_at_the_largest_token_and_a_note_says_s
     for splits in ([[0, 1, 2], [0, 7]], [[0, 7, 2], [0, 1]]):
         for name, tokens in zip(("train.bin", "val.bin"), splits, strict=True):
             np.array(tokens, np.uint16).tofile(folder / name)
-        said = []
-        dataset = open_dataset("mine", say=said.append)
+        reported = []
+        dataset = open_dataset("mine", say=reported.append)
         assert dataset.vocab_size == 8 and dataset.tokenizer is None
-        (line,) = said
+        (line,) = reported
         assert "no data/mine/meta.pkl: vocab_size = 8" in line and "50304" in line
 
 
@@ -120,13 +120,18 @@ def test_a_damaged_folder_is_refused(folder, change, reason):
     assert "\n" not in str(info.value)
 
 
-def test_a_meta_that_would_run_something_is_refused_and_nothing_runs(folder):
+def test_a_meta_that_calls_something_is_refused_and_nothing_runs(folder):
     prepare(folder)
     mark = folder / "mark"
     (folder / "meta.pkl").write_bytes(b"cos\nmkdir\n(V" + str(mark).encode() + b"\ntR.")
     with pytest.raises(InputError, match="GLOBAL at byte 0"):
         open_dataset("mine")
     assert not mark.exists()
+
+
+MANY = []
+for _ in range(60):
+    MANY = [MANY, MANY]  # 2^60 lists to print, 60 in the pickle
 
 
 @pytest.mark.parametrize(
@@ -141,17 +146,18 @@ def test_a_meta_that_would_run_something_is_refused_and_nothing_runs(folder):
         {i: f"word{i}" for i in range(len(set(TEXT)))},
         {i: i for i in range(len(set(TEXT)))},
         {i + 1: chr(i + 65) for i in range(len(set(TEXT)))},
+        dict.fromkeys(range(len(set(TEXT))), MANY),
     ],
 )
 def test_without_a_character_for_each_token_there_is_no_tokenizer_and_a_note(folder, itos):
     prepare(folder, itos=itos)
-    said = []
-    dataset = open_dataset("mine", say=said.append)
+    reported = []
+    dataset = open_dataset("mine", say=reported.append)
     assert dataset.tokenizer is None and dataset.vocab_size == len(set(TEXT))
-    assert len(said) == 1 and "itos in data/mine/meta.pkl" in said[0]
+    assert len(reported) == 1 and "itos in data/mine/meta.pkl" in reported[0]
 
 
-def test_a_list_of_characters_serves_as_well_as_a_table(folder):
+def test_the_vocabulary_may_be_a_list_of_characters(folder):
     prepare(folder, itos=sorted(set(TEXT)))
     assert open_dataset("mine", say=pytest.fail).tokenizer.decode([0]) == "\n"
 

@@ -1,4 +1,4 @@
-"""Byte pairs, and text files of any size to tokens."""
+"""Byte pairs, and folders of tokens prepared from text files of any size."""
 
 import hashlib
 import os
@@ -53,7 +53,7 @@ def folder(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("text", AWKWARD)
-def test_every_text_comes_back(small, text):
+def test_every_text_is_restored(small, text):
     assert small.decode(small.encode(text)) == text
     assert small.end_of_text not in small.encode(text)
 
@@ -71,11 +71,11 @@ def test_a_long_text_is_encoded_as_in_one_piece(small, monkeypatch):
     ("text", "place"),
     [("", 0), ("abc", 0), (" abc", 0), ("ab cd", 2), ("ab  ", 2), ("ab\n c", 2), ("a\tb", 0)],
 )
-def test_a_text_is_cut_only_where_a_word_has_ended(text, place):
+def test_a_text_is_cut_only_where_a_word_ends(text, place):
     assert last_cut(text) == place
 
 
-def test_a_tokenizer_comes_back_from_a_checkpoint(small, tmp_path):
+def test_a_tokenizer_is_restored_from_a_checkpoint(small, tmp_path):
     config = gn.GPTConfig(vocab_size=small.vocab_size, block_size=4, n_layer=1, n_head=1, n_embd=4)
     gn.save(tmp_path / "c.npz", gn.GPT(config, ops="reference"), tokenizer=small)
     again = gn.load(tmp_path / "c.npz").tokenizer
@@ -103,7 +103,7 @@ def test_a_tokenizer_of_another_kind_is_refused(small, change):
         tokenizer_from_json({"kind": "bpe", "tokenizer": change(compact)})
 
 
-def test_ids_and_texts_that_are_none_are_refused(small):
+def test_wrong_ids_and_texts_are_refused(small):
     for ids in ([-1], [small.vocab_size], [[1]], [0.5]):
         with pytest.raises(InputError, match="ids"):
             small.decode(np.array(ids))
@@ -120,7 +120,7 @@ def gpt2(tmp_path_factory):
     try:
         yield gpt2_vocabulary.gpt2_tokenizer(lambda text: None)
     except InputError as error:
-        pytest.skip(f"GPT-2's vocabulary cannot be fetched: {error}")
+        pytest.skip(f"GPT-2's vocabulary cannot be downloaded: {error}")
     finally:
         patch.undo()
 
@@ -176,7 +176,7 @@ def test_characters_are_prepared_as_nanogpt_does(folder, monkeypatch):
 
 
 @pytest.mark.parametrize("block", [3, 40, 1 << 18])
-def test_documents_are_parted_by_the_end_of_text_token(folder, small, block, monkeypatch):
+def test_documents_are_separated_by_the_end_of_text_token(folder, small, block, monkeypatch):
     monkeypatch.setattr(preparation, "_BLOCK", block)
     (folder / "tokenizer.json").write_text(small.description, encoding="utf-8")
     documents = [LINES, "one", "", "two words", TEXT, "last"]
@@ -204,7 +204,7 @@ def test_a_large_vocabulary_takes_32_bits(folder):
 
 
 @pytest.mark.parametrize(
-    ("files", "options", "said"),
+    ("files", "options", "message"),
     [
         (["missing"], {}, "no such file"),
         (["data"], {}, "is a folder"),
@@ -215,13 +215,13 @@ def test_a_large_vocabulary_takes_32_bits(folder):
         (["t"], {"val_share": 0.00001}, "val_share=1e-05"),
     ],
 )
-def test_what_cannot_be_prepared_leaves_nothing_behind(folder, files, options, said):
+def test_what_cannot_be_prepared_leaves_nothing_behind(folder, files, options, message):
     (folder / "data").mkdir()
     (folder / "latin").write_bytes(b"caf\xe9 " * 10)
     (folder / "empty").write_bytes(b"")
     (folder / "short").write_bytes(b"ab")
     (folder / "t").write_text(LINES)
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         preparation.prepare(files, Path("data/mine"), say=lambda text: None, **options)
     assert not list(Path("data").iterdir())
 
@@ -230,7 +230,7 @@ def test_the_command_prepares_and_names_mistakes(folder, capsys):
     (folder / "t").write_text(LINES * 9)
     assert cli.main(["prepare", "t", "--dataset=mine"]) == 0
     assert "train has" in capsys.readouterr().out
-    for words, said in (
+    for words, message in (
         (["t", "--dataset=mine"], "already holds train.bin"),
         (["--dataset=x"], "name the text files"),
         (["t"], "dataset=''"),
@@ -242,12 +242,12 @@ def test_the_command_prepares_and_names_mistakes(folder, capsys):
         ),
     ):
         assert cli.main(["prepare", *words]) == cli.BAD_INPUT
-        assert said in capsys.readouterr().err
+        assert message in capsys.readouterr().err
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs the resource module")
 @pytest.mark.parametrize("tokenizer", ["char", "tokenizer.json"])
-def test_the_size_of_a_file_does_not_matter_to_memory(folder, small, tokenizer):
+def test_memory_does_not_depend_on_the_size_of_a_file(folder, small, tokenizer):
     (folder / "tokenizer.json").write_text(small.description, encoding="utf-8")
     code = (
         "import resource, sys; from pathlib import Path; from gpt_numpy.data import prepare\n"

@@ -36,12 +36,12 @@ def server(monkeypatch, cache):
 
 @pytest.mark.parametrize("name", ["tinyshakespeare", "names"])
 def test_a_text_is_downloaded_once_and_then_read_from_the_cache(name, server, cache):
-    said = []
-    first = texts.named_text(name, said.append)
+    reported = []
+    first = texts.named_text(name, reported.append)
     assert first.encode() == server.answers[f"/{name}"][2]
-    assert server.asked == [f"/{name}"] and f"/{name} into" in said[0]
-    assert texts.named_text(name, said.append) == first
-    assert len(server.asked) == len(said) == 1
+    assert server.asked == [f"/{name}"] and f"/{name} into" in reported[0]
+    assert texts.named_text(name, reported.append) == first
+    assert len(server.asked) == len(reported) == 1
     assert os.listdir(cache) == [f"{name}.txt"]
 
 
@@ -60,7 +60,7 @@ def test_a_text_is_never_replaced_by_another(server, cache):
     assert not cache.exists()
 
 
-def test_the_addresses_are_https_at_full_commits_and_the_hashes_complete():
+def test_the_urls_are_https_at_full_commits_and_the_hashes_complete():
     for name, pin in texts.PINS.items():
         assert pin.size > 0 and re.fullmatch("[0-9a-f]{64}", pin.sha256)
         if name != "shakespeare":
@@ -213,7 +213,7 @@ def test_files_that_are_no_text_to_train_on_are_refused(tmp_path):
             texts.file_text(os.path.join(tmp_path, name))
 
 
-def test_a_file_that_may_not_be_read_is_named(tmp_path, monkeypatch):
+def test_a_file_without_read_permission_is_named(tmp_path, monkeypatch):
     (tmp_path / "locked").write_text("abc")
 
     def refuse(self):

@@ -1,4 +1,4 @@
-"""Characters become tokens and come back, all of them, and what cannot is refused with a reason."""
+"""Every string is restored exactly from its tokens; everything else is refused with a reason."""
 
 import json
 import time
@@ -10,35 +10,35 @@ from hypothesis import strategies as st
 
 from gpt_numpy.base.errors import InputError
 from gpt_numpy.data.tokenizers.characters import CharTokenizer
-from gpt_numpy.data.tokenizers.tokenizer_files import tokenizer_from_json
+from gpt_numpy.data.tokenizers.tokenizer_files import read_tokenizer, tokenizer_from_json
 
 ANY_TEXT = st.text(st.characters(), min_size=1)  # characters() has lone surrogates too
 
 
 @given(ANY_TEXT)
 @settings(derandomize=True, deadline=None, max_examples=200)
-def test_any_text_comes_back_from_its_tokens(text):
+def test_any_text_is_restored_from_its_tokens(text):
     tokenizer = CharTokenizer.from_text(text)
     assert tokenizer.decode(tokenizer.encode(text)) == text
 
 
 @given(ANY_TEXT)
 @settings(derandomize=True, deadline=None, max_examples=200)
-def test_any_tokenizer_comes_back_from_json_text(text):
+def test_any_tokenizer_is_restored_from_json(text):
     tokenizer = CharTokenizer.from_text(text)
     again = tokenizer_from_json(json.loads(json.dumps(tokenizer.to_json())))
     assert again.characters == tokenizer.characters
     assert again.decode(again.encode(text)) == text
 
 
-def test_every_unicode_character_comes_back():
+def test_every_unicode_character_is_restored():
     text = "".join(map(chr, range(0x110000)))
     tokenizer = CharTokenizer.from_text(text)
     assert tokenizer.vocab_size == 0x110000
     assert tokenizer.decode(tokenizer.encode(text)) == text
 
 
-def test_surrogates_side_by_side_stay_two_characters():
+def test_adjacent_surrogates_stay_two_characters():
     text = "\ud83d\ude00"
     tokenizer = tokenizer_from_json(json.loads(json.dumps(CharTokenizer.from_text(text).to_json())))
     assert tokenizer.encode(text).tolist() == [0, 1]
@@ -66,7 +66,7 @@ def test_tokens_are_int64_one_for_each_character():
     assert CharTokenizer("ab").decode([]) == ""
 
 
-def test_text_longer_than_a_chunk_is_encoded_in_order():
+def test_a_long_text_is_encoded_in_order():
     text = "abc" * 400_000 + "d"
     tokenizer = CharTokenizer.from_text(text)
     tokens = tokenizer.encode(text)
@@ -74,7 +74,7 @@ def test_text_longer_than_a_chunk_is_encoded_in_order():
     assert np.array_equal(tokens[:-1], np.arange(1_200_000) % 3)
 
 
-def test_an_unknown_character_beyond_the_first_chunk_is_found():
+def test_an_unknown_character_at_the_end_of_a_long_text_is_found():
     with pytest.raises(InputError, match="'b'"):
         CharTokenizer("a").encode("a" * 1_500_000 + "b")
 
@@ -87,7 +87,7 @@ def test_ten_million_characters_take_a_few_seconds_at_most():
     assert time.process_time() - start < 3
 
 
-def test_every_character_but_those_of_the_vocabulary_is_unknown():
+def test_every_character_outside_the_vocabulary_is_unknown():
     tokenizer = CharTokenizer("ab")
     for code in {*range(1000), 0xD800, 0x10FFFF} - {ord("a"), ord("b")}:
         with pytest.raises(InputError, match="1 character that the tokenizer does not know"):
@@ -103,7 +103,7 @@ def test_unknown_characters_are_shown_with_the_vocabulary():
     assert r"vocabulary of 4: '\nabc'" in message
 
 
-def test_of_many_unknown_characters_ten_are_shown():
+def test_at_most_ten_unknown_characters_are_shown():
     with pytest.raises(InputError) as info:
         CharTokenizer("a").encode("bcdefghijklmnop")
     assert "15 characters" in str(info.value) and "'k', ...;" in str(info.value)
@@ -119,7 +119,7 @@ def test_ids_outside_the_vocabulary_are_refused(ids):
 @pytest.mark.parametrize(
     ("ids", "named"), [([0.5], "float64"), ([True], "bool"), ([[0]], "shape"), (0, "shape")]
 )
-def test_ids_that_are_no_row_of_integers_are_refused(ids, named):
+def test_ids_that_are_no_sequence_of_integers_are_refused(ids, named):
     with pytest.raises(InputError, match=named):
         CharTokenizer("abc").decode(ids)
 
@@ -130,7 +130,7 @@ def test_ids_of_any_integer_dtype_are_decoded():
 
 
 @pytest.mark.parametrize("text", [b"abc", None, 3])
-def test_text_that_is_no_text_is_refused(text):
+def test_text_that_is_no_string_is_refused(text):
     with pytest.raises(InputError, match="must be a str"):
         CharTokenizer("abc").encode(text)
     with pytest.raises(InputError, match="must be a str"):
@@ -164,3 +164,14 @@ def test_an_empty_text_has_no_tokenizer():
 def test_json_that_is_not_exactly_a_tokenizer_is_refused(saved, named):
     with pytest.raises(InputError, match=named):
         tokenizer_from_json(saved)
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "\xff", '{"a":' + "9" * 5000 + "}", "[" * 10**5])
+@pytest.mark.parametrize("name", ["gpt_numpy_tokenizer.json", "vocab.json"])
+def test_a_damaged_file_of_a_tokenizer_is_refused_by_name(name, content, tmp_path):
+    if name == "vocab.json":
+        pytest.importorskip("tokenizers", reason="the extra `bpe` is not installed")
+    (tmp_path / name).write_bytes(content.encode("latin-1"))
+    (tmp_path / "merges.txt").write_text("a b\n")
+    with pytest.raises(InputError, match=f"{name} is not"):
+        read_tokenizer(tmp_path)

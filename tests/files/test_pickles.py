@@ -145,7 +145,7 @@ def test_every_instruction_is_either_understood_or_tested_to_be_refused():
         (b"})Ns.", "key of type tuple"),
     ],
 )
-def test_damage_is_named(data, named):
+def test_a_damaged_pickle_is_refused_with_the_reason(data, named):
     with pytest.raises(InputError, match=named):
         pickles.read_pickle(data)
 

@@ -1,4 +1,4 @@
-"""Sampling: which tokens may be drawn, how often, and that the same seed draws the same."""
+"""Generation: which tokens may be drawn, how often, and that a seed decides all draws."""
 
 import numpy as np
 import pytest
@@ -6,8 +6,9 @@ import pytest
 import gpt_numpy as gn
 from gpt_numpy.base.errors import InputError, NotFiniteError
 from gpt_numpy.generation.generate import check_prompts, generate, stream
-from gpt_numpy.generation.sampling import Sampler, Sampling, next_distribution, penalised
+from gpt_numpy.generation.sampling import Sampler, Sampling
 from gpt_numpy.generation.streaming import TextStream
+from tests.support.sampling import next_distribution
 
 
 @pytest.fixture
@@ -24,8 +25,8 @@ def logits():
 
 
 @pytest.mark.parametrize("k", [1, 2, 7, 29, 30, 31, 200])
-def test_top_k_keeps_the_k_likeliest(logits, k):
-    p = next_distribution(logits, 0.7, k, None)
+def test_top_k_keeps_the_k_most_likely(logits, k):
+    p = next_distribution(logits, 0.7, k)
     assert ((p > 0).sum(axis=-1) == min(k, 30)).all()
     kept = np.where(p > 0, logits, np.inf).min(axis=-1)
     dropped = np.where(p > 0, -np.inf, logits).max(axis=-1)
@@ -35,13 +36,13 @@ def test_top_k_keeps_the_k_likeliest(logits, k):
 
 def test_top_k_keeps_no_more_among_equals():
     logits = np.array([[1.0, 3.0, 3.0, 3.0, 0.0]])
-    assert next_distribution(logits, 1.0, 2, None).tolist() == [[0, 0.5, 0.5, 0, 0]]
+    assert next_distribution(logits, top_k=2).tolist() == [[0, 0.5, 0.5, 0, 0]]
 
 
 @pytest.mark.parametrize("p", [1e-9, 0.3, 0.5, 0.9, 0.999])
-def test_top_p_keeps_the_fewest_likeliest_that_reach_p(logits, p):
-    whole = next_distribution(logits, 1.0, None, None)
-    kept = next_distribution(logits, 1.0, None, p)
+def test_top_p_keeps_the_fewest_most_likely_that_reach_p(logits, p):
+    whole = next_distribution(logits)
+    kept = next_distribution(logits, top_p=p)
     for before, after in zip(whole, kept, strict=True):
         ordered = np.sort(before)[::-1].cumsum()
         assert (after > 0).sum() == np.searchsorted(ordered, p) + 1
@@ -49,16 +50,16 @@ def test_top_p_keeps_the_fewest_likeliest_that_reach_p(logits, p):
         assert np.allclose(after[after > 0], before[after > 0] / before[after > 0].sum())
 
 
-def test_none_and_zero_and_one_leave_the_softmax_alone(logits):
+def test_zero_and_one_leave_the_softmax_unchanged(logits):
     z = logits.astype(np.float64)
     expected = np.exp(z / 0.5) / np.exp(z / 0.5).sum(axis=-1, keepdims=True)
-    for top_k, top_p in ((None, None), (0, None), (0, 1.0), (30, 1.0)):
+    for top_k, top_p in ((0, 1.0), (30, 1.0), (31, 1.0)):
         assert np.allclose(next_distribution(logits, 0.5, top_k, top_p), expected, rtol=1e-13)
 
 
 @pytest.mark.parametrize("temperature", [0.0, 5e-324, 1e-300])
-def test_without_temperature_the_likeliest_token_is_certain(logits, temperature):
-    p = next_distribution(logits, temperature, None, None)
+def test_at_temperature_zero_the_most_likely_token_is_certain(logits, temperature):
+    p = next_distribution(logits, temperature)
     assert (p == np.eye(30)[logits.argmax(axis=-1)]).all()
 
 
@@ -74,13 +75,15 @@ def test_the_seed_decides_everything(model):
     first = generate(model, start, 20, seed=5)
     assert (generate(model, start, 20, seed=5) == first).all()
     assert (generate(model, start, 20, seed=6) != first).any()
+    everything = generate(model, start, 20, seed=5, top_k=0, top_p=1.0)
+    assert (generate(model, start, 20, seed=5, top_k=None, top_p=None) == everything).all()
     assert len({tuple(row) for row in first.tolist()}) == 4
 
 
 def test_draws_follow_the_distribution(model):
     draws = 40_000
     start = np.full((draws, 1), 3)
-    p = next_distribution(model.logits(start[:1])[:, -1], 0.8, 9, None)[0]
+    p = next_distribution(model.logits(start[:1])[:, -1], 0.8, 9)[0]
     drawn = generate(model, start, 1, temperature=0.8, top_k=9, seed=2)[:, 1]
     counts = np.bincount(drawn, minlength=11)
     assert counts[p == 0].sum() == 0
@@ -88,7 +91,7 @@ def test_draws_follow_the_distribution(model):
     assert chi_square.sum() < 26.1  # 8 degrees of freedom: exceeded once in a thousand seeds
 
 
-def test_a_long_prompt_is_seen_through_its_last_tokens_and_given_back_whole(model):
+def test_the_model_sees_the_end_of_a_long_prompt_and_all_of_it_is_returned(model):
     rng = np.random.default_rng(3)
     long = rng.integers(0, 11, (2, 30))
     out = generate(model, long, 10, seed=1)
@@ -97,7 +100,7 @@ def test_a_long_prompt_is_seen_through_its_last_tokens_and_given_back_whole(mode
     assert (generate(model, long[:, -8:], 10, seed=1)[:, 8:] == out[:, 30:]).all()
 
 
-def test_a_single_row_comes_back_as_one(model):
+def test_a_single_sequence_is_returned_as_a_vector(model):
     row = generate(model, np.array([1, 2], dtype=np.uint16), 3, seed=1)
     assert row.shape == (5,)
     assert (generate(model, [[1, 2]], 3, seed=1)[0] == row).all()
@@ -105,7 +108,7 @@ def test_a_single_row_comes_back_as_one(model):
 
 
 @pytest.mark.parametrize(
-    ("changed", "said"),
+    ("changed", "message"),
     [
         ({"max_new_tokens": -1}, "max_new_tokens=-1"),
         ({"max_new_tokens": 1.5}, "max_new_tokens=1.5"),
@@ -133,20 +136,20 @@ def test_a_single_row_comes_back_as_one(model):
         ({"tokens": [[[1]]]}, "shape"),
     ],
 )
-def test_what_cannot_be_sampled_is_refused(model, changed, said):
+def test_wrong_arguments_are_refused(model, changed, message):
     given = {"tokens": [[1]], "max_new_tokens": 1} | changed
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         generate(model, given.pop("tokens"), given.pop("max_new_tokens"), **given)
 
 
-def test_a_model_that_is_not_finite_does_not_write(model):
+def test_a_model_that_is_not_finite_generates_nothing(model):
     model.params["ln_f.weight"][0] = np.nan
     with pytest.raises(NotFiniteError, match="not finite"):
         generate(model, [[1]], 1)
 
 
 def uncached(model, prompt, count, how):
-    """The same tokens with every logit computed from the whole text, as nanoGPT does."""
+    """The same tokens with all logits recomputed in every step, as nanoGPT does."""
     sampler, text = Sampler(how, model.config.vocab_size, 1), list(prompt)
     sampler.note(0, np.array(prompt))
     for _ in range(count):
@@ -167,7 +170,7 @@ def test_the_tokens_are_those_of_the_uncached_forward(ops, length, changed):
     assert out.tolist() == uncached(model, prompt, 14, Sampling(**({"seed": 3} | changed)))
 
 
-def test_rows_of_different_lengths_get_what_each_gets_alone(model):
+def test_sequences_of_different_lengths_get_what_each_gets_alone(model):
     rows = [[1], [1, 2, 3], [4] * 8, [5] * 11]
     together = generate(model, rows, 12, seed=2)
     assert [len(row) for row in together] == [13, 15, 20, 23]
@@ -178,7 +181,7 @@ def test_rows_of_different_lengths_get_what_each_gets_alone(model):
     assert [len(row) for row in generate(model, rows, 0)] == [1, 3, 8, 11]
 
 
-def test_half_a_window_goes_on_from_the_last_half(model):
+def test_half_a_window_continues_from_the_last_half(model):
     out = generate(model, [1, 2], 20, temperature=0, window="half")
     full = generate(model, [1, 2], 20, temperature=0)
     assert (out[:9] == full[:9]).all()  # as long as it fits
@@ -201,25 +204,26 @@ def test_a_context_of_one_token():
 
 @pytest.mark.parametrize("min_p", [0.05, 0.5, 1.0])
 def test_min_p_keeps_what_is_likely_enough(logits, min_p):
-    whole = next_distribution(logits, 1.0, None, None)
-    kept = next_distribution(logits, 1.0, None, None, min_p)
+    whole = next_distribution(logits)
+    kept = next_distribution(logits, min_p=min_p)
     likely = whole >= min_p * whole.max(axis=-1, keepdims=True) * (1 - 1e-12)
     assert ((kept > 0) == likely).all()
     assert np.allclose(kept.sum(axis=-1), 1)
 
 
-def test_a_penalty_makes_what_was_written_less_likely():
-    seen = np.array([True, True, False, False])
-    z = np.array([2.0, -2.0, 2.0, -2.0])
-    assert penalised(z, seen, 2.0).tolist() == [1, -4, 2, -2]
+def test_a_penalty_lowers_the_logits_of_tokens_that_occur():
+    for logits, drawn in (([2.0, 1.5], 1), ([2.0, 0.9], 0), ([-1.0, -1.9], 1), ([-1.0, -2.1], 0)):
+        sampler = Sampler(Sampling(temperature=0, repetition_penalty=2.0), 2, 1)
+        sampler.note(0, np.array([0]))
+        assert sampler.draw(0, np.array(logits)) == drawn
 
 
-def test_log_probabilities_are_the_models(model):
+def test_log_probabilities_are_those_of_the_model(model):
     prompts, _ = check_prompts(model, [[1, 2]])
     how = Sampling(temperature=0.5, top_k=3, seed=4)
     text = [1, 2]
     for drawn in stream(model, prompts, 5, how, log_probabilities=True):
-        p = next_distribution(model.logits(np.array([text]))[:, -1], 1.0, None, None)[0]
+        p = next_distribution(model.logits(np.array([text]))[:, -1])[0]
         assert drawn.log_probability == pytest.approx(np.log(p[drawn.token]), abs=1e-5)
         text.append(drawn.token)
     assert all(d.log_probability is None for d in stream(model, prompts, 2, how))
@@ -242,21 +246,22 @@ def test_a_finished_sequence_leaves_the_others_as_they_are(model):
         assert whole[b, : len(text)].tolist() == text
 
 
-def spoken(stop, pieces):
+def streamed(stop, pieces):
     stream = TextStream(lambda tokens: "".join(pieces[t] for t in tokens), stop)
     out = [stream.add(t) for t in range(len(pieces))]
     return [*out, stream.end()], stream.stopped
 
 
-def test_a_stop_text_is_seen_across_tokens_and_never_printed():
-    assert spoken("END", ["a", "bE", "N", "Dc"]) == (["a", "b", "", "", ""], True)
-    assert spoken("END", ["a", "bE", "N", "ENx"]) == (["a", "b", "", "ENENx", ""], False)
-    assert spoken("END", ["aE", "N"]) == (["a", "", "EN"], False)
-    assert spoken("aab", ["a", "a", "a", "b"]) == (["", "", "a", "", ""], True)
-    assert spoken("", ["a", "b"]) == (["a", "b", ""], False)
+def test_a_stop_string_is_found_across_tokens_and_never_printed():
+    assert streamed("END", ["a", "bE", "N", "Dc"]) == (["a", "b", "", "", ""], True)
+    assert streamed("END", ["a", "bE", "N", "ENx"]) == (["a", "b", "", "ENENx", ""], False)
+    assert streamed("END", ["aE", "N"]) == (["a", "", "EN"], False)
+    assert streamed("aab", ["a", "a", "a", "b"]) == (["", "", "a", "", ""], True)
+    assert streamed("", ["a", "b"]) == (["a", "b", ""], False)
+    assert streamed("b", ["ab\ufffd"]) == (["", "a"], True)  # the last character is not whole
 
 
-def test_characters_come_out_whole():
+def test_only_whole_characters_are_returned():
     letters = "é→🙂".encode()
 
     def decode(tokens):

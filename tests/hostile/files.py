@@ -167,6 +167,9 @@ def tokenizer(folder, text):
 
 
 DEEP = "[" * 200_000
+# A pickled list of 60 lists, each of which contains the one before it twice: 2^60 to print.
+MANY = b"(]q\0" + b"".join(b"](h%ch%ceq%c" % (i, i, i + 1) for i in range(60)) + b"l"
+SETTINGS = ("vocab_size", "block_size", "n_layer", "n_head", "n_embd", "dropout", "bias")
 KINDS = {
     "safetensors: header of 2^63 bytes": lambda f: hugging_face(
         f, whole=b"\xff" * 7 + b"\x7f" + b"{}"
@@ -216,6 +219,12 @@ KINDS = {
     ),
     "torch: bomb of memo references": lambda f: torch_file(
         f, b"\x80\x02]q\0" + b"".join(b"](h%ch%ceq%c" % (i, i, i + 1) for i in range(60)) + b"."
+    ),
+    "torch: a setting too large to print": lambda f: torch_file(
+        f, pickles.pickled({"model": {}, "model_args": dict.fromkeys(SETTINGS, MANY)})
+    ),
+    "torch: a name too large to print": lambda f: torch_file(
+        f, b"\x80\x04" + MANY + b"\x8c\x01a\x93."
     ),
     "torch: pickle of empty lists": lambda f: torch_file(
         f, b"\x80\x02(" + b"]" * 4_000_000 + b"l."

@@ -1,4 +1,4 @@
-"""Models of Hugging Face and nanoGPT come in and go out with the same logits, or are refused."""
+"""Models of Hugging Face and nanoGPT are read and written with the same logits, or refused."""
 
 import collections
 import json
@@ -14,7 +14,8 @@ from gpt_numpy.cli import main as cli
 from gpt_numpy.data.nanogpt_bins import write_vocabulary
 from gpt_numpy.data.tokenizers.characters import CharTokenizer
 from gpt_numpy.files import pickles
-from gpt_numpy.interop import safetensors_files, torch_writer
+from gpt_numpy.interop.safetensors_files import read_safetensors, write_safetensors
+from gpt_numpy.interop.torch_writer import write_torch
 from gpt_numpy.training.checkpoint import Run
 
 SHAPE = {"vocab_size": 23, "block_size": 12, "n_layer": 2, "n_head": 2, "n_embd": 10}
@@ -23,7 +24,7 @@ TOKENS = np.random.default_rng(5).integers(0, 23, (3, 12))
 
 
 def make(**changed):
-    """A model with every parameter away from what it is initialised with."""
+    """A model whose parameters all differ from their initial values."""
     model = gn.GPT(gn.GPTConfig(**SHAPE | changed), ops="reference", seed=2)
     rng = np.random.default_rng(3)
     for name, param in model.params.items():
@@ -113,7 +114,7 @@ def test_a_pytorch_model_bin_is_read_without_torch(dtype, tmp_path, torch):
     state["lm_head.weight"] = state["transformer.wte.weight"]
     state["transformer.h.0.attn.bias"] = torch.ones(1, 1, 12, 12, dtype=torch.uint8)
     state["transformer.h.0.attn.masked_bias"] = torch.tensor(-1e4)
-    # Its numbers lie in another order than they are counted in.
+    # Stored in another order than that of its axes.
     name = "transformer.h.0.mlp.c_fc.weight"
     state[name] = state[name].T.contiguous().T
     (tmp_path / "model.safetensors").unlink()
@@ -126,12 +127,12 @@ def test_a_pytorch_model_bin_is_read_without_torch(dtype, tmp_path, torch):
 def test_names_without_a_prefix_and_masks_are_read_as_in_openais_own_file(tmp_path):
     model = exported(tmp_path, "huggingface")
     arrays = dict(model.params) | {"h.0.attn.bias": np.ones((1, 1, 12, 12), np.float32)}
-    safetensors_files.write_safetensors(tmp_path / "model.safetensors", arrays)
+    write_safetensors(tmp_path / "model.safetensors", arrays)
     read = gn.from_pretrained(tmp_path, ops="reference")
     assert np.array_equal(read.params.flat, model.params.flat)
 
 
-def test_float64_and_dropout_are_as_asked_for(tmp_path):
+def test_float64_and_dropout_can_be_chosen(tmp_path):
     model = exported(tmp_path, "huggingface", dropout=0.25)
     assert gn.from_pretrained(tmp_path).config.dropout == 0.25
     wide = gn.from_pretrained(tmp_path, dtype="float64", dropout=0.0, ops="reference")
@@ -169,7 +170,7 @@ def test_float64_and_dropout_are_as_asked_for(tmp_path):
         ("n_head", 3),
     ],
 )
-def test_a_configuration_of_other_mathematics_is_refused_by_name(key, value, tmp_path):
+def test_an_unsupported_configuration_is_refused_by_name(key, value, tmp_path):
     exported(tmp_path, "huggingface")
     edit(tmp_path, **{key: value})
     expected = {
@@ -192,7 +193,7 @@ def test_a_configuration_of_other_mathematics_is_refused_by_name(key, value, tmp
         ({"activation_function": "relu"}, "relu"),
     ],
 )
-def test_a_configuration_of_the_same_mathematics_is_honoured(keys, activation, tmp_path):
+def test_an_equivalent_configuration_is_accepted(keys, activation, tmp_path):
     exported(tmp_path, "huggingface")
     edit(tmp_path, **keys)
     assert gn.from_pretrained(tmp_path).config.activation == activation
@@ -201,7 +202,7 @@ def test_a_configuration_of_the_same_mathematics_is_honoured(keys, activation, t
 def test_a_head_that_is_tied_but_differs_is_refused(tmp_path):
     model = exported(tmp_path, "huggingface")
     arrays = dict(model.params) | {"lm_head.weight": model.params["wte.weight"] + 1}
-    safetensors_files.write_safetensors(tmp_path / "model.safetensors", arrays)
+    write_safetensors(tmp_path / "model.safetensors", arrays)
     with pytest.raises(InputError, match="lm_head.weight and wte.weight differ"):
         gn.from_pretrained(tmp_path)
 
@@ -221,23 +222,23 @@ def test_a_shard_outside_of_the_folder_is_refused(name, tmp_path):
 
 def test_only_contiguous_arrays_reach_the_library(tmp_path):
     array = np.arange(6, dtype=np.float32).reshape(2, 3)
-    safetensors_files.write_safetensors(tmp_path / "a", {"a": array.T, "b": array[:, ::2]})
+    write_safetensors(tmp_path / "a", {"a": array.T, "b": array[:, ::2]})
     with (tmp_path / "a").open("rb") as file:
-        table = safetensors_files.read_table(file)
+        table = read_safetensors(file)
         for name, expected in (("a", array.T), ("b", array[:, ::2])):
             out = np.empty(expected.shape, np.float32)
             table[name].read_into(out)
             assert np.array_equal(out, expected)
 
 
-def test_ours_reads_what_the_library_reads(tmp_path, library):
+def test_the_reader_reads_what_the_library_writes(tmp_path, library):
     from safetensors.numpy import save_file
 
     rng = np.random.default_rng(0)
     arrays = {f"x{i}": rng.standard_normal((i, 3)).astype("f4") for i in range(5)}
     save_file(arrays, tmp_path / "a")
     with (tmp_path / "a").open("rb") as file:
-        table = safetensors_files.read_table(file)
+        table = read_safetensors(file)
         assert {name: t.shape for name, t in table.items()} == {
             k: a.shape for k, a in arrays.items()
         }
@@ -307,7 +308,7 @@ def test_torch_loads_our_nanogpt_file_with_weights_only(tmp_path, torch):
 
 
 @pytest.mark.parametrize("form", ["huggingface", "nanogpt", "gpt_numpy"])
-def test_what_is_exported_comes_in_again(form, tmp_path):
+def test_an_exported_model_can_be_read(form, tmp_path):
     tokenizer = CharTokenizer("abcdefg\ud800")
     model = exported(tmp_path / "out", form, tokenizer, bias=True, activation="gelu")
     run = interop.open_run(tmp_path / "out")
@@ -337,7 +338,7 @@ VALUES = [None, True, False, 0, -1, 2**31, -(2**40), 1.5, "é\ud800", ()]
 VALUES += [(1, (2,)), [1, [2]], {"a": {1: 2}}]
 
 
-def test_what_is_pickled_here_is_what_python_unpickles():
+def test_python_unpickles_what_is_pickled_here():
     for value in [*VALUES, VALUES]:
         data = pickles.pickled({"value": value})
         assert pickle.loads(data) == {"value": value} == pickles.read_pickle(data)
@@ -373,7 +374,7 @@ def test_a_file_of_an_old_pytorch_is_refused_with_advice(tmp_path, torch):
     (tmp_path / "model.safetensors").unlink()
     state = {name: torch.tensor(param) for name, param in model.params.items()}
     torch.save(state, tmp_path / "pytorch_model.bin", _use_new_zipfile_serialization=False)
-    with pytest.raises(InputError, match="written by a PyTorch before 1.6"):
+    with pytest.raises(InputError, match="if a PyTorch before 1.6 wrote it"):
         gn.from_pretrained(tmp_path)
 
 
@@ -381,7 +382,7 @@ def test_the_writer_and_the_reader_of_torch_files_agree_without_torch(tmp_path):
     model = exported(tmp_path, "huggingface")
     (tmp_path / "model.safetensors").unlink()
     with (tmp_path / "pytorch_model.bin").open("wb") as file:
-        torch_writer.write_torch(file, dict(model.params))
+        write_torch(file, dict(model.params))
     read = gn.from_pretrained(tmp_path, ops="reference")
     assert np.array_equal(read.params.flat, model.params.flat)
 
@@ -441,17 +442,17 @@ def test_a_model_is_converted_fine_tuned_and_resumed(tmp_path, call):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["--n_layer=3"], "n_layer=3, but the model in hf has n_layer=2"),
         (["--block_size=13"], "block_size=13, but the model has block_size=12"),
         (["--activation=gelu"], "activation=gelu, but"),
     ],
 )
-def test_fine_tuning_keeps_the_shape_of_the_model(words, said, tmp_path, call):
+def test_fine_tuning_keeps_the_shape_of_the_model(words, message, tmp_path, call):
     exported(tmp_path / "hf", "huggingface", CharTokenizer(sorted(set(TEXT))), vocab_size=25)
     status, _, err = call("train", "--init_from=hf", "--data=t.txt", *QUICK, *words)
-    assert status == cli.BAD_INPUT and said in err
+    assert status == cli.BAD_INPUT and message in err
 
 
 def test_text_for_a_model_without_a_tokenizer_is_refused(tmp_path, call):
@@ -461,7 +462,7 @@ def test_text_for_a_model_without_a_tokenizer_is_refused(tmp_path, call):
 
 
 def test_mistakes_on_the_command_line_are_named(call):
-    for words, said in (
+    for words, message in (
         (["convert", "a"], "takes two names, not 1"),
         (["convert", "a", "b", "--format=torch"], "format='torch'"),
         (["convert", "a", "b", "--fromat=nanogpt"], "did you mean --format"),
@@ -469,4 +470,4 @@ def test_mistakes_on_the_command_line_are_named(call):
         (["sample", "--init_from=nowhere"], "nowhere"),
     ):
         status, _, err = call(*words)
-        assert status == cli.BAD_INPUT and said in err and err.count("\n") == 1, err
+        assert status == cli.BAD_INPUT and message in err and err.count("\n") == 1, err

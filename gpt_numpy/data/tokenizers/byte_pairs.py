@@ -22,20 +22,16 @@ import numpy as np
 from gpt_numpy.base.arrays import Array
 from gpt_numpy.base.errors import InputError
 from gpt_numpy.data.tokenizers.tokenizer import Tokenizer
-from gpt_numpy.files.reading import os_errors_as_input_errors, read_bounded
+from gpt_numpy.files.reading import os_errors_as_input_errors, read_bounded, read_json
 
 END_OF_TEXT = "<|endoftext|>"
-FILE_LIMIT = 1 << 24  # bytes of a tokenizer.json; GPT-2's has 2 to 4 million
+FILE_LIMIT = 1 << 24  # bytes of a tokenizer's file; GPT-2's has 4 million, all of Unicode 14
 _PIECE = 1 << 16  # characters encoded at a time
 _PIECES = 8  # pieces encoded in parallel, one thread each
 
 
 class BPETokenizer(Tokenizer):
-    """Byte-pair tokens as GPT-2 makes them.
-
-    Parameters
-    ----------
-    description : the content of a tokenizer.json.
+    """Byte-pair tokens as GPT-2 makes them; `description` is the content of a tokenizer.json.
 
     Raises `InputError` when it is something else, is not of GPT-2's kind, or the library is not
     installed.
@@ -46,7 +42,7 @@ class BPETokenizer(Tokenizer):
     def __init__(self, description: str) -> None:
         self._tokenizer = _from_description(description)
         vocabulary = self._tokenizer.get_vocab(with_added_tokens=True)
-        self._vocab_size = max(vocabulary.values(), default=-1) + 1
+        self.vocab_size = max(vocabulary.values(), default=-1) + 1
         # Special tokens stand between texts: one that is spelled out in a text is plain text.
         self._tokenizer.encode_special_tokens = True
 
@@ -59,14 +55,11 @@ class BPETokenizer(Tokenizer):
     def from_vocabulary(cls, vocabulary: Path, merges: Path) -> "BPETokenizer":
         """The tokenizer of vocab.json and merges.txt, or of GPT-2's encoder.json and vocab.bpe."""
         library = _library()
-        tokens = json.loads(_read(vocabulary))
-        pairs = [
-            tuple(line.split(" "))
-            for line in _read(merges).split("\n")
-            if line and not line.startswith("#version")
-        ]
-        if not isinstance(tokens, dict) or any(len(pair) != 2 for pair in pairs):
-            raise InputError(f"{vocabulary} and {merges} are not a vocabulary and its merges")
+        tokens = read_json(vocabulary, FILE_LIMIT)
+        lines = [line for line in _read(merges).split("\n") if line]
+        pairs = [tuple(line.split(" ")) for line in lines if not line.startswith("#version")]
+        if any(len(pair) != 2 for pair in pairs):
+            raise InputError(f"{merges} is not a list of pairs of tokens")
         try:
             tokenizer = library.Tokenizer(library.models.BPE(tokens, pairs))
         except Exception as error:
@@ -79,8 +72,6 @@ class BPETokenizer(Tokenizer):
     def train(cls, texts: Iterable[str], vocab_size: int) -> "BPETokenizer":
         """A tokenizer of the most frequent pairs in the texts.
 
-        Parameters
-        ----------
         texts : the text in pieces that end where words do, as `pieces` splits it.
         vocab_size : the maximal number of tokens, including the 256 bytes and END_OF_TEXT.
 
@@ -104,11 +95,6 @@ class BPETokenizer(Tokenizer):
         return cls(tokenizer.to_str())
 
     @property
-    def vocab_size(self) -> int:
-        """Number of different tokens, V."""
-        return self._vocab_size
-
-    @property
     def end_of_text(self) -> int | None:
         """The token between texts; None if the vocabulary has none."""
         token: int | None = self._tokenizer.token_to_id(END_OF_TEXT)
@@ -121,8 +107,7 @@ class BPETokenizer(Tokenizer):
     @property
     def description(self) -> str:
         """The content of its tokenizer.json."""
-        content: str = self._tokenizer.to_str()
-        return content
+        return str(self._tokenizer.to_str())
 
     def __repr__(self) -> str:
         return f"BPETokenizer({self.vocab_size} tokens)"
@@ -141,8 +126,7 @@ class BPETokenizer(Tokenizer):
 
     def _decode(self, tokens: Array) -> str:
         # Bytes that are not UTF-8 become U+FFFD.
-        text: str = self._tokenizer.decode(tokens.tolist(), skip_special_tokens=False)
-        return text
+        return str(self._tokenizer.decode(tokens.tolist(), skip_special_tokens=False))
 
 
 def pieces(text: str) -> Iterator[str]:

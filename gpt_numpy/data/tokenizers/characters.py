@@ -5,7 +5,7 @@ are Python's, that is Unicode code points: lone surrogates are characters, too, 
 known characters is restored exactly.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -15,16 +15,9 @@ from gpt_numpy.base.checks import shown
 from gpt_numpy.base.errors import InputError
 from gpt_numpy.data.tokenizers.tokenizer import Tokenizer, checked_text
 
-_CODE_POINTS = 0x110000
-_CHUNK = 1 << 20  # characters converted at a time, so that long texts need little extra memory
-
 
 class CharTokenizer(Tokenizer):
-    """One token for each character of a fixed vocabulary.
-
-    Parameters
-    ----------
-    characters : the vocabulary, distinct single characters; the index of each is its token.
+    """One token for each of `characters`, distinct single characters: its index there.
 
     Raises `InputError` when there are none, one is not a single character, or one occurs twice.
     """
@@ -40,13 +33,11 @@ class CharTokenizer(Tokenizer):
             ) from None
         if not listed:
             raise InputError("characters is empty: a tokenizer needs at least one character")
-        for index, character in enumerate(listed):
+        for i, character in enumerate(listed):
             if not isinstance(character, str) or len(character) != 1:
-                raise InputError(
-                    f"characters[{index}]={shown(character)}: must be a single character"
-                )
-        self.characters = "".join(listed)
-        self._codes = np.concatenate(list(_code_chunks(self.characters)))
+                raise InputError(f"characters[{i}]={shown(character)}: must be a single character")
+        self.characters, self.vocab_size = "".join(listed), len(listed)
+        self._codes = _code_points(self.characters)
         # The token of each code point, -1 if unknown; the last entry stands for all code points
         # beyond the largest known one.
         self._tokens = np.full(int(self._codes.max()) + 2, -1, np.int64)
@@ -63,16 +54,10 @@ class CharTokenizer(Tokenizer):
     @classmethod
     def from_texts(cls, texts: Iterable[str]) -> "CharTokenizer":
         """The tokenizer of all characters that occur in the texts, sorted by code point."""
-        seen = np.zeros(_CODE_POINTS, bool)
+        seen: set[str] = set()
         for text in texts:
-            for codes in _code_chunks(checked_text(text)):
-                seen[codes] = True
-        return cls(map(chr, np.flatnonzero(seen).tolist()))
-
-    @property
-    def vocab_size(self) -> int:
-        """Number of different tokens, V."""
-        return len(self.characters)
+            seen.update(checked_text(text))
+        return cls(sorted(seen))
 
     def to_json(self) -> dict[str, Any]:
         """A description from which `tokenizer_from_json` makes this tokenizer again.
@@ -86,14 +71,9 @@ class CharTokenizer(Tokenizer):
         return f"CharTokenizer({_beginning(self.characters)})"
 
     def _encode(self, text: str) -> Array:
-        tokens = np.empty(len(text), np.int64)
-        start = 0
-        for codes in _code_chunks(text):
-            part = tokens[start : start + len(codes)]
-            self._tokens.take(codes, out=part, mode="clip")
-            if part.min() < 0:
-                raise InputError(self._unknown(text))
-            start += len(codes)
+        tokens: Array = self._tokens.take(_code_points(text), mode="clip")
+        if (tokens < 0).any():
+            raise InputError(self._unknown(text))
         return tokens
 
     def _decode(self, tokens: Array) -> str:
@@ -113,11 +93,8 @@ class CharTokenizer(Tokenizer):
         )
 
 
-def _code_chunks(text: str) -> Iterator[Array]:
-    """The code points of a text in chunks of at most _CHUNK, uint32."""
-    for start in range(0, len(text), _CHUNK):
-        part = text[start : start + _CHUNK].encode("utf-32-le", "surrogatepass")
-        yield np.frombuffer(part, "<u4")
+def _code_points(text: str) -> Array:
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
 
 
 def _beginning(characters: str) -> str:

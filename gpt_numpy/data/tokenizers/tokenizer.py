@@ -13,29 +13,18 @@ class Tokenizer(ABC):
     """Converts text to tokens, the integers below `vocab_size`, and back."""
 
     kind: ClassVar[str]  # its name in checkpoints
-
-    @property
-    @abstractmethod
-    def vocab_size(self) -> int:
-        """Number of different tokens, V."""
+    vocab_size: int  # number of different tokens, V
 
     @abstractmethod
     def to_json(self) -> dict[str, Any]:
         """A description from which `tokenizer_from_json` makes this tokenizer again."""
 
     def encode(self, text: str) -> Array:
-        """The tokens of a text.
-
-        Shapes: (n,), int64. Raises `InputError` when the text contains something that the
-        tokenizer cannot encode.
-        """
+        """The tokens of a text, (n,), int64; `InputError` for what cannot be encoded."""
         return self._encode(checked_text(text))
 
     def decode(self, ids: ArrayLike) -> str:
-        """The text of a sequence of tokens.
-
-        Shapes: ids is (n,), integers. Raises `InputError` when one of them is not a token.
-        """
+        """The text of a sequence of tokens, (n,); `InputError` if one of them is not a token."""
         tokens = as_array("ids", ids)
         if tokens.ndim != 1:
             raise InputError(f"ids has shape {tokens.shape}: must be (n,), one sequence of tokens")

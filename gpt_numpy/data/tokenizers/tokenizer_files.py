@@ -6,32 +6,31 @@ from typing import Any
 
 from gpt_numpy.base.checks import shown
 from gpt_numpy.base.errors import InputError
-from gpt_numpy.data.tokenizers.byte_pairs import END_OF_TEXT, BPETokenizer
+from gpt_numpy.data.tokenizers.byte_pairs import END_OF_TEXT, FILE_LIMIT, BPETokenizer
 from gpt_numpy.data.tokenizers.characters import CharTokenizer
 from gpt_numpy.data.tokenizers.tokenizer import Tokenizer
 from gpt_numpy.files.durable import written_durably
-from gpt_numpy.files.reading import read_bounded
+from gpt_numpy.files.reading import read_json
 
 # The files of a folder that can hold a tokenizer. For characters there is no common format.
 TOKENIZER, CHARACTERS = "tokenizer.json", "gpt_numpy_tokenizer.json"
 _VOCABULARIES = (("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe"))
-_DESCRIPTION_LIMIT = 1 << 24  # bytes; enough for a vocabulary of all Unicode characters
 
 
 def tokenizer_from_json(saved: dict[str, Any]) -> Tokenizer:
     """The tokenizer that `to_json` described; `InputError` if it is not exactly such a value."""
     if not isinstance(saved, dict):
         raise InputError(f"tokenizer is of type {type(saved).__name__}: it must be an object")
-    keys: dict[Any, tuple[str, type]] = {
-        CharTokenizer.kind: ("characters", list),
-        BPETokenizer.kind: ("tokenizer", str),
+    kinds: dict[Any, Any] = {
+        "char": (CharTokenizer, "characters", list),
+        "bpe": (BPETokenizer, "tokenizer", str),
     }
     kind = saved.get("kind")
-    if not isinstance(kind, str) or kind not in keys:
+    if not isinstance(kind, str) or kind not in kinds:
         raise InputError(
-            f"tokenizer has kind={shown(kind)}: this version knows {' and '.join(map(repr, keys))}"
+            f"tokenizer has kind={shown(kind)}: this version knows {' and '.join(map(repr, kinds))}"
         )
-    key, wanted = keys[kind]
+    tokenizer, key, wanted = kinds[kind]
     if saved.keys() != {"kind", key}:
         raise InputError(
             f"tokenizer has the keys {shown(sorted(map(str, saved)))}: "
@@ -39,7 +38,8 @@ def tokenizer_from_json(saved: dict[str, Any]) -> Tokenizer:
         )
     if not isinstance(saved[key], wanted):
         raise InputError(f"tokenizer has {key}={shown(saved[key])}: must be a {wanted.__name__}")
-    return CharTokenizer(saved[key]) if kind == CharTokenizer.kind else BPETokenizer(saved[key])
+    made: Tokenizer = tokenizer(saved[key])
+    return made
 
 
 def read_tokenizer(folder: Path) -> Tokenizer | None:
@@ -55,10 +55,10 @@ def read_tokenizer(folder: Path) -> Tokenizer | None:
     path = folder / CHARACTERS
     if not path.is_file():
         return None
-    data = read_bounded(path, _DESCRIPTION_LIMIT)
+    saved = read_json(path, FILE_LIMIT)
     try:
-        return tokenizer_from_json(json.loads(data))
-    except (ValueError, RecursionError) as error:
+        return tokenizer_from_json(saved)
+    except InputError as error:
         raise InputError(f"{path}: {error}") from None
 
 

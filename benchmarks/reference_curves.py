@@ -17,8 +17,8 @@ from pathlib import Path
 import gpt_numpy as gn
 from gpt_numpy.base.environment import processor
 from gpt_numpy.config.presets import PRESETS
-from gpt_numpy.inspection.curves import normal
 from gpt_numpy.inspection.curves.history import read_history
+from gpt_numpy.inspection.curves.measured import FOLDER, summarise
 
 FREE = ("seed", "out_dir", "max_iters")
 
@@ -43,10 +43,9 @@ def main() -> None:
         "machine": f"{processor()}, {os.cpu_count()} cores",
         "seeds": seeds,
         "max_iters": PRESETS[options.preset]["max_iters"],
-        **normal.summarise([read_history(run) for run in options.runs]),
+        **summarise([read_history(run) for run in options.runs]),
     }
-    folder = Path(normal.__file__).parent / "reference"
-    path = folder / f"{options.preset}.json"
+    path = Path(str(FOLDER)) / f"{options.preset}.json"
     path.write_text(written(content), encoding="utf-8")
     print(f"{len(seeds)} runs, {len(content['iterations'])} evaluations: {path}")
 

@@ -1,4 +1,4 @@
-"""`gpt-numpy plot`: the curves are those of the log, and what cannot be drawn is said."""
+"""`gpt-numpy plot`: the curves are those of the log; what cannot be drawn is refused."""
 
 import dataclasses
 import json
@@ -14,7 +14,12 @@ from gpt_numpy.base.errors import InputError
 from gpt_numpy.cli import main as cli
 from gpt_numpy.config.presets import PRESETS
 from gpt_numpy.inspection.curves.history import History, read_history
-from gpt_numpy.inspection.curves.normal import compare, names, read_normal, summarise
+from gpt_numpy.inspection.curves.measured import (
+    compare_with_measured,
+    measured_presets,
+    read_measured,
+    summarise,
+)
 
 POINTS = [(0, 4.2), (10, 3.1), (20, 2.5)]
 
@@ -44,7 +49,8 @@ def make_run(folder, name, more=""):
 
 
 def test_a_history_is_what_the_log_says(folder):
-    make_run(folder, "r", more='{"iter": 30, "lo\nnull\n[1]\n{"iter": 40, "loss": NaN}\n')
+    damaged = '{"iter": 30, "lo\nnull\n[1]\n{"iter": 40, "loss": NaN}\n'
+    make_run(folder, "r", more=damaged + json.dumps({"iter": 50, "loss": 10**400}))
     history = read_history("r")
     assert history.batches == POINTS
     assert history.train == [(i, y - 0.1) for i, y in POINTS]
@@ -86,7 +92,7 @@ def test_an_svg_of_several_runs_names_everything(call, folder):
         (["r", "--out=loss.pdf"], "must end in .png or .svg"),
         (["r", "--out=r/log.jsonl/loss.png"], "cannot write it"),
         (["r", "--size=3"], "unknown setting --size"),
-        ([f"r{i}" for i in range(8)], "at most 7"),
+        ([f"r{i}" for i in range(8)], "for at most 7"),
     ],
 )
 def test_what_cannot_be_drawn_is_refused_in_one_line(call, folder, words, said):
@@ -110,9 +116,9 @@ def test_without_matplotlib_it_says_what_to_install(call, folder, monkeypatch):
     assert not (folder / "loss.png").exists()
 
 
-def test_a_reference_is_laid_under_and_compared_with(call, folder):
+def test_a_reference_is_drawn_and_compared_with(call, folder):
     pytest.importorskip("matplotlib")
-    tiny = read_normal("tiny")
+    tiny = read_measured("tiny")
     low, high = (tiny.losses["val"][kind][-1] for kind in ("low", "high"))
     for name, loss in (("above", high + 0.25), ("inside", (low + high) / 2), ("below", low - 0.5)):
         (folder / name).mkdir()
@@ -132,7 +138,7 @@ def test_a_reference_is_laid_under_and_compared_with(call, folder):
 
 def test_a_reference_of_one_run_says_how_far_it_was_measured(call, folder):
     pytest.importorskip("matplotlib")
-    small = read_normal("small")
+    small = read_measured("small")
     assert small.iterations[-1] < small.max_iters
     (folder / "r").mkdir()
     line = json.dumps({"iter": 500, "val_loss": small.losses["val"]["mean"][2] + 0.1})
@@ -142,7 +148,7 @@ def test_a_reference_of_one_run_says_how_far_it_was_measured(call, folder):
     assert "(measured up to 1000 of 5000 iterations)" in out
 
 
-def test_a_run_without_an_iteration_in_common_is_told(call, folder):
+def test_a_run_without_an_iteration_in_common_is_reported(call, folder):
     pytest.importorskip("matplotlib")
     make_run(folder, "r")
     (folder / "s").mkdir()
@@ -158,15 +164,17 @@ def test_an_unknown_reference_is_refused(call, folder):
     assert "did you mean tiny" in err and not (folder / "loss.png").exists()
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", measured_presets())
 def test_the_measured_curves_are_those_of_a_preset_and_plausible(name):
-    normal = read_normal(name)
+    measured = read_measured(name)
     preset = PRESETS[name]
-    assert normal.max_iters == preset["max_iters"]
-    assert len(set(normal.seeds)) == len(normal.seeds) >= (3 if name == "tiny" else 1)
-    assert normal.iterations == tuple(range(0, normal.iterations[-1] + 1, preset["eval_interval"]))
-    for kinds in normal.losses.values():
-        assert {len(losses) for losses in kinds.values()} == {len(normal.iterations)}
+    assert measured.max_iters == preset["max_iters"]
+    assert len(set(measured.seeds)) == len(measured.seeds) >= (3 if name == "tiny" else 1)
+    assert measured.iterations == tuple(
+        range(0, measured.iterations[-1] + 1, preset["eval_interval"])
+    )
+    for kinds in measured.losses.values():
+        assert {len(losses) for losses in kinds.values()} == {len(measured.iterations)}
         for low, mean, high in zip(kinds["low"], kinds["mean"], kinds["high"], strict=True):
             assert 1 < low <= mean <= high < 4.3
         assert list(kinds["mean"]) == sorted(kinds["mean"], reverse=True)
@@ -187,7 +195,7 @@ def test_curves_are_summarised_as_lowest_mean_and_highest(folder):
 
 
 def saved_run(folder, name, **changes):
-    """A run of `tiny` that was saved as soon as it began, with some settings changed."""
+    """A run of `tiny` saved before its first update, with some settings changed."""
     values = PRESETS["tiny"] | {"seed": len(name), "out_dir": name} | changes
     shape = {f.name: values[f.name] for f in dataclasses.fields(gn.GPTConfig) if f.name in values}
     model = gn.GPT(gn.GPTConfig(vocab_size=64, **shape), seed=0, ops="reference")
@@ -220,6 +228,8 @@ def test_reference_curves_are_made_of_runs_of_the_preset_alone(folder, changes, 
 
 
 def test_the_lowest_of_the_measured_runs_is_within_them():
-    tiny = read_normal("tiny")
+    tiny = read_measured("tiny")
     lowest = tiny.losses["val"]["low"][-1] - 4e-5  # before it was rounded
-    assert " within " in compare(History("r", val=[(tiny.iterations[-1], lowest)]), tiny)
+    assert " within " in compare_with_measured(
+        History("r", val=[(tiny.iterations[-1], lowest)]), tiny
+    )

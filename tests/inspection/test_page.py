@@ -1,4 +1,4 @@
-"""The page of `gpt-numpy inspect --html`: numbers are those of the trace, texts are texts."""
+"""The page of `gpt-numpy inspect --html`: the numbers of the trace, strings as strings."""
 
 import base64
 import hashlib
@@ -12,9 +12,10 @@ import pytest
 import gpt_numpy as gn
 from gpt_numpy.base.errors import InputError
 from gpt_numpy.cli import main as cli
-from gpt_numpy.inspection.page import assemble, backwards, encoding, run_progress
+from gpt_numpy.inspection.page import assemble, backwards, encoding
 from gpt_numpy.inspection.page import contents as contents_module
 from gpt_numpy.inspection.page.encoding import pack, strongest, unpack
+from gpt_numpy.inspection.page.training_history import MOST_POINTS, training_history
 from gpt_numpy.reference import activation
 from tests.support.pages import CHARACTERS, FOLDER, HOSTILE, SAMPLE, look, make_run
 
@@ -33,7 +34,7 @@ def page(seen):
 
 
 def is_packed(found, array):
-    """Three digits, and of what is a millionth of the largest still the size."""
+    """Equal to three digits, down to a millionth of the largest."""
     floor = np.abs(array[np.isfinite(array)]).max(initial=0) * 1e-8
     np.testing.assert_allclose(found, array, rtol=HALF, atol=floor)
 
@@ -48,7 +49,7 @@ def test_packed_numbers_keep_three_digits(size):
     is_packed(unpack(json.loads(json.dumps(pack(x)))), x)
 
 
-def test_what_is_not_finite_stays_so():
+def test_infinities_and_nan_are_packed():
     x = np.array([np.nan, np.inf, -np.inf, 1.5])
     np.testing.assert_array_equal(unpack(pack(x)), x)
 
@@ -82,12 +83,12 @@ def test_every_number_on_the_page_is_that_of_the_trace(seen):
                 packed = contents["arrays"][packed["of"]][which]
             array = array if entry.kind == "parameter" else array[0]
             if name.endswith((".probabilities", ".scores")) and packed.get("lower"):
-                array = np.tril(array)  # what is masked has no gradient that counts
+                array = np.tril(array)  # the gradient of masked pairs has no effect
             is_packed(unpack(packed), strongest(array, tuple(packed["groups"])))
             compared += 1
     assert compared > 100
     left_out = {n.split(".")[-1] for n, e in contents["arrays"].items() if "value" not in e}
-    assert left_out == {"query", "key", "value", "heads"}  # parts of what is there
+    assert left_out == {"query", "key", "value", "heads"}  # parts of stored arrays
 
 
 def test_rows_of_the_tables_and_the_distribution_are_those_of_the_trace(seen):
@@ -101,12 +102,12 @@ def test_rows_of_the_tables_and_the_distribution_are_those_of_the_trace(seen):
     assert (best[:, 0] == p.argmax(axis=-1)).all()
     right = p[np.arange(len(p)), trace.targets[0]]
     is_packed(unpack(contents["next"]["right"]), right)
-    # The last place of the lens is the model's own answer.
+    # The last point of the lens is the model's own prediction.
     is_packed(unpack(contents["lens"][-1]["right"]), right)
     assert [layer["place"] for layer in contents["lens"]][:2] == ["embedding.out", "h.0.resid_mid"]
 
 
-def test_the_pull_of_a_single_loss_is_that_of_a_pass_with_it_alone(seen):
+def test_influence_is_the_gradient_of_a_pass_with_a_single_target(seen):
     run, trace, contents = seen
     model = gn.GPT(run.config, seed=None, ops="reference", keep=("embedding.out",))
     model.params.flat[...] = run.model.params.flat
@@ -116,10 +117,10 @@ def test_the_pull_of_a_single_loss_is_that_of_a_pass_with_it_alone(seen):
         model.forward(trace.tokens, targets, divisor=trace.tokens.shape[1])
         model.backward()
         norms = np.linalg.norm(model.activation_grads["embedding.out"][0], axis=-1)
-        np.testing.assert_allclose(unpack(contents["pulls"])[q], norms, rtol=2e-3, atol=1e-7)
+        np.testing.assert_allclose(unpack(contents["influence"])[q], norms, rtol=2e-3, atol=1e-7)
 
 
-def test_too_much_is_shown_in_groups_and_far_too_much_refused(seen, monkeypatch):
+def test_large_arrays_are_grouped_and_far_too_large_ones_refused(seen, monkeypatch):
     run, trace, _ = seen
     monkeypatch.setattr(contents_module, "BUDGET", 90_000)
     found = contents_module.contents(run, trace, "r", HOSTILE)
@@ -137,7 +138,7 @@ def test_too_much_is_shown_in_groups_and_far_too_much_refused(seen, monkeypatch)
 
 @pytest.mark.parametrize("changes", [{}, {"bias": False, "activation": "relu"},
                                      {"tied": False, "positions": "sinusoidal"}])  # fmt: skip
-def test_the_steps_give_every_gradient_once_it_came_in(changes):
+def test_every_gradient_is_computed_before_a_step_reads_it(changes):
     settings = {"n_layer": 2, "n_head": 2, "n_embd": 8, "block_size": 8} | changes
     model = gn.GPT(gn.GPTConfig(vocab_size=9, **settings), seed=1, ops="reference")
     tokens = np.random.default_rng(0).integers(0, 9, (2, 1, 8))
@@ -228,24 +229,24 @@ def test_the_gradient_check_finds_all_right_and_a_mistake_wrong(seen, tmp_path, 
 # ---------------------------------------------------------------- the run's log
 
 
-def test_the_history_is_the_log_without_what_is_none(tmp_path):
+def test_the_history_skips_damaged_lines_of_the_log(tmp_path):
     folder = make_run(tmp_path)
     with (folder / "log.jsonl").open("a", encoding="utf-8") as file:
         file.write('\n[1]\nnull\n{"iter": true}\n{"iter": 70, "loss": NaN, "lr": "x"}\n')
         file.write('{"iter": 70, "layers": {"a": [1], "b": 2}, "sample": 3}\n')
-    found = run_progress.history(str(folder))
+    found = training_history(str(folder))
     assert found["curves"]["loss"] == [[i, pytest.approx(4 - i / 50)] for i in range(0, 60, 10)]
     assert found["curves"]["val_loss"] == [[0, 4.0], [50, pytest.approx(3.1667)]]
     assert [text["text"] for text in found["samples"]] == [SAMPLE, SAMPLE]
     assert found["layers"]["update"][HOSTILE][0] == [0, 0.002]
-    assert run_progress.history(str(tmp_path / "nowhere"))["samples"] == []
+    assert training_history(str(tmp_path / "nowhere"))["samples"] == []
 
 
 def test_long_curves_are_thinned_and_keep_their_ends(tmp_path):
     lines = [json.dumps({"iter": i, "loss": 1.0}) for i in range(5000)]
     (tmp_path / "log.jsonl").write_text("\n".join(lines), encoding="utf-8")
-    curve = run_progress.history(str(tmp_path))["curves"]["loss"]
-    assert len(curve) == run_progress.MOST_POINTS and (curve[0][0], curve[-1][0]) == (0, 4999)
+    curve = training_history(str(tmp_path))["curves"]["loss"]
+    assert len(curve) == MOST_POINTS and (curve[0][0], curve[-1][0]) == (0, 4999)
 
 
 # ---------------------------------------------------------------- the file

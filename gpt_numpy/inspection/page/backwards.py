@@ -1,7 +1,7 @@
-"""Backward as a list of steps: from the loss to the embeddings, one for each line of forward.
+"""Backward as a list of steps, from the loss to the embeddings: one for each line of forward.
 
 Each step has the forward line, the equations derived from it, the arrays whose gradients come in
-and go out, the lines of the reference that compute them, and what computed them in this pass.
+and go out, the lines of the reference that compute them, and the function that did so in this pass.
 """
 
 import re
@@ -78,7 +78,7 @@ def _place(name: str) -> str:
 def _equation(trace: Trace, node: Node, argument: str) -> dict[str, Any]:
     operation, name = node.operation, node.arrays[argument]
     own = operation.backward[argument]
-    # A gradient with several terms has a step for each; that of this node is known by its text.
+    # A gradient that is a sum has a step for each term; find the one of this node.
     found = [step for step in trace[name].backward if step.arrays == node.arrays]
     module, function = _reference_of(operation)
     names = CODE_NAMES.get((operation.derivation, argument), (f"d{argument}",))
@@ -92,7 +92,7 @@ def _equation(trace: Trace, node: Node, argument: str) -> dict[str, Any]:
 
 
 def _reference_of(operation: Operation) -> tuple[str, str]:
-    """The module and the function of the reference that compute what this operation derives."""
+    """The module and function of the reference that compute this operation's gradients."""
     if operation is op.MERGE:
         return "attention", "attention_backward"
     if operation is op.HEAD:

@@ -1,18 +1,20 @@
-"""Everything that the page shows, as one dictionary of numbers, texts and packed arrays.
+"""Everything that the page shows, as one dictionary of numbers, strings and packed arrays.
 
-    about        the model, the run and the text
-    tokens       of the text, with the target of each; names of tokens as they are shown
-    arrays       by name: shape, numbers, remarks, value and gradient (encoding.py)
-    embedding    the rows of both tables that the text picks
-    next, lens   the distribution of the next token, and what each layer would answer
-    steps        of backward, with the lines of code; verdicts of the gradient check by name
-    pulls        on which rows the loss of each token pulls
-    history      what the run noted of its training
+    about         the model, the run and the text
+    tokens        of the text, and the targets; `names`: each token as it is shown
+    arrays        by name: shape, statistics, remarks, value and gradient (encoding.py)
+    embedding     the vectors of the text's tokens and positions
+    next, lens    the distribution of the next token, at the end and after each layer
+    steps         of backward, with the lines of code
+    verdicts      of the gradient check, by name
+    influence     how strongly each position influences the loss of each token
+    history       curves and samples of the run's log
 
-Of arrays as large as the text (T) the page has every number, as long as there is room; channels are
-then shown in groups. Of parameters it has maps of at most 64 x 64 groups, and their exact norms.
+Activations are stored whole; where they would exceed BUDGET, neighbouring channels are grouped.
+Parameters are stored as maps of at most 64 x 64 groups, with their exact norms.
 """
 
+import dataclasses
 import math
 from collections.abc import Iterable
 from typing import Any
@@ -24,44 +26,44 @@ from gpt_numpy.base.errors import InputError
 from gpt_numpy.base.version import __version__
 from gpt_numpy.inspection.page.backwards import steps
 from gpt_numpy.inspection.page.encoding import BYTES_A_NUMBER, groups_for, pack, strongest
-from gpt_numpy.inspection.page.lens import lens, most_likely
-from gpt_numpy.inspection.page.pulls import pulls
-from gpt_numpy.inspection.page.run_progress import history
-from gpt_numpy.inspection.page.verdicts import verdicts
-from gpt_numpy.inspection.summary.statistics import Summary, SummaryRow, rows
+from gpt_numpy.inspection.page.gradient_check import check_gradients
+from gpt_numpy.inspection.page.logit_lens import logit_lens, most_likely
+from gpt_numpy.inspection.page.token_influence import token_influence
+from gpt_numpy.inspection.page.training_history import training_history
+from gpt_numpy.inspection.summary.statistics import ArrayStatistics, Summary, array_statistics
 from gpt_numpy.inspection.trace.trace import Trace, Traced
 from gpt_numpy.reference.embedding import sinusoidal_positions
 from gpt_numpy.training.checkpoint import Run
 
-BUDGET = 4_500_000  # bytes, for all arrays together
+BUDGET = 4_500_000  # bytes of all arrays together
 PARAMETER_MAP = (64, 64)
-LARGEST_VOCABULARY = 512  # whose logits are shown one by one
-PARTS = ("query", "key", "value", "heads")  # of arrays that are there
+LARGEST_VOCABULARY = 512  # of which every logit is stored
+PARTS = ("query", "key", "value", "heads")  # of arrays that are stored anyway
 
 
 def contents(run: Run, trace: Trace, folder: str, text: str) -> dict[str, Any]:
-    """What the page shows of `trace`, a pass of the run's model over `text`, in `folder`.
+    """The contents for `trace`, a pass over `text` of the model of `run`, which lies in `folder`.
 
     Raises
     ------
-    InputError : the arrays are too many for a page even in groups.
+    InputError : the arrays exceed BUDGET even in groups.
     """
     assert trace.targets is not None
     group = _group_of_channels(trace)
+    influence = token_influence(run.model, trace)
     found = {
         "about": _about(run, trace, folder, text, group),
         "tokens": trace.tokens[0].tolist(),
         "targets": trace.targets[0].tolist(),
-        "arrays": _arrays(trace, rows(trace, run.optimizer), group),
+        "arrays": _arrays(trace, array_statistics(trace, run.optimizer), group),
         "embedding": _embedding(trace, group),
         "next": _next(trace),
-        "lens": lens(trace),
+        "lens": logit_lens(trace),
         "steps": steps(trace),
-        "verdicts": verdicts(run.model, trace),
-        "history": history(folder),
+        "verdicts": check_gradients(run.model, trace),
+        "influence": None if influence is None else pack(influence, lower=True),
+        "history": training_history(folder),
     }
-    pulled = pulls(run.model, trace)
-    found["pulls"] = None if pulled is None else pack(pulled, lower=True)
     found["names"] = _names(run, trace, found)
     return found
 
@@ -81,24 +83,12 @@ def _about(run: Run, trace: Trace, folder: str, text: str, group: int) -> dict[s
         "group": group,
         "grad_norm": finite(trace.grad_norm),
         "grad_clip": None if run.optimizer is None else run.optimizer.grad_clip,
-        "config": {
-            "vocab_size": c.vocab_size,
-            "block_size": c.block_size,
-            "n_layer": c.n_layer,
-            "n_head": c.n_head,
-            "n_embd": c.n_embd,
-            "head_size": c.head_size,
-            "n_hidden": c.n_hidden,
-            "activation": c.activation,
-            "positions": c.positions,
-            "bias": c.bias,
-            "tied": c.tied,
-        },
+        "config": dataclasses.asdict(c) | {"head_size": c.head_size, "n_hidden": c.n_hidden},
     }
 
 
 def finite(value: float | None) -> float | None:
-    """The number with six digits, or None for what JSON does not know."""
+    """The number with six digits; None if it is not finite, which JSON cannot hold."""
     return float(f"{value:.6g}") if value is not None and math.isfinite(value) else None
 
 
@@ -108,7 +98,7 @@ def _is_left_out(name: str, trace: Trace) -> bool:
 
 
 def _group_of_channels(trace: Trace) -> int:
-    """How many neighbouring channels are shown as one, so that all arrays fit into BUDGET."""
+    """The number of neighbouring channels in a group, so that all arrays fit into BUDGET."""
     fixed = channels = 0
     for name, entry in trace.items():
         both = 2 - (entry.kind == "statistic" or name.endswith(".proj"))
@@ -118,20 +108,20 @@ def _group_of_channels(trace: Trace) -> int:
             channels += both * math.prod(entry.shape)
         elif not _is_left_out(name, trace):
             fixed += both * math.prod(entry.shape)
-    room = BUDGET / BYTES_A_NUMBER - fixed
-    if room <= 0 or channels / room > trace.config.n_embd:
+    left = BUDGET / BYTES_A_NUMBER - fixed
+    if left <= 0 or channels / left > trace.config.n_embd:
         T = trace.tokens.shape[1]
         raise InputError(
             f"text has {T + 1} tokens: too many for one page of this model; give a shorter one"
         )
     group = 1
-    while channels / group > room:
+    while channels / group > left:
         group *= 2
     return group
 
 
 def _has_channels(entry: Traced) -> bool:
-    """Whether the last axis of an activation are channels, not positions or tokens."""
+    """Whether the last axis is that of channels, not of positions or tokens."""
     return (
         entry.kind == "activation"
         and len(entry.shape) == 3
@@ -139,7 +129,7 @@ def _has_channels(entry: Traced) -> bool:
     )
 
 
-def _arrays(trace: Trace, listed: list[SummaryRow], group: int) -> dict[str, Any]:
+def _arrays(trace: Trace, listed: list[ArrayStatistics], group: int) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for row in listed:
         entry = trace[row.name]
@@ -165,12 +155,12 @@ def _numbers(of: Summary) -> dict[str, float | None]:
 
 
 def _packed(entry: Traced, group: int) -> dict[str, Any]:
-    """The value and the gradient; what is added to a stream has the gradient of the sum."""
+    """The value and the gradient; a branch of the residual stream has the gradient of the sum."""
     if entry.name.endswith(".proj"):
         of = entry.name.replace("attn.proj", "resid_mid").replace("mlp.proj", "resid_post")
         return {"value": _pack(entry, entry.value, group), "grad": {"of": of}}
     grad = entry.grad
-    # Of a matrix of parameters the page shows the gradient alone.
+    # Of a weight matrix the page shows only the gradient.
     matrix = entry.kind == "parameter" and len(entry.shape) == 2
     return {
         "value": None if matrix else _pack(entry, entry.value, group),
@@ -182,14 +172,14 @@ def _pack(entry: Traced, array: Array, group: int, *, gradient: bool = False) ->
     groups = groups_of(entry, group)
     if entry.kind == "parameter":
         return pack(strongest(array, groups)) | {"groups": list(groups)}
-    # What is masked has the weight 0, and no gradient that counts.
+    # Masked pairs have weight 0, and their gradient has no effect.
     pairs = entry.name.endswith((".attn.probabilities", ".attn.scores"))
     lower = pairs and (gradient or not entry.name.endswith("scores"))
     return pack(strongest(array[0], groups), lower=lower) | {"groups": list(groups)}
 
 
 def groups_of(entry: Traced, group: int) -> Shape:
-    """The groups in which an array is shown, along each axis but the batch's."""
+    """The size of the groups along each axis except that of the batch."""
     if entry.kind == "parameter":
         most = PARAMETER_MAP if len(entry.shape) == 2 else (math.prod(PARAMETER_MAP),)
         return groups_for(entry.shape, most)
@@ -198,7 +188,7 @@ def groups_of(entry: Traced, group: int) -> Shape:
 
 
 def _embedding(trace: Trace, group: int) -> dict[str, Any]:
-    """The rows of the tables that the text picks, (T, C) each."""
+    """The vectors of the text's tokens and positions, (T, C) each."""
     tokens = trace.tokens[0]
     rows_of_tokens = trace["wte.weight"].value[tokens]
     if trace.config.positions == "learned":
@@ -212,7 +202,7 @@ def _embedding(trace: Trace, group: int) -> dict[str, Any]:
 
 
 def _next(trace: Trace) -> dict[str, Any]:
-    """The distribution after each position: the likeliest tokens and the right one."""
+    """The distribution after each position: the most likely tokens and the target."""
     assert trace.targets is not None
     p = trace["probabilities"].value[0].astype(np.float64)
     best = most_likely(p, 12)
@@ -230,7 +220,7 @@ def _next(trace: Trace) -> dict[str, Any]:
 
 
 def _names(run: Run, trace: Trace, found: dict[str, Any]) -> dict[str, str]:
-    """The text of every token that the page mentions."""
+    """The string of every token on the page."""
     if run.config.vocab_size <= LARGEST_VOCABULARY:
         numbers: Iterable[int] = range(run.config.vocab_size)
     else:

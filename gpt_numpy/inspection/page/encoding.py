@@ -1,10 +1,10 @@
-"""Arrays as text for the page: half floats with a common power of two, in base64.
+"""Arrays as strings for the page: half floats with a common power of two, in base64.
 
-A half float has 11 bits, three decimal digits, which is what the page shows. Its range is narrow,
-so that all numbers of an array are multiplied by the power of two that makes the largest fill it:
-a number down to a millionth of the largest keeps its three digits, and smaller ones some.
+A half float has 11 significant bits, three decimal digits, which is what the page shows. Its range
+is narrow, so an array is first scaled by the power of two that makes its largest number fill it.
+Numbers down to a millionth of the largest then keep three digits, smaller ones fewer.
 
-What is too large is shown in groups of neighbours, each by the one of largest magnitude.
+Large arrays are shown in groups of neighbours, each represented by its largest in magnitude.
 """
 
 import base64
@@ -16,15 +16,15 @@ import numpy as np
 from gpt_numpy.base.arrays import Array, Shape
 
 TOP = 14  # the largest number lies between 2^14 and 2^15; half floats end at 2^16
-BYTES_A_NUMBER = 8 / 3  # two bytes, four letters for three
+BYTES_A_NUMBER = 8 / 3  # base64 writes four characters for three bytes
 
 
 def pack(array: Array, *, lower: bool = False) -> dict[str, Any]:
-    """An array as a dictionary that JSON can hold; `unpack` is its inverse.
+    """An array as a dictionary for JSON; `unpack` is the inverse.
 
     Parameters
     ----------
-    lower : of the last two axes only the lower triangle counts, the rest is zero.
+    lower : store only the lower triangle of the last two axes; the rest becomes zero.
     """
     x = np.asarray(array, dtype=np.float64)
     shape = list(x.shape)
@@ -52,12 +52,12 @@ def unpack(packed: dict[str, Any]) -> Array:
 
 
 def groups_for(shape: Shape, most: Shape) -> Shape:
-    """How many neighbours along each axis make a group, so that at most `most` groups remain."""
+    """The size of the groups along each axis, so that at most `most` groups remain."""
     return tuple(-(-size // limit) for size, limit in zip(shape, most, strict=True))
 
 
 def strongest(array: Array, groups: Shape) -> Array:
-    """Of each group of neighbours the element of largest magnitude; the last one may be smaller."""
+    """The element of largest magnitude in each group; the last group may be smaller."""
     x = np.asarray(array)
     for axis, group in enumerate(groups):
         if group > 1:

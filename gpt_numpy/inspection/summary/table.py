@@ -1,15 +1,15 @@
-"""The numbers of a trace as a table for the terminal, layer by layer."""
+"""The statistics of a trace as a table for the terminal, layer by layer."""
 
 from itertools import groupby
 
-from gpt_numpy.inspection.summary.statistics import Summary, SummaryRow
+from gpt_numpy.inspection.summary.statistics import ArrayStatistics, Summary
 from gpt_numpy.inspection.trace.trace import Trace
 
 NUMBERS = ("mean", "spread", "norm", "zeros")
 
 
-def table(trace: Trace, listed: list[SummaryRow]) -> list[str]:
-    """The lines of a table with a part for each layer, and what it found in words."""
+def table(trace: Trace, listed: list[ArrayStatistics]) -> list[str]:
+    """The lines of a table with a section for each layer, and a list of all remarks."""
     width = max(len(_within(row.name)) for row in listed) + 1
     above = f"{'':{width}}{'value':^40}{'gradient':^40}"
     heads = "".join(f"{number:>10}" for number in NUMBERS)
@@ -28,7 +28,7 @@ def table(trace: Trace, listed: list[SummaryRow]) -> list[str]:
     return lines
 
 
-def _line(row: SummaryRow, width: int) -> str:
+def _line(row: ArrayStatistics, width: int) -> str:
     name = _within(row.name) + ("~" if row.recomputed else "")
     update = "" if row.update is None else f"{row.update:10.1e}"
     cells = f"{_cells(row.value)}{_cells(row.grad)}{update:>10}"

@@ -1,4 +1,4 @@
-// The user's text, token by token: the row that every view is about is chosen here.
+// The user's text, token by token: choosing one here chooses the position of every view.
 
 const rowNames = contents.tokens.map(nameOf);
 
@@ -31,7 +31,7 @@ function walk(event, position) {
   if (button) button.focus({ preventScroll: true });
 }
 
-// The rows of a (T, channels) array: names beside them, the chosen one outlined, a click chooses.
+// The rows of a (T, channels) array with their tokens; a click chooses one, which is outlined.
 function ofText(what, extra) {
   return {
     rowNames, chosen: state.position, label: what, pick: position => change({ position }),
@@ -40,7 +40,7 @@ function ofText(what, extra) {
   };
 }
 
-// The likeliest next tokens after a position, the right one marked.
+// The most likely next tokens after a position; the actual one is marked.
 function nextTokens(position, count = 10) {
   const p = matrixOf(contents.next.probabilities), right = contents.targets[position];
   const listed = contents.next.tokens[position].slice(0, count);

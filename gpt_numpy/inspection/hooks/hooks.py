@@ -24,15 +24,13 @@ import numpy as np
 from gpt_numpy.base.arrays import Array, Shape
 from gpt_numpy.base.errors import InputError, did_you_mean
 from gpt_numpy.config.model import GPTConfig
-from gpt_numpy.inspection.trace.diagram import all_shapes, whole_of
+from gpt_numpy.inspection.trace.diagram import all_shapes, parts
 from gpt_numpy.model.calls import Call
 from gpt_numpy.model.gpt import GPT, twin_of
 from gpt_numpy.model.stages import activations, gpt
-from gpt_numpy.reference.attention import split_heads
 
 Function = Callable[[Array], Array]
 Replacement = Array | float | tuple[Function, Function]
-NEVER = ("losses", "scores", "probabilities", "xhat")  # used within a layer alone
 
 
 @dataclass(frozen=True)
@@ -139,9 +137,9 @@ def ablate(
 
 def replaceable(config: GPTConfig) -> list[str]:
     """The names of all activations that `replaced` and `ablate` take."""
-    kept = [name for name, array in activations(config).items() if array.grad]
-    parts = [n for n in all_shapes(config, 1, 1) if n.endswith(".proj") or whole_of(n) is not None]
-    return [name for name in [*kept, *parts] if name.split(".")[-1] not in NEVER]
+    kept = [n for n, array in activations(config).items() if array.grad and n != "losses"]
+    taps = [name for stage in gpt(config) for name in stage.taps.values()]
+    return [*kept, *taps, *parts(config)]
 
 
 def _part_of(name: str, shape: Shape, **wanted: int | None) -> Array:
@@ -180,9 +178,9 @@ class Replacements(dict[str, Callable[[Call], None]]):
 
     def __init__(self, config: GPTConfig, listed: list[tuple[str, Replacement]]) -> None:
         self.listed = listed
-        self._n_head = config.n_head
-        self._logits: dict[Shape, Array] = {}  # of all positions, where the model keeps only some
-        wanted = {(whole_of(name) or (name,))[0] for name, _ in listed}
+        self._parts = parts(config)
+        self._logits: dict[Shape, Array] = {}  # of all positions, if the model keeps only some
+        wanted = {self._whole(name) for name, _ in listed}
         for stage in gpt(config):
             inside = {array.name for array in stage.activations} | set(stage.taps.values())
             if inside & wanted:
@@ -230,12 +228,12 @@ class Replacements(dict[str, Callable[[Call], None]]):
     ) -> Iterator[tuple[Array, Replacement]]:
         """The replacements of an array or of its parts, each with the view that it replaces."""
         for wanted, replacement in listed:
-            whole = whole_of(wanted)
-            if wanted == name:
-                yield array, replacement
-            elif whole is not None and whole[0] == name:
-                parts = 3 if name.endswith(".qkv") else 1
-                yield split_heads(array, self._n_head, parts)[whole[1]], replacement
+            if self._whole(wanted) == name:
+                part = self._parts.get(wanted)
+                yield part.view(array) if part else array, replacement
+
+    def _whole(self, name: str) -> str:
+        return self._parts[name].whole if name in self._parts else name
 
 
 def _fitting(new: Any, part: Array, name: str) -> Array:

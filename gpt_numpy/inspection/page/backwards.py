@@ -9,7 +9,7 @@ from functools import cache
 from typing import Any
 
 from gpt_numpy.inspection.trace.diagram import Node
-from gpt_numpy.inspection.trace.operations import function_named, place_of
+from gpt_numpy.inspection.trace.operations import Place, function_named, place_of
 from gpt_numpy.inspection.trace.trace import Trace
 
 # What the code calls the gradient of an argument, where that is not "d" + the argument.
@@ -56,31 +56,31 @@ def _place(name: str) -> str:
 
 
 def _equation(trace: Trace, node: Node, letter: str) -> dict[str, Any]:
-    operation, name = node.operation, node.arrays[letter]
+    operation, array = node.operation, node.arrays[letter]
     text = operation.backward[letter]
     # A gradient that is a sum has a step for each term; find the one of this node.
-    found = [step for step in trace[name].backward if step.arrays == node.arrays]
-    module, _, function = operation.reference["backward"].rpartition(".")
-    if module != operation.derivation:  # which calls that function
-        function = f"{operation.derivation}_backward"
+    found = [step for step in trace[array].backward if step.arrays == node.arrays]
+    place = operation.function("reference", "backward")
+    if not place.module.endswith(f".{operation.derivation}"):  # the derived function calls that one
+        name = f"{operation.derivation}.{operation.derivation}_backward"
+        place = place_of(function_named(f"gpt_numpy.reference.{name}"))
     names = CODE_NAMES.get((operation.derivation, letter), (f"d{letter}",))
     return {
-        "array": name,
+        "array": array,
         "letter": letter,
         "text": text,
         "computed": str(next(step.function for step in found if step.equation == text)),
-        "code": code_of(operation.derivation, function, names),
+        "code": code_of(place, names),
     }
 
 
 @cache
-def code_of(module: str, function: str, names: tuple[str, ...]) -> dict[str, Any]:
+def code_of(place: Place, names: tuple[str, ...]) -> dict[str, Any]:
     """The lines of a reference function that write the variables `names`, marked.
 
     They begin at the comment `# forward:` that quotes what they differentiate. If no line writes
     them, the whole function is shown.
     """
-    place = place_of(function_named(f"gpt_numpy.reference.{module}.{function}"))
     lines = dict(enumerate(place.source.splitlines(), start=place.line))
     name = "|".join(map(re.escape, names))
     # An assignment, np.add.at(name, ...), or an argument that a call writes to (out=name).
@@ -89,7 +89,7 @@ def code_of(module: str, function: str, names: tuple[str, ...]) -> dict[str, Any
     first, last = (marked[0], marked[-1]) if marked else (place.line, max(lines))
     above = [n for n, line in lines.items() if "# forward:" in line and n < first]
     return {
-        "file": f"gpt_numpy/reference/{module}.py",
+        "file": f"{place.module.replace('.', '/')}.py",
         "function": place.name,
         "lines": [
             [number, lines[number]]

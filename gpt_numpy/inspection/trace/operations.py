@@ -13,7 +13,6 @@ import importlib
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from gpt_numpy.model.stages import Stage
@@ -30,11 +29,6 @@ class Place:
     def __str__(self) -> str:
         """As in gpt_numpy.reference.linear.linear_forward, line 35."""
         return f"{self.module}.{self.name}, line {self.line}"
-
-    @property
-    def file(self) -> Path:
-        """The file that it is in."""
-        return Path(str(inspect.getsourcefile(importlib.import_module(self.module))))
 
     @property
     def source(self) -> str:
@@ -59,70 +53,60 @@ def place_of(function: Callable[..., Any]) -> Place:
 class Operation:
     """One line of the forward pass, and what its backward computes.
 
-    `kernels` and `reference` name the functions as `module.function`; the keys are "forward",
-    "backward", and the letter of any array whose gradient a different function computes. `fields`
-    gives the layer's name for a letter where it is not the letter itself.
+    `kernels` and `reference` name functions as `module.function`, where they are not the pair that
+    is named like the derivation; the keys are "forward", "backward", and the letter of any array
+    whose gradient a different function computes. `fields` has the layer's name for a letter, where
+    it is not the letter itself.
     """
 
     title: str
     derivation: str  # the file of `reference/`
     forward: Mapping[str, str]
     backward: Mapping[str, str]
-    kernels: Mapping[str, str]
-    reference: Mapping[str, str]
     fields: Mapping[str, str] = field(default_factory=dict)
+    kernels: Mapping[str, str] = field(default_factory=dict)
+    reference: Mapping[str, str] = field(default_factory=dict)
 
-    def function(self, ops: str, direction: str, letter: str) -> Place:
+    def function(self, ops: str, direction: str, letter: str = "") -> Place:
         """The function of the implementation `ops` that computes an array or its gradient."""
         table = self.kernels if ops == "kernels" else self.reference
-        name = table.get(letter, table[direction]) if direction == "backward" else table[direction]
+        name = table.get(direction, f"{self.derivation}.{self.derivation}_{direction}")
+        if direction == "backward":
+            name = table.get(letter, name)
         return place_of(function_named(f"gpt_numpy.{ops}.{name}"))
-
-
-def _pair(module: str, name: str = "") -> dict[str, str]:
-    name = f"{module}.{name or module}"
-    return {"forward": f"{name}_forward", "backward": f"{name}_backward"}
 
 
 MULTIPLY = "products.matmul.multiply"
 FUSED = "products.matmul.multiply_and_add"  # projection, bias and residual sum
 NORM_AND_SUM = "layernorm.layernorm_backward_and_renormalise"
-LAYERNORM, ATTENTION = _pair("layernorm"), _pair("attention")
+LINEAR_BACKWARD = {"backward": "linear.linear_backward"}
 
 
 def _linear(title: str, x: str, prefix: str, out: str, kernel: str) -> Operation:
     return Operation(
         title,
         "linear",
-        forward={"out": "out = x @ weight + bias"},
-        backward={
+        {"out": "out = x @ weight + bias"},
+        {
             "x": "dx = dout @ weight.T",
             "weight": "dweight = x.T @ dout",
             "bias": "dbias = dout summed over rows",
         },
-        kernels={"forward": kernel, "backward": "linear.parameter_gradients", "x": MULTIPLY},
-        reference=_pair("linear"),
         fields={"x": x, "weight": f"{prefix}_weight", "bias": f"{prefix}_bias", "out": out},
+        kernels={"forward": kernel, "backward": "linear.parameter_gradients", "x": MULTIPLY},
     )
-
-
-def _attention(
-    title: str, forward: Mapping[str, str], backward: Mapping[str, str], **fields: str
-) -> Operation:
-    return Operation(title, "attention", forward, backward, ATTENTION, ATTENTION, fields)
 
 
 def _residual_sum(layer: str, site: str) -> Operation:
     return Operation(
         "sum with the residual stream",
         layer,
-        forward={"out": "out = x + branch(x)"},
-        backward={
+        {"out": "out = x + branch(x)"},
+        {
             "branch": f"dropout_backward(dbranch, {site}, dx=dbranch)",
             "x": "dx = dout + (what comes back through the branch)",
         },
         kernels={"forward": FUSED, "backward": NORM_AND_SUM},
-        reference=_pair(layer),
     )
 
 
@@ -131,104 +115,99 @@ def _activation(name: str, formula: str, slope: str) -> Operation:
     return Operation(
         "MLP, nonlinearity",
         "activation",
-        forward={"out": formula},
-        backward={"x": f"dx = dout * f'(x) ... {slope}"},
-        kernels={"forward": MULTIPLY, "backward": MULTIPLY},
-        reference=_pair("activation", name),
+        {"out": formula},
+        {"x": f"dx = dout * f'(x) ... {slope}"},
         fields={"x": "fc", "out": "act"},
+        kernels={"forward": MULTIPLY, "backward": MULTIPLY},
+        reference={d: f"activation.{name}_{d}" for d in ("forward", "backward")},
     )
 
 
 EMBEDDING = Operation(
     "token and position embedding",
     "embedding",
-    forward={"out": "row_btc = wte[v, c] + wpe[t, c]"},
-    backward={
+    {"out": "row_btc = wte[v, c] + wpe[t, c]"},
+    {
         "wte": "dwte[v, c] = sum over all (b, t) with tokens[b, t] = v of drow_btc",
         "wpe": "dwpe[t, c] = sum_b drow_btc",
     },
-    kernels=_pair("embedding"),
-    reference=_pair("embedding"),
 )
-NORM = Operation(
+LAYERNORM = Operation(
     "layer norm",
     "layernorm",
-    forward={
+    {
         "mean": "mean = sum_c x_c / C",
         "rstd": "rstd = 1 / sqrt(var + eps)",
         "xhat": "xhat = (x - mean) * rstd",
         "out": "out = xhat * weight + bias",
     },
-    backward={
+    {
         "weight": "dweight_c = sum_r dout_rc xhat_rc",
         "bias": "dbias_c = sum_r dout_rc",
         "xhat": "dxhat_c = dout_c weight_c",
         "x": "dx_j = ... = rstd (dxhat_j - mean(dxhat) - xhat_j mean(dxhat xhat))",
     },
-    kernels=LAYERNORM | {"backward": NORM_AND_SUM},
-    reference=LAYERNORM,
     fields={"weight": "ln_weight", "bias": "ln_bias", "out": "norm"},
+    kernels={"backward": NORM_AND_SUM},
 )
-SPLIT = _attention(
+SPLIT = Operation(
     "split into heads",
+    "attention",
     dict.fromkeys("QKV", "Q, K, V = split_heads(qkv, n_head)"),
     {"qkv": "dQ, dK, dV = split_heads(dqkv, n_head)"},
 )
-SCORES = _attention(
+SCORES = Operation(
     "scores",
+    "attention",
     {"s": "s_qk = sum_d Q_qd K_kd / sqrt(D)"},
     {"Q": "dQ_qd = sum_k ds_qk K_kd / sqrt(D)", "K": "dK_kd = sum_q ds_qk Q_qd / sqrt(D)"},
 )
-SOFTMAX = _attention(
+SOFTMAX = Operation(
     "mask and softmax",
+    "attention",
     {"lse": "lse_q = log sum_k exp(s_qk)", "p": "p_qk = exp(s_qk - lse_q)"},
     {"s": "ds_qj = ... = p_qj (dp_qj - delta_q)"},
-    Q="Q",  # these three are needed to recompute s and p
-    K="K",
-    out="heads",
+    fields={"Q": "Q", "K": "K", "out": "heads"},  # which recomputing s and p needs
 )
-AVERAGE = _attention(
+AVERAGE = Operation(
     "average of the values",
+    "attention",
     {"out": "out_qd = sum_k w_qk V_kd"},
     {"p": "dw_qk = sum_d dout_qd V_kd", "V": "dV_kd = sum_q w_qk dout_qd"},
-    out="heads",
+    fields={"out": "heads"},
 )
-MERGE = replace(
-    _attention(
-        "heads side by side",
-        {"attn": "out[...] = merge_heads(w @ V)"},
-        {"heads": "(dO,) = split_heads(dout, n_head, parts=1)"},
-    ),
-    kernels=ATTENTION | {"backward": "linear.linear_backward"},
-    reference=ATTENTION | {"backward": "linear.linear_backward"},
+MERGE = Operation(
+    "heads side by side",
+    "attention",
+    {"attn": "out[...] = merge_heads(w @ V)"},
+    {"heads": "(dO,) = split_heads(dout, n_head, parts=1)"},
+    kernels=LINEAR_BACKWARD,
+    reference=LINEAR_BACKWARD,
 )
 HEAD = Operation(
     "head",
     "head",
-    forward={"out": "logits = norm(x) @ weight.T"},
-    backward=dict.fromkeys(
+    {"out": "logits = norm(x) @ weight.T"},
+    dict.fromkeys(
         ("x", "weight"),
         "linear_backward(dout, k.norm, w.weight.T, None, dx=dk.norm, ... dweight=dw.weight.T",
     ),
-    kernels=dict.fromkeys(("forward", "backward"), MULTIPLY) | {"weight": f"{MULTIPLY}_columns"},
-    reference=_pair("linear"),
     fields={"x": "norm", "out": "logits"},
+    kernels={"forward": MULTIPLY, "backward": MULTIPLY, "weight": f"{MULTIPLY}_columns"},
+    reference=LINEAR_BACKWARD | {"forward": "linear.linear_forward"},
 )
 LOSS = Operation(
     "softmax and loss",
     "cross_entropy",
-    forward={
+    {
         "lse": "lse = log sum_v exp(z_v)",
         "P": "P_v = softmax(z)_v = exp(z_v - lse)",
         "loss": "loss = -log softmax(z)_y = lse - z_y",
     },
-    backward={"z": "dz_v = dout (P_v - [v = y])"},
-    kernels=_pair("cross_entropy"),
-    reference=_pair("cross_entropy"),
+    {"z": "dz_v = dout (P_v - [v = y])"},
     fields={"z": "logits", "loss": "out"},
 )
-
-NORMS = {"layernorm": NORM}
+NORMS = {"layernorm": LAYERNORM}
 ACTIVATIONS = {
     "gelu": _activation("gelu", "f(x) = x Phi(x)", "f'(x) = Phi(x) + x phi(x)"),
     "gelu_tanh": _activation(
@@ -240,7 +219,7 @@ ACTIVATIONS = {
 }
 # By the layer of a stage (model/stages.py): its operations in forward order.
 OPERATIONS: dict[str, Callable[[Stage], list[Operation]]] = {
-    "embedding": lambda stage: [EMBEDDING],
+    "embedding": lambda _: [EMBEDDING],
     "attention_sublayer": lambda stage: [
         _norm(stage),
         _linear("query, key and value", "norm", "qkv", "qkv", "linear.linear_forward"),
@@ -260,7 +239,7 @@ OPERATIONS: dict[str, Callable[[Stage], list[Operation]]] = {
         _residual_sum("mlp_sublayer", "dropout"),
     ],
     "head_loss": lambda stage: [
-        replace(_norm(stage), title="last layer norm", kernels=LAYERNORM),
+        replace(_norm(stage), title="last layer norm", kernels={}),
         HEAD,
         LOSS,
     ],
@@ -280,14 +259,14 @@ def _norm(stage: Stage) -> Operation:
 
 
 def _whole_layer(stage: Stage) -> Operation:
-    forward, backward = f"{stage.layer}_forward", f"{stage.layer}_backward"
-    module = function_named(f"gpt_numpy.reference.{forward}").__module__.rpartition(".")[2]
+    pair = {d: f"{stage.layer}_{d}" for d in ("forward", "backward")}
+    place = place_of(function_named(f"gpt_numpy.reference.{pair['forward']}"))
     with_grad = [field for field, array in stage.kept.items() if array.grad]
     return Operation(
         stage.kind,
-        module,
-        forward=dict.fromkeys([*stage.kept, "out"], forward),
-        backward=dict.fromkeys([*reversed(with_grad), *stage.weights, "x"], backward),
-        kernels={"forward": forward, "backward": backward},
-        reference=_pair(module, stage.layer),
+        place.module.rpartition(".")[2],
+        dict.fromkeys([*stage.kept, "out"], pair["forward"]),
+        dict.fromkeys([*reversed(with_grad), *stage.weights, "x"], pair["backward"]),
+        kernels=pair,
+        reference=pair,
     )

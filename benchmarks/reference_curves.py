@@ -11,14 +11,16 @@ import argparse
 import dataclasses
 import datetime
 import json
+import math
 import os
 from pathlib import Path
 
 import gpt_numpy as gn
 from gpt_numpy.base.environment import processor
+from gpt_numpy.base.errors import InputError
 from gpt_numpy.config.presets import PRESETS
-from gpt_numpy.inspection.curves.history import read_history
-from gpt_numpy.inspection.curves.measured import FOLDER, summarise
+from gpt_numpy.inspection.curves.history import History, read_history
+from gpt_numpy.inspection.curves.measured import FOLDER, SPLITS
 
 FREE = ("seed", "out_dir", "max_iters")
 
@@ -60,6 +62,28 @@ def checked(run: str, preset: str) -> gn.TrainConfig:
     if saved.settings.data or saved.settings.dataset != "shakespeare":
         raise SystemExit(f"{run}: not trained on the data set shakespeare")
     return saved.settings
+
+
+def summarise(histories: list[History]) -> dict:
+    """The lowest, mean and highest loss of several runs at each evaluation.
+
+    Raises
+    ------
+    InputError : they were not evaluated at the same iterations.
+    """
+    iterations = [iteration for iteration, _ in histories[0].val]
+    content: dict = {"iterations": iterations}
+    for split in SPLITS:
+        curves = [getattr(history, split) for history in histories]
+        if any([i for i, _ in curve] != iterations for curve in curves) or not iterations:
+            raise InputError("the runs were not evaluated at the same iterations")
+        columns = list(zip(*([loss for _, loss in curve] for curve in curves), strict=True))
+        content[split] = {
+            "low": [round(min(column), 4) for column in columns],
+            "mean": [round(math.fsum(column) / len(column), 4) for column in columns],
+            "high": [round(max(column), 4) for column in columns],
+        }
+    return content
 
 
 def written(content: dict) -> str:

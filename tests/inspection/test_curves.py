@@ -18,9 +18,9 @@ from gpt_numpy.inspection.curves.measured import (
     compare_with_measured,
     measured_presets,
     read_measured,
-    summarise,
 )
 
+SCRIPT = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks" / "reference_curves.py"))
 POINTS = [(0, 4.2), (10, 3.1), (20, 2.5)]
 
 
@@ -186,12 +186,12 @@ def test_curves_are_summarised_as_lowest_mean_and_highest(folder):
         runs.append(
             History(str(number), train=list(enumerate(losses)), val=list(enumerate(losses)))
         )
-    content = summarise(runs)
+    content = SCRIPT["summarise"](runs)
     expected = {"low": [4.0, 1.7], "mean": [4.1, 2.0], "high": [4.2, 2.3]}
     assert content == {"iterations": [0, 1], "train": expected, "val": expected}
     runs[0].val.append((2, 1.0))
     with pytest.raises(InputError, match="same iterations"):
-        summarise(runs)
+        SCRIPT["summarise"](runs)
 
 
 def saved_run(folder, name, **changes):
@@ -215,16 +215,14 @@ def saved_run(folder, name, **changes):
     ],
 )
 def test_reference_curves_are_made_of_runs_of_the_preset_alone(folder, changes, said):
-    path = Path(__file__).parents[2] / "benchmarks" / "reference_curves.py"
-    script = runpy.run_path(str(path))
     saved_run(folder, "r", **changes)
     if said:
         with pytest.raises(SystemExit, match=said):
-            script["checked"]("r", "tiny")
+            SCRIPT["checked"]("r", "tiny")
     else:
-        assert script["checked"]("r", "tiny").seed == 1
+        assert SCRIPT["checked"]("r", "tiny").seed == 1
     content = {"preset": "tiny", "train": {"low": [1.0, 2.0]}}
-    assert json.loads(script["written"](content)) == content
+    assert json.loads(SCRIPT["written"](content)) == content
 
 
 def test_the_lowest_of_the_measured_runs_is_within_them():

@@ -14,7 +14,7 @@ from gpt_numpy.base.errors import InputError
 from gpt_numpy.cli import main as cli
 from gpt_numpy.inspection.page import assemble, backwards, encoding
 from gpt_numpy.inspection.page import contents as contents_module
-from gpt_numpy.inspection.page.encoding import pack, strongest, unpack
+from gpt_numpy.inspection.page.encoding import pack, strongest
 from gpt_numpy.inspection.page.training_history import MOST_POINTS, training_history
 from gpt_numpy.reference import activation
 from tests.support.pages import CHARACTERS, FOLDER, HOSTILE, SAMPLE, look, make_run
@@ -31,6 +31,19 @@ def seen(tmp_path_factory):
 @pytest.fixture(scope="module")
 def page(seen):
     return assemble.assemble(seen[2])
+
+
+def unpack(packed):
+    """The inverse of `pack`, as in parts/data.js."""
+    half = np.frombuffer(base64.b64decode(packed["data"]), dtype="<f2")
+    numbers = np.ldexp(half.astype(np.float64), -packed["shift"])
+    shape = tuple(packed["shape"])
+    if not packed.get("lower"):
+        return numbers.reshape(shape)
+    whole = np.zeros(shape)
+    rows = np.tril_indices(shape[-1])
+    whole[..., *rows] = numbers.reshape(*shape[:-2], len(rows[0]))
+    return whole
 
 
 def is_packed(found, array):

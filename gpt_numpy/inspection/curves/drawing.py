@@ -19,10 +19,10 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 MOST_RUNS = len(COLOURS)
 INCHES, DOTS_PER_INCH = (8.0, 5.0), 150
 
-STYLES: dict[str, dict[str, Any]] = {  # in the order of _curves
-    "single batches": {"linewidth": 0.7, "alpha": 0.35},
-    "training split": {"linewidth": 1.3, "linestyle": "--"},
-    "validation split": {"linewidth": 1.8, "marker": "o", "markersize": 3.5},
+STYLES: dict[str, dict[str, Any]] = {  # of the curves of a History
+    "batches": {"label": "single batches", "linewidth": 0.7, "alpha": 0.35},
+    "train": {"label": "training split", "linewidth": 1.3, "linestyle": "--"},
+    "val": {"label": "validation split", "linewidth": 1.8, "marker": "o", "markersize": 3.5},
 }
 
 
@@ -64,65 +64,44 @@ def draw(histories: list[History], out: str, measured: MeasuredCurves | None = N
 
 def _draw_axes(axes: Any, histories: list[History], measured: MeasuredCurves | None) -> None:
     one = len(histories) == 1
-    grey = [] if measured is None else _draw_measured(axes, measured)
     for history, colour in zip(histories, COLOURS, strict=False):
-        for curve, style in zip(_curves(history), STYLES.values(), strict=True):
+        if not one:  # empty lines: entries of the legend
+            axes.plot([], [], color=colour, linewidth=3, label=_printable(history.name))
+    for name, style in STYLES.items():
+        curves = [getattr(history, name) for history in histories]
+        if any(curves) and not one:
+            axes.plot([], [], color="0.4", **style)
+        for curve, colour in zip(curves, COLOURS, strict=False):
             if curve:
-                axes.plot(*zip(*curve, strict=True), color=colour, **style)
+                label = style["label"] if one else None
+                axes.plot(*zip(*curve, strict=True), color=colour, **style | {"label": label})
+    if measured:
+        _draw_measured(axes, measured)
     if one and histories[0].val:
-        _mark_lowest(axes, histories[0].val, COLOURS[0])
+        _mark_lowest(axes, histories[0].val)
     title = _printable(histories[0].name) if one else f"{len(histories)} runs"
     axes.set_title(f"Loss of {title}")
     axes.set_xlabel("iteration (updates of the parameters)")
     axes.set_ylabel("cross-entropy loss (nats a token)")
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
-    _draw_legend(axes, histories, grey)
+    axes.legend(frameon=False, fontsize="small")
 
 
-def _draw_measured(axes: Any, measured: MeasuredCurves) -> list[Any]:
+def _draw_measured(axes: Any, measured: MeasuredCurves) -> None:
     """The mean of the measured validation losses, and the band from lowest to highest."""
     losses = measured.losses["val"]
     if len(measured.seeds) > 1:
         axes.fill_between(measured.iterations, losses["low"], losses["high"], color="0.8", zorder=0)
     style = {"color": "0.45", "linewidth": 1.2, "linestyle": ":", "zorder": 1}
-    lines: list[Any] = axes.plot(measured.iterations, losses["mean"], label=measured.label, **style)
-    return lines
+    axes.plot(measured.iterations, losses["mean"], label=measured.label, **style)
 
 
-def _curves(history: History) -> tuple[Curve, Curve, Curve]:
-    return history.batches, history.train, history.val
-
-
-def _draw_legend(axes: Any, histories: list[History], measured: list[Any]) -> None:
-    """The colours, if there are several runs, the kinds of lines, and the measured line."""
-    from matplotlib.lines import Line2D
-
-    one = len(histories) == 1
-    lines, labels = [], []
-    if not one:
-        for history, colour in zip(histories, COLOURS, strict=False):
-            lines.append(Line2D([], [], color=colour, linewidth=3))
-            labels.append(_printable(history.name))
-    for number, (label, style) in enumerate(STYLES.items()):
-        if any(_curves(history)[number] for history in histories):
-            lines.append(Line2D([], [], color=COLOURS[0] if one else "0.4", **style))
-            labels.append(label)
-    labels += [line.get_label() for line in measured]
-    axes.legend(lines + measured, labels, frameon=False, fontsize="small")
-
-
-def _mark_lowest(axes: Any, curve: Curve, colour: str) -> None:
+def _mark_lowest(axes: Any, curve: Curve) -> None:
     iteration, loss = min(curve, key=lambda point: point[1])
-    axes.annotate(
-        f"{loss:.4f} at {iteration}",
-        (iteration, loss),
-        xytext=(0, -14),
-        textcoords="offset points",
-        ha="right",
-        color=colour,
-        fontsize="small",
-    )
+    where = {"xytext": (0, -14), "textcoords": "offset points", "ha": "right"}
+    text = f"{loss:.4f} at {iteration}"
+    axes.annotate(text, (iteration, loss), color=COLOURS[0], fontsize="small", **where)
 
 
 def _printable(name: str) -> str:

@@ -6,11 +6,9 @@ writes it, with the date, version and machine.
 """
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
-from typing import Any
 
 from gpt_numpy.base.errors import InputError, did_you_mean
 from gpt_numpy.inspection.curves.history import History
@@ -66,34 +64,9 @@ def read_measured(preset: str) -> MeasuredCurves:
         tuple(content["seeds"]),
         content["max_iters"],
         tuple(content["iterations"]),
-        {
-            split: {kind: tuple(losses) for kind, losses in content[split].items()}
-            for split in SPLITS
-        },
+        {split: {kind: tuple(x) for kind, x in content[split].items()} for split in SPLITS},
         f"{content['date']}, gpt_numpy {content['version']}, {content['machine']}",
     )
-
-
-def summarise(histories: list[History]) -> dict[str, Any]:
-    """The lowest, mean and highest loss of several runs at each evaluation.
-
-    Raises
-    ------
-    InputError : they were not evaluated at the same iterations.
-    """
-    iterations = [iteration for iteration, _ in histories[0].val]
-    content: dict[str, Any] = {"iterations": iterations}
-    for split in SPLITS:
-        curves = [getattr(history, split) for history in histories]
-        if any([i for i, _ in curve] != iterations for curve in curves) or not iterations:
-            raise InputError("the runs were not evaluated at the same iterations")
-        columns = list(zip(*([loss for _, loss in curve] for curve in curves), strict=True))
-        content[split] = {
-            "low": [round(min(column), 4) for column in columns],
-            "mean": [round(math.fsum(column) / len(column), 4) for column in columns],
-            "high": [round(max(column), 4) for column in columns],
-        }
-    return content
 
 
 def compare_with_measured(history: History, measured: MeasuredCurves) -> str:

@@ -16,21 +16,10 @@ from gpt_numpy.base.errors import InputError
 from gpt_numpy.files.durable import written_durably
 
 SCRIPTS = (  # each uses only earlier ones
-    "data.js",
-    "dom.js",
-    "palette.js",
-    "state.js",
-    "heatmap.js",
-    "charts.js",
-    "tokens.js",
-    "view_transformer.js",
-    "view_embedding.js",
-    "view_attention.js",
-    "view_layers.js",
-    "view_backwards.js",
-    "view_training.js",
-    "main.js",
-)
+    "data.js", "dom.js", "palette.js", "state.js", "heatmap.js", "charts.js", "tokens.js",
+    "view_transformer.js", "view_embedding.js", "view_attention.js", "view_layers.js",
+    "view_backwards.js", "view_training.js", "main.js",
+)  # fmt: skip
 
 
 def assemble(contents: dict[str, Any]) -> str:
@@ -38,22 +27,13 @@ def assemble(contents: dict[str, Any]) -> str:
     style = _part("page.css")
     scripts = "\n".join(_part(name) for name in SCRIPTS)
     script = f'"use strict";\n(() => {{\n{scripts}}})();\n'
-    policy = "; ".join(
-        (
-            "default-src 'none'",
-            f"script-src '{_hash(script)}'",
-            f"style-src '{_hash(style)}'",
-            "base-uri 'none'",
-            "form-action 'none'",
-        )
+    policy = (
+        f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; "
+        "base-uri 'none'; form-action 'none'"
     )
     page = _part("page.html")
-    for place, text in (
-        ("POLICY", policy),
-        ("STYLE", style),
-        ("PROGRAM", script),
-        ("CONTENTS", as_json(contents)),
-    ):
+    texts = {"POLICY": policy, "STYLE": style, "SCRIPT": script, "CONTENTS": as_json(contents)}
+    for place, text in texts.items():
         before, after = page.split(f"@@{place}@@")
         page = before + text + after
     return page

@@ -20,7 +20,7 @@ BYTES_A_NUMBER = 8 / 3  # base64 writes four characters for three bytes
 
 
 def pack(array: Array, *, lower: bool = False) -> dict[str, Any]:
-    """An array as a dictionary for JSON; `unpack` is the inverse.
+    """An array as a dictionary for JSON; `unpack` in parts/data.js is the inverse.
 
     Parameters
     ----------
@@ -38,19 +38,6 @@ def pack(array: Array, *, lower: bool = False) -> dict[str, Any]:
     return packed | {"lower": True} if lower else packed
 
 
-def unpack(packed: dict[str, Any]) -> Array:
-    """The array, float64, as the page reads it."""
-    half = np.frombuffer(base64.b64decode(packed["data"]), dtype="<f2")
-    numbers = np.ldexp(half.astype(np.float64), -packed["shift"])
-    shape = tuple(packed["shape"])
-    if not packed.get("lower"):
-        return numbers.reshape(shape)
-    whole = np.zeros(shape)
-    rows = np.tril_indices(shape[-1])
-    whole[..., *rows] = numbers.reshape(*shape[:-2], len(rows[0]))
-    return whole
-
-
 def groups_for(shape: Shape, most: Shape) -> Shape:
     """The size of the groups along each axis, so that at most `most` groups remain."""
     return tuple(-(-size // limit) for size, limit in zip(shape, most, strict=True))
@@ -61,14 +48,7 @@ def strongest(array: Array, groups: Shape) -> Array:
     x = np.asarray(array)
     for axis, group in enumerate(groups):
         if group > 1:
-            x = _strongest_along(x, axis, group)
+            starts = np.arange(0, x.shape[axis], group)
+            low, high = (f.reduceat(x, starts, axis) for f in (np.minimum, np.maximum))
+            x = np.where(high >= -low, high, low)
     return x
-
-
-def _strongest_along(x: Array, axis: int, group: int) -> Array:
-    moved = np.moveaxis(x, axis, -1)
-    missing = -moved.shape[-1] % group
-    padded = np.concatenate([moved, np.zeros((*moved.shape[:-1], missing), x.dtype)], axis=-1)
-    split = padded.reshape(*moved.shape[:-1], -1, group)
-    chosen = np.abs(split).argmax(axis=-1)[..., None]
-    return np.moveaxis(np.take_along_axis(split, chosen, axis=-1)[..., 0], -1, axis)

@@ -8,7 +8,7 @@ import re
 from functools import cache
 from typing import Any
 
-from gpt_numpy.inspection.trace.diagram import Node
+from gpt_numpy.inspection.trace.diagram import Node, layer_title
 from gpt_numpy.inspection.trace.operations import Place, function_named, place_of
 from gpt_numpy.inspection.trace.trace import Trace
 
@@ -34,7 +34,7 @@ def _step(trace: Trace, node: Node) -> dict[str, Any]:
     written = [node.arrays[letter] for letter in node.written]
     operation = node.operation
     return {
-        "place": _place(written[-1]),
+        "place": layer_title(written[-1]),
         "title": operation.title,
         "forward": list(dict.fromkeys(operation.forward[letter] for letter in node.written)),
         "derivation": f"gpt_numpy/reference/{operation.derivation}.py",
@@ -46,13 +46,6 @@ def _step(trace: Trace, node: Node) -> dict[str, Any]:
         "letters": dict(node.arrays),
         "equations": [_equation(trace, node, letter) for letter in node.read],
     }
-
-
-def _place(name: str) -> str:
-    layer, _, rest = name.partition(".")
-    if layer == "h":
-        return f"block {rest.partition('.')[0]}"
-    return "embedding" if layer == "embedding" else "head"
 
 
 def _equation(trace: Trace, node: Node, letter: str) -> dict[str, Any]:

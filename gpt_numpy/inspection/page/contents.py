@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from gpt_numpy.base.arrays import Array, Shape
+from gpt_numpy.base.arrays import Array
 from gpt_numpy.base.errors import InputError
 from gpt_numpy.base.version import __version__
 from gpt_numpy.inspection.page.backwards import steps
@@ -31,14 +31,15 @@ from gpt_numpy.inspection.page.logit_lens import logit_lens, most_likely
 from gpt_numpy.inspection.page.token_influence import token_influence
 from gpt_numpy.inspection.page.training_history import training_history
 from gpt_numpy.inspection.summary.statistics import ArrayStatistics, Summary, array_statistics
+from gpt_numpy.inspection.trace.diagram import parts
 from gpt_numpy.inspection.trace.trace import Trace, Traced
+from gpt_numpy.model.stages import gpt
 from gpt_numpy.reference.embedding import sinusoidal_positions
 from gpt_numpy.training.checkpoint import Run
 
 BUDGET = 4_500_000  # bytes of all arrays together
 PARAMETER_MAP = (64, 64)
 LARGEST_VOCABULARY = 512  # of which every logit is stored
-PARTS = ("query", "key", "value", "heads")  # of arrays that are stored anyway
 
 
 def contents(run: Run, trace: Trace, folder: str, text: str) -> dict[str, Any]:
@@ -75,26 +76,26 @@ def _about(run: Run, trace: Trace, folder: str, text: str, group: int) -> dict[s
         "folder": folder,
         "text": text,
         "iteration": run.progress.get("iteration"),
-        "loss": finite(trace.loss),
+        "loss": _finite(trace.loss),
         "uniform": math.log(c.vocab_size),
         "ops": trace.ops,
         "dtype": str(trace.dtype),
         "parameters": run.model.n_params,
         "group": group,
-        "grad_norm": finite(trace.grad_norm),
+        "grad_norm": _finite(trace.grad_norm),
         "grad_clip": None if run.optimizer is None else run.optimizer.grad_clip,
         "config": dataclasses.asdict(c) | {"head_size": c.head_size, "n_hidden": c.n_hidden},
     }
 
 
-def finite(value: float | None) -> float | None:
+def _finite(value: float | None) -> float | None:
     """The number with six digits; None if it is not finite, which JSON cannot hold."""
     return float(f"{value:.6g}") if value is not None and math.isfinite(value) else None
 
 
 def _is_left_out(name: str, trace: Trace) -> bool:
     large = trace.config.vocab_size > LARGEST_VOCABULARY
-    return name.split(".")[-1] in PARTS or (large and name in ("logits", "probabilities"))
+    return name in parts(trace.config) or (large and name in ("logits", "probabilities"))
 
 
 def _group_of_channels(trace: Trace) -> int:
@@ -130,61 +131,52 @@ def _has_channels(entry: Traced) -> bool:
 
 
 def _arrays(trace: Trace, listed: list[ArrayStatistics], group: int) -> dict[str, Any]:
+    # What a sublayer adds to the residual stream has the gradient of the sum.
+    sums = {name: stage.writes.name for stage in gpt(trace.config) for name in stage.taps.values()}
     found: dict[str, Any] = {}
     for row in listed:
         entry = trace[row.name]
+        parameter = entry.kind == "parameter"
         about = {
-            "kind": row.kind,
-            "shape": list(row.shape if row.kind == "parameter" else row.shape[1:]),
-            "recomputed": row.recomputed,
+            "kind": entry.kind,
+            "shape": list(entry.shape if parameter else entry.shape[1:]),
+            "recomputed": entry.recomputed,
             "numbers": _numbers(row.value),
             "grad_numbers": None if row.grad is None else _numbers(row.grad),
-            "update": finite(row.update),
-            "remarks": list(row.remarks),
+            "update": _finite(row.update),
+            "remarks": row.remarks,
             "forward": [step.equation for step in entry.forward],
         }
         if not _is_left_out(row.name, trace):
-            about |= _packed(entry, group)
+            matrix = parameter and len(entry.shape) == 2  # only its gradient is shown
+            about["value"] = None if matrix else _pack(entry, entry.value, group)
+            if row.name in sums:
+                about["grad"] = {"of": sums[row.name]}
+            else:
+                grad = entry.grad
+                about["grad"] = None if grad is None else _pack(entry, grad, group, gradient=True)
         found[row.name] = about
     return found
 
 
 def _numbers(of: Summary) -> dict[str, float | None]:
-    values = {"mean": of.mean, "spread": of.spread, "norm": of.norm, "zeros": of.zeros}
-    return {name: finite(value) for name, value in values.items()}
-
-
-def _packed(entry: Traced, group: int) -> dict[str, Any]:
-    """The value and the gradient; a branch of the residual stream has the gradient of the sum."""
-    if entry.name.endswith(".proj"):
-        of = entry.name.replace("attn.proj", "resid_mid").replace("mlp.proj", "resid_post")
-        return {"value": _pack(entry, entry.value, group), "grad": {"of": of}}
-    grad = entry.grad
-    # Of a weight matrix the page shows only the gradient.
-    matrix = entry.kind == "parameter" and len(entry.shape) == 2
-    return {
-        "value": None if matrix else _pack(entry, entry.value, group),
-        "grad": None if grad is None else _pack(entry, grad, group, gradient=True),
-    }
+    return {name: _finite(getattr(of, name)) for name in ("mean", "spread", "norm", "zeros")}
 
 
 def _pack(entry: Traced, array: Array, group: int, *, gradient: bool = False) -> dict[str, Any]:
-    groups = groups_of(entry, group)
+    """An array in groups: of a parameter whole, of an activation for the one sequence."""
+    lower = False
     if entry.kind == "parameter":
-        return pack(strongest(array, groups)) | {"groups": list(groups)}
-    # Masked pairs have weight 0, and their gradient has no effect.
-    pairs = entry.name.endswith((".attn.probabilities", ".attn.scores"))
-    lower = pairs and (gradient or not entry.name.endswith("scores"))
-    return pack(strongest(array[0], groups), lower=lower) | {"groups": list(groups)}
-
-
-def groups_of(entry: Traced, group: int) -> Shape:
-    """The size of the groups along each axis except that of the batch."""
-    if entry.kind == "parameter":
-        most = PARAMETER_MAP if len(entry.shape) == 2 else (math.prod(PARAMETER_MAP),)
-        return groups_for(entry.shape, most)
-    shape = entry.shape[1:]
-    return (*(1 for _ in shape[1:]), group) if _has_channels(entry) else tuple(1 for _ in shape)
+        most = PARAMETER_MAP if array.ndim == 2 else (math.prod(PARAMETER_MAP),)
+        groups = groups_for(array.shape, most)
+    else:
+        array = array[0]
+        groups = (*[1] * (array.ndim - 1), group if _has_channels(entry) else 1)
+        # Masked pairs have weight 0, and their gradient has no effect.
+        lower = entry.name.endswith(".attn.probabilities") or (
+            gradient and entry.name.endswith(".attn.scores")
+        )
+    return pack(strongest(array, groups), lower=lower) | {"groups": list(groups)}
 
 
 def _embedding(trace: Trace, group: int) -> dict[str, Any]:

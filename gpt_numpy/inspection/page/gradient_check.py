@@ -46,7 +46,7 @@ def check_gradients(model: GPT, trace: Trace, seed: int = 0) -> dict[str, Verdic
     for name in [*model.params, *replaceable(model.config)]:
         if time.perf_counter() > end:
             break
-        grad = trace[name].grad
+        grad = trace[name].grad if name in trace else None
         if grad is None:
             continue
         direction = rng.standard_normal(grad.shape)

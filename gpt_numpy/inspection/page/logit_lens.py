@@ -1,7 +1,7 @@
-"""The logit lens: the model's prediction after each layer, as if no further layer came.
+"""The logit lens: the model's prediction after each stage, as if no further one came.
 
-Source: nostalgebraist, "interpreting GPT: the logit lens" (2020). The residual stream at each point
-goes through the last layer norm and the head.
+Source: nostalgebraist, "interpreting GPT: the logit lens" (2020). The head reads the residual
+stream after each stage.
 """
 
 from typing import Any
@@ -11,30 +11,27 @@ import numpy as np
 from gpt_numpy.base.arrays import Array
 from gpt_numpy.inspection.page.encoding import pack
 from gpt_numpy.inspection.trace.trace import Trace
-from gpt_numpy.reference.layernorm import layernorm_forward
+from gpt_numpy.model.stages import Stage, gpt, sized
+from gpt_numpy.reference.head import head_forward
 
 BEST = 10
 
 
 def logit_lens(trace: Trace) -> list[dict[str, Any]]:
-    """For each point of the stream the most likely tokens, and the probability of the target."""
+    """After each stage the most likely tokens, and the probability of the target."""
     assert trace.targets is not None
-    rows = np.arange(trace.tokens.shape[1])
-    blocks = [
-        f"h.{i}.{point}"
-        for i in range(trace.config.n_layer)
-        for point in ("resid_mid", "resid_post")
-    ]
+    *stages, head = gpt(trace.config)
+    positions = np.arange(trace.tokens.shape[1])
     found = []
-    for place in ["embedding.out", *blocks]:
-        p = _predictions(trace, place)
+    for stage in stages:
+        p = _predictions(trace, head, stage.writes.name)
         best = most_likely(p)
         found.append(
             {
-                "place": place,
+                "place": stage.writes.name,
                 "tokens": best.tolist(),
                 "probabilities": pack(np.take_along_axis(p, best, axis=-1)),
-                "right": pack(p[rows, trace.targets[0]]),
+                "right": pack(p[positions, trace.targets[0]]),
             }
         )
     return found
@@ -48,14 +45,12 @@ def most_likely(p: Array, count: int = BEST) -> Array:
     return np.take_along_axis(some, order, axis=-1)
 
 
-def _predictions(trace: Trace, place: str) -> Array:
+def _predictions(trace: Trace, head: Stage, place: str) -> Array:
     """The distribution of the next token, (T, V), float64, from the stream at `place`."""
-    x = trace[place].value[0].astype(np.float64)
-    weight = trace["ln_f.weight"].value.astype(np.float64)
-    bias = trace["ln_f.bias"].value.astype(np.float64) if "ln_f.bias" in trace else None
-    norm, mean, rstd = np.empty_like(x), np.empty(len(x)), np.empty(len(x))
-    layernorm_forward(x, weight, bias, out=norm, mean=mean, rstd=rstd)
-    head = trace["wte.weight" if trace.config.tied else "lm_head.weight"].value
-    z = norm @ head.T.astype(np.float64)
-    p = np.exp(z - z.max(axis=-1, keepdims=True))
+    x = trace[place].value.astype(np.float64)
+    names = [head.weight_name(field) for field in head.weights_type._fields]
+    weights = head.weights_type(*[trace[name].value if name else None for name in names])
+    kept = head.kept_type(*[np.empty(sized(a.shape, *x.shape[:2])) for a in head.kept.values()])
+    head_forward(x, weights, kept, out=kept.logits, **head.settings)
+    p = np.exp(kept.logits[0] - kept.logits[0].max(axis=-1, keepdims=True))
     return p / p.sum(axis=-1, keepdims=True)

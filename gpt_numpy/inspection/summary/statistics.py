@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gpt_numpy.base.arrays import Array, Shape
+from gpt_numpy.base.arrays import Array
 from gpt_numpy.inspection.summary.thresholds import DEAD, EXPLODING, SATURATED, SILENT, VANISHING
 from gpt_numpy.inspection.trace.trace import Trace
 from gpt_numpy.reference.adamw import adamw_update
@@ -35,13 +35,11 @@ class ArrayStatistics:
     """One traced array; `update` is the norm of the next step divided by the parameter's."""
 
     name: str
-    kind: str
-    shape: Shape
     recomputed: bool
     value: Summary
     grad: Summary | None
     update: float | None
-    remarks: tuple[str, ...]
+    remarks: list[str]
 
 
 def summary(array: Array) -> Summary:
@@ -69,19 +67,17 @@ def array_statistics(trace: Trace, optimizer: AdamW | None = None) -> list[Array
             update = _update(name, value, grad, optimizer, clip)
         row = ArrayStatistics(
             name,
-            entry.kind,
-            entry.shape,
             entry.recomputed,
             summary(value),
             None if grad is None else summary(grad),
             update,
-            tuple(_own_remarks(name, value)),
+            _own_remarks(name, value),
         )
         found.append(row)
         kinds.setdefault(_kind_in_any_block(name), []).append(row)
-    for row in found:
-        alike = kinds[_kind_in_any_block(row.name)]
-        row.remarks = (*_comparisons(row, alike[0], alike[-1]), *row.remarks)
+    for alike in kinds.values():
+        for row in alike:
+            row.remarks[:0] = _comparisons(row, alike[0], alike[-1])
     return found
 
 
@@ -109,16 +105,17 @@ def _comparisons(
             yield f"{'vanishing' if ratio < VANISHING else 'exploding'}: {ratio:.0e} of the last"
 
 
-def _own_remarks(name: str, value: Array) -> Iterator[str]:
+def _own_remarks(name: str, value: Array) -> list[str]:
     if name.endswith(".mlp.act"):
         silent = (np.abs(value) <= SILENT).all(axis=(0, 1))
         if silent.mean() > DEAD:
-            yield f"dead: {silent.sum()} of {silent.size} neurons"
+            return [f"dead: {silent.sum()} of {silent.size} neurons"]
     if name.endswith(".attn.probabilities") and value.shape[-1] > 1:
         largest = value[:, :, 1:].max(axis=-1).mean(axis=(0, 2))  # the first query sees one key
         heads = np.flatnonzero(largest > SATURATED)
         if heads.size:
-            yield f"saturated: head {', '.join(map(str, heads))}"
+            return [f"saturated: head {', '.join(map(str, heads))}"]
+    return []
 
 
 def _clip_factor(trace: Trace, optimizer: AdamW | None) -> float | None:

@@ -125,6 +125,14 @@ def all_shapes(config: GPTConfig, B: int, T: int) -> dict[str, Shape]:
     return shapes | {array.name: sized(array.shape, B, T) for array in inside}
 
 
+def layer_title(name: str) -> str:
+    """The layer that an array belongs to: "embedding", "block 3" or "head"."""
+    first, *rest = name.split(".")
+    if first == "h":
+        return f"block {rest[0]}"
+    return "embedding" if first in ("wte", "wpe", "embedding") else "head"
+
+
 def forward_order(listed: list[Node]) -> list[str]:
     """The names of all arrays, each where it is first read or written."""
     return list(dict.fromkeys(n.arrays[letter] for n in listed for letter in n.read + n.written))

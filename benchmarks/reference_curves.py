@@ -20,7 +20,7 @@ from gpt_numpy.base.environment import processor
 from gpt_numpy.base.errors import InputError
 from gpt_numpy.config.presets import PRESETS
 from gpt_numpy.inspection.curves.history import History, read_history
-from gpt_numpy.inspection.curves.measured import FOLDER, SPLITS
+from gpt_numpy.inspection.curves.measured import FOLDER
 
 FREE = ("seed", "out_dir", "max_iters")
 
@@ -73,7 +73,7 @@ def summarise(histories: list[History]) -> dict:
     """
     iterations = [iteration for iteration, _ in histories[0].val]
     content: dict = {"iterations": iterations}
-    for split in SPLITS:
+    for split in ("train", "val"):
         curves = [getattr(history, split) for history in histories]
         if any([i for i, _ in curve] != iterations for curve in curves) or not iterations:
             raise InputError("the runs were not evaluated at the same iterations")

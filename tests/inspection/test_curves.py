@@ -119,7 +119,7 @@ def test_without_matplotlib_it_says_what_to_install(call, folder, monkeypatch):
 def test_a_reference_is_drawn_and_compared_with(call, folder):
     pytest.importorskip("matplotlib")
     tiny = read_measured("tiny")
-    low, high = (tiny.losses["val"][kind][-1] for kind in ("low", "high"))
+    low, high = (tiny.val[kind][-1] for kind in ("low", "high"))
     for name, loss in (("above", high + 0.25), ("inside", (low + high) / 2), ("below", low - 0.5)):
         (folder / name).mkdir()
         line = json.dumps({"iter": tiny.iterations[-1], "train_loss": loss, "val_loss": loss})
@@ -141,7 +141,7 @@ def test_a_reference_of_one_run_says_how_far_it_was_measured(call, folder):
     small = read_measured("small")
     assert small.iterations[-1] < small.max_iters
     (folder / "r").mkdir()
-    line = json.dumps({"iter": 500, "val_loss": small.losses["val"]["mean"][2] + 0.1})
+    line = json.dumps({"iter": 500, "val_loss": small.val["mean"][2] + 0.1})
     (folder / "r" / "log.jsonl").write_text(line, encoding="utf-8")
     _, out, _ = call("r", "--reference=small")
     assert "+0.1000 from that of small, 1 run of shakespeare" in out
@@ -170,10 +170,9 @@ def test_the_measured_curves_are_those_of_a_preset_and_plausible(name):
     preset = PRESETS[name]
     assert measured.max_iters == preset["max_iters"]
     assert len(set(measured.seeds)) == len(measured.seeds) >= (3 if name == "tiny" else 1)
-    assert measured.iterations == tuple(
-        range(0, measured.iterations[-1] + 1, preset["eval_interval"])
-    )
-    for kinds in measured.losses.values():
+    every = preset["eval_interval"]
+    assert measured.iterations == list(range(0, measured.iterations[-1] + 1, every))
+    for kinds in (measured.train, measured.val):
         assert {len(losses) for losses in kinds.values()} == {len(measured.iterations)}
         for low, mean, high in zip(kinds["low"], kinds["mean"], kinds["high"], strict=True):
             assert 1 < low <= mean <= high < 4.3
@@ -227,7 +226,7 @@ def test_reference_curves_are_made_of_runs_of_the_preset_alone(folder, changes, 
 
 def test_the_lowest_of_the_measured_runs_is_within_them():
     tiny = read_measured("tiny")
-    lowest = tiny.losses["val"]["low"][-1] - 4e-5  # before it was rounded
+    lowest = tiny.val["low"][-1] - 4e-5  # before it was rounded
     assert " within " in compare_with_measured(
         History("r", val=[(tiny.iterations[-1], lowest)]), tiny
     )

@@ -12,7 +12,7 @@ import pytest
 import gpt_numpy as gn
 from gpt_numpy.base.errors import InputError
 from gpt_numpy.cli import main as cli
-from gpt_numpy.inspection.page import assemble, backwards, encoding
+from gpt_numpy.inspection.page import assemble, backwards
 from gpt_numpy.inspection.page import contents as contents_module
 from gpt_numpy.inspection.page.encoding import pack, strongest
 from gpt_numpy.inspection.page.training_history import MOST_POINTS, training_history
@@ -77,7 +77,6 @@ def test_a_lower_triangle_is_half_as_long():
 def test_a_group_is_shown_by_its_strongest():
     x = np.array([[1.0, -5, 2], [3, 4, -7], [0, 1, -1]])
     np.testing.assert_array_equal(strongest(x, (2, 2)), [[-5, -7], [1, -1]])
-    assert encoding.groups_for((5, 3), (2, 3)) == (3, 1)
 
 
 def test_every_number_on_the_page_is_that_of_the_trace(seen):

@@ -22,6 +22,6 @@ def run(words: list[str], types: Types) -> int:
             print(compare_with_measured(history, measured))
         if measured.iterations[-1] < measured.max_iters:
             print(f"(measured up to {measured.iterations[-1]} of {measured.max_iters} iterations)")
-        print(f"measured {measured.origin}")
+        print(f"measured {measured.date}, gpt_numpy {measured.version}, {measured.machine}")
     print(f"loss curves in {config.out}")
     return 0

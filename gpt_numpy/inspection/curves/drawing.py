@@ -90,7 +90,7 @@ def _draw_axes(axes: Any, histories: list[History], measured: MeasuredCurves | N
 
 def _draw_measured(axes: Any, measured: MeasuredCurves) -> None:
     """The mean of the measured validation losses, and the band from lowest to highest."""
-    losses = measured.losses["val"]
+    losses = measured.val
     if len(measured.seeds) > 1:
         axes.fill_between(measured.iterations, losses["low"], losses["high"], color="0.8", zorder=0)
     style = {"color": "0.45", "linewidth": 1.2, "linestyle": ":", "zorder": 1}

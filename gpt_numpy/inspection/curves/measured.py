@@ -6,35 +6,35 @@ writes it, with the date, version and machine.
 """
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 
 from gpt_numpy.base.errors import InputError, did_you_mean
 from gpt_numpy.inspection.curves.history import History
 
-SPLITS = ("train", "val")
 FOLDER = resources.files("gpt_numpy") / "inspection" / "curves" / "reference"
 
 
 @dataclass(frozen=True)
 class MeasuredCurves:
-    """The measured curves of one preset.
+    """The measured curves of one preset: the contents of its file.
 
-    seeds : of the runs.
+    date, version, machine : of the measurement; `seeds` : of the runs.
     max_iters : at which a run of the preset ends; the measured runs may have ended earlier.
     iterations : of the evaluations.
-    losses : for each of `SPLITS`, the `low`, `mean` and `high` loss at each evaluation.
-    origin : the date, version and machine.
+    train, val : the `low`, `mean` and `high` loss at each evaluation.
     """
 
     preset: str
     dataset: str
-    seeds: tuple[int, ...]
+    date: str
+    version: str
+    machine: str
+    seeds: list[int]
     max_iters: int
-    iterations: tuple[int, ...]
-    losses: Mapping[str, Mapping[str, tuple[float, ...]]]
-    origin: str
+    iterations: list[int]
+    train: dict[str, list[float]]
+    val: dict[str, list[float]]
 
     @property
     def label(self) -> str:
@@ -57,16 +57,7 @@ def read_measured(preset: str) -> MeasuredCurves:
     """
     if preset not in measured_presets():
         raise InputError(f"reference={preset!r}: {did_you_mean(preset, measured_presets())}")
-    content = json.loads((FOLDER / f"{preset}.json").read_text(encoding="utf-8"))
-    return MeasuredCurves(
-        preset,
-        content["dataset"],
-        tuple(content["seeds"]),
-        content["max_iters"],
-        tuple(content["iterations"]),
-        {split: {kind: tuple(x) for kind, x in content[split].items()} for split in SPLITS},
-        f"{content['date']}, gpt_numpy {content['version']}, {content['machine']}",
-    )
+    return MeasuredCurves(**json.loads((FOLDER / f"{preset}.json").read_text(encoding="utf-8")))
 
 
 def compare_with_measured(history: History, measured: MeasuredCurves) -> str:
@@ -77,7 +68,7 @@ def compare_with_measured(history: History, measured: MeasuredCurves) -> str:
     iteration, loss = common[-1]
     loss = round(loss, 4)  # as the measured ones are
     place = measured.iterations.index(iteration)
-    low, high = (measured.losses["val"][kind][place] for kind in ("low", "high"))
+    low, high = (measured.val[kind][place] for kind in ("low", "high"))
     begin = f"{history.name}: validation loss {loss:.4f} at {iteration}"
     if len(measured.seeds) == 1:
         return f"{begin}, {loss - low:+.4f} from that of {measured.label}"

@@ -38,9 +38,7 @@ def _step(trace: Trace, node: Node) -> dict[str, Any]:
         "title": operation.title,
         "forward": list(dict.fromkeys(operation.forward[letter] for letter in node.written)),
         "derivation": f"gpt_numpy/reference/{operation.derivation}.py",
-        "incoming": [
-            name for name in written if name not in gradients and trace[name].grad is not None
-        ],
+        "incoming": [n for n in written if n not in gradients and trace[n].grad is not None],
         "outgoing": [name for name in gradients if name not in parameters],
         "parameters": parameters,
         "letters": dict(node.arrays),
@@ -52,7 +50,7 @@ def _equation(trace: Trace, node: Node, letter: str) -> dict[str, Any]:
     operation, array = node.operation, node.arrays[letter]
     text = operation.backward[letter]
     # A gradient that is a sum has a step for each term; find the one of this node.
-    found = [step for step in trace[array].backward if step.arrays == node.arrays]
+    step = next(s for s in trace[array].backward if (s.arrays, s.equation) == (node.arrays, text))
     place = operation.function("reference", "backward")
     if not place.module.endswith(f".{operation.derivation}"):  # the derived function calls that one
         name = f"{operation.derivation}.{operation.derivation}_backward"
@@ -62,7 +60,7 @@ def _equation(trace: Trace, node: Node, letter: str) -> dict[str, Any]:
         "array": array,
         "letter": letter,
         "text": text,
-        "computed": str(next(step.function for step in found if step.equation == text)),
+        "computed": str(step.function),
         "code": code_of(place, names),
     }
 
@@ -87,9 +85,7 @@ def code_of(place: Place, names: tuple[str, ...]) -> dict[str, Any]:
         "lines": [
             [number, lines[number]]
             for number in range(above[-1] if above else first, last + 1)
-            if not lines[number]
-            .lstrip()
-            .startswith("tap(")  # for hooks, not part of the derivative
+            if not lines[number].lstrip().startswith("tap(")  # for hooks
         ],
         "marked": marked,
     }

@@ -25,7 +25,7 @@ from gpt_numpy.base.arrays import Array
 from gpt_numpy.base.errors import InputError
 from gpt_numpy.base.version import __version__
 from gpt_numpy.inspection.page.backwards import steps
-from gpt_numpy.inspection.page.encoding import BYTES_A_NUMBER, groups_for, pack, strongest
+from gpt_numpy.inspection.page.encoding import BYTES_A_NUMBER, pack, strongest
 from gpt_numpy.inspection.page.gradient_check import check_gradients
 from gpt_numpy.inspection.page.logit_lens import logit_lens, most_likely
 from gpt_numpy.inspection.page.token_influence import token_influence
@@ -33,8 +33,8 @@ from gpt_numpy.inspection.page.training_history import training_history
 from gpt_numpy.inspection.summary.statistics import ArrayStatistics, Summary, array_statistics
 from gpt_numpy.inspection.trace.diagram import parts
 from gpt_numpy.inspection.trace.trace import Trace, Traced
+from gpt_numpy.model.gpt import GPT
 from gpt_numpy.model.stages import gpt
-from gpt_numpy.reference.embedding import sinusoidal_positions
 from gpt_numpy.training.checkpoint import Run
 
 BUDGET = 4_500_000  # bytes of all arrays together
@@ -57,7 +57,7 @@ def contents(run: Run, trace: Trace, folder: str, text: str) -> dict[str, Any]:
         "tokens": trace.tokens[0].tolist(),
         "targets": trace.targets[0].tolist(),
         "arrays": _arrays(trace, array_statistics(trace, run.optimizer), group),
-        "embedding": _embedding(trace, group),
+        "embedding": _embedding(run.model, trace, group),
         "next": _next(trace),
         "lens": logit_lens(trace),
         "steps": steps(trace),
@@ -102,23 +102,21 @@ def _group_of_channels(trace: Trace) -> int:
     """The number of neighbouring channels in a group, so that all arrays fit into BUDGET."""
     fixed = channels = 0
     for name, entry in trace.items():
+        size = math.prod(entry.shape)
         both = 2 - (entry.kind == "statistic" or name.endswith(".proj"))
         if entry.kind == "parameter":
-            fixed += min(2 * math.prod(entry.shape), math.prod(PARAMETER_MAP))
+            fixed += min(2 * size, math.prod(PARAMETER_MAP))
         elif _has_channels(entry):
-            channels += both * math.prod(entry.shape)
+            channels += both * size
         elif not _is_left_out(name, trace):
-            fixed += both * math.prod(entry.shape)
+            fixed += both * size
     left = BUDGET / BYTES_A_NUMBER - fixed
     if left <= 0 or channels / left > trace.config.n_embd:
         T = trace.tokens.shape[1]
         raise InputError(
             f"text has {T + 1} tokens: too many for one page of this model; give a shorter one"
         )
-    group = 1
-    while channels / group > left:
-        group *= 2
-    return group
+    return int(2 ** max(math.ceil(math.log2(channels / left)), 0))
 
 
 def _has_channels(entry: Traced) -> bool:
@@ -168,7 +166,7 @@ def _pack(entry: Traced, array: Array, group: int, *, gradient: bool = False) ->
     lower = False
     if entry.kind == "parameter":
         most = PARAMETER_MAP if array.ndim == 2 else (math.prod(PARAMETER_MAP),)
-        groups = groups_for(array.shape, most)
+        groups = tuple(-(-size // limit) for size, limit in zip(array.shape, most, strict=True))
     else:
         array = array[0]
         groups = (*[1] * (array.ndim - 1), group if _has_channels(entry) else 1)
@@ -179,17 +177,12 @@ def _pack(entry: Traced, array: Array, group: int, *, gradient: bool = False) ->
     return pack(strongest(array, groups), lower=lower) | {"groups": list(groups)}
 
 
-def _embedding(trace: Trace, group: int) -> dict[str, Any]:
+def _embedding(model: GPT, trace: Trace, group: int) -> dict[str, Any]:
     """The vectors of the text's tokens and positions, (T, C) each."""
     tokens = trace.tokens[0]
-    rows_of_tokens = trace["wte.weight"].value[tokens]
-    if trace.config.positions == "learned":
-        rows_of_places = trace["wpe.weight"].value[: len(tokens)]
-    else:
-        rows_of_places = sinusoidal_positions(len(tokens), trace.config.n_embd)
     return {
-        "token": pack(strongest(rows_of_tokens, (1, group))),
-        "position": pack(strongest(rows_of_places, (1, group))),
+        "token": pack(strongest(model.params["wte.weight"][tokens], (1, group))),
+        "position": pack(strongest(model.positions[: len(tokens)], (1, group))),
     }
 
 

@@ -38,11 +38,6 @@ def pack(array: Array, *, lower: bool = False) -> dict[str, Any]:
     return packed | {"lower": True} if lower else packed
 
 
-def groups_for(shape: Shape, most: Shape) -> Shape:
-    """The size of the groups along each axis, so that at most `most` groups remain."""
-    return tuple(-(-size // limit) for size, limit in zip(shape, most, strict=True))
-
-
 def strongest(array: Array, groups: Shape) -> Array:
     """The element of largest magnitude in each group; the last group may be smaller."""
     x = np.asarray(array)

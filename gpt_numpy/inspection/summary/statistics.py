@@ -120,24 +120,15 @@ def _own_remarks(name: str, value: Array) -> list[str]:
 
 def _clip_factor(trace: Trace, optimizer: AdamW | None) -> float | None:
     """The factor of clipping by the norm; None where the next step cannot be predicted."""
-    if optimizer is None or trace.loss is None:
-        return None
-    if not optimizer.grad_clip:
+    if optimizer is None or not optimizer.grad_clip:
         return 1.0
     norm = trace.grad_norm
     return min(1.0, optimizer.grad_clip / (norm + CLIP_EPS)) if math.isfinite(norm) else None
 
 
 def _update(name: str, value: Array, grad: Array, optimizer: AdamW, clip: float) -> float | None:
-    new = value.copy()
-    adamw_update(
-        new,
-        grad,
-        optimizer.m[name].copy(),
-        optimizer.v[name].copy(),
-        step=optimizer.steps + 1,
-        grad_scale=clip,
-        settings=optimizer.settings_of(value),
-    )
+    new, m, v = value.copy(), optimizer.m[name].copy(), optimizer.v[name].copy()
+    settings = optimizer.settings_of(value)
+    adamw_update(new, grad, m, v, step=optimizer.steps + 1, grad_scale=clip, settings=settings)
     norm = float(np.linalg.norm(value))
     return float(np.linalg.norm(new - value)) / norm if norm else None

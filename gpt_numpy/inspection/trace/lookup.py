@@ -1,12 +1,12 @@
 """Where the array of a name comes from: stored, a part of a stored array, or recomputed."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from gpt_numpy.base.arrays import Array
 from gpt_numpy.config.model import GPTConfig
 from gpt_numpy.inspection.trace.diagram import Node, parts
-from gpt_numpy.inspection.trace.recomputed import GRADIENTS, VALUES
+from gpt_numpy.inspection.trace.recomputed import RECOMPUTED
 
 # By name: the function that recomputes an array, and the node whose letters are its parameters.
 Recomputed = dict[str, tuple[Callable[..., Array], Node]]
@@ -29,11 +29,11 @@ class Sources:
         self._parts = parts(config)
         for node in listed:
             for letter, field in node.not_stored.items():
-                name = node.arrays[letter]
-                if field in VALUES and letter in node.written:
-                    self.values[name] = VALUES[field], node
-                if field in GRADIENTS and letter in node.read:
-                    self.grads[name] = GRADIENTS[field], node
+                value, gradient = RECOMPUTED.get(field, (None, None))
+                if value and letter in node.written:
+                    self.values[node.arrays[letter]] = value, node
+                if gradient and letter in node.read:
+                    self.grads[node.arrays[letter]] = gradient, node
 
     def value(self, name: str) -> Array:
         """The array of this name."""
@@ -55,25 +55,21 @@ class Sources:
         if name in self._parts:
             return {self._parts[name].whole}
         found = [table[name] for table in (self.values, self.grads) if name in table]
-        needed = (
-            self.needs(array)
-            for function, node in found
-            for letter in _letters(function)
-            if (array := node.arrays.get(letter) or node.arrays.get(letter[1:]))
-        )
-        return set().union(*needed) if found else {name}
+        arrays = {array for function, node in found for array, _ in _arguments(function, node)}
+        return set().union(*(self.needs(array) for array in arrays if array)) if found else {name}
 
     def _call(self, function: Callable[..., Array], node: Node) -> Array:
-        given: list[Array | None] = []
-        for letter in _letters(function):  # a letter, or d + letter for its gradient
-            if letter in node.arrays:
-                given.append(self.value(node.arrays[letter]))
-            elif letter[1:] in node.arrays:
-                given.append(self.grad(node.arrays[letter[1:]]))
-            else:
-                given.append(None)
+        given = [
+            None if array is None else self.grad(array) if is_gradient else self.value(array)
+            for array, is_gradient in _arguments(function, node)
+        ]
         return function(*given)
 
 
-def _letters(function: Callable[..., Array]) -> list[str]:
-    return list(inspect.signature(function).parameters)
+def _arguments(function: Callable[..., Array], node: Node) -> Iterator[tuple[str | None, bool]]:
+    """The array of each parameter, None if the node has none, and whether it is the gradient."""
+    for letter in inspect.signature(function).parameters:
+        if letter in node.arrays:
+            yield node.arrays[letter], False
+        else:  # d + letter
+            yield node.arrays.get(letter[1:]), True

@@ -26,40 +26,55 @@ All sums are in float64. A onehot factor is stored as the integers of its rows.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 
 import numpy as np
 
 from gpt_numpy.base.arrays import Array
 from gpt_numpy.base.errors import InputError
 from gpt_numpy.inspection.trace.diagram import Node
+from gpt_numpy.inspection.trace.lookup import Sources
 
 Lookup = Callable[[str], Array]
 Factors = list[tuple[Array, Array]]  # a, b: (B, T, channels), or (B, T) integers of a onehot
 
 
-def factors(diagram: list[Node], name: str, tokens: Array, value: Lookup, grad: Lookup) -> Factors:
-    """The a and b of every operation that reads the parameter `name`."""
-    found: Factors = []
-    for node in diagram:
-        for argument in node.read:
-            if node.arrays[argument] == name:
-                dout = grad(node.arrays["out"])
-                found.append(_factors_of(node, argument, tokens, dout, value))
-    return found
+def factors(diagram: list[Node], name: str, tokens: Array, sources: Sources) -> Factors:
+    """The a and b of every operation that reads the parameter `name`.
+
+    Raises
+    ------
+    InputError : an array that they need is not kept, or their form is not known.
+    """
+
+    def kept(look_up: Callable[[str], Array | None], wanted: str) -> Array:
+        with suppress(KeyError):
+            if (found := look_up(wanted)) is not None:
+                return found
+        raise InputError(f"the norms of {name} need {wanted}: name it in trace(..., keep=)")
+
+    readers = [(node, letter) for node in diagram for letter in node.read]
+    return [
+        _factors_of(node, letter, tokens, partial(kept, sources.value), partial(kept, sources.grad))
+        for node, letter in readers
+        if node.arrays[letter] == name
+    ]
 
 
 def _factors_of(
-    node: Node, argument: str, tokens: Array, dout: Array, value: Lookup
+    node: Node, letter: str, tokens: Array, value: Lookup, grad: Lookup
 ) -> tuple[Array, Array]:
     derivation, arrays = node.operation.derivation, node.arrays
     if derivation not in ("embedding", "linear", "head") and "xhat" not in arrays:
-        raise InputError(f"{arrays[argument]}: no formula for norms in {derivation}.py is known")
-    if argument == "wte":
+        raise InputError(f"{arrays[letter]}: no formula for norms in {derivation}.py is known")
+    dout = grad(arrays["out"])
+    if letter == "wte":
         return tokens, dout
-    if argument == "wpe":
+    if letter == "wpe":
         return np.broadcast_to(np.arange(tokens.shape[1]), tokens.shape), dout
-    if "xhat" in arrays or argument == "bias":
-        scaled = dout if argument == "bias" else dout * value(arrays["xhat"])
+    if "xhat" in arrays or letter == "bias":
+        scaled = dout if letter == "bias" else dout * value(arrays["xhat"])
         return np.ones((*tokens.shape, 1)), scaled
     x = value(arrays["x"])
     return (dout, x) if derivation == "head" else (x, dout)

@@ -56,17 +56,11 @@ def next_token(z: Array, lse: Array) -> Array:
     return P / P.sum(axis=-1, keepdims=True)  # lse of large logits was rounded
 
 
-# By the layer's name of the array: what computes its value, and its gradient.
-VALUES: dict[str, Callable[..., Array]] = {
-    "xhat": normalised,
-    "s": scores,
-    "p": probabilities,
-    "branch": projection,
-    "P": next_token,
-}
-GRADIENTS: dict[str, Callable[..., Array]] = {
-    "xhat": normalised_gradient,
-    "s": scores_gradient,
-    "p": probabilities_gradient,
-    "branch": branch_gradient,
+# By the layer's name of the array: the functions that compute its value and its gradient.
+RECOMPUTED: dict[str, tuple[Callable[..., Array], Callable[..., Array] | None]] = {
+    "xhat": (normalised, normalised_gradient),
+    "s": (scores, scores_gradient),
+    "p": (probabilities, probabilities_gradient),
+    "branch": (projection, branch_gradient),
+    "P": (next_token, None),
 }

@@ -11,12 +11,10 @@ The model's own layers compute the pass, in separate buffers: the model's activa
 stay as they are. There is no dropout, as in evaluation.
 """
 
-import contextlib
 import fnmatch
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from types import MappingProxyType
 
 import numpy as np
@@ -174,14 +172,7 @@ class Trace(Mapping[str, Traced]):
         return grad
 
     def _factors(self, name: str) -> norms.Factors:
-        def kept(look_up: Callable[[str], Array | None], wanted: str) -> Array:
-            with contextlib.suppress(KeyError):
-                if (found := look_up(wanted)) is not None:
-                    return found
-            raise InputError(f"the norms of {name} need {wanted}: name it in trace(..., keep=)")
-
-        value, grad = partial(kept, self._sources.value), partial(kept, self._sources.grad)
-        return norms.factors(self.diagram, name, self.tokens, value, grad)
+        return norms.factors(self.diagram, name, self.tokens, self._sources)
 
     def __repr__(self) -> str:
         loss = "no loss" if self.loss is None else f"loss {self.loss:.4f}"

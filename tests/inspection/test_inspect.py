@@ -34,7 +34,7 @@ def remarks(model):
 
 def test_a_summary_has_the_right_statistics():
     numbers = summary(np.array([[3.0, 0.0], [0.0, -1.0]], np.float32))
-    assert (numbers.mean, numbers.zeros, numbers.size) == (0.5, 0.5, 4)
+    assert (numbers.mean, numbers.zeros) == (0.5, 0.5)
     assert numbers.norm == pytest.approx(np.sqrt(10))
     assert numbers.spread == pytest.approx(1.5)
     assert numbers.rms == pytest.approx(np.sqrt(2.5))

@@ -13,6 +13,10 @@ import pytest
 import gpt_numpy as gn
 from gpt_numpy.config.choices import IMPLEMENTATIONS
 from gpt_numpy.gradients.model_check import randomise
+from gpt_numpy.inspection.page import backwards
+from gpt_numpy.inspection.summary.statistics import array_statistics
+from gpt_numpy.inspection.summary.table import table
+from gpt_numpy.inspection.trace import operations
 from gpt_numpy.inspection.trace.diagram import nodes
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -343,3 +347,33 @@ def test_what_cannot_be_is_said_in_one_line(model):
         part.example_norms("h.0.attn.c_attn.weight")
     with pytest.raises(gn.InputError, match="h.0.ln_1.mean has no gradient: no layer computes one"):
         gn.trace(model, tokens, targets).token_norms("h.0.ln_1.mean")
+
+
+# ---------------------------------------------------------------- layers without equations
+
+
+@pytest.mark.parametrize("ops", IMPLEMENTATIONS)
+def test_a_layer_without_equations_is_one_operation_with_all_its_arrays(ops, monkeypatch):
+    model = gn.GPT(KINDS["biased"], dtype="float64", ops=ops)
+    tokens, targets = batch(model)
+    known = gn.trace(model, tokens, targets)
+    monkeypatch.delitem(operations.OPERATIONS, "attention_sublayer")
+    monkeypatch.delitem(operations.ACTIVATIONS, "gelu_tanh")
+    trace = gn.trace(model, tokens, targets)
+    inside = ("xhat", "query", "key", "value", "scores", "probabilities", "heads", "proj")
+    shared = {n for n in known if not n.startswith("h.") or n.split(".")[-1] not in inside}
+    assert set(trace) == shared
+    for name in shared:
+        np.testing.assert_array_equal(trace[name].value, known[name].value)
+        np.testing.assert_equal(trace[name].grad, known[name].grad)
+    assert set(trace.backward_order) == {n for n in trace if trace[n].grad is not None}
+    step = trace["h.0.attn.c_attn.weight"].backward[0]
+    assert step.equation == "attention_sublayer_backward"
+    assert str(step.function).startswith(f"gpt_numpy.{ops}.")
+    assert step.derivation == "gpt_numpy.reference.attention_sublayer"
+    with pytest.raises(gn.InputError, match="no formula for norms in attention_sublayer.py"):
+        trace.example_norms("h.0.attn.c_attn.weight")
+    steps = backwards.steps(trace)
+    assert [step["title"] for step in steps].count("attention") == 2
+    assert all(equation["code"]["lines"] for step in steps for equation in step["equations"])
+    assert len(table(trace, array_statistics(trace))) > len(trace)

@@ -41,7 +41,6 @@ def _step(trace: Trace, node: Node) -> dict[str, Any]:
         "incoming": [n for n in written if n not in gradients and trace[n].grad is not None],
         "outgoing": [name for name in gradients if name not in parameters],
         "parameters": parameters,
-        "letters": dict(node.arrays),
         "equations": [_equation(trace, node, letter) for letter in node.read],
     }
 
@@ -58,7 +57,6 @@ def _equation(trace: Trace, node: Node, letter: str) -> dict[str, Any]:
     names = CODE_NAMES.get((operation.derivation, letter), (f"d{letter}",))
     return {
         "array": array,
-        "letter": letter,
         "text": text,
         "computed": str(step.function),
         "code": code_of(place, names),

@@ -82,7 +82,6 @@ def _about(run: Run, trace: Trace, folder: str, text: str, group: int) -> dict[s
         "dtype": str(trace.dtype),
         "parameters": run.model.n_params,
         "group": group,
-        "grad_norm": _finite(trace.grad_norm),
         "grad_clip": None if run.optimizer is None else run.optimizer.grad_clip,
         "config": dataclasses.asdict(c) | {"head_size": c.head_size, "n_hidden": c.n_hidden},
     }
@@ -135,10 +134,9 @@ def _arrays(trace: Trace, listed: list[ArrayStatistics], group: int) -> dict[str
     for row in listed:
         entry = trace[row.name]
         parameter = entry.kind == "parameter"
-        about = {
+        about: dict[str, Any] = {
             "kind": entry.kind,
             "shape": list(entry.shape if parameter else entry.shape[1:]),
-            "recomputed": entry.recomputed,
             "numbers": _numbers(row.value),
             "grad_numbers": None if row.grad is None else _numbers(row.grad),
             "update": _finite(row.update),

@@ -16,18 +16,13 @@ from gpt_numpy.training.optimizer import CLIP_EPS, AdamW
 
 @dataclass(frozen=True)
 class Summary:
-    """Four statistics of an array: `spread` is the standard deviation, `zeros` a share."""
+    """`spread` is the standard deviation, `zeros` a share, `rms` the root of the mean square."""
 
     mean: float
     spread: float
     norm: float
     zeros: float
-    size: int
-
-    @property
-    def rms(self) -> float:
-        """The root of the mean square."""
-        return self.norm / math.sqrt(self.size)
+    rms: float
 
 
 @dataclass
@@ -43,12 +38,12 @@ class ArrayStatistics:
 
 
 def summary(array: Array) -> Summary:
-    """The mean, spread, norm and share of zeros of an array, computed in float64."""
+    """The statistics of an array, computed in float64."""
     x = np.asarray(array, dtype=np.float64)
     with np.errstate(all="ignore"):
         norm = float(np.linalg.norm(x.reshape(-1)))
         zeros = float((x == 0).mean())
-        return Summary(float(x.mean()), float(x.std()), norm, zeros, x.size)
+        return Summary(float(x.mean()), float(x.std()), norm, zeros, norm / math.sqrt(x.size))
 
 
 def array_statistics(trace: Trace, optimizer: AdamW | None = None) -> list[ArrayStatistics]:

@@ -150,40 +150,42 @@ LAYERNORM = Operation(
     fields={"weight": "ln_weight", "bias": "ln_bias", "out": "norm"},
     kernels={"backward": NORM_AND_SUM},
 )
-SPLIT = Operation(
-    "split into heads",
-    "attention",
-    dict.fromkeys("QKV", "Q, K, V = split_heads(qkv, n_head)"),
-    {"qkv": "dQ, dK, dV = split_heads(dqkv, n_head)"},
-)
-SCORES = Operation(
-    "scores",
-    "attention",
-    {"s": "s_qk = sum_d Q_qd K_kd / sqrt(D)"},
-    {"Q": "dQ_qd = sum_k ds_qk K_kd / sqrt(D)", "K": "dK_kd = sum_q ds_qk Q_qd / sqrt(D)"},
-)
-SOFTMAX = Operation(
-    "mask and softmax",
-    "attention",
-    {"lse": "lse_q = log sum_k exp(s_qk)", "p": "p_qk = exp(s_qk - lse_q)"},
-    {"s": "ds_qj = ... = p_qj (dp_qj - delta_q)"},
-    fields={"Q": "Q", "K": "K", "out": "heads"},  # which recomputing s and p needs
-)
-AVERAGE = Operation(
-    "average of the values",
-    "attention",
-    {"out": "out_qd = sum_k w_qk V_kd"},
-    {"p": "dw_qk = sum_d dout_qd V_kd", "V": "dV_kd = sum_q w_qk dout_qd"},
-    fields={"out": "heads"},
-)
-MERGE = Operation(
-    "heads side by side",
-    "attention",
-    {"attn": "out[...] = merge_heads(w @ V)"},
-    {"heads": "(dO,) = split_heads(dout, n_head, parts=1)"},
-    kernels=LINEAR_BACKWARD,
-    reference=LINEAR_BACKWARD,
-)
+ATTENTION = [
+    Operation(
+        "split into heads",
+        "attention",
+        dict.fromkeys("QKV", "Q, K, V = split_heads(qkv, n_head)"),
+        {"qkv": "dQ, dK, dV = split_heads(dqkv, n_head)"},
+    ),
+    Operation(
+        "scores",
+        "attention",
+        {"s": "s_qk = sum_d Q_qd K_kd / sqrt(D)"},
+        {"Q": "dQ_qd = sum_k ds_qk K_kd / sqrt(D)", "K": "dK_kd = sum_q ds_qk Q_qd / sqrt(D)"},
+    ),
+    Operation(
+        "mask and softmax",
+        "attention",
+        {"lse": "lse_q = log sum_k exp(s_qk)", "p": "p_qk = exp(s_qk - lse_q)"},
+        {"s": "ds_qj = ... = p_qj (dp_qj - delta_q)"},
+        fields={"Q": "Q", "K": "K", "out": "heads"},  # which recomputing s and p needs
+    ),
+    Operation(
+        "average of the values",
+        "attention",
+        {"out": "out_qd = sum_k w_qk V_kd"},
+        {"p": "dw_qk = sum_d dout_qd V_kd", "V": "dV_kd = sum_q w_qk dout_qd"},
+        fields={"out": "heads"},
+    ),
+    Operation(
+        "heads side by side",
+        "attention",
+        {"attn": "out[...] = merge_heads(w @ V)"},
+        {"heads": "(dO,) = split_heads(dout, n_head, parts=1)"},
+        kernels=LINEAR_BACKWARD,
+        reference=LINEAR_BACKWARD,
+    ),
+]
 HEAD = Operation(
     "head",
     "head",
@@ -223,11 +225,7 @@ OPERATIONS: dict[str, Callable[[Stage], list[Operation]]] = {
     "attention_sublayer": lambda stage: [
         _norm(stage),
         _linear("query, key and value", "norm", "qkv", "qkv", "linear.linear_forward"),
-        SPLIT,
-        SCORES,
-        SOFTMAX,
-        AVERAGE,
-        MERGE,
+        *ATTENTION,
         _linear("attention's projection", "attn", "proj", "branch", "linear.linear_forward"),
         _residual_sum("attention_sublayer", "dropout.next_site()"),
     ],

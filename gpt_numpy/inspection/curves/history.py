@@ -2,7 +2,6 @@
 
 import json
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -34,36 +33,40 @@ def read_history(run: str) -> History:
     if not folder.is_dir():
         raise InputError(f"{run}: no such folder; name the folder of a run, its --out_dir")
     path = folder / LOG
-    history = History(run)
-    curves = {"loss": history.batches, "train_loss": history.train, "val_loss": history.val}
     try:
-        for entry in log_entries(path):
-            for key, curve in curves.items():
-                if is_finite(loss := entry.get(key)):
-                    curve.append((entry["iter"], float(loss)))
+        entries = log_entries(path)
     except FileNotFoundError:
         raise InputError(f"{run} is not the folder of a run: it has no {LOG}") from None
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from error
-    if not any(curves.values()):
+    curves = [log_curve(entries, name) for name in ("loss", "train_loss", "val_loss")]
+    if not any(curves):
         raise InputError(f"{path} holds no loss yet: let the run get as far as its first report")
-    return history
+    return History(run, *curves)
 
 
-def log_entries(path: Path) -> Iterator[dict[str, Any]]:
+def log_entries(path: Path) -> list[dict[str, Any]]:
     """The objects of a log that have an integer `iter`; lines damaged by a crash are skipped.
 
     Raises
     ------
     OSError : the file cannot be read.
     """
+    found = []
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             entry = json.loads(line)
         except (ValueError, RecursionError):
             continue
         if isinstance(entry, dict) and type(entry.get("iter")) is int:
-            yield entry
+            found.append(entry)
+    return found
+
+
+def log_curve(entries: list[dict[str, Any]], name: str) -> Curve:
+    """The finite values of this name."""
+    found = ((entry["iter"], entry.get(name)) for entry in entries)
+    return [(iteration, float(value)) for iteration, value in found if is_finite(value)]
 
 
 def is_finite(value: Any) -> TypeGuard[float]:

@@ -4,7 +4,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from gpt_numpy.inspection.curves.history import is_finite, log_entries
+from gpt_numpy.inspection.curves.history import Curve, is_finite, log_curve, log_entries
 from gpt_numpy.training.log import LOG
 
 MOST_POINTS = 400  # of a curve: more than a screen can resolve
@@ -18,36 +18,34 @@ def training_history(folder: str) -> dict[str, Any]:
 
     Damaged lines and numbers that are not finite are skipped; without a log everything is empty.
     """
-    curves: dict[str, list[list[float]]] = {name: [] for name in CURVES}
-    layers: dict[str, dict[str, list[list[float]]]] = {"gradient": {}, "update": {}}
-    samples: list[dict[str, Any]] = []
     entries: list[dict[str, Any]] = []
     with suppress(OSError):
-        entries += log_entries(Path(folder) / LOG)
+        entries = log_entries(Path(folder) / LOG)
+    samples = [
+        {"iteration": entry["iter"], "text": entry["sample"][:LONGEST_SAMPLE]}
+        for entry in entries
+        if isinstance(entry.get("sample"), str)
+    ]
+    layers: dict[str, dict[str, Curve]] = {"gradient": {}, "update": {}}
     for entry in entries:
-        iteration = entry["iter"]
-        for name in CURVES:
-            _add(curves[name], iteration, entry.get(name))
         norms = entry.get("layers")
         for layer, pair in norms.items() if isinstance(norms, dict) else ():
             if isinstance(pair, list) and len(pair) == 2:
                 for kind, value in zip(layers, pair, strict=True):
-                    _add(layers[kind].setdefault(layer, []), iteration, value)
-        if isinstance(entry.get("sample"), str):
-            samples.append({"iteration": iteration, "text": entry["sample"][:LONGEST_SAMPLE]})
+                    if is_finite(value):
+                        layers[kind].setdefault(layer, []).append((entry["iter"], value))
     return {
-        "curves": {name: _thinned(curve) for name, curve in curves.items()},
+        "curves": {name: _points(log_curve(entries, name)) for name in CURVES},
         "layers": {
-            kind: {layer: _thinned(curve) for layer, curve in found.items()}
+            kind: {layer: _points(curve) for layer, curve in found.items()}
             for kind, found in layers.items()
         },
         "samples": _thinned(samples, MOST_SAMPLES),
     }
 
 
-def _add(curve: list[list[float]], iteration: int, value: Any) -> None:
-    if is_finite(value):
-        curve.append([iteration, float(f"{value:.5g}")])
+def _points(curve: Curve) -> list[list[float]]:
+    return [[iteration, float(f"{value:.5g}")] for iteration, value in _thinned(curve)]
 
 
 def _thinned(points: list[Any], most: int = MOST_POINTS) -> list[Any]:

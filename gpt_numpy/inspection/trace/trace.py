@@ -116,14 +116,12 @@ class Trace(Mapping[str, Traced]):
         self._entries, self._sources, self._grads = entries, sources, model.grads
 
     def __getitem__(self, name: str) -> Traced:
-        try:
+        if name in self._entries:
             return self._entries[name]
-        except KeyError:
-            if name in all_shapes(self.config, 1, 1):
-                hint = "it is not kept: name it, or a pattern, in trace(..., keep=)"
-            else:
-                hint = did_you_mean(name, self._entries)
-            raise KeyError(f"{name!r}: {hint}") from None
+        hint = "it is not kept: name it, or a pattern, in trace(..., keep=)"
+        if name not in all_shapes(self.config, 1, 1):
+            hint = did_you_mean(name, self._entries)
+        raise KeyError(f"{name!r}: {hint}")
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._entries)

@@ -89,9 +89,9 @@ function pointing(drawing, lines, s, readout, o) {
     chosen = clamp(k, places.length);
     const x = places[chosen];
     mark.setAttribute("x1", s.x(x)); mark.setAttribute("x2", s.x(x)); mark.setAttribute("visibility", "visible");
-    const said = lines.map(line => [line.name, nearest(line.points, x)]).filter(([, y]) => y !== null);
+    const values = lines.map(line => [line.name, nearest(line.points, x)]).filter(([, y]) => y !== null);
     readout.className = "readout";
-    readout.textContent = `${o.xLabel || "iteration"} ${x}: ${said.map(([name, y]) => `${name} ${number(y)}`).join(", ")}`;
+    readout.textContent = `${o.xLabel || "iteration"} ${x}: ${values.map(([name, y]) => `${name} ${number(y)}`).join(", ")}`;
   };
   const closest = event => {
     const box = drawing.getBoundingClientRect(), wide = o.wide, x = (event.clientX - box.left) * wide / box.width;

@@ -2,7 +2,7 @@
 
 const rowNames = contents.tokens.map(nameOf);
 
-// shades: a number in 0 to 1 for each token, which colours it; say: what to show of one on hovering.
+// options: shades (a number in 0 to 1 for each token, which colours it), largest, title, hover(position)
 function tokenStrip(options) {
   const o = options || {};
   return el("div", { class: "tokens", role: "group", "aria-label": "The text: choose a token" },
@@ -35,7 +35,7 @@ function walk(event, position) {
 function ofText(what, extra) {
   return {
     rowNames, chosen: state.position, label: what, pick: position => change({ position }),
-    say: (row, col, x) => `${what}, ${quoted(row)}, channel ${grouped(col, about.group)}: ${number(x)}`,
+    describe: (row, col, x) => `${what}, ${quoted(row)}, channel ${grouped(col, about.group)}: ${number(x)}`,
     ...extra,
   };
 }

@@ -50,7 +50,7 @@ function betweenTokens(what, kind, largest) {
   return {
     kind, largest, rowNames, colNames: rowNames, chosen: state.position, label: `${what}s between tokens`,
     masked: (row, col) => kind === "sequential" && col > row, pick: position => change({ position }),
-    say: (row, col, x) => `query ${quoted(row)}, key ${quoted(col)}: ${what} ${number(x)}${col > row ? ", masked afterwards" : ""}`,
+    describe: (row, col, x) => `query ${quoted(row)}, key ${quoted(col)}: ${what} ${number(x)}${col > row ? ", masked afterwards" : ""}`,
   };
 }
 
@@ -75,12 +75,12 @@ function allHeads() {
   return el("div", { class: "heads", style: config.n_head <= 6 ? { gridTemplateColumns: `repeat(${config.n_head}, minmax(0, 1fr))` } : {} }, pictures);
 }
 
-const SAYINGS = {
+const PARTS_OF_HEAD = {
   query: ["Queries", "what each token asks for"], key: ["Keys", "what each token is matched by"],
   value: ["Values", "what each token passes on"], heads: ["Output of the head", "the weighted average of the values"],
 };
 function headRows(at_, part, q, size) {
-  const [title, what] = SAYINGS[part], m = valueOf(`${at_}.${part}`, state.head);
+  const [title, what] = PARTS_OF_HEAD[part], m = valueOf(`${at_}.${part}`, state.head);
   return figure(title, `${what[0].toUpperCase()}${what.slice(1)}, a vector of ${config.head_size} numbers each; that of ${quoted(q)} has length ${number(normOf(rowOf(m, q)))}.`, { size },
     heatmap(m, ofText(title, part === "heads" ? { height: Math.max(4, Math.min(12, 330 / T)) } : {})));
 }

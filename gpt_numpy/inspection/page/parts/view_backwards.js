@@ -15,7 +15,7 @@ function drawBackwards() {
       el("h3", { "aria-live": "polite" }, `${step.place}: ${step.title}`),
       el("span", { class: "soft small" }, `step ${state.step + 1} of ${STEPS.length}`)),
     el("div", { class: "grid" },
-      figure("The line and its derivative", forwardSentence(step), { size: "half beside" }, el("div", { class: "equations" },
+      figure("The line and its derivative", forwardSentence(step), { size: "half sticky" }, el("div", { class: "equations" },
         el("div", {}, el("div", { class: "soft small" }, "forward"), step.forward.map(line => el("code", { class: "formula" }, line))),
         step.equations.map(equation))),
       el("div", { class: "half grid" }, gradients(step), specials(step))),
@@ -81,7 +81,7 @@ function gradientMap(name) {
   const many = entry.shape.length === 3;
   const m = gradOf(name, many ? state.head : 0);
   const note = many ? el("div", { class: "bar" }, chooseHead()) : null;
-  const say = (row, col, x) => kind === "parameter"
+  const describe = (row, col, x) => kind === "parameter"
     ? `${rowOfParameter(name, row, m)}, column ${grouped(col, m.group[1])}: ${number(x)}`
     : name.endsWith("scores") || name.endsWith("probabilities") && many ? `query ${quoted(row)}, key ${quoted(col)}: ${number(x)}`
     : name === "logits" ? `${quoted(row)}, logit of “${nameOf(col)}”: ${number(x)}`
@@ -89,7 +89,7 @@ function gradientMap(name) {
     : `${quoted(row)}, channel ${grouped(col, m.group[1])}: ${number(x)}`;
   const square = many && m && m.rows === m.cols && entry.shape[1] === entry.shape[2];
   const rows = kind === "parameter" || !m || m.rows !== T ? null : rowNames;
-  return [note, heatmap(m, { label: `gradient of ${name}`, rowNames: rows, colNames: square ? rowNames : null, say, masked: square ? (row, col) => col > row : null,
+  return [note, heatmap(m, { label: `gradient of ${name}`, rowNames: rows, colNames: square ? rowNames : null, describe, masked: square ? (row, col) => col > row : null,
     height: m && m.rows === 1 ? 24 : Math.max(3, Math.min(10, 300 / (m ? m.rows : 1))) })];
 }
 function rowOfParameter(name, row, m) {
@@ -119,5 +119,5 @@ function influenceOfRows() {
   const m = matrixOf(contents.influence), t = state.position, row = rowOf(m, t), order = ranked(row, t + 1);
   return figure("Influence of each position on each loss", `Each row is the loss at one token, each column a position of the embedding: the loss at ${quoted(t)} has the largest gradient at ${quoted(order[0])} (norm ${number(row[order[0]])}).`, {},
     heatmap(m, { kind: "sequential", rowNames, colNames: rowNames, chosen: t, masked: (r, c) => c > r, label: "gradient of each loss at each position", pick: position => change({ position }),
-      say: (r, c, x) => `gradient of the loss at ${quoted(r)} with respect to ${quoted(c)}: norm ${number(x)}` }));
+      describe: (r, c, x) => `gradient of the loss at ${quoted(r)} with respect to ${quoted(c)}: norm ${number(x)}` }));
 }

@@ -20,7 +20,7 @@ function drawEmbedding() {
       { formula: contents.arrays["embedding.out"].forward[0] },
       el("div", { class: "flow" }, [["the token's row of wte", token], [learned ? "the position's row of wpe" : "the position's sinusoids", position], ["their sum", sum]].map(([name, m]) =>
         [el("h4", {}, name), heatmap(oneRow(m, t), { height: 26, largest, plain: m !== sum, label: `${name} for ${tokenAt(t)}`, key: `row-${name}`,
-          say: (row, col, x) => `${name}, channel ${grouped(col, about.group)}: ${number(x)}` })]))),
+          describe: (row, col, x) => `${name}, channel ${grouped(col, about.group)}: ${number(x)}` })]))),
     el("div", { class: "grid" },
       part("Rows of the tokens", token),
       part("Rows of the positions", position),

@@ -30,7 +30,7 @@ function drawStream() {
     el("div", { class: "grid" },
       figure(`The vector of ${tokenAt(t)} in block ${state.block}`, `Attention adds a vector of length ${number(pulled[0])}, the MLP one of ${number(pulled[1])}, to a stream of length ${number(length(before))}.`, { size: "half", formula: "out = x + branch(x)" },
         el("div", { class: "flow" }, rows.map(([title, name]) => [el("h4", {}, title), heatmap(oneRow(valueOf(name), t), { height: 22, largest, plain: name !== rows[4][1], label: title, key: `stream-${name}`,
-          say: (row, col, x) => `${title}, channel ${grouped(col, about.group)}: ${number(x)}` })]))),
+          describe: (row, col, x) => `${title}, channel ${grouped(col, about.group)}: ${number(x)}` })]))),
       figure("Length of the vector after each sublayer", `From the embedding to the head, the vector of ${quoted(t)} goes from length ${number(length(names[0]))} to ${number(length(names[names.length - 1]))}; the dashed line is the mean over the text.`, { size: "half" },
         lineChart([
           { name: `vector of ${tokenAt(t)}`, colour: line(0), dots: true, points: names.map((name, k) => [k, length(name)]) },
@@ -57,7 +57,7 @@ function drawNorm() {
       row("Input", before, `The vector of ${quoted(t)} has mean ${number(mean)} and is divided by its standard deviation, ${number(1 / rstd)}.`),
       figure("Normalised", `Every row now has mean 0 and variance 1.`, { size: "half", formula: lines[1] }, heatmap(valueOf(`${norm}.xhat`), ofText("normalised"))),
       figure("Weight", `One learned factor for each channel, initially 1; now they lie between ${number(Math.min(...w.data))} and ${number(Math.max(...w.data))}.`, {},
-        heatmap(w, { height: 26, label: "weight of the layer norm", say: (r, col, x) => `weight of channel ${grouped(col, w.group[1])}: ${number(x)}` })),
+        heatmap(w, { height: 26, label: "weight of the layer norm", describe: (r, col, x) => `weight of channel ${grouped(col, w.group[1])}: ${number(x)}` })),
       figure("Output", `Normalised, scaled${config.bias ? " and shifted" : ""}, channel by channel: the sublayer reads ${norm}.out.`, { formula: lines[0] }, heatmap(valueOf(`${norm}.out`), ofText("output")))),
   ];
 }
@@ -103,9 +103,9 @@ function drawHead() {
       figure("The distribution after the last layer", `Softmax over ${config.vocab_size} logits, the most likely token first; the green frame marks the actual next token.`, { size: "half", formula: contents.arrays.lse.forward[0] }, nextTokens(t, 12)),
       figure("When the next token becomes likely", `Rows are points of the stream: e is the embedding, 0A after the attention of block 0, 0M after its MLP. A strong colour means that the actual next token is already likely there.`, {},
         heatmap(right, { kind: "sequential", largest: 1, height: 22, rowNames: contents.lens.map(({ place }) => place.replace("embedding.out", "e").replace("h.", "").replace(".resid_mid", "A").replace(".resid_post", "M")), colNames: rowNames, label: "probability of the right token", pick: (row, col) => change({ position: col }),
-          say: (row, col, x) => `after ${contents.lens[row].place}, ${quoted(col)}: the next token “${targetAt(col)}” has ${percent(x)}; the most likely is “${nameOf(contents.lens[row].tokens[col][0])}”` })),
+          describe: (row, col, x) => `after ${contents.lens[row].place}, ${quoted(col)}: the next token “${targetAt(col)}” has ${percent(x)}; the most likely is “${nameOf(contents.lens[row].tokens[col][0])}”` })),
       contents.arrays.logits.value ? figure("Logits", `One number for each token of the vocabulary, at each position; the largest is ${number(largestOf(valueOf("logits")))} in magnitude.`, {},
-        heatmap(valueOf("logits"), { ...ofText("logits"), say: (row, col, x) => `${quoted(row)}: logit of “${nameOf(col)}” ${number(x)}` })) : null),
+        heatmap(valueOf("logits"), { ...ofText("logits"), describe: (row, col, x) => `${quoted(row)}: logit of “${nameOf(col)}” ${number(x)}` })) : null),
   ];
 }
 

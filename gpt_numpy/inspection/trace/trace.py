@@ -29,7 +29,7 @@ from gpt_numpy.inspection.trace.diagram import (
     forward_order,
     nodes,
 )
-from gpt_numpy.inspection.trace.lookup import Recomputed, Sources
+from gpt_numpy.inspection.trace.lookup import Sources
 from gpt_numpy.inspection.trace.operations import Place, place_of
 from gpt_numpy.model.gpt import GPT, twin_of
 from gpt_numpy.model.stages import activations
@@ -50,9 +50,6 @@ class Step:
     derivation: str
     function: Place
     arrays: Mapping[str, str]
-
-
-Steps = dict[str, tuple[Step, ...]]  # by the name of the array
 
 
 @dataclass(frozen=True)
@@ -216,7 +213,7 @@ def trace(
         sources.stored_grads = {**twin.activation_grads, **twin.grads}
 
     shapes = all_shapes(model.config, *np.shape(tokens))
-    forward, backward = _steps(diagram, sources, model.ops_name)
+    steps = _steps(diagram, sources, model.ops_name)
     entries = {}
     for name in names:
         if name in wanted:
@@ -227,8 +224,8 @@ def trace(
                 "parameter" if name in model.params else kind,
                 shapes[name],
                 name in sources.values,
-                forward.get(name, ()),
-                () if targets is None else backward.get(name, ()),
+                steps.get((name, "forward"), ()),
+                () if targets is None else steps.get((name, "backward"), ()),
                 sources,
             )
     return Trace(twin, tokens, targets, loss, entries, diagram, sources)
@@ -250,26 +247,25 @@ def matching(patterns: tuple[str, ...], names: list[str]) -> set[str]:
     return matched
 
 
-def _steps(diagram: list[Node], sources: Sources, ops: str) -> tuple[Steps, Steps]:
-    """How each array is computed, and how its gradient is, by name."""
-    forward: Steps = {}
-    backward: Steps = {}
+def _steps(
+    diagram: list[Node], sources: Sources, ops: str
+) -> dict[tuple[str, str], tuple[Step, ...]]:
+    """How each array and each gradient is computed, by name and direction."""
+    steps: dict[tuple[str, str], tuple[Step, ...]] = {}
     for node in diagram:
-        for letter in node.written:
-            step = _step(node, "forward", letter, ops, sources.values)
-            forward[node.arrays[letter]] = (step,)
-        for letter in node.read:
-            # The last reader is the first to compute its term.
-            name, step = node.arrays[letter], _step(node, "backward", letter, ops, sources.grads)
-            backward[name] = (step, *backward.get(name, ()))
-    return forward, backward
+        for direction, letters in (("forward", node.written), ("backward", node.read)):
+            for letter in letters:
+                key = node.arrays[letter], direction
+                # The last reader of an array is the first to compute its term of the gradient.
+                steps[key] = (_step(node, letter, direction, sources, ops), *steps.get(key, ()))
+    return steps
 
 
-def _step(node: Node, direction: str, letter: str, ops: str, recomputed: Recomputed) -> Step:
-    operation, again = node.operation, recomputed.get(node.arrays[letter])
-    equations = operation.forward if direction == "forward" else operation.backward
+def _step(node: Node, letter: str, direction: str, sources: Sources, ops: str) -> Step:
+    operation, forward = node.operation, direction == "forward"
+    again = (sources.values if forward else sources.grads).get(node.arrays[letter])
     return Step(
-        equations[letter],
+        (operation.forward if forward else operation.backward)[letter],
         f"gpt_numpy.reference.{operation.derivation}",
         place_of(again[0]) if again else operation.function(ops, direction, letter),
         MappingProxyType(node.arrays),

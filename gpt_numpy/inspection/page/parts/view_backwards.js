@@ -36,7 +36,7 @@ function rail() {
 function forwardSentence(step) {
   const known = step.equations.filter(e => contents.verdicts[e.array]);
   const right = known.filter(e => contents.verdicts[e.array].ok).length;
-  const checked = known.length ? `${right} of ${known.length} checked against the exact derivative ${right === known.length ? (known.length === 1 ? "is right" : "are right") : "— the others are WRONG"}` : "checked through the neighbouring steps";
+  const checked = known.length ? `compared with the exact derivative, ${right === known.length ? (known.length === 1 ? "it is right" : `${right} are right`) : `${known.length - right} of ${known.length} are WRONG`}` : "checked through the neighbouring steps";
   return `One line of forward has ${step.equations.length} ${step.equations.length === 1 ? "gradient" : "gradients"}; ${checked}. Derived in ${step.derivation}.`;
 }
 

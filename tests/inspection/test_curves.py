@@ -48,7 +48,7 @@ def make_run(folder, name, more=""):
     (folder / name / "log.jsonl").write_text(text, encoding="utf-8")
 
 
-def test_a_history_is_what_the_log_says(folder):
+def test_a_history_has_the_losses_of_the_log(folder):
     damaged = '{"iter": 30, "lo\nnull\n[1]\n{"iter": 40, "loss": NaN}\n'
     make_run(folder, "r", more=damaged + json.dumps({"iter": 50, "loss": 10**400}))
     history = read_history("r")
@@ -75,15 +75,15 @@ def test_an_svg_of_several_runs_names_everything(call, folder):
     assert (status, err) == (0, "")
     first = (folder / "both.svg").read_bytes()
     texts = [element.text or "" for element in ElementTree.fromstring(first).iter()]
-    for said in ("one", "./_two", names[2], "四", "validation split", "Loss of 4 runs"):
-        assert said in texts
+    for expected in ("one", "./_two", names[2], "四", "validation split", "Loss of 4 runs"):
+        assert expected in texts
     assert any("nats a token" in text for text in texts) and b"<script>" not in first
     call(*names, "--out=both.svg")
     assert (folder / "both.svg").read_bytes() == first
 
 
 @pytest.mark.parametrize(
-    "words, said",
+    "words, message",
     [
         ([], "plot needs the folder of at least one run"),
         (["nowhere"], "nowhere: no such folder"),
@@ -95,8 +95,8 @@ def test_an_svg_of_several_runs_names_everything(call, folder):
         ([f"r{i}" for i in range(8)], "for at most 7"),
     ],
 )
-def test_what_cannot_be_drawn_is_refused_in_one_line(call, folder, words, said):
-    if "cannot write" in said:
+def test_bad_arguments_are_refused_in_one_line(call, folder, words, message):
+    if "cannot write" in message:
         pytest.importorskip("matplotlib")
     for name in ("r", *(f"r{i}" for i in range(8))):
         make_run(folder, name)
@@ -105,7 +105,7 @@ def test_what_cannot_be_drawn_is_refused_in_one_line(call, folder, words, said):
     (folder / "silent" / "log.jsonl").touch()
     status, out, err = call(*words)
     assert (status, out) == (cli.BAD_INPUT, "")
-    assert err.startswith("gpt-numpy: ") and err.count("\n") == 1 and said in err
+    assert err.startswith("gpt-numpy: ") and err.count("\n") == 1 and message in err
 
 
 def test_without_matplotlib_it_says_what_to_install(call, folder, monkeypatch):
@@ -204,7 +204,7 @@ def saved_run(folder, name, **changes):
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({}, ""),
         ({"max_iters": 7}, ""),
@@ -213,10 +213,10 @@ def saved_run(folder, name, **changes):
         ({"dataset": "names"}, "not trained on the data set shakespeare"),
     ],
 )
-def test_reference_curves_are_made_of_runs_of_the_preset_alone(folder, changes, said):
+def test_reference_curves_are_made_of_runs_of_the_preset_alone(folder, changes, message):
     saved_run(folder, "r", **changes)
-    if said:
-        with pytest.raises(SystemExit, match=said):
+    if message:
+        with pytest.raises(SystemExit, match=message):
             SCRIPT["checked"]("r", "tiny")
     else:
         assert SCRIPT["checked"]("r", "tiny").seed == 1

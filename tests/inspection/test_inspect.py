@@ -47,7 +47,7 @@ def test_nothing_is_marked_where_nothing_is_unusual():
     assert "nothing unusual" in table(trace, array_statistics(trace))
 
 
-def test_a_gradient_that_fades_on_its_way_down_is_marked():
+def test_a_vanishing_gradient_is_marked():
     model = build()
     model.params["h.0.attn.c_proj.weight"][...] *= 1e-5
     found = remarks(model)
@@ -55,14 +55,14 @@ def test_a_gradient_that_fades_on_its_way_down_is_marked():
     assert "vanishing" in found["h.0.attn.c_attn.weight"] and "h.0.mlp.act" not in found
 
 
-def test_a_gradient_that_grows_on_its_way_down_is_marked():
+def test_an_exploding_gradient_is_marked():
     model = build()
     model.params["h.1.attn.c_proj.weight"][...] *= 1e-5
     found = remarks(model)
     assert found["h.0.attn.out"].startswith("exploding: ") and "h.0.mlp.act" not in found
 
 
-def test_values_that_grow_on_their_way_up_are_marked():
+def test_exploding_values_are_marked():
     model = build()
     model.params["h.1.mlp.c_proj.weight"][...] *= 1e5
     assert remarks(model)["h.1.resid_post"].startswith("value exploding: ")
@@ -84,7 +84,7 @@ def test_saturated_heads_are_named():
     assert remarks(model)["h.0.attn.probabilities"] == "saturated: head 1"
 
 
-def test_what_is_not_finite_is_marked():
+def test_arrays_that_are_not_finite_are_marked():
     model = build()
     model.params["h.1.ln_2.weight"][0] = np.nan
     found = remarks(model)
@@ -178,7 +178,7 @@ def test_a_run_without_a_tokenizer_takes_numbers(call, run_folder):
 
 
 @pytest.mark.parametrize(
-    "words, said",
+    "words, message",
     [
         (["--out_dir=.", "--text=abcabcab"], "has 8 tokens: give 2 to 7"),
         (["--out_dir=.", "--text=a"], "has 1 token: give 2 to 7"),
@@ -195,10 +195,10 @@ def test_a_run_without_a_tokenizer_takes_numbers(call, run_folder):
         (["tiny"], "inspect takes settings only"),
     ],
 )
-def test_what_cannot_be_inspected_is_refused_in_one_line(call, run_folder, words, said):
+def test_bad_settings_are_refused_in_one_line(call, run_folder, words, message):
     status, out, err = call(*words)
     assert (status, out) == (cli.BAD_INPUT, "")
-    assert err.startswith("gpt-numpy: ") and err.count("\n") == 1 and said in err
+    assert err.startswith("gpt-numpy: ") and err.count("\n") == 1 and message in err
 
 
 def test_the_help_explains_the_thresholds(call):

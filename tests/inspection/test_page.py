@@ -74,7 +74,7 @@ def test_a_lower_triangle_is_half_as_long():
     assert len(packed["data"]) < 0.6 * len(pack(x)["data"])
 
 
-def test_a_group_is_shown_by_its_strongest():
+def test_a_group_is_shown_by_its_largest_in_magnitude():
     x = np.array([[1.0, -5, 2], [3, 4, -7], [0, 1, -1]])
     np.testing.assert_array_equal(strongest(x, (2, 2)), [[-5, -7], [1, -1]])
 
@@ -264,7 +264,7 @@ def test_long_curves_are_thinned_and_keep_their_ends(tmp_path):
 # ---------------------------------------------------------------- the file
 
 
-def test_texts_from_outside_are_in_the_json_alone_and_cannot_end_it(page, seen):
+def test_strings_of_the_run_are_only_in_the_json_and_cannot_end_it(page, seen):
     before, _, rest = page.partition('<script type="application/json" id="contents">')
     text, _, after = rest.partition("</script>")
     assert json.loads(text) == json.loads(json.dumps(seen[2]))
@@ -276,7 +276,7 @@ def test_texts_from_outside_are_in_the_json_alone_and_cannot_end_it(page, seen):
     assert [names[str(k)] for k in range(len(CHARACTERS))] == list(CHARACTERS)
 
 
-def test_the_policy_admits_this_style_and_this_program_alone(page):
+def test_the_policy_allows_only_this_style_and_this_script(page):
     policy = re.search(r'Content-Security-Policy" content="([^"]*)"', page)[1]
     rules = dict(rule.split(" ", 1) for rule in policy.split("; "))
     assert rules["default-src"] == "'none'"
@@ -293,7 +293,7 @@ def test_nothing_points_elsewhere(page):
 
 
 @pytest.mark.parametrize("part", PARTS, ids=lambda part: part.name)
-def test_no_program_makes_markup_of_text(part):
+def test_no_script_parses_strings_as_markup(part):
     text = part.read_text(encoding="utf-8")
     for way in ("innerHTML", "outerHTML", "insertAdjacent", "document.write", "eval(", "Function(",
                 "fetch(", "XMLHttp", "import(", "srcdoc", "javascript:"):  # fmt: skip
@@ -318,18 +318,20 @@ def test_the_command_writes_the_page(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
-    "words, said",
+    "words, message",
     [
         (["--html=log/page.html"], "cannot write it"),
         (["--html=folder"], "cannot write it"),
         (["--html=page.html", "--keep=logits"], "leave keep out"),
     ],
 )
-def test_what_cannot_be_written_is_refused_in_one_line(tmp_path, monkeypatch, capsys, words, said):
+def test_a_page_that_cannot_be_written_is_refused_in_one_line(
+    tmp_path, monkeypatch, capsys, words, message
+):
     folder = make_run(tmp_path)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "log").touch()
     (tmp_path / "folder").mkdir()
     status = cli.main(["inspect", f"--out_dir={folder.name}", "--text=abc", *words])
     out, err = capsys.readouterr()
-    assert (status, out) == (cli.BAD_INPUT, "") and err.count("\n") == 1 and said in err
+    assert (status, out) == (cli.BAD_INPUT, "") and err.count("\n") == 1 and message in err

@@ -1,4 +1,4 @@
-"""A trace holds the numbers of the computation, and says truly where each of them comes from."""
+"""A trace holds the numbers of the computation, and the right origin of each."""
 
 import importlib
 import json
@@ -104,7 +104,7 @@ def test_every_activation_and_its_gradient_equal_pytorch(golden, case, ops):
             assert entry.kind == "statistic" or name == "probabilities"
 
 
-def test_what_is_stored_has_the_bits_that_the_model_keeps(model):
+def test_stored_arrays_have_the_same_bits_as_those_that_the_model_keeps(model):
     tokens, targets = batch(model)
     trace = gn.trace(model, tokens, targets)
     kept = gn.GPT(model.config, dtype="float64", ops=model.ops_name, keep=("*",))
@@ -134,7 +134,7 @@ def test_tracing_leaves_the_model_as_it_was(model):
         np.testing.assert_array_equal(grad, expected[name].grad)
 
 
-def test_recomputed_are_those_that_no_layer_stores(model):
+def test_only_arrays_that_no_layer_stores_are_recomputed(model):
     trace = gn.trace(model, *batch(model))
     endings = {re.sub(r"^h\.\d\.", "", name) for name in trace if trace[name].recomputed}
     assert endings == {
@@ -159,7 +159,7 @@ def test_every_step_is_quoted_from_the_derivation_that_it_names(model):
             rest = rest.partition(part)[2]
 
 
-def test_every_step_names_a_function_that_is_there(model):
+def test_every_step_names_an_existing_function(model):
     for entry in gn.trace(model, *batch(model)).values():
         for step in entry.forward + entry.backward:
             file = importlib.import_module(step.function.module).__file__
@@ -211,7 +211,7 @@ def test_the_function_of_a_step_was_called_with_that_array(model):
     assert seen > 80
 
 
-def test_the_letters_of_an_equation_stand_for_the_arrays_that_it_is_about(model):
+def test_the_letters_of_an_equation_stand_for_its_arrays(model):
     trace = gn.trace(model, *batch(model))
     checked = 0
     for name, entry in trace.items():
@@ -232,7 +232,7 @@ def test_the_letters_of_an_equation_stand_for_the_arrays_that_it_is_about(model)
     assert checked == 8 * model.config.n_layer
 
 
-def test_the_orders_are_those_of_the_computation(model):
+def test_the_orders_follow_the_computation(model):
     trace = gn.trace(model, *batch(model))
     forward, backward = list(trace), trace.backward_order
     assert (forward[-1], backward[0]) == ("losses", "losses")
@@ -249,7 +249,7 @@ def test_the_orders_are_those_of_the_computation(model):
 # ---------------------------------------------------------------- norms
 
 
-def test_norms_of_sequences_are_those_of_passes_of_their_own(model):
+def test_the_norm_of_a_sequence_equals_that_of_a_pass_over_it_alone(model):
     tokens, targets = batch(model)
     trace = gn.trace(model, tokens, targets)
     kept = int((targets >= 0).sum())
@@ -265,7 +265,7 @@ def test_norms_of_sequences_are_those_of_passes_of_their_own(model):
             assert measured[b] == pytest.approx(norm, rel=1e-9, abs=1e-12), name
 
 
-def test_norms_of_tokens_are_those_of_sequences_where_each_has_one_token(model):
+def test_norms_of_tokens_equal_those_of_sequences_of_one_token(model):
     trace = gn.trace(model, *batch(model, sequences=4, length=1))
     for name in model.params:
         tokens, examples = trace.token_norms(name), trace.example_norms(name)
@@ -330,7 +330,7 @@ def test_without_targets_there_is_a_forward_pass_and_no_gradient(model):
         trace.token_norms("logits")
 
 
-def test_what_cannot_be_is_said_in_one_line(model):
+def test_bad_arguments_and_unknown_names_are_refused(model):
     tokens, targets = batch(model)
     with pytest.raises(gn.InputError, match="did you mean h.1.attn.scores"):
         gn.trace(model, tokens, targets, keep=("h.1.atn.scores",))
@@ -371,7 +371,7 @@ def test_a_layer_without_equations_is_one_operation_with_all_its_arrays(ops, mon
     assert step.equation == "attention_sublayer_backward"
     assert str(step.function).startswith(f"gpt_numpy.{ops}.")
     assert step.derivation == "gpt_numpy.reference.attention_sublayer"
-    with pytest.raises(gn.InputError, match="no formula for norms in attention_sublayer.py"):
+    with pytest.raises(gn.InputError, match="norms.py has no formula for attention_sublayer"):
         trace.example_norms("h.0.attn.c_attn.weight")
     steps = backwards.steps(trace)
     assert [step["title"] for step in steps].count("attention") == 2

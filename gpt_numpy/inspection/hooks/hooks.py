@@ -147,7 +147,9 @@ def _part_of(name: str, shape: Shape, **wanted: int | None) -> Array:
         if number is None:
             continue
         if kind not in axes:
-            raise InputError(f"{kind}={number}: {name} has no heads; take h.0.attn.heads, say")
+            raise InputError(
+                f"{kind}={number}: {name} has no heads; h.0.attn.heads, for example, has"
+            )
         axis = 1 + axes.index(kind)
         if not 0 <= number < shape[axis]:
             raise InputError(

@@ -43,7 +43,7 @@ LARGEST_VOCABULARY = 512  # of which every logit is stored
 
 
 def contents(run: Run, trace: Trace, folder: str, text: str) -> dict[str, Any]:
-    """The contents for `trace`, a pass over `text` of the model of `run`, which lies in `folder`.
+    """The contents for `trace`, a pass over `text` of the model of `run`, which is in `folder`.
 
     Raises
     ------

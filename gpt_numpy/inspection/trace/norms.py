@@ -8,7 +8,7 @@ sequence) of products of an array that forward read and the gradient of an array
     linear layer    a = x           b = dout            (its bias: a = 1)
     layer norm      a = 1           b = dout * xhat     (its bias: b = dout)
     embedding       a = onehot      b = dout            onehot of the token, or of the position
-    head            a = dlogits     b = x               its weight lies as (V, C)
+    head            a = dlogits     b = x               its weight has the shape (V, C)
 
 What the rows R of one sequence contribute is the same sum over R alone, and its norm needs no
 gradient matrix:
@@ -67,7 +67,10 @@ def _factors_of(
 ) -> tuple[Array, Array]:
     derivation, arrays = node.operation.derivation, node.arrays
     if derivation not in ("embedding", "linear", "head") and "xhat" not in arrays:
-        raise InputError(f"{arrays[letter]}: no formula for norms in {derivation}.py is known")
+        raise InputError(
+            f"the norms of {arrays[letter]} cannot be computed: norms.py has no formula for "
+            f"{derivation}; take those of an activation"
+        )
     dout = grad(arrays["out"])
     if letter == "wte":
         return tokens, dout

@@ -3,7 +3,7 @@
 An `Operation` is one line of the forward pass. `forward` has the equation of each array that it
 writes, `backward` that of the gradient of each array that it reads; the arrays have the letters of
 the derivation. Every equation is quoted exactly from the file under `reference/` that derives it
-(a test compares them), so that it can be searched for there; `...` stands for an omission.
+(a test compares them), so that it can be searched for there; `...` marks an omission.
 
 A new layer gets an entry in `OPERATIONS`, a new norm one in `NORMS`. A stage whose layer, norm or
 activation has no entry is shown as a single operation.

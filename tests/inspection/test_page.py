@@ -16,6 +16,7 @@ from gpt_numpy.inspection.page import assemble, backwards
 from gpt_numpy.inspection.page import contents as contents_module
 from gpt_numpy.inspection.page.encoding import pack, strongest
 from gpt_numpy.inspection.page.training_history import MOST_POINTS, training_history
+from gpt_numpy.inspection.trace import operations
 from gpt_numpy.reference import activation
 from tests.support.pages import CHARACTERS, FOLDER, HOSTILE, SAMPLE, look, make_run
 
@@ -167,6 +168,20 @@ def test_every_gradient_is_computed_before_a_step_reads_it(changes):
             assert code["marked"] and set(code["marked"]) <= lines.keys()
             assert equation["computed"].startswith("gpt_numpy.")
     assert given == set(trace.backward_order) - {"losses"}
+
+
+def test_layers_without_equations_are_shown_as_one_step_each(tmp_path, seen, monkeypatch):
+    monkeypatch.setattr(operations, "OPERATIONS", {})
+    _, trace, contents = look(make_run(tmp_path))
+    kinds = ["attention", "MLP"] * trace.config.n_layer
+    titles = [step["title"] for step in contents["steps"]]
+    assert titles == ["head and loss", *reversed(kinds), "embedding"]
+    known = seen[2]
+    assert contents["arrays"].keys() < known["arrays"].keys()
+    assert contents["verdicts"].keys() < known["verdicts"].keys()
+    for name in ("next", "lens", "influence", "embedding"):
+        assert contents[name] == known[name]
+    assemble.assemble(contents)
 
 
 @pytest.mark.parametrize(

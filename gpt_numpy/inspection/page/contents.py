@@ -32,6 +32,7 @@ from gpt_numpy.inspection.page.token_influence import token_influence
 from gpt_numpy.inspection.page.training_history import training_history
 from gpt_numpy.inspection.summary.statistics import ArrayStatistics, Summary, array_statistics
 from gpt_numpy.inspection.trace.diagram import parts
+from gpt_numpy.inspection.trace.recomputed import next_token
 from gpt_numpy.inspection.trace.trace import Trace, Traced
 from gpt_numpy.model.gpt import GPT
 from gpt_numpy.model.stages import gpt
@@ -187,7 +188,7 @@ def _embedding(model: GPT, trace: Trace, group: int) -> dict[str, Any]:
 def _next(trace: Trace) -> dict[str, Any]:
     """The distribution after each position: the most likely tokens and the target."""
     assert trace.targets is not None
-    p = trace["probabilities"].value[0].astype(np.float64)
+    p = next_token(trace["logits"].value[0].astype(np.float64), trace["lse"].value[0])
     best = most_likely(p, 12)
     right = trace.targets[0][:, None]
     grad = trace["logits"].grad

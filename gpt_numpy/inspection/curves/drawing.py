@@ -11,7 +11,7 @@ from typing import Any
 
 from gpt_numpy.base.errors import InputError
 from gpt_numpy.files.durable import written_durably
-from gpt_numpy.inspection.curves.history import Curve, History
+from gpt_numpy.inspection.curves.history import History
 from gpt_numpy.inspection.curves.measured import MeasuredCurves
 
 FORMATS = (".png", ".svg")
@@ -78,7 +78,10 @@ def _draw_axes(axes: Any, histories: list[History], measured: MeasuredCurves | N
     if measured:
         _draw_measured(axes, measured)
     if one and histories[0].val:
-        _mark_lowest(axes, histories[0].val)
+        lowest = min(histories[0].val, key=lambda point: point[1])
+        where = {"xytext": (0, -14), "textcoords": "offset points", "ha": "right"}
+        text = f"{lowest[1]:.4f} at {lowest[0]}"
+        axes.annotate(text, lowest, color=COLOURS[0], fontsize="small", **where)
     title = _printable(histories[0].name) if one else f"{len(histories)} runs"
     axes.set_title(f"Loss of {title}")
     axes.set_xlabel("iteration (updates of the parameters)")
@@ -95,13 +98,6 @@ def _draw_measured(axes: Any, measured: MeasuredCurves) -> None:
         axes.fill_between(measured.iterations, losses["low"], losses["high"], color="0.8", zorder=0)
     style = {"color": "0.45", "linewidth": 1.2, "linestyle": ":", "zorder": 1}
     axes.plot(measured.iterations, losses["mean"], label=measured.label, **style)
-
-
-def _mark_lowest(axes: Any, curve: Curve) -> None:
-    iteration, loss = min(curve, key=lambda point: point[1])
-    where = {"xytext": (0, -14), "textcoords": "offset points", "ha": "right"}
-    text = f"{loss:.4f} at {iteration}"
-    axes.annotate(text, (iteration, loss), color=COLOURS[0], fontsize="small", **where)
 
 
 def _printable(name: str) -> str:

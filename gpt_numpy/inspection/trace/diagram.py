@@ -19,15 +19,8 @@ from typing import NamedTuple
 from gpt_numpy.base.arrays import Array, Shape
 from gpt_numpy.config.model import GPTConfig
 from gpt_numpy.inspection.trace.operations import Operation, operations_of
-from gpt_numpy.model.stages import (
-    SINUSOIDS,
-    Activation,
-    Stage,
-    activation_shapes,
-    gpt,
-    parameter_shapes,
-    sized,
-)
+from gpt_numpy.model import stages
+from gpt_numpy.model.stages import SINUSOIDS, Activation, Stage, gpt, sized
 from gpt_numpy.reference.attention import split_heads
 
 # Parts of what attention stores: letter, name, the field of the whole, which part of how many.
@@ -121,7 +114,7 @@ def parts(config: GPTConfig) -> dict[str, Part]:
 def all_shapes(config: GPTConfig, B: int, T: int) -> dict[str, Shape]:
     """The shape of everything that can be traced, in no particular order."""
     inside = [array for stage in gpt(config) for array in _not_stored(stage).values()]
-    shapes = parameter_shapes(config) | activation_shapes(config, B, T)
+    shapes = stages.parameter_shapes(config) | stages.activation_shapes(config, B, T)
     return shapes | {array.name: sized(array.shape, B, T) for array in inside}
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from gpt_numpy.base.arrays import Array
 from gpt_numpy.config.model import GPTConfig
-from gpt_numpy.inspection.trace.diagram import Node, parts
+from gpt_numpy.inspection.trace.diagram import Node, nodes, parts
 from gpt_numpy.inspection.trace.recomputed import RECOMPUTED
 
 # By name: the function that recomputes an array, and the node whose letters are its parameters.
@@ -17,17 +17,19 @@ class Sources:
 
     Attributes
     ----------
+    diagram : the operations, in forward order.
     values, grads : how each recomputed array and gradient is computed.
     stored, stored_grads : what the passes stored; empty before them.
     """
 
-    def __init__(self, listed: list[Node], config: GPTConfig) -> None:
+    def __init__(self, config: GPTConfig) -> None:
+        self.diagram = nodes(config)
         self.values: Recomputed = {}
         self.grads: Recomputed = {}
         self.stored: Mapping[str, Array] = {}
         self.stored_grads: Mapping[str, Array] = {}
         self._parts = parts(config)
-        for node in listed:
+        for node in self.diagram:
             for letter, field in node.not_stored.items():
                 value, gradient = RECOMPUTED.get(field, (None, None))
                 if value and letter in node.written:

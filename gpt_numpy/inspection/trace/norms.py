@@ -40,7 +40,7 @@ Lookup = Callable[[str], Array]
 Factors = list[tuple[Array, Array]]  # a, b: (B, T, channels), or (B, T) integers of a onehot
 
 
-def factors(diagram: list[Node], name: str, tokens: Array, sources: Sources) -> Factors:
+def factors(name: str, tokens: Array, sources: Sources) -> Factors:
     """The a and b of every operation that reads the parameter `name`.
 
     Raises
@@ -54,12 +54,10 @@ def factors(diagram: list[Node], name: str, tokens: Array, sources: Sources) -> 
                 return found
         raise InputError(f"the norms of {name} need {wanted}: name it in trace(..., keep=)")
 
-    readers = [(node, letter) for node in diagram for letter in node.read]
-    return [
-        _factors_of(node, letter, tokens, partial(kept, sources.value), partial(kept, sources.grad))
-        for node, letter in readers
-        if node.arrays[letter] == name
-    ]
+    value, grad = partial(kept, sources.value), partial(kept, sources.grad)
+    readers = [(node, letter) for node in sources.diagram for letter in node.read]
+    found = [(node, letter) for node, letter in readers if node.arrays[letter] == name]
+    return [_factors_of(node, letter, tokens, value, grad) for node, letter in found]
 
 
 def _factors_of(

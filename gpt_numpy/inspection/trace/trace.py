@@ -22,13 +22,7 @@ import numpy as np
 from gpt_numpy.base.arrays import Array, Shape
 from gpt_numpy.base.errors import InputError, did_you_mean
 from gpt_numpy.inspection.trace import norms
-from gpt_numpy.inspection.trace.diagram import (
-    Node,
-    all_shapes,
-    backward_order,
-    forward_order,
-    nodes,
-)
+from gpt_numpy.inspection.trace.diagram import Node, all_shapes, backward_order, forward_order
 from gpt_numpy.inspection.trace.lookup import Sources
 from gpt_numpy.inspection.trace.operations import Place, place_of
 from gpt_numpy.model.gpt import GPT, twin_of
@@ -100,16 +94,14 @@ class Trace(Mapping[str, Traced]):
         targets: Array | None,
         loss: float | None,
         entries: Mapping[str, Traced],
-        diagram: list[Node],
         sources: Sources,
     ) -> None:
         self.tokens, self.loss = np.array(tokens), loss
         self.targets = None if targets is None else np.array(targets)
         self.config, self.ops, self.dtype = model.config, model.ops_name, model.dtype
-        self.diagram = diagram
-        self.backward_order = [
-            name for name in backward_order(diagram) if loss is not None and name in entries
-        ]
+        self.diagram = sources.diagram
+        order = backward_order(self.diagram) if loss is not None else []
+        self.backward_order = [name for name in order if name in entries]
         self._entries, self._sources, self._grads = entries, sources, model.grads
 
     def __getitem__(self, name: str) -> Traced:
@@ -143,7 +135,7 @@ class Trace(Mapping[str, Traced]):
         """
         grad = self._grad_of(name)
         if self[name].kind == "parameter":
-            return norms.norms_of_tokens(self._factors(name))
+            return norms.norms_of_tokens(norms.factors(name, self.tokens, self._sources))
         others = (1, 3) if grad.ndim == 4 else tuple(range(2, grad.ndim))
         return np.sqrt(np.square(grad, dtype=np.float64).sum(axis=others))
 
@@ -156,7 +148,7 @@ class Trace(Mapping[str, Traced]):
         """
         grad = self._grad_of(name)
         if self[name].kind == "parameter":
-            return norms.norms_of_sequences(self._factors(name))
+            return norms.norms_of_sequences(norms.factors(name, self.tokens, self._sources))
         return np.sqrt(np.square(grad, dtype=np.float64).sum(axis=tuple(range(1, grad.ndim))))
 
     def _grad_of(self, name: str) -> Array:
@@ -165,9 +157,6 @@ class Trace(Mapping[str, Traced]):
             why = "the trace has no targets" if self.loss is None else "no layer computes one"
             raise InputError(f"{name} has no gradient: {why}")
         return grad
-
-    def _factors(self, name: str) -> norms.Factors:
-        return norms.factors(self.diagram, name, self.tokens, self._sources)
 
     def __repr__(self) -> str:
         loss = "no loss" if self.loss is None else f"loss {self.loss:.4f}"
@@ -194,12 +183,11 @@ def trace(
     ------
     InputError : a pattern that matches nothing; tokens or targets that cannot be used.
     """
-    diagram = nodes(model.config)
-    names = forward_order(diagram)
+    sources = Sources(model.config)
+    names = forward_order(sources.diagram)
     if targets is None:
         names.remove("losses")
     wanted = matching((keep,) if isinstance(keep, str) else tuple(keep), names)
-    sources = Sources(diagram, model.config)
     needed = set().union(*map(sources.needs, wanted))
     stored = activations(model.config)
     twin = twin_of(model, tuple(name for name in stored if name in needed))
@@ -213,7 +201,7 @@ def trace(
         sources.stored_grads = {**twin.activation_grads, **twin.grads}
 
     shapes = all_shapes(model.config, *np.shape(tokens))
-    steps = _steps(diagram, sources, model.ops_name)
+    steps = _steps(sources, model.ops_name)
     entries = {}
     for name in names:
         if name in wanted:
@@ -228,7 +216,7 @@ def trace(
                 () if targets is None else steps.get((name, "backward"), ()),
                 sources,
             )
-    return Trace(twin, tokens, targets, loss, entries, diagram, sources)
+    return Trace(twin, tokens, targets, loss, entries, sources)
 
 
 def matching(patterns: tuple[str, ...], names: list[str]) -> set[str]:
@@ -247,12 +235,10 @@ def matching(patterns: tuple[str, ...], names: list[str]) -> set[str]:
     return matched
 
 
-def _steps(
-    diagram: list[Node], sources: Sources, ops: str
-) -> dict[tuple[str, str], tuple[Step, ...]]:
+def _steps(sources: Sources, ops: str) -> dict[tuple[str, str], tuple[Step, ...]]:
     """How each array and each gradient is computed, by name and direction."""
     steps: dict[tuple[str, str], tuple[Step, ...]] = {}
-    for node in diagram:
+    for node in sources.diagram:
         for direction, letters in (("forward", node.written), ("backward", node.read)):
             for letter in letters:
                 key = node.arrays[letter], direction

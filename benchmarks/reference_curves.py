@@ -11,14 +11,16 @@ import argparse
 import dataclasses
 import datetime
 import json
+import math
 import os
 from pathlib import Path
 
 import gpt_numpy as gn
 from gpt_numpy.base.environment import processor
+from gpt_numpy.base.errors import InputError
 from gpt_numpy.config.presets import PRESETS
-from gpt_numpy.inspection.curves import normal
-from gpt_numpy.inspection.curves.history import read_history
+from gpt_numpy.inspection.curves.history import History, read_history
+from gpt_numpy.inspection.curves.measured import FOLDER
 
 FREE = ("seed", "out_dir", "max_iters")
 
@@ -43,10 +45,9 @@ def main() -> None:
         "machine": f"{processor()}, {os.cpu_count()} cores",
         "seeds": seeds,
         "max_iters": PRESETS[options.preset]["max_iters"],
-        **normal.summarise([read_history(run) for run in options.runs]),
+        **summarise([read_history(run) for run in options.runs]),
     }
-    folder = Path(normal.__file__).parent / "reference"
-    path = folder / f"{options.preset}.json"
+    path = Path(str(FOLDER)) / f"{options.preset}.json"
     path.write_text(written(content), encoding="utf-8")
     print(f"{len(seeds)} runs, {len(content['iterations'])} evaluations: {path}")
 
@@ -61,6 +62,28 @@ def checked(run: str, preset: str) -> gn.TrainConfig:
     if saved.settings.data or saved.settings.dataset != "shakespeare":
         raise SystemExit(f"{run}: not trained on the data set shakespeare")
     return saved.settings
+
+
+def summarise(histories: list[History]) -> dict:
+    """The lowest, mean and highest loss of several runs at each evaluation.
+
+    Raises
+    ------
+    InputError : they were not evaluated at the same iterations.
+    """
+    iterations = [iteration for iteration, _ in histories[0].val]
+    content: dict = {"iterations": iterations}
+    for split in ("train", "val"):
+        curves = [getattr(history, split) for history in histories]
+        if any([i for i, _ in curve] != iterations for curve in curves) or not iterations:
+            raise InputError("the runs were not evaluated at the same iterations")
+        columns = list(zip(*([loss for _, loss in curve] for curve in curves), strict=True))
+        content[split] = {
+            "low": [round(min(column), 4) for column in columns],
+            "mean": [round(math.fsum(column) / len(column), 4) for column in columns],
+            "high": [round(max(column), 4) for column in columns],
+        }
+    return content
 
 
 def written(content: dict) -> str:

@@ -1,4 +1,4 @@
-"""`gpt-numpy bench` prints its figures; every program of benchmarks/ starts in the same way."""
+"""`gpt-numpy bench` prints its figures; every program of benchmarks/ starts with `python -m`."""
 
 import subprocess
 import sys
@@ -26,7 +26,7 @@ def test_bench_times_each_layer_and_ends_with_how_to_compare_with_pytorch(capsys
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
-def test_a_benchmark_starts_as_a_module_and_says_how(program):
+def test_a_benchmark_starts_as_a_module_and_has_a_usage_line(program):
     command = f"python -m benchmarks.{program}"
     done = subprocess.run(
         [sys.executable, *command.split()[1:], "--help"], cwd=ROOT, capture_output=True, text=True

@@ -1,4 +1,4 @@
-"""`gpt-numpy plot`: the curves are those of the log, and what cannot be drawn is said."""
+"""`gpt-numpy plot`: the curves are those of the log; what cannot be drawn is refused."""
 
 import dataclasses
 import json
@@ -14,8 +14,13 @@ from gpt_numpy.base.errors import InputError
 from gpt_numpy.cli import main as cli
 from gpt_numpy.config.presets import PRESETS
 from gpt_numpy.inspection.curves.history import History, read_history
-from gpt_numpy.inspection.curves.normal import compare, names, read_normal, summarise
+from gpt_numpy.inspection.curves.measured import (
+    compare_with_measured,
+    measured_presets,
+    read_measured,
+)
 
+SCRIPT = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks" / "reference_curves.py"))
 POINTS = [(0, 4.2), (10, 3.1), (20, 2.5)]
 
 
@@ -43,8 +48,9 @@ def make_run(folder, name, more=""):
     (folder / name / "log.jsonl").write_text(text, encoding="utf-8")
 
 
-def test_a_history_is_what_the_log_says(folder):
-    make_run(folder, "r", more='{"iter": 30, "lo\nnull\n[1]\n{"iter": 40, "loss": NaN}\n')
+def test_a_history_has_the_losses_of_the_log(folder):
+    damaged = '{"iter": 30, "lo\nnull\n[1]\n{"iter": 40, "loss": NaN}\n'
+    make_run(folder, "r", more=damaged + json.dumps({"iter": 50, "loss": 10**400}))
     history = read_history("r")
     assert history.batches == POINTS
     assert history.train == [(i, y - 0.1) for i, y in POINTS]
@@ -69,15 +75,15 @@ def test_an_svg_of_several_runs_names_everything(call, folder):
     assert (status, err) == (0, "")
     first = (folder / "both.svg").read_bytes()
     texts = [element.text or "" for element in ElementTree.fromstring(first).iter()]
-    for said in ("one", "./_two", names[2], "四", "validation split", "Loss of 4 runs"):
-        assert said in texts
+    for expected in ("one", "./_two", names[2], "四", "validation split", "Loss of 4 runs"):
+        assert expected in texts
     assert any("nats a token" in text for text in texts) and b"<script>" not in first
     call(*names, "--out=both.svg")
     assert (folder / "both.svg").read_bytes() == first
 
 
 @pytest.mark.parametrize(
-    "words, said",
+    "words, message",
     [
         ([], "plot needs the folder of at least one run"),
         (["nowhere"], "nowhere: no such folder"),
@@ -86,11 +92,11 @@ def test_an_svg_of_several_runs_names_everything(call, folder):
         (["r", "--out=loss.pdf"], "must end in .png or .svg"),
         (["r", "--out=r/log.jsonl/loss.png"], "cannot write it"),
         (["r", "--size=3"], "unknown setting --size"),
-        ([f"r{i}" for i in range(8)], "at most 7"),
+        ([f"r{i}" for i in range(8)], "for at most 7"),
     ],
 )
-def test_what_cannot_be_drawn_is_refused_in_one_line(call, folder, words, said):
-    if "cannot write" in said:
+def test_bad_arguments_are_refused_in_one_line(call, folder, words, message):
+    if "cannot write" in message:
         pytest.importorskip("matplotlib")
     for name in ("r", *(f"r{i}" for i in range(8))):
         make_run(folder, name)
@@ -99,7 +105,7 @@ def test_what_cannot_be_drawn_is_refused_in_one_line(call, folder, words, said):
     (folder / "silent" / "log.jsonl").touch()
     status, out, err = call(*words)
     assert (status, out) == (cli.BAD_INPUT, "")
-    assert err.startswith("gpt-numpy: ") and err.count("\n") == 1 and said in err
+    assert err.startswith("gpt-numpy: ") and err.count("\n") == 1 and message in err
 
 
 def test_without_matplotlib_it_says_what_to_install(call, folder, monkeypatch):
@@ -110,10 +116,10 @@ def test_without_matplotlib_it_says_what_to_install(call, folder, monkeypatch):
     assert not (folder / "loss.png").exists()
 
 
-def test_a_reference_is_laid_under_and_compared_with(call, folder):
+def test_a_reference_is_drawn_and_compared_with(call, folder):
     pytest.importorskip("matplotlib")
-    tiny = read_normal("tiny")
-    low, high = (tiny.losses["val"][kind][-1] for kind in ("low", "high"))
+    tiny = read_measured("tiny")
+    low, high = (tiny.val[kind][-1] for kind in ("low", "high"))
     for name, loss in (("above", high + 0.25), ("inside", (low + high) / 2), ("below", low - 0.5)):
         (folder / name).mkdir()
         line = json.dumps({"iter": tiny.iterations[-1], "train_loss": loss, "val_loss": loss})
@@ -132,17 +138,17 @@ def test_a_reference_is_laid_under_and_compared_with(call, folder):
 
 def test_a_reference_of_one_run_says_how_far_it_was_measured(call, folder):
     pytest.importorskip("matplotlib")
-    small = read_normal("small")
+    small = read_measured("small")
     assert small.iterations[-1] < small.max_iters
     (folder / "r").mkdir()
-    line = json.dumps({"iter": 500, "val_loss": small.losses["val"]["mean"][2] + 0.1})
+    line = json.dumps({"iter": 500, "val_loss": small.val["mean"][2] + 0.1})
     (folder / "r" / "log.jsonl").write_text(line, encoding="utf-8")
     _, out, _ = call("r", "--reference=small")
     assert "+0.1000 from that of small, 1 run of shakespeare" in out
     assert "(measured up to 1000 of 5000 iterations)" in out
 
 
-def test_a_run_without_an_iteration_in_common_is_told(call, folder):
+def test_a_run_without_an_iteration_in_common_is_reported(call, folder):
     pytest.importorskip("matplotlib")
     make_run(folder, "r")
     (folder / "s").mkdir()
@@ -158,15 +164,16 @@ def test_an_unknown_reference_is_refused(call, folder):
     assert "did you mean tiny" in err and not (folder / "loss.png").exists()
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", measured_presets())
 def test_the_measured_curves_are_those_of_a_preset_and_plausible(name):
-    normal = read_normal(name)
+    measured = read_measured(name)
     preset = PRESETS[name]
-    assert normal.max_iters == preset["max_iters"]
-    assert len(set(normal.seeds)) == len(normal.seeds) >= (3 if name == "tiny" else 1)
-    assert normal.iterations == tuple(range(0, normal.iterations[-1] + 1, preset["eval_interval"]))
-    for kinds in normal.losses.values():
-        assert {len(losses) for losses in kinds.values()} == {len(normal.iterations)}
+    assert measured.max_iters == preset["max_iters"]
+    assert len(set(measured.seeds)) == len(measured.seeds) >= (3 if name == "tiny" else 1)
+    every = preset["eval_interval"]
+    assert measured.iterations == list(range(0, measured.iterations[-1] + 1, every))
+    for kinds in (measured.train, measured.val):
+        assert {len(losses) for losses in kinds.values()} == {len(measured.iterations)}
         for low, mean, high in zip(kinds["low"], kinds["mean"], kinds["high"], strict=True):
             assert 1 < low <= mean <= high < 4.3
         assert list(kinds["mean"]) == sorted(kinds["mean"], reverse=True)
@@ -178,16 +185,16 @@ def test_curves_are_summarised_as_lowest_mean_and_highest(folder):
         runs.append(
             History(str(number), train=list(enumerate(losses)), val=list(enumerate(losses)))
         )
-    content = summarise(runs)
+    content = SCRIPT["summarise"](runs)
     expected = {"low": [4.0, 1.7], "mean": [4.1, 2.0], "high": [4.2, 2.3]}
     assert content == {"iterations": [0, 1], "train": expected, "val": expected}
     runs[0].val.append((2, 1.0))
     with pytest.raises(InputError, match="same iterations"):
-        summarise(runs)
+        SCRIPT["summarise"](runs)
 
 
 def saved_run(folder, name, **changes):
-    """A run of `tiny` that was saved as soon as it began, with some settings changed."""
+    """A run of `tiny` saved before its first update, with some settings changed."""
     values = PRESETS["tiny"] | {"seed": len(name), "out_dir": name} | changes
     shape = {f.name: values[f.name] for f in dataclasses.fields(gn.GPTConfig) if f.name in values}
     model = gn.GPT(gn.GPTConfig(vocab_size=64, **shape), seed=0, ops="reference")
@@ -197,7 +204,7 @@ def saved_run(folder, name, **changes):
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({}, ""),
         ({"max_iters": 7}, ""),
@@ -206,20 +213,20 @@ def saved_run(folder, name, **changes):
         ({"dataset": "names"}, "not trained on the data set shakespeare"),
     ],
 )
-def test_reference_curves_are_made_of_runs_of_the_preset_alone(folder, changes, said):
-    path = Path(__file__).parents[2] / "benchmarks" / "reference_curves.py"
-    script = runpy.run_path(str(path))
+def test_reference_curves_are_made_of_runs_of_the_preset_alone(folder, changes, message):
     saved_run(folder, "r", **changes)
-    if said:
-        with pytest.raises(SystemExit, match=said):
-            script["checked"]("r", "tiny")
+    if message:
+        with pytest.raises(SystemExit, match=message):
+            SCRIPT["checked"]("r", "tiny")
     else:
-        assert script["checked"]("r", "tiny").seed == 1
+        assert SCRIPT["checked"]("r", "tiny").seed == 1
     content = {"preset": "tiny", "train": {"low": [1.0, 2.0]}}
-    assert json.loads(script["written"](content)) == content
+    assert json.loads(SCRIPT["written"](content)) == content
 
 
 def test_the_lowest_of_the_measured_runs_is_within_them():
-    tiny = read_normal("tiny")
-    lowest = tiny.losses["val"]["low"][-1] - 4e-5  # before it was rounded
-    assert " within " in compare(History("r", val=[(tiny.iterations[-1], lowest)]), tiny)
+    tiny = read_measured("tiny")
+    lowest = tiny.val["low"][-1] - 4e-5  # before it was rounded
+    assert " within " in compare_with_measured(
+        History("r", val=[(tiny.iterations[-1], lowest)]), tiny
+    )

@@ -125,7 +125,7 @@ def test_gradients_are_exact_under_dropout():
 
 @pytest.mark.parametrize("ops", IMPLEMENTATIONS)
 @pytest.mark.parametrize("name", replaceable(CONFIG))
-def test_replacing_by_itself_changes_nothing(ops, name):
+def test_replacing_an_activation_by_itself_changes_nothing(ops, name):
     model, plain = build(ops, keep=("*",)), build(ops, keep=("*",))
     same = (lambda x: x), (lambda dout: dout)
     with gn.replaced(model, {name: same}):
@@ -141,7 +141,7 @@ def test_replacing_by_itself_changes_nothing(ops, name):
 # ---------------------------------------------------------------- values
 
 
-def test_the_model_goes_on_with_what_was_put_in_and_later_as_before():
+def test_the_model_uses_the_replacement_within_the_block_only():
     model = build("kernels", keep=("*",))
     before = model.forward(*batch())
     whole = np.arange(2 * 4 * 4.0).reshape(2, 4, 4)
@@ -206,7 +206,7 @@ def test_ablating_leaves_the_model_as_it_was():
     assert model.ops is ops
 
 
-def test_a_trace_sees_what_was_replaced():
+def test_a_trace_shows_the_replacement():
     model = build("kernels")
     with gn.replaced(model, {"h.0.attn.heads": 0.0}), gn.replaced(model, {"h.1.mlp.act": 1.0}):
         trace = gn.trace(model, *batch())
@@ -215,11 +215,11 @@ def test_a_trace_sees_what_was_replaced():
     assert trace["h.1.attn.heads"].value.any()
 
 
-# ---------------------------------------------------------------- what cannot be
+# ---------------------------------------------------------------- refusals
 
 
 @pytest.mark.parametrize(
-    "name, options, said",
+    "name, options, message",
     [
         ("h.0.atn.heads", {}, "did you mean h.0.attn.heads"),
         ("h.0.attn.probabilities", {}, "cannot be replaced"),
@@ -232,12 +232,12 @@ def test_a_trace_sees_what_was_replaced():
         ("h.0.mlp.act", {"position": 4}, "position=4"),
     ],
 )
-def test_what_cannot_be_ablated_is_refused(name, options, said):
-    with pytest.raises(gn.InputError, match=said):
+def test_bad_arguments_of_ablate_are_refused(name, options, message):
+    with pytest.raises(gn.InputError, match=message):
         gn.ablate(build(), *batch(), name, **options)
 
 
-def test_what_cannot_be_put_in_is_refused():
+def test_bad_replacements_are_refused():
     model = build()
     for value in ("nothing", None, (np.sin,), np.sin):
         with pytest.raises(gn.InputError, match="replace it by an array"):

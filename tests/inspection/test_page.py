@@ -1,4 +1,4 @@
-"""The page of `gpt-numpy inspect --html`: numbers are those of the trace, texts are texts."""
+"""The page of `gpt-numpy inspect --html`: the numbers of the trace, strings as strings."""
 
 import base64
 import hashlib
@@ -12,9 +12,11 @@ import pytest
 import gpt_numpy as gn
 from gpt_numpy.base.errors import InputError
 from gpt_numpy.cli import main as cli
-from gpt_numpy.inspection.page import assemble, backwards, encoding, run_progress
+from gpt_numpy.inspection.page import assemble, backwards
 from gpt_numpy.inspection.page import contents as contents_module
-from gpt_numpy.inspection.page.encoding import pack, strongest, unpack
+from gpt_numpy.inspection.page.encoding import pack, strongest
+from gpt_numpy.inspection.page.training_history import MOST_POINTS, training_history
+from gpt_numpy.inspection.trace import operations
 from gpt_numpy.reference import activation
 from tests.support.pages import CHARACTERS, FOLDER, HOSTILE, SAMPLE, look, make_run
 
@@ -32,8 +34,21 @@ def page(seen):
     return assemble.assemble(seen[2])
 
 
+def unpack(packed):
+    """The inverse of `pack`, as in parts/data.js."""
+    half = np.frombuffer(base64.b64decode(packed["data"]), dtype="<f2")
+    numbers = np.ldexp(half.astype(np.float64), -packed["shift"])
+    shape = tuple(packed["shape"])
+    if not packed.get("lower"):
+        return numbers.reshape(shape)
+    whole = np.zeros(shape)
+    rows = np.tril_indices(shape[-1])
+    whole[..., *rows] = numbers.reshape(*shape[:-2], len(rows[0]))
+    return whole
+
+
 def is_packed(found, array):
-    """Three digits, and of what is a millionth of the largest still the size."""
+    """Equal to three digits, down to a millionth of the largest."""
     floor = np.abs(array[np.isfinite(array)]).max(initial=0) * 1e-8
     np.testing.assert_allclose(found, array, rtol=HALF, atol=floor)
 
@@ -48,7 +63,7 @@ def test_packed_numbers_keep_three_digits(size):
     is_packed(unpack(json.loads(json.dumps(pack(x)))), x)
 
 
-def test_what_is_not_finite_stays_so():
+def test_infinities_and_nan_are_packed():
     x = np.array([np.nan, np.inf, -np.inf, 1.5])
     np.testing.assert_array_equal(unpack(pack(x)), x)
 
@@ -60,10 +75,9 @@ def test_a_lower_triangle_is_half_as_long():
     assert len(packed["data"]) < 0.6 * len(pack(x)["data"])
 
 
-def test_a_group_is_shown_by_its_strongest():
+def test_a_group_is_shown_by_its_largest_in_magnitude():
     x = np.array([[1.0, -5, 2], [3, 4, -7], [0, 1, -1]])
     np.testing.assert_array_equal(strongest(x, (2, 2)), [[-5, -7], [1, -1]])
-    assert encoding.groups_for((5, 3), (2, 3)) == (3, 1)
 
 
 def test_every_number_on_the_page_is_that_of_the_trace(seen):
@@ -82,12 +96,12 @@ def test_every_number_on_the_page_is_that_of_the_trace(seen):
                 packed = contents["arrays"][packed["of"]][which]
             array = array if entry.kind == "parameter" else array[0]
             if name.endswith((".probabilities", ".scores")) and packed.get("lower"):
-                array = np.tril(array)  # what is masked has no gradient that counts
+                array = np.tril(array)  # the gradient of masked pairs has no effect
             is_packed(unpack(packed), strongest(array, tuple(packed["groups"])))
             compared += 1
     assert compared > 100
     left_out = {n.split(".")[-1] for n, e in contents["arrays"].items() if "value" not in e}
-    assert left_out == {"query", "key", "value", "heads"}  # parts of what is there
+    assert left_out == {"query", "key", "value", "heads"}  # parts of stored arrays
 
 
 def test_rows_of_the_tables_and_the_distribution_are_those_of_the_trace(seen):
@@ -101,12 +115,12 @@ def test_rows_of_the_tables_and_the_distribution_are_those_of_the_trace(seen):
     assert (best[:, 0] == p.argmax(axis=-1)).all()
     right = p[np.arange(len(p)), trace.targets[0]]
     is_packed(unpack(contents["next"]["right"]), right)
-    # The last place of the lens is the model's own answer.
+    # The last point of the lens is the model's own prediction.
     is_packed(unpack(contents["lens"][-1]["right"]), right)
     assert [layer["place"] for layer in contents["lens"]][:2] == ["embedding.out", "h.0.resid_mid"]
 
 
-def test_the_pull_of_a_single_loss_is_that_of_a_pass_with_it_alone(seen):
+def test_influence_is_the_gradient_of_a_pass_with_a_single_target(seen):
     run, trace, contents = seen
     model = gn.GPT(run.config, seed=None, ops="reference", keep=("embedding.out",))
     model.params.flat[...] = run.model.params.flat
@@ -116,10 +130,10 @@ def test_the_pull_of_a_single_loss_is_that_of_a_pass_with_it_alone(seen):
         model.forward(trace.tokens, targets, divisor=trace.tokens.shape[1])
         model.backward()
         norms = np.linalg.norm(model.activation_grads["embedding.out"][0], axis=-1)
-        np.testing.assert_allclose(unpack(contents["pulls"])[q], norms, rtol=2e-3, atol=1e-7)
+        np.testing.assert_allclose(unpack(contents["influence"])[q], norms, rtol=2e-3, atol=1e-7)
 
 
-def test_too_much_is_shown_in_groups_and_far_too_much_refused(seen, monkeypatch):
+def test_large_arrays_are_grouped_and_far_too_large_ones_refused(seen, monkeypatch):
     run, trace, _ = seen
     monkeypatch.setattr(contents_module, "BUDGET", 90_000)
     found = contents_module.contents(run, trace, "r", HOSTILE)
@@ -137,7 +151,7 @@ def test_too_much_is_shown_in_groups_and_far_too_much_refused(seen, monkeypatch)
 
 @pytest.mark.parametrize("changes", [{}, {"bias": False, "activation": "relu"},
                                      {"tied": False, "positions": "sinusoidal"}])  # fmt: skip
-def test_the_steps_give_every_gradient_once_it_came_in(changes):
+def test_every_gradient_is_computed_before_a_step_reads_it(changes):
     settings = {"n_layer": 2, "n_head": 2, "n_embd": 8, "block_size": 8} | changes
     model = gn.GPT(gn.GPTConfig(vocab_size=9, **settings), seed=1, ops="reference")
     tokens = np.random.default_rng(0).integers(0, 9, (2, 1, 8))
@@ -154,6 +168,20 @@ def test_the_steps_give_every_gradient_once_it_came_in(changes):
             assert code["marked"] and set(code["marked"]) <= lines.keys()
             assert equation["computed"].startswith("gpt_numpy.")
     assert given == set(trace.backward_order) - {"losses"}
+
+
+def test_layers_without_equations_are_shown_as_one_step_each(tmp_path, seen, monkeypatch):
+    monkeypatch.setattr(operations, "OPERATIONS", {})
+    _, trace, contents = look(make_run(tmp_path))
+    kinds = ["attention", "MLP"] * trace.config.n_layer
+    titles = [step["title"] for step in contents["steps"]]
+    assert titles == ["head and loss", *reversed(kinds), "embedding"]
+    known = seen[2]
+    assert contents["arrays"].keys() < known["arrays"].keys()
+    assert contents["verdicts"].keys() < known["verdicts"].keys()
+    for name in ("next", "lens", "influence", "embedding"):
+        assert contents[name] == known[name]
+    assemble.assemble(contents)
 
 
 @pytest.mark.parametrize(
@@ -228,30 +256,30 @@ def test_the_gradient_check_finds_all_right_and_a_mistake_wrong(seen, tmp_path, 
 # ---------------------------------------------------------------- the run's log
 
 
-def test_the_history_is_the_log_without_what_is_none(tmp_path):
+def test_the_history_skips_damaged_lines_of_the_log(tmp_path):
     folder = make_run(tmp_path)
     with (folder / "log.jsonl").open("a", encoding="utf-8") as file:
         file.write('\n[1]\nnull\n{"iter": true}\n{"iter": 70, "loss": NaN, "lr": "x"}\n')
         file.write('{"iter": 70, "layers": {"a": [1], "b": 2}, "sample": 3}\n')
-    found = run_progress.history(str(folder))
+    found = training_history(str(folder))
     assert found["curves"]["loss"] == [[i, pytest.approx(4 - i / 50)] for i in range(0, 60, 10)]
     assert found["curves"]["val_loss"] == [[0, 4.0], [50, pytest.approx(3.1667)]]
     assert [text["text"] for text in found["samples"]] == [SAMPLE, SAMPLE]
     assert found["layers"]["update"][HOSTILE][0] == [0, 0.002]
-    assert run_progress.history(str(tmp_path / "nowhere"))["samples"] == []
+    assert training_history(str(tmp_path / "nowhere"))["samples"] == []
 
 
 def test_long_curves_are_thinned_and_keep_their_ends(tmp_path):
     lines = [json.dumps({"iter": i, "loss": 1.0}) for i in range(5000)]
     (tmp_path / "log.jsonl").write_text("\n".join(lines), encoding="utf-8")
-    curve = run_progress.history(str(tmp_path))["curves"]["loss"]
-    assert len(curve) == run_progress.MOST_POINTS and (curve[0][0], curve[-1][0]) == (0, 4999)
+    curve = training_history(str(tmp_path))["curves"]["loss"]
+    assert len(curve) == MOST_POINTS and (curve[0][0], curve[-1][0]) == (0, 4999)
 
 
 # ---------------------------------------------------------------- the file
 
 
-def test_texts_from_outside_are_in_the_json_alone_and_cannot_end_it(page, seen):
+def test_strings_of_the_run_are_only_in_the_json_and_cannot_end_it(page, seen):
     before, _, rest = page.partition('<script type="application/json" id="contents">')
     text, _, after = rest.partition("</script>")
     assert json.loads(text) == json.loads(json.dumps(seen[2]))
@@ -263,7 +291,7 @@ def test_texts_from_outside_are_in_the_json_alone_and_cannot_end_it(page, seen):
     assert [names[str(k)] for k in range(len(CHARACTERS))] == list(CHARACTERS)
 
 
-def test_the_policy_admits_this_style_and_this_program_alone(page):
+def test_the_policy_allows_only_this_style_and_this_script(page):
     policy = re.search(r'Content-Security-Policy" content="([^"]*)"', page)[1]
     rules = dict(rule.split(" ", 1) for rule in policy.split("; "))
     assert rules["default-src"] == "'none'"
@@ -280,7 +308,7 @@ def test_nothing_points_elsewhere(page):
 
 
 @pytest.mark.parametrize("part", PARTS, ids=lambda part: part.name)
-def test_no_program_makes_markup_of_text(part):
+def test_no_script_parses_strings_as_markup(part):
     text = part.read_text(encoding="utf-8")
     for way in ("innerHTML", "outerHTML", "insertAdjacent", "document.write", "eval(", "Function(",
                 "fetch(", "XMLHttp", "import(", "srcdoc", "javascript:"):  # fmt: skip
@@ -305,18 +333,20 @@ def test_the_command_writes_the_page(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
-    "words, said",
+    "words, message",
     [
         (["--html=log/page.html"], "cannot write it"),
         (["--html=folder"], "cannot write it"),
         (["--html=page.html", "--keep=logits"], "leave keep out"),
     ],
 )
-def test_what_cannot_be_written_is_refused_in_one_line(tmp_path, monkeypatch, capsys, words, said):
+def test_a_page_that_cannot_be_written_is_refused_in_one_line(
+    tmp_path, monkeypatch, capsys, words, message
+):
     folder = make_run(tmp_path)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "log").touch()
     (tmp_path / "folder").mkdir()
     status = cli.main(["inspect", f"--out_dir={folder.name}", "--text=abc", *words])
     out, err = capsys.readouterr()
-    assert (status, out) == (cli.BAD_INPUT, "") and err.count("\n") == 1 and said in err
+    assert (status, out) == (cli.BAD_INPUT, "") and err.count("\n") == 1 and message in err

@@ -185,15 +185,15 @@ def test_numbers_under_the_pointer_and_the_keys_are_those_of_the_trace(opened, s
     canvas.focus()
     for key in ("ArrowUp", "ArrowUp", "ArrowUp", "ArrowRight", "ArrowRight"):
         page.keyboard.press(key)
-    said = canvas.locator("xpath=..").locator(".readout").inner_text()
+    readout = canvas.locator("xpath=..").locator(".readout").inner_text()
     row, col = len(weights) - 1 - 2, 2
-    assert f"at {row}, key" in said and f"at {col}:" in said
-    shown = float(said.rsplit(" ", 1)[1].replace("−", "-"))
+    assert f"at {row}, key" in readout and f"at {col}:" in readout
+    shown = float(readout.rsplit(" ", 1)[1].replace("−", "-"))
     assert shown == pytest.approx(float(weights[row, col]), rel=6e-3, abs=1e-8)
     box = canvas.bounding_box()
     page.mouse.move(box["x"] + 30, box["y"] + 24)
-    said = canvas.locator("xpath=..").locator(".readout").inner_text()
-    assert "at 0, key" in said and said.endswith("weight 1.00")
+    readout = canvas.locator("xpath=..").locator(".readout").inner_text()
+    assert "at 0, key" in readout and readout.endswith("weight 1.00")
 
 
 def test_the_page_unpacks_the_numbers_that_were_packed(opened, seen):
@@ -212,7 +212,7 @@ def test_the_page_unpacks_the_numbers_that_were_packed(opened, seen):
         np.testing.assert_allclose(found, array.reshape(-1), rtol=2**-11, atol=1e-7 * largest)
 
 
-def test_hostile_texts_are_shown_and_not_obeyed(opened):
+def test_hostile_strings_are_shown_as_text(opened):
     page = opened()
     assert HOSTILE in page.inner_text("header")
     assert "onerror=alert(2)" in page.inner_text("h1")

@@ -23,6 +23,6 @@ def run(words: list[str], types: Types) -> int:
     check_memory(model_config, batch_size, itemsize=itemsize, copies=4)
     print(f"{' '.join(sources)}: batch {batch_size} x {model_config.block_size}, {config.ops}")
     model = GPT(model_config, dtype=config.dtype, ops=config.ops)
-    bench(model, batch_size, say=lambda text: print(text, flush=True))
+    bench(model, batch_size, report=lambda line: print(line, flush=True))
     print("to compare with PyTorch, in a clone of gpt_numpy: python -m benchmarks.bench_step tiny")
     return 0

@@ -9,7 +9,7 @@ from gpt_numpy.cli.prompts import encode_setting
 from gpt_numpy.cli.settings import Types, only_flags
 from gpt_numpy.inspection.page.assemble import write_page
 from gpt_numpy.inspection.page.contents import contents
-from gpt_numpy.inspection.summary.statistics import rows
+from gpt_numpy.inspection.summary.statistics import array_statistics
 from gpt_numpy.inspection.summary.table import table
 from gpt_numpy.inspection.trace.trace import Trace, trace
 from gpt_numpy.model.memory import check_memory
@@ -27,7 +27,7 @@ def run(words: list[str], types: Types) -> int:
             size = write_page(config.html, contents(trained, seen, config.out_dir, config.text))
         print(f"page in {config.html}, {size / 1e6:.1f} MB: open it in a browser")
         return 0
-    print("\n".join(table(seen, rows(seen, trained.optimizer))))
+    print("\n".join(table(seen, array_statistics(seen, trained.optimizer))))
     return 0
 
 

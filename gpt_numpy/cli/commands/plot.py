@@ -5,7 +5,7 @@ from gpt_numpy.cli.options import PlotConfig
 from gpt_numpy.cli.settings import Types, split
 from gpt_numpy.inspection.curves.drawing import draw
 from gpt_numpy.inspection.curves.history import read_history
-from gpt_numpy.inspection.curves.normal import compare, read_normal
+from gpt_numpy.inspection.curves.measured import compare_with_measured, read_measured
 
 
 def run(words: list[str], types: Types) -> int:
@@ -15,13 +15,13 @@ def run(words: list[str], types: Types) -> int:
     if not runs:
         raise InputError("plot needs the folder of at least one run: gpt-numpy plot out-tiny")
     histories = [read_history(run) for run in dict.fromkeys(runs)]
-    normal = read_normal(config.reference) if config.reference else None
-    draw(histories, config.out, normal)
-    if normal:
+    measured = read_measured(config.reference) if config.reference else None
+    draw(histories, config.out, measured)
+    if measured:
         for history in histories:
-            print(compare(history, normal))
-        if normal.iterations[-1] < normal.max_iters:
-            print(f"(measured up to {normal.iterations[-1]} of {normal.max_iters} iterations)")
-        print(f"measured {normal.origin}")
+            print(compare_with_measured(history, measured))
+        if measured.iterations[-1] < measured.max_iters:
+            print(f"(measured up to {measured.iterations[-1]} of {measured.max_iters} iterations)")
+        print(f"measured {measured.date}, gpt_numpy {measured.version}, {measured.machine}")
     print(f"loss curves in {config.out}")
     return 0

@@ -1,9 +1,10 @@
 """The loss curves of a run, read from its log."""
 
 import json
-import math
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TypeGuard
 
 from gpt_numpy.base.errors import InputError
 from gpt_numpy.training.log import LOG
@@ -13,7 +14,7 @@ Curve = list[tuple[int, float]]  # iteration, nats a token
 
 @dataclass
 class History:
-    """What the log of one run says of its losses."""
+    """The losses in the log of one run: of single batches, and of both splits."""
 
     name: str
     batches: Curve = field(default_factory=list)
@@ -22,7 +23,7 @@ class History:
 
 
 def read_history(run: str) -> History:
-    """The losses in the log of the run in the folder `run`; lines that a crash cut off are left.
+    """The losses in the log of the run in the folder `run`; damaged lines are skipped.
 
     Raises
     ------
@@ -33,23 +34,41 @@ def read_history(run: str) -> History:
         raise InputError(f"{run}: no such folder; name the folder of a run, its --out_dir")
     path = folder / LOG
     try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        entries = log_entries(path)
     except FileNotFoundError:
         raise InputError(f"{run} is not the folder of a run: it has no {LOG}") from None
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from error
-    history = History(run)
-    curves = {"loss": history.batches, "train_loss": history.train, "val_loss": history.val}
-    for line in lines:
-        try:
-            values = json.loads(line)
-            iteration = int(values["iter"])
-            found = {key: float(values[key]) for key in curves.keys() & values.keys()}
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
-            continue
-        for key, loss in found.items():
-            if math.isfinite(loss):
-                curves[key].append((iteration, loss))
-    if not any(curves.values()):
+    curves = [log_curve(entries, name) for name in ("loss", "train_loss", "val_loss")]
+    if not any(curves):
         raise InputError(f"{path} holds no loss yet: let the run get as far as its first report")
-    return history
+    return History(run, *curves)
+
+
+def log_entries(path: Path) -> list[dict[str, Any]]:
+    """The objects of a log that have an integer `iter`; lines damaged by a crash are skipped.
+
+    Raises
+    ------
+    OSError : the file cannot be read.
+    """
+    found = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            entry = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(entry, dict) and type(entry.get("iter")) is int:
+            found.append(entry)
+    return found
+
+
+def log_curve(entries: list[dict[str, Any]], name: str) -> Curve:
+    """The finite values of this name."""
+    found = ((entry["iter"], entry.get(name)) for entry in entries)
+    return [(iteration, float(value)) for iteration, value in found if is_finite(value)]
+
+
+def is_finite(value: Any) -> TypeGuard[float]:
+    """Whether a value of the log is a number that a float can hold, not infinite or NaN."""
+    return type(value) in (int, float) and abs(value) <= sys.float_info.max

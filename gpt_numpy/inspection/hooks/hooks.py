@@ -1,15 +1,15 @@
-"""Replace an activation by name, and see what the loss and the gradients do.
+"""Replace an activation by name, and see the effect on the loss and the gradients.
 
     gn.ablate(model, tokens, targets, "h.1.attn.heads", head=2).change      # of the loss
 
     with gn.replaced(model, {"h.1.mlp.act": array, "h.0.attn.out": (forward, backward)}):
         loss = model.forward(tokens, targets)
-        model.backward()                                                    # exact
+        model.backward()                                                    # exact gradients
 
-A layer in which something is replaced runs in the reference, with a tap (reference/tap.py); all
-others run as always. `model.activations` then holds what the model went on with, and
-`model.activation_grads` the gradient of what was there before. A trace taken inside `with` has
-these numbers, too; it names the functions of a pass in which nothing is replaced.
+A layer with a replacement runs in the reference, with a tap (reference/tap.py); all others run as
+usual. `model.activations` then holds the replacement, and `model.activation_grads` the gradient of
+the activation that it replaced. A trace taken inside `with` has these numbers, too; the functions
+that it names are those of a pass without replacements.
 """
 
 import contextlib
@@ -24,23 +24,21 @@ import numpy as np
 from gpt_numpy.base.arrays import Array, Shape
 from gpt_numpy.base.errors import InputError, did_you_mean
 from gpt_numpy.config.model import GPTConfig
-from gpt_numpy.inspection.trace.diagram import all_shapes, whole_of
+from gpt_numpy.inspection.trace.diagram import all_shapes, parts
 from gpt_numpy.model.calls import Call
 from gpt_numpy.model.gpt import GPT, twin_of
 from gpt_numpy.model.stages import activations, gpt
-from gpt_numpy.reference.attention import split_heads
 
 Function = Callable[[Array], Array]
 Replacement = Array | float | tuple[Function, Function]
-NEVER = ("losses", "scores", "probabilities", "xhat")  # used within a layer alone
 
 
 @dataclass(frozen=True)
 class Effect:
-    """What an ablation does: the loss without and with it, nats a token, and the gradients.
+    """The effect of an ablation: the loss before and after, nats a token, and the gradients.
 
-    `grad_change` is, for each parameter, the norm of its gradient's change over the norm of the
-    gradient itself; infinite where that was zero.
+    `grad_change` is, for each parameter, the norm of the change of its gradient divided by the norm
+    of the gradient; infinite if that was zero.
     """
 
     before: float
@@ -49,20 +47,20 @@ class Effect:
 
     @property
     def change(self) -> float:
-        """How much the loss rises."""
+        """The increase of the loss."""
         return self.after - self.before
 
 
 @contextlib.contextmanager
 def replaced(model: GPT, replacements: Mapping[str, Replacement]) -> Iterator[GPT]:
-    """Within `with`, the model's passes go on with other activations than they computed.
+    """Within `with`, replace activations in the passes of the model.
 
     Parameters
     ----------
-    replacements : of each activation, by name, one of
-        an array or a number, broadcast to its shape: put in its place; no gradient passes;
-        a pair `(forward, backward)`: forward(x) is what replaces x, and backward(dout) the gradient
-        of x. Forward may be called twice in a step and has to give the same both times.
+    replacements : for each activation, by name, one of
+        an array or a number, broadcast to its shape: no gradient passes through it;
+        a pair `(forward, backward)`: forward(x) replaces x, and backward(dout) is the gradient of
+        x. Forward may be called twice in a step and must return the same both times.
 
     Both passes of a step belong within the same `with`. It may be nested.
 
@@ -70,10 +68,8 @@ def replaced(model: GPT, replacements: Mapping[str, Replacement]) -> Iterator[GP
     ------
     InputError : a name that cannot be replaced; a value that does not fit.
     """
-    names = replaceable(model.config)
     for name, value in replacements.items():
-        if name not in names:
-            raise InputError(f"{name!r} cannot be replaced: {did_you_mean(name, names)}")
+        _check_name(name, model.config)
         pair = isinstance(value, tuple) and len(value) == 2 and all(map(callable, value))
         if not pair and np.asarray(value).dtype.kind not in "biufc":
             raise InputError(
@@ -100,96 +96,91 @@ def ablate(
     neuron: int | None = None,
     value: float = 0.0,
 ) -> Effect:
-    """What the loss and the gradients do when an activation, or a part of it, is set to `value`.
+    """The effect on loss and gradients of setting an activation, or a part of it, to `value`.
 
     The model's own gradients and activations stay as they are.
 
     Parameters
     ----------
     name : of an activation; heads are in `h.{i}.attn.heads`, `query`, `key` and `value`.
-    head, position, neuron : which part, by number; the whole without them. A neuron is one of the
-        last dimension: a channel of the MLP's `h.{i}.mlp.act`, say.
+    head, position, neuron : the number of a part; without them the whole is set. A neuron is an
+        index of the last dimension, such as a channel of the MLP's `h.{i}.mlp.act`.
 
     Raises
     ------
-    InputError : a name or a part that is not there; tokens or targets that cannot be used.
+    InputError : an unknown name or part; tokens or targets that cannot be used.
     """
     twin = twin_of(model, ())
     before = twin.forward(tokens, targets)
     twin.backward()
-    grads = twin.grads.flat.copy()
-    names = replaceable(model.config)
-    if name not in names:
-        raise InputError(f"{name!r} cannot be replaced: {did_you_mean(name, names)}")
-    B, T = np.shape(tokens)
-    shape = all_shapes(model.config, B, T)[name]
+    grads = {parameter: grad.copy() for parameter, grad in twin.grads.items()}
+    _check_name(name, model.config)
+    shape = all_shapes(model.config, *np.shape(tokens))[name]
     where = _part_of(name, shape, head=head, position=position, neuron=neuron)
 
-    def forward(x: Array) -> Array:
-        return np.where(where, value, x)
-
-    def backward(dout: Array) -> Array:
-        return np.where(where, 0, dout)
-
-    with replaced(twin, {name: (forward, backward)}):
+    pair = (lambda x: np.where(where, value, x), lambda dout: np.where(where, 0, dout))
+    with replaced(twin, {name: pair}):
         after = twin.forward(tokens, targets)
         twin.backward()
-    return Effect(before, after, _changes(twin, grads))
+    changes = {parameter: _change(grad, twin.grads[parameter]) for parameter, grad in grads.items()}
+    return Effect(before, after, changes)
 
 
 def replaceable(config: GPTConfig) -> list[str]:
     """The names of all activations that `replaced` and `ablate` take."""
-    kept = [name for name, array in activations(config).items() if array.grad]
-    parts = [n for n in all_shapes(config, 1, 1) if n.endswith(".proj") or whole_of(n) is not None]
-    return [name for name in [*kept, *parts] if name.split(".")[-1] not in NEVER]
+    kept = [n for n, array in activations(config).items() if array.grad and n != "losses"]
+    taps = [name for stage in gpt(config) for name in stage.taps.values()]
+    return [*kept, *taps, *parts(config)]
+
+
+def _check_name(name: str, config: GPTConfig) -> None:
+    names = replaceable(config)
+    if name not in names:
+        raise InputError(f"{name!r} cannot be replaced: {did_you_mean(name, names)}")
 
 
 def _part_of(name: str, shape: Shape, **wanted: int | None) -> Array:
     """True where an activation of this shape is to be replaced."""
-    axes = (
-        {"position": 1, "neuron": 2} if len(shape) == 3 else {"head": 1, "position": 2, "neuron": 3}
-    )
+    axes = ("position", "neuron") if len(shape) == 3 else ("head", "position", "neuron")
     index: list[Any] = [slice(None)] * len(shape)
     for kind, number in wanted.items():
         if number is None:
             continue
         if kind not in axes:
-            raise InputError(f"{kind}={number}: {name} has no heads; take h.0.attn.heads, say")
-        size = shape[axes[kind]]
-        if not 0 <= number < size:
-            raise InputError(f"{kind}={number}: {name} has {size} of them, from 0 to {size - 1}")
-        index[axes[kind]] = number
+            raise InputError(
+                f"{kind}={number}: {name} has no heads; h.0.attn.heads, for example, has"
+            )
+        axis = 1 + axes.index(kind)
+        if not 0 <= number < shape[axis]:
+            raise InputError(
+                f"{kind}={number}: {name} has {shape[axis]} of them, from 0 to {shape[axis] - 1}"
+            )
+        index[axis] = number
     where = np.zeros(shape, dtype=bool)
     where[tuple(index)] = True
     return where
 
 
-def _changes(twin: GPT, before: Array) -> dict[str, float]:
-    changes, start = {}, 0
-    for name, grad in twin.grads.items():
-        old = before[start : start + grad.size]
-        start += grad.size
-        size = float(np.linalg.norm(old))
-        difference = float(np.linalg.norm(grad.reshape(-1) - old))
-        changes[name] = difference / size if size else (math.inf if difference else 0.0)
-    return changes
+def _change(old: Array, new: Array) -> float:
+    size, difference = float(np.linalg.norm(old)), float(np.linalg.norm(new - old))
+    return difference / size if size else (math.inf if difference else 0.0)
 
 
 class Replacements(dict[str, Callable[[Call], None]]):
-    """Overrides of a model's calls (model/gpt.py): stages in which something is replaced."""
+    """Overrides of a model's calls (model/gpt.py): the stages in which something is replaced."""
 
     def __init__(self, config: GPTConfig, listed: list[tuple[str, Replacement]]) -> None:
         self.listed = listed
-        self._n_head = config.n_head
-        self._logits: dict[Shape, Array] = {}  # of all positions, where the model keeps only some
-        wanted = {(whole_of(name) or (name,))[0] for name, _ in listed}
+        self._parts = parts(config)
+        self._logits: dict[Shape, Array] = {}  # of all positions, if the model keeps only some
+        wanted = {self._whole(name) for name, _ in listed}
         for stage in gpt(config):
             inside = {array.name for array in stage.activations} | set(stage.taps.values())
             if inside & wanted:
                 self[stage.name] = self._run
 
     def _run(self, call: Call) -> None:
-        """The call by the reference, with the replacements put in."""
+        """Compute the call by the reference, with the replacements."""
         if "targets" in call.kwargs:
             call = self._with_all_logits(call)
 
@@ -197,7 +188,7 @@ class Replacements(dict[str, Callable[[Call], None]]):
             if name := call.stage.array_name(argument):
                 self._replace(name, array)
             elif name := call.stage.array_name(argument.removeprefix("d")):
-                self._gradient(name, array)
+                self._replace(name, array, gradient=True)
 
         call.run_tapped(tap)
 
@@ -215,34 +206,23 @@ class Replacements(dict[str, Callable[[Call], None]]):
         args = [*call.args[:-1], kept._replace(logits=logits)]
         return dataclasses.replace(call, args=args, kwargs=kwargs)
 
-    def _replace(self, name: str, x: Array) -> None:
-        for part, replacement in self._of(name, x, self.listed):
-            new = replacement[0](part) if isinstance(replacement, tuple) else replacement
-            part[...] = _fitting(new, part, name)
+    def _replace(self, name: str, x: Array, *, gradient: bool = False) -> None:
+        """Apply in place all replacements of an array and of its parts, backward in reverse."""
+        for wanted, replacement in reversed(self.listed) if gradient else self.listed:
+            if self._whole(wanted) != name:
+                continue
+            part = self._parts[wanted].view(x) if wanted in self._parts else x
+            new: Any = 0 if gradient else replacement
+            if isinstance(replacement, tuple):
+                forward, backward = replacement
+                new = backward(part) if gradient else forward(part)
+            try:
+                part[...] = np.broadcast_to(new, part.shape)
+            except ValueError:
+                what = f"the gradient of {name}" if gradient else name
+                raise InputError(
+                    f"what replaces {what} has shape {np.shape(new)}: it must fit {part.shape}"
+                ) from None
 
-    def _gradient(self, name: str, dx: Array) -> None:
-        for part, replacement in self._of(name, dx, self.listed[::-1]):
-            new = replacement[1](part) if isinstance(replacement, tuple) else 0
-            part[...] = _fitting(new, part, f"the gradient of {name}")
-
-    def _of(
-        self, name: str, array: Array, listed: list[tuple[str, Replacement]]
-    ) -> Iterator[tuple[Array, Replacement]]:
-        """The replacements of an array or of its parts, each with the view that it replaces."""
-        for wanted, replacement in listed:
-            whole = whole_of(wanted)
-            if wanted == name:
-                yield array, replacement
-            elif whole is not None and whole[0] == name:
-                parts = 3 if name.endswith(".qkv") else 1
-                yield split_heads(array, self._n_head, parts)[whole[1]], replacement
-
-
-def _fitting(new: Any, part: Array, name: str) -> Array:
-    new = np.asarray(new)
-    try:
-        return np.broadcast_to(new, part.shape)
-    except ValueError:
-        raise InputError(
-            f"what replaces {name} has shape {new.shape}: it must fit {part.shape}"
-        ) from None
+    def _whole(self, name: str) -> str:
+        return self._parts[name].whole if name in self._parts else name

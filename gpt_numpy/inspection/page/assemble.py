@@ -1,8 +1,8 @@
-"""The page as one file: markup, style and programs of `parts/`, and the contents as JSON.
+"""The page as one file: markup, style and scripts of `parts/`, and the contents as JSON.
 
-Nothing from outside can become markup or a program: it is in the JSON alone, in which every `<` is
-written as an escape, and the programs put it into the page as text. A content security policy
-admits only the style and the program with these very checksums, and no connection to anywhere.
+Data from the run cannot become markup or a script: all of it is in the JSON, in which every `<` is
+escaped, and the scripts insert it as text nodes. A content security policy allows only the style
+and the script with these hashes, and no connections.
 """
 
 import base64
@@ -15,58 +15,38 @@ from typing import Any
 from gpt_numpy.base.errors import InputError
 from gpt_numpy.files.durable import written_durably
 
-SCRIPTS = (  # in the order in which they build on one another
-    "data.js",
-    "dom.js",
-    "palette.js",
-    "state.js",
-    "heatmap.js",
-    "charts.js",
-    "tokens.js",
-    "view_transformer.js",
-    "view_embedding.js",
-    "view_attention.js",
-    "view_layers.js",
-    "view_backwards.js",
-    "view_training.js",
-    "main.js",
-)
+SCRIPTS = (  # each uses only earlier ones
+    "data.js", "dom.js", "palette.js", "state.js", "heatmap.js", "charts.js", "tokens.js",
+    "view_transformer.js", "view_embedding.js", "view_attention.js", "view_layers.js",
+    "view_backwards.js", "view_training.js", "main.js",
+)  # fmt: skip
 
 
 def assemble(contents: dict[str, Any]) -> str:
-    """The whole page."""
+    """The page as a string."""
     style = _part("page.css")
-    programs = "\n".join(_part(name) for name in SCRIPTS)
-    program = f'"use strict";\n(() => {{\n{programs}}})();\n'
-    policy = "; ".join(
-        (
-            "default-src 'none'",
-            f"script-src '{_checksum(program)}'",
-            f"style-src '{_checksum(style)}'",
-            "base-uri 'none'",
-            "form-action 'none'",
-        )
+    scripts = "\n".join(_part(name) for name in SCRIPTS)
+    script = f'"use strict";\n(() => {{\n{scripts}}})();\n'
+    policy = (
+        f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; "
+        "base-uri 'none'; form-action 'none'"
     )
     page = _part("page.html")
-    for place, text in (
-        ("POLICY", policy),
-        ("STYLE", style),
-        ("PROGRAM", program),
-        ("CONTENTS", as_json(contents)),
-    ):
+    texts = {"POLICY": policy, "STYLE": style, "SCRIPT": script, "CONTENTS": as_json(contents)}
+    for place, text in texts.items():
         before, after = page.split(f"@@{place}@@")
         page = before + text + after
     return page
 
 
 def as_json(contents: dict[str, Any]) -> str:
-    """The contents as JSON that cannot end the element in which it stands."""
+    """The contents as JSON without the characters that could end its element."""
     text = json.dumps(contents, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
 def write_page(path: str, contents: dict[str, Any]) -> int:
-    """Write the page to `path`, whole or not at all; the number of its bytes.
+    """Write the page to `path`, whole or not at all; return its size in bytes.
 
     Raises
     ------
@@ -86,5 +66,5 @@ def _part(name: str) -> str:
     return (files(__package__) / "parts" / name).read_text(encoding="utf-8")
 
 
-def _checksum(text: str) -> str:
+def _hash(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode()

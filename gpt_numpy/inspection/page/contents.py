@@ -1,67 +1,71 @@
-"""Everything that the page shows, as one dictionary of numbers, texts and packed arrays.
+"""Everything that the page shows, as one dictionary of numbers, strings and packed arrays.
 
-    about        the model, the run and the text
-    tokens       of the text, with the target of each; names of tokens as they are shown
-    arrays       by name: shape, numbers, remarks, value and gradient (encoding.py)
-    embedding    the rows of both tables that the text picks
-    next, lens   the distribution of the next token, and what each layer would answer
-    steps        of backward, with the lines of code; verdicts of the gradient check by name
-    pulls        on which rows the loss of each token pulls
-    history      what the run noted of its training
+    about         the model, the run and the text
+    tokens        of the text, and the targets; `names`: each token as it is shown
+    arrays        by name: shape, statistics, remarks, value and gradient (encoding.py)
+    embedding     the vectors of the text's tokens and positions
+    next, lens    the distribution of the next token, at the end and after each layer
+    steps         of backward, with the lines of code
+    verdicts      of the gradient check, by name
+    influence     how strongly each position influences the loss of each token
+    history       curves and samples of the run's log
 
-Of arrays as large as the text (T) the page has every number, as long as there is room; channels are
-then shown in groups. Of parameters it has maps of at most 64 x 64 groups, and their exact norms.
+Activations are stored whole; where they would exceed BUDGET, neighbouring channels are grouped.
+Parameters are stored as maps of at most 64 x 64 groups, with their exact norms.
 """
 
+import dataclasses
 import math
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
-from gpt_numpy.base.arrays import Array, Shape
+from gpt_numpy.base.arrays import Array
 from gpt_numpy.base.errors import InputError
 from gpt_numpy.base.version import __version__
 from gpt_numpy.inspection.page.backwards import steps
-from gpt_numpy.inspection.page.encoding import BYTES_A_NUMBER, groups_for, pack, strongest
-from gpt_numpy.inspection.page.lens import lens, most_likely
-from gpt_numpy.inspection.page.pulls import pulls
-from gpt_numpy.inspection.page.run_progress import history
-from gpt_numpy.inspection.page.verdicts import verdicts
-from gpt_numpy.inspection.summary.statistics import Summary, SummaryRow, rows
+from gpt_numpy.inspection.page.encoding import BYTES_A_NUMBER, pack, strongest
+from gpt_numpy.inspection.page.gradient_check import check_gradients
+from gpt_numpy.inspection.page.logit_lens import logit_lens, most_likely
+from gpt_numpy.inspection.page.token_influence import token_influence
+from gpt_numpy.inspection.page.training_history import training_history
+from gpt_numpy.inspection.summary.statistics import ArrayStatistics, Summary, array_statistics
+from gpt_numpy.inspection.trace.diagram import parts
+from gpt_numpy.inspection.trace.recomputed import next_token
 from gpt_numpy.inspection.trace.trace import Trace, Traced
-from gpt_numpy.reference.embedding import sinusoidal_positions
+from gpt_numpy.model.gpt import GPT
+from gpt_numpy.model.stages import gpt
 from gpt_numpy.training.checkpoint import Run
 
-BUDGET = 4_500_000  # bytes, for all arrays together
+BUDGET = 4_500_000  # bytes of all arrays together
 PARAMETER_MAP = (64, 64)
-LARGEST_VOCABULARY = 512  # whose logits are shown one by one
-PARTS = ("query", "key", "value", "heads")  # of arrays that are there
+LARGEST_VOCABULARY = 512  # of which every logit is stored
 
 
 def contents(run: Run, trace: Trace, folder: str, text: str) -> dict[str, Any]:
-    """What the page shows of `trace`, a pass of the run's model over `text`, in `folder`.
+    """The contents for `trace`, a pass over `text` of the model of `run`, which is in `folder`.
 
     Raises
     ------
-    InputError : the arrays are too many for a page even in groups.
+    InputError : the arrays exceed BUDGET even in groups.
     """
     assert trace.targets is not None
     group = _group_of_channels(trace)
+    influence = token_influence(run.model, trace)
     found = {
         "about": _about(run, trace, folder, text, group),
         "tokens": trace.tokens[0].tolist(),
         "targets": trace.targets[0].tolist(),
-        "arrays": _arrays(trace, rows(trace, run.optimizer), group),
-        "embedding": _embedding(trace, group),
+        "arrays": _arrays(trace, array_statistics(trace, run.optimizer), group),
+        "embedding": _embedding(run.model, trace, group),
         "next": _next(trace),
-        "lens": lens(trace),
+        "lens": logit_lens(trace),
         "steps": steps(trace),
-        "verdicts": verdicts(run.model, trace),
-        "history": history(folder),
+        "verdicts": check_gradients(run.model, trace),
+        "influence": None if influence is None else pack(influence, lower=True),
+        "history": training_history(folder),
     }
-    pulled = pulls(run.model, trace)
-    found["pulls"] = None if pulled is None else pack(pulled, lower=True)
     found["names"] = _names(run, trace, found)
     return found
 
@@ -73,65 +77,50 @@ def _about(run: Run, trace: Trace, folder: str, text: str, group: int) -> dict[s
         "folder": folder,
         "text": text,
         "iteration": run.progress.get("iteration"),
-        "loss": finite(trace.loss),
+        "loss": _finite(trace.loss),
         "uniform": math.log(c.vocab_size),
         "ops": trace.ops,
         "dtype": str(trace.dtype),
         "parameters": run.model.n_params,
         "group": group,
-        "grad_norm": finite(trace.grad_norm),
         "grad_clip": None if run.optimizer is None else run.optimizer.grad_clip,
-        "config": {
-            "vocab_size": c.vocab_size,
-            "block_size": c.block_size,
-            "n_layer": c.n_layer,
-            "n_head": c.n_head,
-            "n_embd": c.n_embd,
-            "head_size": c.head_size,
-            "n_hidden": c.n_hidden,
-            "activation": c.activation,
-            "positions": c.positions,
-            "bias": c.bias,
-            "tied": c.tied,
-        },
+        "config": dataclasses.asdict(c) | {"head_size": c.head_size, "n_hidden": c.n_hidden},
     }
 
 
-def finite(value: float | None) -> float | None:
-    """The number with six digits, or None for what JSON does not know."""
+def _finite(value: float | None) -> float | None:
+    """The number with six digits; None if it is not finite, which JSON cannot hold."""
     return float(f"{value:.6g}") if value is not None and math.isfinite(value) else None
 
 
 def _is_left_out(name: str, trace: Trace) -> bool:
     large = trace.config.vocab_size > LARGEST_VOCABULARY
-    return name.split(".")[-1] in PARTS or (large and name in ("logits", "probabilities"))
+    return name in parts(trace.config) or (large and name in ("logits", "probabilities"))
 
 
 def _group_of_channels(trace: Trace) -> int:
-    """How many neighbouring channels are shown as one, so that all arrays fit into BUDGET."""
+    """The number of neighbouring channels in a group, so that all arrays fit into BUDGET."""
     fixed = channels = 0
     for name, entry in trace.items():
+        size = math.prod(entry.shape)
         both = 2 - (entry.kind == "statistic" or name.endswith(".proj"))
         if entry.kind == "parameter":
-            fixed += min(2 * math.prod(entry.shape), math.prod(PARAMETER_MAP))
+            fixed += min(2 * size, math.prod(PARAMETER_MAP))
         elif _has_channels(entry):
-            channels += both * math.prod(entry.shape)
+            channels += both * size
         elif not _is_left_out(name, trace):
-            fixed += both * math.prod(entry.shape)
-    room = BUDGET / BYTES_A_NUMBER - fixed
-    if room <= 0 or channels / room > trace.config.n_embd:
+            fixed += both * size
+    left = BUDGET / BYTES_A_NUMBER - fixed
+    if left <= 0 or channels / left > trace.config.n_embd:
         T = trace.tokens.shape[1]
         raise InputError(
             f"text has {T + 1} tokens: too many for one page of this model; give a shorter one"
         )
-    group = 1
-    while channels / group > room:
-        group *= 2
-    return group
+    return int(2 ** max(math.ceil(math.log2(channels / left)), 0))
 
 
 def _has_channels(entry: Traced) -> bool:
-    """Whether the last axis of an activation are channels, not positions or tokens."""
+    """Whether the last axis is that of channels, not of positions or tokens."""
     return (
         entry.kind == "activation"
         and len(entry.shape) == 3
@@ -139,82 +128,67 @@ def _has_channels(entry: Traced) -> bool:
     )
 
 
-def _arrays(trace: Trace, listed: list[SummaryRow], group: int) -> dict[str, Any]:
+def _arrays(trace: Trace, listed: list[ArrayStatistics], group: int) -> dict[str, Any]:
+    # What a sublayer adds to the residual stream has the gradient of the sum.
+    sums = {name: stage.writes.name for stage in gpt(trace.config) for name in stage.taps.values()}
     found: dict[str, Any] = {}
     for row in listed:
         entry = trace[row.name]
-        about = {
-            "kind": row.kind,
-            "shape": list(row.shape if row.kind == "parameter" else row.shape[1:]),
-            "recomputed": row.recomputed,
+        parameter = entry.kind == "parameter"
+        about: dict[str, Any] = {
+            "kind": entry.kind,
+            "shape": list(entry.shape if parameter else entry.shape[1:]),
             "numbers": _numbers(row.value),
             "grad_numbers": None if row.grad is None else _numbers(row.grad),
-            "update": finite(row.update),
-            "remarks": list(row.remarks),
+            "update": _finite(row.update),
+            "remarks": row.remarks,
             "forward": [step.equation for step in entry.forward],
         }
         if not _is_left_out(row.name, trace):
-            about |= _packed(entry, group)
+            matrix = parameter and len(entry.shape) == 2  # only its gradient is shown
+            about["value"] = None if matrix else _pack(entry, entry.value, group)
+            if row.name in sums:
+                about["grad"] = {"of": sums[row.name]}
+            else:
+                grad = entry.grad
+                about["grad"] = None if grad is None else _pack(entry, grad, group, gradient=True)
         found[row.name] = about
     return found
 
 
 def _numbers(of: Summary) -> dict[str, float | None]:
-    values = {"mean": of.mean, "spread": of.spread, "norm": of.norm, "zeros": of.zeros}
-    return {name: finite(value) for name, value in values.items()}
-
-
-def _packed(entry: Traced, group: int) -> dict[str, Any]:
-    """The value and the gradient; what is added to a stream has the gradient of the sum."""
-    if entry.name.endswith(".proj"):
-        of = entry.name.replace("attn.proj", "resid_mid").replace("mlp.proj", "resid_post")
-        return {"value": _pack(entry, entry.value, group), "grad": {"of": of}}
-    grad = entry.grad
-    # Of a matrix of parameters the page shows the gradient alone.
-    matrix = entry.kind == "parameter" and len(entry.shape) == 2
-    return {
-        "value": None if matrix else _pack(entry, entry.value, group),
-        "grad": None if grad is None else _pack(entry, grad, group, gradient=True),
-    }
+    return {name: _finite(getattr(of, name)) for name in ("mean", "spread", "norm", "zeros")}
 
 
 def _pack(entry: Traced, array: Array, group: int, *, gradient: bool = False) -> dict[str, Any]:
-    groups = groups_of(entry, group)
+    """An array in groups: of a parameter whole, of an activation for the one sequence."""
+    lower = False
     if entry.kind == "parameter":
-        return pack(strongest(array, groups)) | {"groups": list(groups)}
-    # What is masked has the weight 0, and no gradient that counts.
-    pairs = entry.name.endswith((".attn.probabilities", ".attn.scores"))
-    lower = pairs and (gradient or not entry.name.endswith("scores"))
-    return pack(strongest(array[0], groups), lower=lower) | {"groups": list(groups)}
-
-
-def groups_of(entry: Traced, group: int) -> Shape:
-    """The groups in which an array is shown, along each axis but the batch's."""
-    if entry.kind == "parameter":
-        most = PARAMETER_MAP if len(entry.shape) == 2 else (math.prod(PARAMETER_MAP),)
-        return groups_for(entry.shape, most)
-    shape = entry.shape[1:]
-    return (*(1 for _ in shape[1:]), group) if _has_channels(entry) else tuple(1 for _ in shape)
-
-
-def _embedding(trace: Trace, group: int) -> dict[str, Any]:
-    """The rows of the tables that the text picks, (T, C) each."""
-    tokens = trace.tokens[0]
-    rows_of_tokens = trace["wte.weight"].value[tokens]
-    if trace.config.positions == "learned":
-        rows_of_places = trace["wpe.weight"].value[: len(tokens)]
+        most = PARAMETER_MAP if array.ndim == 2 else (math.prod(PARAMETER_MAP),)
+        groups = tuple(-(-size // limit) for size, limit in zip(array.shape, most, strict=True))
     else:
-        rows_of_places = sinusoidal_positions(len(tokens), trace.config.n_embd)
+        array = array[0]
+        groups = (*[1] * (array.ndim - 1), group if _has_channels(entry) else 1)
+        # Masked pairs have weight 0, and their gradient has no effect.
+        lower = entry.name.endswith(".attn.probabilities") or (
+            gradient and entry.name.endswith(".attn.scores")
+        )
+    return pack(strongest(array, groups), lower=lower) | {"groups": list(groups)}
+
+
+def _embedding(model: GPT, trace: Trace, group: int) -> dict[str, Any]:
+    """The vectors of the text's tokens and positions, (T, C) each."""
+    tokens = trace.tokens[0]
     return {
-        "token": pack(strongest(rows_of_tokens, (1, group))),
-        "position": pack(strongest(rows_of_places, (1, group))),
+        "token": pack(strongest(model.params["wte.weight"][tokens], (1, group))),
+        "position": pack(strongest(model.positions[: len(tokens)], (1, group))),
     }
 
 
 def _next(trace: Trace) -> dict[str, Any]:
-    """The distribution after each position: the likeliest tokens and the right one."""
+    """The distribution after each position: the most likely tokens and the target."""
     assert trace.targets is not None
-    p = trace["probabilities"].value[0].astype(np.float64)
+    p = next_token(trace["logits"].value[0].astype(np.float64), trace["lse"].value[0])
     best = most_likely(p, 12)
     right = trace.targets[0][:, None]
     grad = trace["logits"].grad
@@ -230,7 +204,7 @@ def _next(trace: Trace) -> dict[str, Any]:
 
 
 def _names(run: Run, trace: Trace, found: dict[str, Any]) -> dict[str, str]:
-    """The text of every token that the page mentions."""
+    """The string of every token on the page."""
     if run.config.vocab_size <= LARGEST_VOCABULARY:
         numbers: Iterable[int] = range(run.config.vocab_size)
     else:

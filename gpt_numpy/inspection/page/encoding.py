@@ -1,10 +1,10 @@
-"""Arrays as text for the page: half floats with a common power of two, in base64.
+"""Arrays as strings for the page: half floats with a common power of two, in base64.
 
-A half float has 11 bits, three decimal digits, which is what the page shows. Its range is narrow,
-so that all numbers of an array are multiplied by the power of two that makes the largest fill it:
-a number down to a millionth of the largest keeps its three digits, and smaller ones some.
+A half float has 11 significant bits, three decimal digits, which is what the page shows. Its range
+is narrow, so an array is first scaled by the power of two that makes its largest number fill it.
+Numbers down to a millionth of the largest then keep three digits, smaller ones fewer.
 
-What is too large is shown in groups of neighbours, each by the one of largest magnitude.
+Large arrays are shown in groups of neighbours, each represented by its largest in magnitude.
 """
 
 import base64
@@ -16,15 +16,15 @@ import numpy as np
 from gpt_numpy.base.arrays import Array, Shape
 
 TOP = 14  # the largest number lies between 2^14 and 2^15; half floats end at 2^16
-BYTES_A_NUMBER = 8 / 3  # two bytes, four letters for three
+BYTES_A_NUMBER = 8 / 3  # base64 writes four characters for three bytes
 
 
 def pack(array: Array, *, lower: bool = False) -> dict[str, Any]:
-    """An array as a dictionary that JSON can hold; `unpack` is its inverse.
+    """An array as a dictionary for JSON; `unpack` in parts/data.js is the inverse.
 
     Parameters
     ----------
-    lower : of the last two axes only the lower triangle counts, the rest is zero.
+    lower : store only the lower triangle of the last two axes; the rest becomes zero.
     """
     x = np.asarray(array, dtype=np.float64)
     shape = list(x.shape)
@@ -38,37 +38,12 @@ def pack(array: Array, *, lower: bool = False) -> dict[str, Any]:
     return packed | {"lower": True} if lower else packed
 
 
-def unpack(packed: dict[str, Any]) -> Array:
-    """The array, float64, as the page reads it."""
-    half = np.frombuffer(base64.b64decode(packed["data"]), dtype="<f2")
-    numbers = np.ldexp(half.astype(np.float64), -packed["shift"])
-    shape = tuple(packed["shape"])
-    if not packed.get("lower"):
-        return numbers.reshape(shape)
-    whole = np.zeros(shape)
-    rows = np.tril_indices(shape[-1])
-    whole[..., *rows] = numbers.reshape(*shape[:-2], len(rows[0]))
-    return whole
-
-
-def groups_for(shape: Shape, most: Shape) -> Shape:
-    """How many neighbours along each axis make a group, so that at most `most` groups remain."""
-    return tuple(-(-size // limit) for size, limit in zip(shape, most, strict=True))
-
-
 def strongest(array: Array, groups: Shape) -> Array:
-    """Of each group of neighbours the element of largest magnitude; the last one may be smaller."""
+    """The element of largest magnitude in each group; the last group may be smaller."""
     x = np.asarray(array)
     for axis, group in enumerate(groups):
         if group > 1:
-            x = _strongest_along(x, axis, group)
+            starts = np.arange(0, x.shape[axis], group)
+            low, high = (f.reduceat(x, starts, axis) for f in (np.minimum, np.maximum))
+            x = np.where(high >= -low, high, low)
     return x
-
-
-def _strongest_along(x: Array, axis: int, group: int) -> Array:
-    moved = np.moveaxis(x, axis, -1)
-    missing = -moved.shape[-1] % group
-    padded = np.concatenate([moved, np.zeros((*moved.shape[:-1], missing), x.dtype)], axis=-1)
-    split = padded.reshape(*moved.shape[:-1], -1, group)
-    chosen = np.abs(split).argmax(axis=-1)[..., None]
-    return np.moveaxis(np.take_along_axis(split, chosen, axis=-1)[..., 0], -1, axis)

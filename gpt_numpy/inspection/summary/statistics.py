@@ -1,13 +1,13 @@
-"""Each traced array in a few numbers, and what is unusual about it in words (thresholds.py)."""
+"""Statistics of every traced array, and what is unusual about it in words (thresholds.py)."""
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from gpt_numpy.base.arrays import Array, Shape
+from gpt_numpy.base.arrays import Array
 from gpt_numpy.inspection.summary.thresholds import DEAD, EXPLODING, SATURATED, SILENT, VANISHING
 from gpt_numpy.inspection.trace.trace import Trace
 from gpt_numpy.reference.adamw import adamw_update
@@ -16,156 +16,114 @@ from gpt_numpy.training.optimizer import CLIP_EPS, AdamW
 
 @dataclass(frozen=True)
 class Summary:
-    """An array in four numbers; `spread` is the standard deviation, `zeros` a share."""
+    """`spread` is the standard deviation, `zeros` a share, `rms` the root of the mean square."""
 
     mean: float
     spread: float
     norm: float
     zeros: float
-    size: int
-
-    @property
-    def rms(self) -> float:
-        """The root of the mean square."""
-        return self.norm / math.sqrt(self.size)
+    rms: float
 
 
-@dataclass(frozen=True)
-class SummaryRow:
-    """One traced array: `update` is the next step's norm over the parameter's."""
+@dataclass
+class ArrayStatistics:
+    """One traced array; `update` is the norm of the next step divided by the parameter's."""
 
     name: str
-    kind: str
-    shape: Shape
     recomputed: bool
     value: Summary
     grad: Summary | None
     update: float | None
-    remarks: tuple[str, ...]
+    remarks: list[str]
 
 
 def summary(array: Array) -> Summary:
-    """The mean, spread, norm and share of zeros of an array, computed in float64."""
+    """The statistics of an array, computed in float64."""
     x = np.asarray(array, dtype=np.float64)
     with np.errstate(all="ignore"):
         norm = float(np.linalg.norm(x.reshape(-1)))
         zeros = float((x == 0).mean())
-        return Summary(float(x.mean()), float(x.std()), norm, zeros, x.size)
+        return Summary(float(x.mean()), float(x.std()), norm, zeros, norm / math.sqrt(x.size))
 
 
-def rows(trace: Trace, optimizer: AdamW | None = None) -> list[SummaryRow]:
-    """Every array of a trace in numbers, in forward order.
+def array_statistics(trace: Trace, optimizer: AdamW | None = None) -> list[ArrayStatistics]:
+    """The statistics of every array of a trace, in forward order.
 
     Parameters
     ----------
-    optimizer : with its moments, the size of its next step; None: unknown.
+    optimizer : whose next step `update` measures; None: `update` is None.
     """
-    values, grads, own, updates = {}, {}, {}, {}
-    clip = _clip(trace, optimizer)
-    for name, entry in trace.items():  # one after the other: what is computed again is let go
-        value, grad = entry.value, entry.grad
-        values[name], grads[name] = summary(value), None if grad is None else summary(grad)
-        own[name] = _own_remarks(name, value)
-        known = entry.kind == "parameter" and grad is not None and clip is not None
-        updates[name] = _update(name, value, grad, optimizer, clip) if known else None
-    first, last = _ends(trace)
-    return [
-        SummaryRow(
+    clip = _clip_factor(trace, optimizer)
+    found: list[ArrayStatistics] = []
+    kinds: dict[str, list[ArrayStatistics]] = {}
+    for name, entry in trace.items():  # one at a time: recomputed arrays are freed
+        value, grad, update = entry.value, entry.grad, None
+        if entry.kind == "parameter" and optimizer and grad is not None and clip is not None:
+            update = _update(name, value, grad, optimizer, clip)
+        row = ArrayStatistics(
             name,
-            entry.kind,
-            entry.shape,
             entry.recomputed,
-            values[name],
-            grads[name],
-            updates[name],
-            (
-                *_finite_remark(values[name], grads[name]),
-                *_value_remark(values[name], values.get(first.get(_kin(name), ""))),
-                *_gradient_remark(grads[name], grads.get(last.get(_kin(name), ""))),
-                *own[name],
-            ),
+            summary(value),
+            None if grad is None else summary(grad),
+            update,
+            _own_remarks(name, value),
         )
-        for name, entry in trace.items()
-    ]
+        found.append(row)
+        kinds.setdefault(_kind_in_any_block(name), []).append(row)
+    for alike in kinds.values():
+        for row in alike:
+            row.remarks[:0] = _comparisons(row, alike[0], alike[-1])
+    return found
 
 
-def _kin(name: str) -> str:
-    """What arrays of the same kind in different blocks have in common."""
+def _kind_in_any_block(name: str) -> str:
+    """The same string for arrays of the same kind in different blocks."""
     if name == "embedding.out" or name.endswith((".resid_mid", ".resid_post")):
         return "residual stream"
     return re.sub(r"^h\.\d+\.", "h.*.", name)
 
 
-def _ends(names: Iterable[str]) -> tuple[dict[str, str], dict[str, str]]:
-    """The first and the last array of each kind."""
-    first: dict[str, str] = {}
-    last: dict[str, str] = {}
-    for name in names:
-        first.setdefault(_kin(name), name)
-        last[_kin(name)] = name
-    return first, last
+def _comparisons(
+    row: ArrayStatistics, first: ArrayStatistics, last: ArrayStatistics
+) -> Iterator[str]:
+    """Remarks from a comparison with the first and the last array of the same kind."""
+    value, grad = row.value, row.grad
+    if not (math.isfinite(value.norm) and (grad is None or math.isfinite(grad.norm))):
+        yield "not finite"
+    if 0 < first.value.rms < math.inf and value.rms > EXPLODING * first.value.rms:
+        yield f"value exploding: {value.rms / first.value.rms:.0e} of the first"
+    if grad is not None and grad.norm == 0:
+        yield "no gradient"
+    elif grad is not None and last.grad is not None and 0 < last.grad.rms < math.inf:
+        ratio = grad.rms / last.grad.rms
+        if ratio < VANISHING or ratio > EXPLODING:  # neither if it is NaN
+            yield f"{'vanishing' if ratio < VANISHING else 'exploding'}: {ratio:.0e} of the last"
 
 
-def _finite_remark(value: Summary, grad: Summary | None) -> tuple[str, ...]:
-    norms = [value.norm] + ([] if grad is None else [grad.norm])
-    return () if all(map(math.isfinite, norms)) else ("not finite",)
-
-
-def _value_remark(value: Summary, first: Summary | None) -> tuple[str, ...]:
-    if first is not None and 0 < first.rms < math.inf and value.rms > EXPLODING * first.rms:
-        return (f"value exploding: {value.rms / first.rms:.0e} of the first",)
-    return ()
-
-
-def _gradient_remark(grad: Summary | None, last: Summary | None) -> tuple[str, ...]:
-    if grad is None:
-        return ()
-    if grad.norm == 0:
-        return ("no gradient",)
-    if last is None or not 0 < last.rms < math.inf:
-        return ()
-    ratio = grad.rms / last.rms
-    if ratio < VANISHING:
-        return (f"vanishing: {ratio:.0e} of the last",)
-    return (f"exploding: {ratio:.0e} of the last",) if ratio > EXPLODING else ()
-
-
-def _own_remarks(name: str, value: Array) -> tuple[str, ...]:
+def _own_remarks(name: str, value: Array) -> list[str]:
     if name.endswith(".mlp.act"):
         silent = (np.abs(value) <= SILENT).all(axis=(0, 1))
         if silent.mean() > DEAD:
-            return (f"dead: {silent.sum()} of {silent.size} neurons",)
+            return [f"dead: {silent.sum()} of {silent.size} neurons"]
     if name.endswith(".attn.probabilities") and value.shape[-1] > 1:
-        largest = value[:, :, 1:].max(axis=-1).mean(axis=(0, 2))  # the first query has no choice
+        largest = value[:, :, 1:].max(axis=-1).mean(axis=(0, 2))  # the first query sees one key
         heads = np.flatnonzero(largest > SATURATED)
         if heads.size:
-            return (f"saturated: head {', '.join(map(str, heads))}",)
-    return ()
+            return [f"saturated: head {', '.join(map(str, heads))}"]
+    return []
 
 
-def _clip(trace: Trace, optimizer: AdamW | None) -> float | None:
-    """What clipping multiplies the whole gradient by; None where no step can be foretold."""
-    if optimizer is None or trace.loss is None:
-        return None
-    if not optimizer.grad_clip:
+def _clip_factor(trace: Trace, optimizer: AdamW | None) -> float | None:
+    """The factor of clipping by the norm; None where the next step cannot be predicted."""
+    if optimizer is None or not optimizer.grad_clip:
         return 1.0
     norm = trace.grad_norm
     return min(1.0, optimizer.grad_clip / (norm + CLIP_EPS)) if math.isfinite(norm) else None
 
 
-def _update(
-    name: str, value: Array, grad: Array | None, optimizer: AdamW | None, clip: float | None
-) -> float | None:
-    assert grad is not None and optimizer is not None and clip is not None
-    new = value.copy()
-    adamw_update(
-        new,
-        grad,
-        optimizer.m[name].copy(),
-        optimizer.v[name].copy(),
-        step=optimizer.steps + 1,
-        grad_scale=clip,
-        settings=optimizer.settings_of(value),
-    )
+def _update(name: str, value: Array, grad: Array, optimizer: AdamW, clip: float) -> float | None:
+    new, m, v = value.copy(), optimizer.m[name].copy(), optimizer.v[name].copy()
+    settings = optimizer.settings_of(value)
+    adamw_update(new, grad, m, v, step=optimizer.steps + 1, grad_scale=clip, settings=settings)
     norm = float(np.linalg.norm(value))
     return float(np.linalg.norm(new - value)) / norm if norm else None

@@ -1,26 +1,26 @@
-"""The numbers of a trace as a table for the terminal, layer by layer."""
+"""The statistics of a trace as a table for the terminal, layer by layer."""
 
 from itertools import groupby
 
-from gpt_numpy.inspection.summary.statistics import Summary, SummaryRow
+from gpt_numpy.inspection.summary.statistics import ArrayStatistics, Summary
+from gpt_numpy.inspection.trace.diagram import layer_title
 from gpt_numpy.inspection.trace.trace import Trace
 
 NUMBERS = ("mean", "spread", "norm", "zeros")
 
 
-def table(trace: Trace, listed: list[SummaryRow]) -> list[str]:
-    """The lines of a table with a part for each layer, and what it found in words."""
+def table(trace: Trace, listed: list[ArrayStatistics]) -> list[str]:
+    """The lines of a table with a section for each layer, and a list of all remarks."""
     width = max(len(_within(row.name)) for row in listed) + 1
     above = f"{'':{width}}{'value':^40}{'gradient':^40}"
     heads = "".join(f"{number:>10}" for number in NUMBERS)
     lines = [above.rstrip(), f"{'':{width}}{heads}{heads}{'update':>10}"]
-    for layer, members in groupby(listed, key=lambda row: _layer(row.name)):
+    for layer, members in groupby(listed, key=lambda row: layer_title(row.name)):
         lines += ["", layer]
         lines += [_line(row, width) for row in members]
     loss = "no loss" if trace.loss is None else f"loss {trace.loss:.4f} nats a token"
-    again = sum(row.recomputed for row in listed)
     lines += ["", f"{loss}; tokens {' x '.join(map(str, trace.tokens.shape))}, {trace.ops}"]
-    if again:
+    if any(row.recomputed for row in listed):
         lines.append("~ no layer stores it: computed again with the reference")
     marked = [row for row in listed if row.remarks]
     lines.append(f"unusual: {len(marked)} of {len(listed)}" if marked else "nothing unusual")
@@ -28,7 +28,7 @@ def table(trace: Trace, listed: list[SummaryRow]) -> list[str]:
     return lines
 
 
-def _line(row: SummaryRow, width: int) -> str:
+def _line(row: ArrayStatistics, width: int) -> str:
     name = _within(row.name) + ("~" if row.recomputed else "")
     update = "" if row.update is None else f"{row.update:10.1e}"
     cells = f"{_cells(row.value)}{_cells(row.grad)}{update:>10}"
@@ -40,13 +40,6 @@ def _cells(numbers: Summary | None) -> str:
         return " " * 40
     mean, spread, norm = numbers.mean, numbers.spread, numbers.norm
     return f"{mean:10.1e}{spread:10.1e}{norm:10.2e}{numbers.zeros:10.1%}"
-
-
-def _layer(name: str) -> str:
-    parts = name.split(".")
-    if parts[0] == "h":
-        return f"block {parts[1]}"
-    return "embedding" if parts[0] in ("wte", "wpe", "embedding") else "head"
 
 
 def _within(name: str) -> str:

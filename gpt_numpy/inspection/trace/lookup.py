@@ -1,100 +1,77 @@
-"""Where the numbers of a name come from: stored, a part of what is stored, or computed again."""
+"""Where the array of a name comes from: stored, a part of a stored array, or recomputed."""
 
 import inspect
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
 
 from gpt_numpy.base.arrays import Array
-from gpt_numpy.inspection.trace import recomputed
-from gpt_numpy.inspection.trace.diagram import Node, whole_of
-from gpt_numpy.reference.attention import split_heads
+from gpt_numpy.config.model import GPTConfig
+from gpt_numpy.inspection.trace.diagram import Node, nodes, parts
+from gpt_numpy.inspection.trace.recomputed import RECOMPUTED
+
+# By name: the function that recomputes an array, and the node whose letters are its parameters.
+Recomputed = dict[str, tuple[Callable[..., Array], Node]]
 
 
 class Sources:
-    """Looks up values and gradients by name; `values` and `grads` are what the passes stored.
+    """Looks up values and gradients by name; what is recomputed is so at each access.
 
-    What is computed again is computed each time that it is asked for.
+    Attributes
+    ----------
+    diagram : the operations, in forward order.
+    values, grads : how each recomputed array and gradient is computed.
+    stored, stored_grads : what the passes stored; empty before them.
     """
 
-    def __init__(
-        self,
-        listed: list[Node],
-        n_head: int,
-        values: Mapping[str, Array],
-        grads: Mapping[str, Array],
-    ) -> None:
-        self._n_head, self._values, self._grads = n_head, values, grads
-        # Of everything that is computed again: the function, and the arrays around it.
-        self._value_functions: dict[str, tuple[str, Node]] = {}
-        self._grad_functions: dict[str, tuple[str, Node]] = {}
-        for node in listed:
-            for argument, function in node.operation.recomputed.items():
-                if argument in node.written:
-                    self._value_functions[node.arrays[argument]] = (function, node)
-                if argument in node.read:
-                    name = node.arrays[argument]
-                    self._grad_functions[name] = (f"{function}_gradient", node)
-
-    def is_recomputed(self, name: str) -> bool:
-        """Whether no layer stores the array of this name, nor anything that it is a part of."""
-        return name in self._value_functions
-
-    def function(self, name: str, *, gradient: bool) -> str | None:
-        """The function of recomputed.py that gives it, or None where it is stored."""
-        found = (self._grad_functions if gradient else self._value_functions).get(name)
-        return found and found[0]
+    def __init__(self, config: GPTConfig) -> None:
+        self.diagram = nodes(config)
+        self.values: Recomputed = {}
+        self.grads: Recomputed = {}
+        self.stored: Mapping[str, Array] = {}
+        self.stored_grads: Mapping[str, Array] = {}
+        self._parts = parts(config)
+        for node in self.diagram:
+            for letter, field in node.not_stored.items():
+                value, gradient = RECOMPUTED.get(field, (None, None))
+                if value and letter in node.written:
+                    self.values[node.arrays[letter]] = value, node
+                if gradient and letter in node.read:
+                    self.grads[node.arrays[letter]] = gradient, node
 
     def value(self, name: str) -> Array:
         """The array of this name."""
-        if (part := whole_of(name)) is not None:
-            return self._part(self.value(part[0]), *part)
-        if name in self._value_functions:
-            return self._call(*self._value_functions[name])
-        return self._values[name]
+        if name in self._parts:
+            return self._parts[name].view(self.value(self._parts[name].whole))
+        return self._call(*self.values[name]) if name in self.values else self.stored[name]
 
     def grad(self, name: str) -> Array | None:
-        """The gradient of the loss with respect to it; None for what has none."""
-        if (part := whole_of(name)) is not None:
-            whole = self.grad(part[0])
-            return None if whole is None else self._part(whole, *part)
-        if name in self._grad_functions and self._grads:
-            return self._call(*self._grad_functions[name])
-        return self._grads.get(name)
+        """The gradient of the loss with respect to it; None if it has none."""
+        if name in self._parts:
+            whole = self.grad(self._parts[name].whole)
+            return None if whole is None else self._parts[name].view(whole)
+        if name in self.grads and self.stored_grads:
+            return self._call(*self.grads[name])
+        return self.stored_grads.get(name)
 
     def needs(self, name: str) -> set[str]:
         """The stored activations and parameters that its value and its gradient come from."""
-        if (part := whole_of(name)) is not None:
-            return {part[0]}
-        found = [table[name] for table in (self._value_functions, self._grad_functions)
-                 if name in table]  # fmt: skip
-        if not found:
-            return {name}
-        needed: set[str] = set()
-        for function, node in found:
-            for argument in _arguments(function):
-                array = _array_of(node, argument)
-                if array is not None:
-                    needed |= self.needs(array)
-        return needed
+        if name in self._parts:
+            return {self._parts[name].whole}
+        found = [table[name] for table in (self.values, self.grads) if name in table]
+        arrays = {array for function, node in found for array, _ in _arguments(function, node)}
+        return set().union(*(self.needs(array) for array in arrays if array)) if found else {name}
 
-    def _part(self, whole: Array, name: str, number: int) -> Array:
-        parts = 3 if name.endswith(".qkv") else 1
-        return split_heads(whole, self._n_head, parts)[number]
-
-    def _call(self, function: str, node: Node) -> Array:
-        given: dict[str, Any] = {}
-        for argument in _arguments(function):
-            name = _array_of(node, argument)
-            of = self.value if argument in node.arrays else self.grad
-            given[argument] = None if name is None else of(name)
-        made: Callable[..., Array] = getattr(recomputed, function)
-        return made(**given)
+    def _call(self, function: Callable[..., Array], node: Node) -> Array:
+        given = [
+            None if array is None else self.grad(array) if is_gradient else self.value(array)
+            for array, is_gradient in _arguments(function, node)
+        ]
+        return function(*given)
 
 
-def _arguments(function: str) -> list[str]:
-    return list(inspect.signature(getattr(recomputed, function)).parameters)
-
-
-def _array_of(node: Node, argument: str) -> str | None:
-    """The array that an argument is or, written d + argument, whose gradient it is."""
-    return node.arrays.get(argument) or node.arrays.get(argument.removeprefix("d"))
+def _arguments(function: Callable[..., Array], node: Node) -> Iterator[tuple[str | None, bool]]:
+    """The array of each parameter, None if the node has none, and whether it is the gradient."""
+    for letter in inspect.signature(function).parameters:
+        if letter in node.arrays:
+            yield node.arrays[letter], False
+        else:  # d + letter
+            yield node.arrays.get(letter[1:]), True

@@ -1,22 +1,26 @@
 """The equations of every layer as the reference derives them, and the functions that compute them.
 
-An `Operation` is one line of the forward pass. Its arrays are called what its derivation calls
-them: `forward` has the equation of each array that it writes, `backward` that of the gradient of
-each array that it reads. Every equation is quoted from the file under `reference/` that derives it,
-letter by letter (a test holds this), so that whoever reads one can look it up; `...` stands for
-what the quotation leaves out.
+An `Operation` is one line of the forward pass. `forward` has the equation of each array that it
+writes, `backward` that of the gradient of each array that it reads; the arrays have the letters of
+the derivation. Every equation is quoted exactly from the file under `reference/` that derives it
+(a test compares them), so that it can be searched for there; `...` marks an omission.
+
+A new layer gets an entry in `OPERATIONS`, a new norm one in `NORMS`. A stage whose layer, norm or
+activation has no entry is shown as a single operation.
 """
 
 import importlib
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from typing import Any
+
+from gpt_numpy.model.stages import Stage
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a function is defined: its module, its name and the line on which it begins."""
+    """Where a function is defined: its module, its name and its first line."""
 
     module: str
     name: str
@@ -27,214 +31,240 @@ class Place:
         return f"{self.module}.{self.name}, line {self.line}"
 
     @property
-    def file(self) -> Path:
-        """The file that it is in."""
-        return Path(str(inspect.getsourcefile(importlib.import_module(self.module))))
-
-    @property
     def source(self) -> str:
         """Its lines."""
-        return inspect.getsource(getattr(importlib.import_module(self.module), self.name))
+        return inspect.getsource(function_named(f"{self.module}.{self.name}"))
+
+
+def function_named(name: str) -> Callable[..., Any]:
+    """The function of this dotted name, imported."""
+    module, _, function = name.rpartition(".")
+    found: Callable[..., Any] = getattr(importlib.import_module(module), function)
+    return found
+
+
+def place_of(function: Callable[..., Any]) -> Place:
+    """Where a function is defined, by its code object."""
+    made = inspect.unwrap(function)
+    return Place(made.__module__, made.__name__, made.__code__.co_firstlineno)
 
 
 @dataclass(frozen=True)
 class Operation:
     """One line of the forward pass, and what its backward computes.
 
-    `kernels` and `reference` name the functions as `module.function`; the keys are "forward",
-    "backward", and each array whose gradient another function writes than those of the others.
-    `recomputed` names the function of recomputed.py for what no layer stores; the function of its
-    gradient ends in `_gradient`.
+    `kernels` and `reference` name functions as `module.function`, where they are not the pair that
+    is named like the derivation; the keys are "forward", "backward", and the letter of any array
+    whose gradient a different function computes. `fields` has the layer's name for a letter, where
+    it is not the letter itself.
     """
 
+    title: str
     derivation: str  # the file of `reference/`
     forward: Mapping[str, str]
     backward: Mapping[str, str]
-    kernels: Mapping[str, str]
-    reference: Mapping[str, str]
-    recomputed: Mapping[str, str] = field(default_factory=dict)
+    fields: Mapping[str, str] = field(default_factory=dict)
+    kernels: Mapping[str, str] = field(default_factory=dict)
+    reference: Mapping[str, str] = field(default_factory=dict)
 
-    def function(self, ops: str, direction: str, argument: str) -> Place:
-        """Where `argument`, or backward its gradient, is computed by the implementation `ops`."""
+    def function(self, ops: str, direction: str, letter: str = "") -> Place:
+        """The function of the implementation `ops` that computes an array or its gradient."""
         table = self.kernels if ops == "kernels" else self.reference
-        name = table[direction]
+        name = table.get(direction, f"{self.derivation}.{self.derivation}_{direction}")
         if direction == "backward":
-            name = table.get(argument, name)
-        module, _, function = name.rpartition(".")
-        return place_of(f"gpt_numpy.{ops}.{module}", function)
+            name = table.get(letter, name)
+        return place_of(function_named(f"gpt_numpy.{ops}.{name}"))
 
 
-def place_of(module: str, function: str) -> Place:
-    """Where this function is defined, as its code object says."""
-    made = inspect.unwrap(getattr(importlib.import_module(module), function))
-    return Place(made.__module__, made.__name__, made.__code__.co_firstlineno)
+MULTIPLY = "products.matmul.multiply"
+FUSED = "products.matmul.multiply_and_add"  # projection, bias and residual sum
+NORM_AND_SUM = "layernorm.layernorm_backward_and_renormalise"
+LINEAR_BACKWARD = {"backward": "linear.linear_backward"}
 
 
-def pair(module: str, name: str) -> dict[str, str]:
-    """The two functions of a layer."""
-    return {"forward": f"{module}.{name}_forward", "backward": f"{module}.{name}_backward"}
+def _linear(title: str, x: str, prefix: str, out: str, kernel: str) -> Operation:
+    return Operation(
+        title,
+        "linear",
+        {"out": "out = x @ weight + bias"},
+        {
+            "x": "dx = dout @ weight.T",
+            "weight": "dweight = x.T @ dout",
+            "bias": "dbias = dout summed over rows",
+        },
+        fields={"x": x, "weight": f"{prefix}_weight", "bias": f"{prefix}_bias", "out": out},
+        kernels={"forward": kernel, "backward": "linear.parameter_gradients", "x": MULTIPLY},
+    )
 
 
-NORM_FORWARD = {
-    "mean": "mean = sum_c x_c / C",
-    "rstd": "rstd = 1 / sqrt(var + eps)",
-    "xhat": "xhat = (x - mean) * rstd",
-    "out": "out = xhat * weight + bias",
-}
-NORM_BACKWARD = {
-    "weight": "dweight_c = sum_r dout_rc xhat_rc",
-    "bias": "dbias_c = sum_r dout_rc",
-    "xhat": "dxhat_c = dout_c weight_c",
-    "x": "dx_j = ... = rstd (dxhat_j - mean(dxhat) - xhat_j mean(dxhat xhat))",
-}
-LINEAR_FORWARD = {"out": "out = x @ weight + bias"}
-LINEAR_BACKWARD = {
-    "x": "dx = dout @ weight.T",
-    "weight": "dweight = x.T @ dout",
-    "bias": "dbias = dout summed over rows",
-}
-LINEAR = pair("linear", "linear")
-NORM = pair("layernorm", "layernorm")
-ATTENTION = pair("attention", "attention")
-FUSED = "products.matmul.multiply_and_add"  # the kernel of projection, bias and sum
-NORM_AGAIN = "layernorm.layernorm_backward_and_renormalise"  # with the residual sum
+def _residual_sum(layer: str, site: str) -> Operation:
+    return Operation(
+        "sum with the residual stream",
+        layer,
+        {"out": "out = x + branch(x)"},
+        {
+            "branch": f"dropout_backward(dbranch, {site}, dx=dbranch)",
+            "x": "dx = dout + (what comes back through the branch)",
+        },
+        kernels={"forward": FUSED, "backward": NORM_AND_SUM},
+    )
+
+
+def _activation(name: str, formula: str, slope: str) -> Operation:
+    """A nonlinearity of the MLP; the kernel computes it together with the product before it."""
+    return Operation(
+        "MLP, nonlinearity",
+        "activation",
+        {"out": formula},
+        {"x": f"dx = dout * f'(x) ... {slope}"},
+        fields={"x": "fc", "out": "act"},
+        kernels={"forward": MULTIPLY, "backward": MULTIPLY},
+        reference={d: f"activation.{name}_{d}" for d in ("forward", "backward")},
+    )
+
 
 EMBEDDING = Operation(
-    derivation="embedding",
-    forward={"out": "row_btc = wte[v, c] + wpe[t, c]"},
-    backward={
+    "token and position embedding",
+    "embedding",
+    {"out": "row_btc = wte[v, c] + wpe[t, c]"},
+    {
         "wte": "dwte[v, c] = sum over all (b, t) with tokens[b, t] = v of drow_btc",
         "wpe": "dwpe[t, c] = sum_b drow_btc",
     },
-    kernels=pair("embedding", "embedding"),
-    reference=pair("embedding", "embedding"),
 )
-BLOCK_NORM = Operation(
-    derivation="layernorm",
-    forward=NORM_FORWARD,
-    backward=NORM_BACKWARD,
-    kernels=NORM | {"backward": NORM_AGAIN},
-    reference=NORM,
-    recomputed={"xhat": "normalised"},
-)
-LAST_NORM = replace(BLOCK_NORM, kernels=NORM)
-GRADIENTS_APART = {"backward": "linear.parameter_gradients", "x": "products.matmul.multiply"}
-QKV = Operation(
-    "linear", LINEAR_FORWARD, LINEAR_BACKWARD, kernels=LINEAR | GRADIENTS_APART, reference=LINEAR
-)
-SPLIT = Operation(
-    derivation="attention",
-    forward=dict.fromkeys("QKV", "Q, K, V = split_heads(qkv, n_head)"),
-    backward={"qkv": "dQ, dK, dV = split_heads(dqkv, n_head)"},
-    kernels=ATTENTION,
-    reference=ATTENTION,
-)
-SCORES = Operation(
-    derivation="attention",
-    forward={"s": "s_qk = sum_d Q_qd K_kd / sqrt(D)"},
-    backward={
-        "Q": "dQ_qd = sum_k ds_qk K_kd / sqrt(D)",
-        "K": "dK_kd = sum_q ds_qk Q_qd / sqrt(D)",
+LAYERNORM = Operation(
+    "layer norm",
+    "layernorm",
+    {
+        "mean": "mean = sum_c x_c / C",
+        "rstd": "rstd = 1 / sqrt(var + eps)",
+        "xhat": "xhat = (x - mean) * rstd",
+        "out": "out = xhat * weight + bias",
     },
-    kernels=ATTENTION,
-    reference=ATTENTION,
-    recomputed={"s": "scores"},
-)
-SOFTMAX = Operation(
-    derivation="attention",
-    forward={"lse": "lse_q = log sum_k exp(s_qk)", "p": "p_qk = exp(s_qk - lse_q)"},
-    backward={"s": "ds_qj = ... = p_qj (dp_qj - delta_q)"},
-    kernels=ATTENTION,
-    reference=ATTENTION,
-    recomputed={"p": "probabilities", "s": "scores"},
-)
-AVERAGE = Operation(
-    derivation="attention",
-    forward={"out": "out_qd = sum_k w_qk V_kd"},
-    backward={"p": "dw_qk = sum_d dout_qd V_kd", "V": "dV_kd = sum_q w_qk dout_qd"},
-    kernels=ATTENTION,
-    reference=ATTENTION,
-    recomputed={"p": "probabilities"},
-)
-MERGE = Operation(
-    derivation="attention",
-    forward={"attn": "out[...] = merge_heads(w @ V)"},
-    backward={"heads": "(dO,) = split_heads(dout, n_head, parts=1)"},
-    kernels=ATTENTION | {"backward": "linear.linear_backward"},
-    reference=ATTENTION | {"backward": "linear.linear_backward"},
-)
-ATTENTION_PROJECTION = replace(QKV, recomputed={"out": "projection"})
-ATTENTION_SUM = Operation(
-    derivation="attention_sublayer",
-    forward={"out": "out = x + branch(x)"},
-    backward={
-        "branch": "dropout_backward(dbranch, dropout.next_site(), dx=dbranch)",
-        "x": "dx = dout + (what comes back through the branch)",
+    {
+        "weight": "dweight_c = sum_r dout_rc xhat_rc",
+        "bias": "dbias_c = sum_r dout_rc",
+        "xhat": "dxhat_c = dout_c weight_c",
+        "x": "dx_j = ... = rstd (dxhat_j - mean(dxhat) - xhat_j mean(dxhat xhat))",
     },
-    kernels={"forward": FUSED, "backward": NORM_AGAIN},
-    reference=pair("attention_sublayer", "attention_sublayer"),
-    recomputed={"branch": "branch"},
+    fields={"weight": "ln_weight", "bias": "ln_bias", "out": "norm"},
+    kernels={"backward": NORM_AND_SUM},
 )
-FC = replace(QKV, kernels=GRADIENTS_APART | {"forward": "products.matmul.multiply"})
-MLP_PROJECTION = Operation(
-    "linear",
-    LINEAR_FORWARD,
-    LINEAR_BACKWARD,
-    kernels=GRADIENTS_APART | {"forward": FUSED},
-    reference=LINEAR,
-    recomputed={"out": "projection"},
-)
-MLP_SUM = replace(
-    ATTENTION_SUM,
-    backward={
-        **ATTENTION_SUM.backward,
-        "branch": "dropout_backward(dbranch, dropout, dx=dbranch)",
-    },
-    derivation="mlp_sublayer",
-    reference=pair("mlp_sublayer", "mlp_sublayer"),
-)
+ATTENTION = [
+    Operation(
+        "split into heads",
+        "attention",
+        dict.fromkeys("QKV", "Q, K, V = split_heads(qkv, n_head)"),
+        {"qkv": "dQ, dK, dV = split_heads(dqkv, n_head)"},
+    ),
+    Operation(
+        "scores",
+        "attention",
+        {"s": "s_qk = sum_d Q_qd K_kd / sqrt(D)"},
+        {"Q": "dQ_qd = sum_k ds_qk K_kd / sqrt(D)", "K": "dK_kd = sum_q ds_qk Q_qd / sqrt(D)"},
+    ),
+    Operation(
+        "mask and softmax",
+        "attention",
+        {"lse": "lse_q = log sum_k exp(s_qk)", "p": "p_qk = exp(s_qk - lse_q)"},
+        {"s": "ds_qj = ... = p_qj (dp_qj - delta_q)"},
+        fields={"Q": "Q", "K": "K", "out": "heads"},  # which recomputing s and p needs
+    ),
+    Operation(
+        "average of the values",
+        "attention",
+        {"out": "out_qd = sum_k w_qk V_kd"},
+        {"p": "dw_qk = sum_d dout_qd V_kd", "V": "dV_kd = sum_q w_qk dout_qd"},
+        fields={"out": "heads"},
+    ),
+    Operation(
+        "heads side by side",
+        "attention",
+        {"attn": "out[...] = merge_heads(w @ V)"},
+        {"heads": "(dO,) = split_heads(dout, n_head, parts=1)"},
+        kernels=LINEAR_BACKWARD,
+        reference=LINEAR_BACKWARD,
+    ),
+]
 HEAD = Operation(
-    derivation="head",
-    forward={"out": "logits = norm(x) @ weight.T"},
-    backward=dict.fromkeys(
+    "head",
+    "head",
+    {"out": "logits = norm(x) @ weight.T"},
+    dict.fromkeys(
         ("x", "weight"),
         "linear_backward(dout, k.norm, w.weight.T, None, dx=dk.norm, ... dweight=dw.weight.T",
     ),
-    kernels={
-        "forward": "products.matmul.multiply",
-        "backward": "products.matmul.multiply",
-        "weight": "products.matmul.multiply_columns",
-    },
-    reference=LINEAR,
+    fields={"x": "norm", "out": "logits"},
+    kernels={"forward": MULTIPLY, "backward": MULTIPLY, "weight": f"{MULTIPLY}_columns"},
+    reference=LINEAR_BACKWARD | {"forward": "linear.linear_forward"},
 )
 LOSS = Operation(
-    derivation="cross_entropy",
-    forward={
+    "softmax and loss",
+    "cross_entropy",
+    {
         "lse": "lse = log sum_v exp(z_v)",
         "P": "P_v = softmax(z)_v = exp(z_v - lse)",
         "loss": "loss = -log softmax(z)_y = lse - z_y",
     },
-    backward={"z": "dz_v = dout (P_v - [v = y])"},
-    kernels=pair("cross_entropy", "cross_entropy"),
-    reference=pair("cross_entropy", "cross_entropy"),
-    recomputed={"P": "next_token"},
+    {"z": "dz_v = dout (P_v - [v = y])"},
+    fields={"z": "logits", "loss": "out"},
 )
+NORMS = {"layernorm": LAYERNORM}
+ACTIVATIONS = {
+    "gelu": _activation("gelu", "f(x) = x Phi(x)", "f'(x) = Phi(x) + x phi(x)"),
+    "gelu_tanh": _activation(
+        "gelu_tanh",
+        "f(x) = x (1 + tanh u) / 2",
+        "f'(x) = (1 + t) / 2 + x (1 - t^2) / 2 * k (1 + 3 * 0.044715 x^2)",
+    ),
+    "relu": _activation("relu", "f(x) = x where x > 0, else 0", "f'(x) = 1 where x > 0, else 0"),
+}
+# By the layer of a stage (model/stages.py): its operations in forward order.
+OPERATIONS: dict[str, Callable[[Stage], list[Operation]]] = {
+    "embedding": lambda _: [EMBEDDING],
+    "attention_sublayer": lambda stage: [
+        _norm(stage),
+        _linear("query, key and value", "norm", "qkv", "qkv", "linear.linear_forward"),
+        *ATTENTION,
+        _linear("attention's projection", "attn", "proj", "branch", "linear.linear_forward"),
+        _residual_sum("attention_sublayer", "dropout.next_site()"),
+    ],
+    "mlp_sublayer": lambda stage: [
+        _norm(stage),
+        _linear("MLP, first product", "norm", "fc", "fc", MULTIPLY),
+        ACTIVATIONS[stage.settings["activation"]],
+        _linear("MLP, second product", "act", "proj", "branch", FUSED),
+        _residual_sum("mlp_sublayer", "dropout"),
+    ],
+    "head_loss": lambda stage: [
+        replace(_norm(stage), title="last layer norm", kernels={}),
+        HEAD,
+        LOSS,
+    ],
+}
 
 
-def activation(name: str) -> Operation:
-    """The MLP's nonlinearity of this name; one kernel computes it with the product before it."""
-    formula, slope = {
-        "gelu": ("f(x) = x Phi(x)", "f'(x) = Phi(x) + x phi(x)"),
-        "gelu_tanh": (
-            "f(x) = x (1 + tanh u) / 2",
-            "f'(x) = (1 + t) / 2 + x (1 - t^2) / 2 * k (1 + 3 * 0.044715 x^2)",
-        ),
-        "relu": ("f(x) = x where x > 0, else 0", "f'(x) = 1 where x > 0, else 0"),
-    }[name]
+def operations_of(stage: Stage) -> list[Operation]:
+    """The operations of a stage, in forward order; one, where its equations are not known here."""
+    try:
+        return OPERATIONS[stage.layer](stage)
+    except KeyError:
+        return [_whole_layer(stage)]
+
+
+def _norm(stage: Stage) -> Operation:
+    return NORMS[stage.settings.get("norm", "layernorm")]
+
+
+def _whole_layer(stage: Stage) -> Operation:
+    pair = {d: f"{stage.layer}_{d}" for d in ("forward", "backward")}
+    place = place_of(function_named(f"gpt_numpy.reference.{pair['forward']}"))
+    with_grad = [field for field, array in stage.kept.items() if array.grad]
     return Operation(
-        derivation="activation",
-        forward={"out": formula},
-        backward={"x": f"dx = dout * f'(x) ... {slope}"},
-        kernels={"forward": "products.matmul.multiply", "backward": "products.matmul.multiply"},
-        reference=pair("activation", name),
+        stage.kind,
+        place.module.rpartition(".")[2],
+        dict.fromkeys([*stage.kept, "out"], pair["forward"]),
+        dict.fromkeys([*reversed(with_grad), *stage.weights, "x"], pair["backward"]),
+        kernels=pair,
+        reference=pair,
     )

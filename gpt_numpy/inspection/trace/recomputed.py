@@ -1,25 +1,23 @@
-"""What passes between layers and is never stored, computed again with the reference.
+"""What no layer stores, computed again with the reference from what is stored.
 
-From what forward and backward do store, without another pass. Arguments are called what the
-operation calls them (operations.py), and `d` + name is a gradient. There is no dropout here.
+The parameters are letters of the operation (operations.py); `d` + letter is a gradient. There is no
+dropout here.
 
 Shapes: x, mean, rstd and out as in the layer; Q, K, V and a head's out (B, H, T, D); s, p and their
 gradients (B, H, T, T); z, P (B, T, V).
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
 from gpt_numpy.base.arrays import Array
-from gpt_numpy.reference import attention
-from gpt_numpy.reference.layernorm import normalise
-from gpt_numpy.reference.linear import linear_forward
+from gpt_numpy.reference.attention import probabilities, scores
 
 
-def normalised(x: Array, mean: Array, rstd: Array) -> Array:
-    """A layer norm's rows before weight and bias, xhat."""
-    xhat = np.empty_like(x)
-    normalise(x, np.ones(x.shape[-1], x.dtype), None, mean, rstd, out=xhat)
-    return xhat
+def normalised(x: Array, mean: Array | None, rstd: Array) -> Array:
+    """A norm's rows before weight and bias, xhat; mean is None if the norm does not subtract it."""
+    return (x if mean is None else x - mean[..., None]) * rstd[..., None]
 
 
 def normalised_gradient(dout: Array, weight: Array) -> Array:
@@ -28,34 +26,22 @@ def normalised_gradient(dout: Array, weight: Array) -> Array:
     return dout * weight
 
 
-def scores(Q: Array, K: Array) -> Array:
-    """How well each query matches each key, the masked ones included."""
-    return attention.scores(Q, K)
-
-
 def scores_gradient(p: Array, dp: Array, out: Array, dout: Array) -> Array:
-    """The gradient of the scores; of masked ones it is zero."""
+    """The gradient of the scores; zero for masked ones."""
     # forward: p = softmax(s)
     delta = (dout * out).sum(axis=-1, keepdims=True)
     return p * (dp - delta)
 
 
-def probabilities(Q: Array, K: Array, lse: Array) -> Array:
-    """The attention that each position pays to each that it may see."""
-    return attention.probabilities(Q, K, lse)
-
-
 def probabilities_gradient(dout: Array, V: Array) -> Array:
-    """The gradient of the attention weights, those of masked positions included."""
+    """The gradient of the attention weights, including those of masked positions."""
     # forward: out = p @ V
     return dout @ V.swapaxes(-1, -2)
 
 
 def projection(x: Array, weight: Array, bias: Array | None) -> Array:
     """What a sublayer adds to the residual stream."""
-    out = np.empty((*x.shape[:-1], weight.shape[1]), x.dtype)
-    linear_forward(x, weight, bias, out=out)
-    return out
+    return x @ weight if bias is None else x @ weight + bias
 
 
 def branch_gradient(dout: Array) -> Array:
@@ -68,3 +54,13 @@ def next_token(z: Array, lse: Array) -> Array:
     """The probability of each token to come next."""
     P = np.exp(z - lse[..., None])
     return P / P.sum(axis=-1, keepdims=True)  # lse of large logits was rounded
+
+
+# By the layer's name of the array: the functions that compute its value and its gradient.
+RECOMPUTED: dict[str, tuple[Callable[..., Array], Callable[..., Array] | None]] = {
+    "xhat": (normalised, normalised_gradient),
+    "s": (scores, scores_gradient),
+    "p": (probabilities, probabilities_gradient),
+    "branch": (projection, branch_gradient),
+    "P": (next_token, None),
+}

@@ -1,4 +1,4 @@
-"""One forward and backward pass with everything kept: every array, its gradient, where from.
+"""One forward and backward pass with everything kept: every array, its gradient, its origin.
 
     trace = gn.trace(model, tokens, targets)
     entry = trace["h.0.attn.out"]
@@ -7,45 +7,37 @@
     entry.backward[0].equation               # dx = dout @ weight.T
     entry.backward[0].function               # gpt_numpy.kernels.linear.linear_backward, line 49
 
-The pass is the model's own, by its own layers, in buffers of its own: the model's activations and
-gradients stay as they are. There is no dropout, as in evaluation.
+The model's own layers compute the pass, in separate buffers: the model's activations and gradients
+stay as they are. There is no dropout, as in evaluation.
 """
 
 import fnmatch
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
 import numpy as np
 
-from gpt_numpy.base.arrays import Array, NamedArrays, Shape
+from gpt_numpy.base.arrays import Array, Shape
 from gpt_numpy.base.errors import InputError, did_you_mean
-from gpt_numpy.config.model import GPTConfig
 from gpt_numpy.inspection.trace import norms
-from gpt_numpy.inspection.trace.diagram import (
-    Node,
-    all_shapes,
-    backward_order,
-    forward_order,
-    nodes,
-)
+from gpt_numpy.inspection.trace.diagram import Node, all_shapes, backward_order, forward_order
 from gpt_numpy.inspection.trace.lookup import Sources
 from gpt_numpy.inspection.trace.operations import Place, place_of
 from gpt_numpy.model.gpt import GPT, twin_of
-from gpt_numpy.model.stages import activation_shapes
+from gpt_numpy.model.stages import activations
+from gpt_numpy.reference.adamw import sum_of_squares
 from gpt_numpy.reference.cross_entropy import IGNORED
-
-RECOMPUTED = "gpt_numpy.inspection.trace.recomputed"
 
 
 @dataclass(frozen=True)
 class Step:
     """How one array, or one term of a gradient, is computed.
 
-    `equation` is quoted from the file `derivation`, which derives it; `arrays` says which array of
-    the model each letter of it stands for (`weight` is "h.0.attn.c_attn.weight"; dx is the gradient
-    of that which x stands for); `function` computed the numbers.
+    `equation` is quoted from the file `derivation`, which derives it; `arrays` maps each letter of
+    it to an array of the model (`weight` to "h.0.attn.c_attn.weight"; dx is the gradient of the
+    array of x); `function` computed the numbers.
     """
 
     equation: str
@@ -56,12 +48,12 @@ class Step:
 
 @dataclass(frozen=True)
 class Traced:
-    """One named array of a pass, with its gradient and where both come from.
+    """One named array of a pass, with its gradient and the origin of both.
 
     `kind` is "activation", "statistic" or "parameter"; `forward` is empty for parameters, and
-    `backward` for what has no gradient of its own. A gradient with several terms has a step for
-    each, in the order of the computation. `recomputed`: no layer stores it; it is computed again,
-    with the reference, from what is stored, each time that `value` or `grad` is asked for.
+    `backward` for arrays without a gradient. A gradient with several terms has a step for each, in
+    the order of the computation. `recomputed`: no layer stores it; the reference recomputes it from
+    what is stored, at each access to `value` or `grad`.
     """
 
     name: str
@@ -74,25 +66,25 @@ class Traced:
 
     @property
     def value(self) -> Array:
-        """The array itself; of a parameter the model's own, not a copy."""
+        """The array itself; for a parameter the model's own, not a copy."""
         return self._sources.value(self.name)
 
     @property
     def grad(self) -> Array | None:
-        """The gradient of the loss with respect to it; None where it has none."""
+        """The gradient of the loss with respect to it, or None."""
         return self._sources.grad(self.name)
 
 
 class Trace(Mapping[str, Traced]):
-    """What `trace` saw: entries by name, in the order in which forward first uses them.
+    """The result of `trace`: entries by name, in the order in which forward first uses them.
 
     Attributes
     ----------
     loss : nats a token; None without targets.
-    tokens, targets : as they were given; targets None where none were.
+    tokens, targets : as given; targets may be None.
     config, ops, dtype : of the model.
     backward_order : the names of what has a gradient, in the order in which it is complete.
-    diagram : the operations, in forward order (inspection/diagram.py).
+    diagram : the operations, in forward order (inspection/trace/diagram.py).
     """
 
     def __init__(
@@ -102,29 +94,23 @@ class Trace(Mapping[str, Traced]):
         targets: Array | None,
         loss: float | None,
         entries: Mapping[str, Traced],
-        diagram: list[Node],
         sources: Sources,
-        parameter_grads: Mapping[str, Array],
     ) -> None:
         self.tokens, self.loss = np.array(tokens), loss
         self.targets = None if targets is None else np.array(targets)
         self.config, self.ops, self.dtype = model.config, model.ops_name, model.dtype
-        self.diagram = diagram
-        self.backward_order = [
-            name for name in backward_order(diagram) if loss is not None and name in entries
-        ]
-        self._entries, self._sources = entries, sources
-        self._parameter_grads = list(parameter_grads.values())
+        self.diagram = sources.diagram
+        order = backward_order(self.diagram) if loss is not None else []
+        self.backward_order = [name for name in order if name in entries]
+        self._entries, self._sources, self._grads = entries, sources, model.grads
 
     def __getitem__(self, name: str) -> Traced:
-        try:
+        if name in self._entries:
             return self._entries[name]
-        except KeyError:
-            if name in all_shapes(self.config, 1, 1):
-                hint = "it is not kept: name it, or a pattern, in trace(..., keep=)"
-            else:
-                hint = did_you_mean(name, self._entries)
-            raise KeyError(f"{name!r}: {hint}") from None
+        hint = "it is not kept: name it, or a pattern, in trace(..., keep=)"
+        if name not in all_shapes(self.config, 1, 1):
+            hint = did_you_mean(name, self._entries)
+        raise KeyError(f"{name!r}: {hint}")
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._entries)
@@ -135,38 +121,34 @@ class Trace(Mapping[str, Traced]):
     @property
     def grad_norm(self) -> float:
         """The norm of the gradient of all parameters together, kept or not; NaN without loss."""
-        if self.loss is None:
-            return math.nan
-        squares = (float(np.square(g, dtype=np.float64).sum()) for g in self._parameter_grads)
-        return math.sqrt(sum(squares))
+        return math.nan if self.loss is None else math.sqrt(sum_of_squares(self._grads.flat))
 
     def token_norms(self, name: str) -> Array:
         """The norm of each token's gradient, (B, T), float64.
 
-        Of an activation: of the gradient of its row, over all heads. Of a parameter: of what the
-        token contributes to its gradient through the activations at its own position.
+        For an activation: of the gradient at its position, over all heads. For a parameter: of the
+        token's contribution to its gradient, through the activations at its own position.
 
         Raises
         ------
-        InputError : it has no gradient, or what this is computed from is not kept.
+        InputError : it has no gradient, or an array that this needs is not kept.
         """
         grad = self._grad_of(name)
         if self[name].kind == "parameter":
-            return norms.norms_of_tokens(self._factors(name))
-        squares = np.square(grad, dtype=np.float64)
-        others = (2,) if grad.ndim == 3 else (1, 3) if grad.ndim == 4 else ()
-        return np.sqrt(squares.sum(axis=others))
+            return norms.norms_of_tokens(norms.factors(name, self.tokens, self._sources))
+        others = (1, 3) if grad.ndim == 4 else tuple(range(2, grad.ndim))
+        return np.sqrt(np.square(grad, dtype=np.float64).sum(axis=others))
 
     def example_norms(self, name: str) -> Array:
         """The norm of each sequence's part of the gradient, (B,), float64 (norms.py).
 
         Raises
         ------
-        InputError : it has no gradient, or what this is computed from is not kept.
+        InputError : it has no gradient, or an array that this needs is not kept.
         """
         grad = self._grad_of(name)
         if self[name].kind == "parameter":
-            return norms.norms_of_sequences(self._factors(name))
+            return norms.norms_of_sequences(norms.factors(name, self.tokens, self._sources))
         return np.sqrt(np.square(grad, dtype=np.float64).sum(axis=tuple(range(1, grad.ndim))))
 
     def _grad_of(self, name: str) -> Array:
@@ -175,24 +157,6 @@ class Trace(Mapping[str, Traced]):
             why = "the trace has no targets" if self.loss is None else "no layer computes one"
             raise InputError(f"{name} has no gradient: {why}")
         return grad
-
-    def _factors(self, name: str) -> norms.Factors:
-        def kept(looked_up: Callable[[str], Array | None], wanted: str) -> Array:
-            try:
-                found = looked_up(wanted)
-            except KeyError:
-                found = None
-            if found is None:
-                raise InputError(f"the norms of {name} need {wanted}: name it in trace(..., keep=)")
-            return found
-
-        return norms.factors(
-            self.diagram,
-            name,
-            self.tokens,
-            value=lambda wanted: kept(self._sources.value, wanted),
-            grad=lambda wanted: kept(self._sources.grad, wanted),
-        )
 
     def __repr__(self) -> str:
         loss = "no loss" if self.loss is None else f"loss {self.loss:.4f}"
@@ -213,48 +177,50 @@ def trace(
     tokens, targets : integers (B, T), as for `model.forward`. Without targets there is no loss and
         no gradient.
     keep : patterns, as a shell matches files, of the names to keep: activations, parameters, and
-        what inspection/diagram.py names besides. The others share buffers and are gone.
+        the additional names of inspection/trace/diagram.py. The others share buffers and are lost.
 
     Raises
     ------
     InputError : a pattern that matches nothing; tokens or targets that cannot be used.
     """
-    diagram = nodes(model.config)
-    shapes = all_shapes(model.config, *_two(np.shape(tokens)))
-    without = () if targets is not None else ("losses",)
-    names = [name for name in forward_order(diagram) if name not in without]
+    sources = Sources(model.config)
+    names = forward_order(sources.diagram)
+    if targets is None:
+        names.remove("losses")
     wanted = matching((keep,) if isinstance(keep, str) else tuple(keep), names)
-    kept = _stored(diagram, model.config, wanted)
-
-    twin = twin_of(model, kept)
+    needed = set().union(*map(sources.needs, wanted))
+    stored = activations(model.config)
+    twin = twin_of(model, tuple(name for name in stored if name in needed))
     unknown = np.full(np.shape(tokens), IGNORED) if targets is None else targets
     loss = twin.forward(tokens, unknown)
-    grads: dict[str, Array] = {}
-    values = dict(twin.activations) | dict(model.params)
-    if targets is not None:
+    sources.stored = {**twin.activations, **model.params}
+    if targets is None:
+        loss = None
+    else:
         twin.backward()
-        grads = dict(twin.activation_grads) | dict(twin.grads)
-    sources = Sources(diagram, model.config.n_head, values, grads)
-    steps = _Steps(diagram, sources, model.ops_name, with_backward=targets is not None)
-    entries = {
-        name: Traced(
-            name,
-            _kind(name, model.params),
-            shapes[name],
-            sources.is_recomputed(name),
-            steps.forward.get(name, ()),
-            steps.backward.get(name, ()),
-            sources,
-        )
-        for name in names
-        if name in wanted
-    }
-    loss = None if targets is None else loss
-    return Trace(model, tokens, targets, loss, entries, diagram, sources, twin.grads)
+        sources.stored_grads = {**twin.activation_grads, **twin.grads}
+
+    shapes = all_shapes(model.config, *np.shape(tokens))
+    steps = _steps(sources, model.ops_name)
+    entries = {}
+    for name in names:
+        if name in wanted:
+            statistic = name in stored and not stored[name].grad
+            kind = "statistic" if statistic else "activation"
+            entries[name] = Traced(
+                name,
+                "parameter" if name in model.params else kind,
+                shapes[name],
+                name in sources.values,
+                steps.get((name, "forward"), ()),
+                () if targets is None else steps.get((name, "backward"), ()),
+                sources,
+            )
+    return Trace(twin, tokens, targets, loss, entries, sources)
 
 
 def matching(patterns: tuple[str, ...], names: list[str]) -> set[str]:
-    """Those of `names` that any of the patterns matches.
+    """Those of `names` that match any of the patterns.
 
     Raises
     ------
@@ -269,51 +235,24 @@ def matching(patterns: tuple[str, ...], names: list[str]) -> set[str]:
     return matched
 
 
-def _two(shape: Shape) -> tuple[int, int]:
-    """The batch and the length; what is not (B, T) is refused by `forward`, with its reason."""
-    return (shape[0], shape[1]) if len(shape) == 2 else (1, 1)
+def _steps(sources: Sources, ops: str) -> dict[tuple[str, str], tuple[Step, ...]]:
+    """How each array and each gradient is computed, by name and direction."""
+    steps: dict[tuple[str, str], tuple[Step, ...]] = {}
+    for node in sources.diagram:
+        for direction, letters in (("forward", node.written), ("backward", node.read)):
+            for letter in letters:
+                key = node.arrays[letter], direction
+                # The last reader of an array is the first to compute its term of the gradient.
+                steps[key] = (_step(node, letter, direction, sources, ops), *steps.get(key, ()))
+    return steps
 
 
-def _stored(diagram: list[Node], config: GPTConfig, wanted: set[str]) -> tuple[str, ...]:
-    """The activations that the model has to keep so that everything wanted can be had."""
-    sources = Sources(diagram, config.n_head, {}, {})
-    needed = set().union(*(sources.needs(name) for name in wanted))
-    return tuple(name for name in activation_shapes(config, 1, 1) if name in needed)
-
-
-def _kind(name: str, params: NamedArrays) -> str:
-    if name in params:
-        return "parameter"
-    return "statistic" if name.split(".")[-1] in ("mean", "rstd", "lse") else "activation"
-
-
-class _Steps:
-    """How every array comes about, forward and backward, by name."""
-
-    def __init__(
-        self, diagram: list[Node], sources: Sources, ops: str, *, with_backward: bool
-    ) -> None:
-        self._sources, self._ops = sources, ops
-        self.forward: dict[str, tuple[Step, ...]] = {}
-        self.backward: dict[str, tuple[Step, ...]] = {}
-        for node in diagram:
-            for argument in node.written:
-                self.forward[node.arrays[argument]] = (self._step(node, "forward", argument),)
-            for argument in node.read if with_backward else []:
-                # The last reader is the first to write its term.
-                step = self._step(node, "backward", argument)
-                name = node.arrays[argument]
-                self.backward[name] = (step, *self.backward.get(name, ()))
-
-    def _step(self, node: Node, direction: str, argument: str) -> Step:
-        name, operation = node.arrays[argument], node.operation
-        equations = operation.forward if direction == "forward" else operation.backward
-        again = self._sources.function(name, gradient=direction == "backward")
-        return Step(
-            equations[argument],
-            f"gpt_numpy.reference.{operation.derivation}",
-            place_of(RECOMPUTED, again)
-            if again
-            else operation.function(self._ops, direction, argument),
-            MappingProxyType(node.arrays),
-        )
+def _step(node: Node, letter: str, direction: str, sources: Sources, ops: str) -> Step:
+    operation, forward = node.operation, direction == "forward"
+    again = (sources.values if forward else sources.grads).get(node.arrays[letter])
+    return Step(
+        (operation.forward if forward else operation.backward)[letter],
+        f"gpt_numpy.reference.{operation.derivation}",
+        place_of(again[0]) if again else operation.function(ops, direction, letter),
+        MappingProxyType(node.arrays),
+    )

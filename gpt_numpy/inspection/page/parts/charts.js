@@ -1,9 +1,9 @@
-// Lines over a common axis, with what they are at the pointer or the arrow keys' place.
+// Lines over a common axis; pointer or arrow keys read off their values.
 
 const HIGH = 250, PAD = { left: 46, right: 20, top: 12, bottom: 28 };
 let WIDE = 560;  // of the chart that is being drawn: one unit is one dot of the screen
 
-// As wide as the figure that it stands in; `half` of the page, where there is room for two.
+// As wide as its figure: `half` of the page, if it is wide enough for two.
 function chartWidth(half) {
   const page = Math.min(window.innerWidth, 1216) - (window.innerWidth < 640 ? 56 : 74);
   return Math.max(half && window.innerWidth >= 896 ? page / 2 - 26 : page, 240);
@@ -37,7 +37,7 @@ function scales(lines, o) {
   let [x0, x1] = extent(points.map(p => p[0])), [y0, y1] = extent(points.map(p => p[1]));
   if (o.guide) { y0 = Math.min(y0, o.guide); y1 = Math.max(y1, o.guide); }
   if (x1 === x0) x1 = x0 + 1;
-  if (!o.log) { const room = (y1 - y0) * 0.06 || Math.abs(y1) || 1; y0 -= room; y1 += room; }
+  if (!o.log) { const margin = (y1 - y0) * 0.06 || Math.abs(y1) || 1; y0 -= margin; y1 += margin; }
   else { y0 /= 1.25; y1 *= 1.25; }
   const wide = WIDE, f = o.log ? Math.log10 : y => y;
   return {
@@ -89,9 +89,9 @@ function pointing(drawing, lines, s, readout, o) {
     chosen = clamp(k, places.length);
     const x = places[chosen];
     mark.setAttribute("x1", s.x(x)); mark.setAttribute("x2", s.x(x)); mark.setAttribute("visibility", "visible");
-    const said = lines.map(line => [line.name, nearest(line.points, x)]).filter(([, y]) => y !== null);
+    const values = lines.map(line => [line.name, nearest(line.points, x)]).filter(([, y]) => y !== null);
     readout.className = "readout";
-    readout.textContent = `${o.xLabel || "iteration"} ${x}: ${said.map(([name, y]) => `${name} ${number(y)}`).join(", ")}`;
+    readout.textContent = `${o.xLabel || "iteration"} ${x}: ${values.map(([name, y]) => `${name} ${number(y)}`).join(", ")}`;
   };
   const closest = event => {
     const box = drawing.getBoundingClientRect(), wide = o.wide, x = (event.clientX - box.left) * wide / box.width;

@@ -1,11 +1,11 @@
-// The contents of the page: texts and numbers as they are, arrays unpacked when first asked for.
+// The contents of the page; arrays are unpacked on first use.
 
 const contents = JSON.parse(document.getElementById("contents").textContent);
 const about = contents.about;
 const config = about.config;
 const T = contents.tokens.length;
 
-// All half floats, by their 16 bits: a look-up is faster than taking them apart.
+// All half floats by their 16 bits: a look-up is faster than decoding.
 const HALF = (() => {
   const table = new Float32Array(65536);
   for (let bits = 0; bits < 65536; bits++) {
@@ -54,7 +54,7 @@ function tensor(name, which) {
   return unpacked.get(key);
 }
 
-// Where the array is: in a whole that it is a part of, under another name, or by itself.
+// Where the array is stored: by itself, under another name, or as a part of another array.
 const WHOLE = { query: ["qkv", 0], key: ["qkv", 1], value: ["qkv", 2], heads: ["out", 0] };
 
 function find(name, which) {
@@ -69,7 +69,7 @@ function find(name, which) {
   return packed.of ? tensor(packed.of, which) : unpack(packed);
 }
 
-// The heads side by side in the channels of `x`, apart: (H, T, D).
+// The heads in the channels of `x` as separate matrices: (H, T, D).
 function headsOf(x, part) {
   if (!x) return null;
   const H = config.n_head, group = x.groups[x.groups.length - 1];
@@ -85,7 +85,7 @@ function headsOf(x, part) {
   return { shape: [H, T, D], data, groups: [1, 1, group] };
 }
 
-// A matrix to draw: of a row of numbers one row, of several heads the one that is chosen.
+// A matrix to draw: a vector as one row, of several heads the chosen one.
 function matrix(x, head = 0) {
   if (!x) return null;
   const { shape, data, groups } = x;
@@ -101,7 +101,7 @@ function at(m, row, col) { return m.data[row * m.cols + col]; }
 function rowOf(m, row) { return m.data.subarray(row * m.cols, (row + 1) * m.cols); }
 function normOf(numbers) { let sum = 0; for (const x of numbers) sum += x * x; return Math.sqrt(sum); }
 
-// Three digits, as many as the arrays have.
+// Three digits: the arrays have no more.
 function number(x) {
   if (x === null || x === undefined) return "–";
   if (!Number.isFinite(x)) return String(x);
@@ -112,7 +112,7 @@ function number(x) {
 }
 function percent(p) { return p >= 0.0995 ? `${(100 * p).toFixed(0)} %` : p >= 0.001 ? `${(100 * p).toFixed(1)} %` : "< 0.1 %"; }
 
-// Tokens as one can see them: spaces and line ends have signs of their own.
+// Tokens made visible: spaces and line ends have signs of their own.
 const SIGNS = { " ": "␣", "\n": "⏎", "\t": "⇥", "\r": "␍" };
 function nameOf(token) {
   const text = contents.names[token];

@@ -1,4 +1,4 @@
-// Elements. Text comes in as text nodes and attributes by name: nothing is ever parsed as markup.
+// Elements. Strings become text nodes and attributes: nothing is ever parsed as markup.
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -18,7 +18,7 @@ function fill(element, properties, children) {
 function el(tag, properties, ...children) { return fill(document.createElement(tag), properties, children); }
 function svg(tag, properties, ...children) { return fill(document.createElementNS(SVG, tag), properties, children); }
 
-// A figure: what it is, one sentence that says what one sees, and the drawing.
+// A figure: title, one sentence that says what it shows, and the drawing.
 function figure(title, sentence, options, ...children) {
   const { formula, size } = options || {};
   return el("figure", { class: size || "" },
@@ -30,7 +30,7 @@ function figure(title, sentence, options, ...children) {
 
 function tokenBox(text) { return el("span", { class: "token" }, text); }
 
-// Bars with a label before and a number behind; `right` marks one, `warm` is for what is negative.
+// Bars with a label before and a number after; `right` marks one, `warm` colours negative ones.
 function bars(items, largest) {
   const most = largest || Math.max(...items.map(item => Math.abs(item.size)), 1e-300);
   return el("div", { class: "bars" }, items.map(item => [

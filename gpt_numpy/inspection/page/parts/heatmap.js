@@ -1,5 +1,5 @@
 // A matrix as coloured cells. Pointer or arrow keys move a cursor; the line below says what is
-// under it. Cells narrower than a dot of the screen are shown by the strongest of each dot.
+// under it. Of cells narrower than a pixel the largest in magnitude is drawn.
 
 const painters = new Set();  // of the figures on the screen; each draws at its width
 
@@ -16,7 +16,7 @@ function largestOf(m) {
   return largest;
 }
 
-// options: kind, largest, label (what it is, for those who do not see it), say(row, col, x),
+// options: kind, largest, label (for screen readers), describe(row, col, x),
 // masked(row, col), rowNames, colNames, height of a row, pick(row, col), chosen (a row), key, bare
 function heatmap(m, options) {
   if (!m) return el("p", { class: "soft small" }, "This array is too large for the page; its numbers are in the table of gpt-numpy inspect.");
@@ -33,7 +33,7 @@ function heatmap(m, options) {
   const move = (row, col) => {
     Object.assign(cursor, { row: clamp(row, m.rows), col: clamp(col, m.cols), on: true });
     readout.className = "readout";
-    readout.textContent = saying(m, o, cursor);
+    readout.textContent = description(m, o, cursor);
     painter.paint();
   };
   canvas.addEventListener("pointermove", event => move(...cellAt(canvas, m, o, event)));
@@ -56,13 +56,13 @@ function keyed(event, m, o, cursor, move) {
   event.stopPropagation();
 }
 
-function saying(m, o, { row, col }) {
+function description(m, o, { row, col }) {
   if (o.masked && o.masked(row, col)) return `${tokenNames(o, row, col)}: masked, position ${row} cannot see what comes after it`;
   const x = at(m, row, col);
-  return o.say ? o.say(row, col, x) : `row ${grouped(row, m.group[0])}, channel ${grouped(col, m.group[1])}: ${number(x)}`;
+  return o.describe ? o.describe(row, col, x) : `row ${grouped(row, m.group[0])}, channel ${grouped(col, m.group[1])}: ${number(x)}`;
 }
 function tokenNames(o, row, col) { return `“${o.rowNames ? o.rowNames[row] : row}”, “${o.colNames ? o.colNames[col] : col}”`; }
-function grouped(k, group) { return group > 1 ? `${k * group}–${(k + 1) * group - 1} (the strongest)` : String(k); }
+function grouped(k, group) { return group > 1 ? `${k * group}–${(k + 1) * group - 1} (the largest)` : String(k); }
 
 // Where the cells lie: a margin for names, then rows of equal height.
 function layout(canvas, m, o) {
@@ -116,7 +116,7 @@ function picture(m, o, dots) {
   return small;
 }
 
-// The tokens beside the rows, and above the columns of a square, as many as there is room for.
+// The tokens next to the rows, and above the columns of a square, as many as fit.
 function names(pen, m, o, l) {
   pen.fillStyle = named("--soft");
   pen.font = "10.5px ui-monospace, Menlo, 'DejaVu Sans Mono', monospace";

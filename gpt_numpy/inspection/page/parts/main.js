@@ -58,8 +58,8 @@ window.addEventListener("hashchange", () => { if (Object.hasOwn(VIEWS, location.
 drawHeader();
 setTheme(prefersDark.matches ? "dark" : "light");
 document.getElementById("foot").append(el("p", {},
-  `gpt_numpy ${about.version}. Every number is one of this pass, as the kernels left it, shown with three digits.`,
-  about.group > 1 ? ` Channels are shown in groups of ${about.group}, each by its strongest.` : "",
+  `gpt_numpy ${about.version}. Every number is from this pass, shown with three digits.`,
+  about.group > 1 ? ` Channels are shown in groups of ${about.group}, each represented by its largest in magnitude.` : "",
   " Keys: ", el("kbd", {}, "1"), "–", el("kbd", {}, "6"), " open the views, ", el("kbd", {}, "←"), " ", el("kbd", {}, "→"), " go through backward, Tab reaches everything else."));
 if (Object.hasOwn(VIEWS, location.hash.slice(1))) state.view = location.hash.slice(1);
 draw();

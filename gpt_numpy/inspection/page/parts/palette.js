@@ -1,4 +1,4 @@
-// Two palettes that the colour-blind can tell apart, by lightness as well as by hue.
+// Two palettes for colour-blind readers, too: they differ in lightness as well as in hue.
 // diverging: blue below zero, the paper at zero, orange above. sequential: from the paper upwards.
 
 const PALETTES = {

@@ -1,9 +1,9 @@
-// What is looked at: one state for all views, so that a choice in one holds in the others.
+// What is shown: one state for all views, so that a choice in one holds in the others.
 
 const state = { view: "transformer", block: 0, head: 0, position: T - 1, step: 0 };
 const VIEWS = {};  // name: { title, draw }, in the order of the tabs
 
-// Change what is looked at and draw again; the focus stays where it was.
+// Change the state and draw again; the focus stays where it was.
 function change(values) {
   Object.assign(state, values);
   draw();

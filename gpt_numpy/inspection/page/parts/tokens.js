@@ -1,8 +1,8 @@
-// The user's text, token by token: the row that every view is about is chosen here.
+// The user's text, token by token: choosing one here chooses the position of every view.
 
 const rowNames = contents.tokens.map(nameOf);
 
-// shades: a number in 0 to 1 for each token, which colours it; say: what to show of one on hovering.
+// options: shades (a number in 0 to 1 for each token, which colours it), largest, title, hover(position)
 function tokenStrip(options) {
   const o = options || {};
   return el("div", { class: "tokens", role: "group", "aria-label": "The text: choose a token" },
@@ -31,16 +31,16 @@ function walk(event, position) {
   if (button) button.focus({ preventScroll: true });
 }
 
-// The rows of a (T, channels) array: names beside them, the chosen one outlined, a click chooses.
+// The rows of a (T, channels) array with their tokens; a click chooses one, which is outlined.
 function ofText(what, extra) {
   return {
     rowNames, chosen: state.position, label: what, pick: position => change({ position }),
-    say: (row, col, x) => `${what}, ${quoted(row)}, channel ${grouped(col, about.group)}: ${number(x)}`,
+    describe: (row, col, x) => `${what}, ${quoted(row)}, channel ${grouped(col, about.group)}: ${number(x)}`,
     ...extra,
   };
 }
 
-// The likeliest next tokens after a position, the right one marked.
+// The most likely next tokens after a position; the actual one is marked.
 function nextTokens(position, count = 10) {
   const p = matrixOf(contents.next.probabilities), right = contents.targets[position];
   const listed = contents.next.tokens[position].slice(0, count);

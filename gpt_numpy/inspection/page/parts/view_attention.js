@@ -5,20 +5,20 @@ VIEWS.attention = { title: "Attention", draw: drawAttention };
 function drawAttention() {
   const at_ = `h.${state.block}.attn`, h = state.head, q = state.position;
   const p = valueOf(`${at_}.probabilities`, h), s = valueOf(`${at_}.scores`, h);
-  const listens = rowOf(p, q), order = ranked(listens, q + 1);
+  const weights = rowOf(p, q), order = ranked(weights, q + 1);
   return [
     el("h2", {}, "One attention head"),
-    el("p", {}, `Every token asks with a query, and every token before it, itself included, answers with a key. Where they match, the token takes over that one's value. Head ${h} of block ${state.block} works in ${config.head_size} of the ${config.n_embd} channels.`),
+    el("p", {}, `The query of each token is compared with the keys of that token and of all earlier ones. The better a key matches, the more of that token's value is taken. Head ${h} of block ${state.block} uses ${config.head_size} of the ${config.n_embd} channels.`),
     el("div", { class: "bar" }, chooseBlock(), chooseHead()),
-    whoListens(p),
+    attentionStrip(p),
     el("div", { class: "grid" },
-      figure("Softmax: who listens to whom", `A row is a token that asks; its weights on the tokens up to itself add up to 1, and ${quoted(q)} gives ${percent(listens[order[0]])} to ${quoted(order[0])}.`, { size: "half", formula: softmaxLine(at_) },
+      figure("Softmax: who attends to whom", `Each row is a query; its weights on the tokens up to itself sum to 1. ${quoted(q)} gives ${percent(weights[order[0]])} to ${quoted(order[0])}.`, { size: "half", formula: softmaxLine(at_) },
         heatmap(p, betweenTokens("weight", "sequential", 1))),
-      figure("Scores, before mask and softmax", `How well each query matches each key: orange fits, blue does not; ${quoted(q)} matches ${quoted(argmax(rowOf(s, q), q + 1))} best of those that it may see. Above the diagonal lies the future: computed, then masked.`, { size: "half", formula: contents.arrays[`${at_}.scores`].forward[0] },
+      figure("Scores, before mask and softmax", `How well each query matches each key: orange is a match, blue is not. Of the tokens that it may see, ${quoted(q)} matches ${quoted(argmax(rowOf(s, q), q + 1))} best. Above the diagonal are later tokens: computed, then masked.`, { size: "half", formula: contents.arrays[`${at_}.scores`].forward[0] },
         heatmap(s, betweenTokens("score", "diverging"))),
-      figure("All heads of the model", `One small picture of the softmax for each head, a row for each block: choose one. Those with a strong diagonal look at the token itself or just before it.`, { size: "half" }, allHeads()),
+      figure("All heads of the model", `The softmax of each head, one row for each block; click on one to choose it. Heads with a strong diagonal attend to the token itself or the one before it.`, { size: "half" }, allHeads()),
       el("div", { class: "half grid" },
-        figure("From weights to output", `The output of ${quoted(q)} is the average of the values, by these weights; the table shows the ${Math.min(6, q + 1)} that count most.`, { formula: contents.arrays[`${at_}.heads`].forward[0] },
+        figure("From weights to output", `The output of ${quoted(q)} is the average of the values with these weights; the table shows the ${Math.min(6, q + 1)} largest.`, { formula: contents.arrays[`${at_}.heads`].forward[0] },
           weightsTable(at_, order.slice(0, 6), q)),
         headRows(at_, "heads", q)),
       ...["query", "key", "value"].map(part => headRows(at_, part, q, "third"))),
@@ -29,12 +29,12 @@ function softmaxLine(at_) { return contents.arrays[`${at_}.probabilities`].forwa
 function ranked(numbers, count) { return Array.from({ length: count }, (_, k) => k).sort((a, b) => numbers[b] - numbers[a]); }
 function argmax(numbers, count) { return ranked(numbers, count)[0]; }
 
-// The text, coloured by whom the chosen token listens to; pointing at another token asks for that one.
-function whoListens(p) {
+// The text, coloured by the attention of the chosen token, or of the one under the pointer.
+function attentionStrip(p) {
   const sentence = el("figcaption", {}), strip = el("div");
   const show = q => {
     const row = rowOf(p, q), best = ranked(row, q + 1).slice(0, 3);
-    sentence.textContent = `${quoted(q)} listens to ${best.map(k => `${quoted(k)} (${percent(row[k])})`).join(", ")}.`;
+    sentence.textContent = `${quoted(q)} attends to ${best.map(k => `${quoted(k)} (${percent(row[k])})`).join(", ")}.`;
     for (const [k, button] of [...strip.querySelectorAll("button")].entries()) {
       button.style.background = k > q ? "var(--mask)" : css("sequential", row[k], 1);
       button.style.color = k > q ? "var(--soft)" : inkOn("sequential", row[k], 1);
@@ -43,14 +43,14 @@ function whoListens(p) {
   strip.append(tokenStrip({ hover: show }));
   strip.addEventListener("pointerleave", () => show(state.position));
   show(state.position);
-  return el("figure", {}, el("h3", {}, "Whom a token listens to"), sentence, strip, el("p", { class: "small soft" }, "Point at a token or move to it with the arrow keys; a click keeps it. Grey tokens come later and are masked."));
+  return el("figure", {}, el("h3", {}, "What a token attends to"), sentence, strip, el("p", { class: "small soft" }, "Point at a token, or use the arrow keys; click to select it. Grey tokens come later and are masked."));
 }
 
 function betweenTokens(what, kind, largest) {
   return {
     kind, largest, rowNames, colNames: rowNames, chosen: state.position, label: `${what}s between tokens`,
     masked: (row, col) => kind === "sequential" && col > row, pick: position => change({ position }),
-    say: (row, col, x) => `query ${quoted(row)}, key ${quoted(col)}: ${what} ${number(x)}${col > row ? ", masked afterwards" : ""}`,
+    describe: (row, col, x) => `query ${quoted(row)}, key ${quoted(col)}: ${what} ${number(x)}${col > row ? ", masked afterwards" : ""}`,
   };
 }
 
@@ -75,12 +75,12 @@ function allHeads() {
   return el("div", { class: "heads", style: config.n_head <= 6 ? { gridTemplateColumns: `repeat(${config.n_head}, minmax(0, 1fr))` } : {} }, pictures);
 }
 
-const SAYINGS = {
-  query: ["Queries", "what each token asks for"], key: ["Keys", "what each token offers to be found by"],
-  value: ["Values", "what each token hands over"], heads: ["Output of the head", "the average of the values that each token takes over"],
+const PARTS_OF_HEAD = {
+  query: ["Queries", "what each token asks for"], key: ["Keys", "what each token is matched by"],
+  value: ["Values", "what each token passes on"], heads: ["Output of the head", "the weighted average of the values"],
 };
 function headRows(at_, part, q, size) {
-  const [title, what] = SAYINGS[part], m = valueOf(`${at_}.${part}`, state.head);
-  return figure(title, `${what[0].toUpperCase()}${what.slice(1)}, a row of ${config.head_size} numbers each; that of ${quoted(q)} has length ${number(normOf(rowOf(m, q)))}.`, { size },
+  const [title, what] = PARTS_OF_HEAD[part], m = valueOf(`${at_}.${part}`, state.head);
+  return figure(title, `${what[0].toUpperCase()}${what.slice(1)}, a vector of ${config.head_size} numbers each; that of ${quoted(q)} has length ${number(normOf(rowOf(m, q)))}.`, { size },
     heatmap(m, ofText(title, part === "heads" ? { height: Math.max(4, Math.min(12, 330 / T)) } : {})));
 }

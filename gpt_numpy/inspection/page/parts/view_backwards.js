@@ -7,7 +7,7 @@ function drawBackwards() {
   const step = STEPS[state.step];
   return [
     el("h2", {}, "Backwards"),
-    el("p", {}, ["The loss looks back: each step takes the gradient of what a line of forward wrote and gives the gradient of what it read. ", el("kbd", {}, "→"), " goes on towards the embeddings, ", el("kbd", {}, "←"), " back towards the loss."]),
+    el("p", {}, ["From the loss back to the embeddings: each step takes the gradient of what a line of forward wrote, and computes the gradient of what it read. ", el("kbd", {}, "→"), " is the next step towards the embeddings, ", el("kbd", {}, "←"), " back towards the loss."]),
     rail(),
     el("div", { class: "step" },
       el("button", { type: "button", class: "button", "data-key": "earlier", disabled: state.step === 0, onclick: () => turn(-1) }, "← towards the loss"),
@@ -15,7 +15,7 @@ function drawBackwards() {
       el("h3", { "aria-live": "polite" }, `${step.place}: ${step.title}`),
       el("span", { class: "soft small" }, `step ${state.step + 1} of ${STEPS.length}`)),
     el("div", { class: "grid" },
-      figure("The line and its derivative", forwardSentence(step), { size: "half beside" }, el("div", { class: "equations" },
+      figure("The line and its derivative", forwardSentence(step), { size: "half sticky" }, el("div", { class: "equations" },
         el("div", {}, el("div", { class: "soft small" }, "forward"), step.forward.map(line => el("code", { class: "formula" }, line))),
         step.equations.map(equation))),
       el("div", { class: "half grid" }, gradients(step), specials(step))),
@@ -36,8 +36,8 @@ function rail() {
 function forwardSentence(step) {
   const known = step.equations.filter(e => contents.verdicts[e.array]);
   const right = known.filter(e => contents.verdicts[e.array].ok).length;
-  const checked = known.length ? `${right} of ${known.length} checked against the exact derivative ${right === known.length ? (known.length === 1 ? "is right" : "are right") : "— the others are WRONG"}` : "checked through the steps around it";
-  return `One line of forward gives ${step.equations.length} ${step.equations.length === 1 ? "gradient" : "gradients"}; ${checked}. Derived in ${step.derivation}.`;
+  const checked = known.length ? `compared with the exact derivative, ${right === known.length ? (known.length === 1 ? "it is right" : `${right} are right`) : `${known.length - right} of ${known.length} are WRONG`}` : "checked through the neighbouring steps";
+  return `One line of forward has ${step.equations.length} ${step.equations.length === 1 ? "gradient" : "gradients"}; ${checked}. Derived in ${step.derivation}.`;
 }
 
 function equation(e) {
@@ -52,17 +52,17 @@ function equation(e) {
 
 function verdict(name) {
   const found = contents.verdicts[name];
-  if (!found) return el("span", { class: "verdict none" }, "Gradient check: not moved by itself; the arrays before and after it are.");
+  if (!found) return el("span", { class: "verdict none" }, "Not checked by itself; the arrays before and after it are.");
   return el("span", { class: `verdict ${found.ok ? "ok" : "bad"}` }, found.ok ? "✓ exact" : "✗ WRONG",
     el("span", { class: "soft" }, `: differs from the complex step by ${number(found.error)} of its size (${about.dtype})`));
 }
 
-// The gradients that come in, go out, and stay with the parameters.
+// The gradients that come in, go out, and are those of parameters.
 function gradients(step) {
   const groups = [
-    ["Comes in", step.incoming, "the gradient of what the line wrote"],
-    ["Goes out", step.outgoing, "the gradient of what the line read"],
-    ["Stays", step.parameters, "the gradient of the parameters, which the optimizer takes"],
+    ["Incoming", step.incoming, "the gradient of what the line wrote"],
+    ["Outgoing", step.outgoing, "the gradient of what the line read"],
+    ["Parameters", step.parameters, "the gradient of the parameters, for the optimizer"],
   ];
   return groups.filter(([, names]) => names.length).map(([title, names, what]) =>
     figure(title, `${what[0].toUpperCase()}${what.slice(1)}: ${names.map(normSentence).join("; ")}.`, {},
@@ -81,7 +81,7 @@ function gradientMap(name) {
   const many = entry.shape.length === 3;
   const m = gradOf(name, many ? state.head : 0);
   const note = many ? el("div", { class: "bar" }, chooseHead()) : null;
-  const say = (row, col, x) => kind === "parameter"
+  const describe = (row, col, x) => kind === "parameter"
     ? `${rowOfParameter(name, row, m)}, column ${grouped(col, m.group[1])}: ${number(x)}`
     : name.endsWith("scores") || name.endsWith("probabilities") && many ? `query ${quoted(row)}, key ${quoted(col)}: ${number(x)}`
     : name === "logits" ? `${quoted(row)}, logit of “${nameOf(col)}”: ${number(x)}`
@@ -89,7 +89,7 @@ function gradientMap(name) {
     : `${quoted(row)}, channel ${grouped(col, m.group[1])}: ${number(x)}`;
   const square = many && m && m.rows === m.cols && entry.shape[1] === entry.shape[2];
   const rows = kind === "parameter" || !m || m.rows !== T ? null : rowNames;
-  return [note, heatmap(m, { label: `gradient of ${name}`, rowNames: rows, colNames: square ? rowNames : null, say, masked: square ? (row, col) => col > row : null,
+  return [note, heatmap(m, { label: `gradient of ${name}`, rowNames: rows, colNames: square ? rowNames : null, describe, masked: square ? (row, col) => col > row : null,
     height: m && m.rows === 1 ? 24 : Math.max(3, Math.min(10, 300 / (m ? m.rows : 1))) })];
 }
 function rowOfParameter(name, row, m) {
@@ -97,27 +97,27 @@ function rowOfParameter(name, row, m) {
   return name === "wte.weight" && m.group[0] === 1 ? `row of “${nameOf(row)}”` : `row ${grouped(row, m.group[0])}`;
 }
 
-// At both ends: where the loss of a token pulls.
+// At both ends: what the loss of a single token changes.
 function specials(step) {
-  if (step.title === "softmax and loss") return pullOnLogits();
-  if (step.place === "embedding") return pullOnRows();
+  if (step.title === "softmax and loss") return gradientOfLogits();
+  if (step.place === "embedding") return influenceOfRows();
   return null;
 }
 
-function pullOnLogits() {
+function gradientOfLogits() {
   const t = state.position, g = matrixOf(contents.next.gradients), right = contents.targets[t];
   const items = contents.next.tokens[t].slice(0, 10).map((token, k) => ({ label: tokenBox(nameOf(token)), size: -at(g, t, k), text: number(-at(g, t, k)), right: token === right }));
   if (!items.some(item => item.right)) {
     const x = numbersOf(contents.next.right_gradient)[t];
     items.push({ label: tokenBox(nameOf(right)), size: -x, text: number(-x), right: true });
   }
-  return figure(`Where the loss of ${tokenAt(t)} pulls`, `A step against the gradient raises the logit of “${targetAt(t)}”, which did come (blue), and lowers all others (orange), each by the probability that it was given wrongly; so it pulls on the rows of these tokens in the head.`, {}, tokenStrip(), bars(items));
+  return figure(`The gradient of the loss at ${tokenAt(t)}`, `A step against the gradient raises the logit of “${targetAt(t)}”, the actual next token (blue), and lowers all others (orange), each in proportion to its probability.`, {}, tokenStrip(), bars(items));
 }
 
-function pullOnRows() {
-  if (!contents.pulls) return el("p", { class: "soft small" }, "This model is too large to see the losses of single tokens apart.");
-  const m = matrixOf(contents.pulls), t = state.position, row = rowOf(m, t), order = ranked(row, t + 1);
-  return figure("Where each token's loss pulls", `A row is the loss at one token, a column the embedding row that it pulls on: the loss at ${quoted(t)} pulls hardest on the row of ${quoted(order[0])} (norm ${number(row[order[0]])}).`, {},
-    heatmap(m, { kind: "sequential", rowNames, colNames: rowNames, chosen: t, masked: (r, c) => c > r, label: "pull of each loss on each row", pick: position => change({ position }),
-      say: (r, c, x) => `the loss at ${quoted(r)} pulls on the row of ${quoted(c)} with ${number(x)}` }));
+function influenceOfRows() {
+  if (!contents.influence) return el("p", { class: "soft small" }, "This model is too large to separate the losses of single tokens.");
+  const m = matrixOf(contents.influence), t = state.position, row = rowOf(m, t), order = ranked(row, t + 1);
+  return figure("Influence of each position on each loss", `Each row is the loss at one token, each column a position of the embedding: the loss at ${quoted(t)} has the largest gradient at ${quoted(order[0])} (norm ${number(row[order[0]])}).`, {},
+    heatmap(m, { kind: "sequential", rowNames, colNames: rowNames, chosen: t, masked: (r, c) => c > r, label: "gradient of each loss at each position", pick: position => change({ position }),
+      describe: (r, c, x) => `gradient of the loss at ${quoted(r)} with respect to ${quoted(c)}: norm ${number(x)}` }));
 }

@@ -1,4 +1,4 @@
-// Tokens to rows: the row that a token picks, the row of its position, and their sum.
+// Tokens to vectors: the one of the token, the one of its position, and their sum.
 
 VIEWS.embedding = { title: "Embedding", draw: drawEmbedding };
 
@@ -13,21 +13,21 @@ function drawEmbedding() {
   const part = (title, m, size) => figure(title, embeddingSentence(title, m), { size: "third" }, heatmap(m, ofText(title, { largest })));
   return [
     el("h2", {}, "Embedding"),
-    el("p", {}, `A token is a number. It picks a row of the token table; its place picks a row of the ${learned ? "learned table of positions" : "table of sinusoids"}. The sum, ${config.n_embd} numbers, is what the first block reads.`),
+    el("p", {}, `A token is a number, which selects a row of the token table. Its position selects a row of the ${learned ? "learned table of positions" : "table of sinusoids"}. The first block reads the sum, ${config.n_embd} numbers.`),
     tokenStrip(),
     figure(`One token: ${tokenAt(t)} is number ${contents.tokens[t]}, at position ${t}`,
-      `The token's row has length ${number(lengths[0])}, the position's ${number(lengths[1])}, their sum ${number(lengths[2])}: ${lengths[0] > lengths[1] ? "what it is weighs more than where it stands" : "where it stands weighs more than what it is"}.`,
+      `The token's row has length ${number(lengths[0])}, the position's ${number(lengths[1])}, their sum ${number(lengths[2])}: ${lengths[0] > lengths[1] ? "the token has the larger share" : "the position has the larger share"}.`,
       { formula: contents.arrays["embedding.out"].forward[0] },
       el("div", { class: "flow" }, [["the token's row of wte", token], [learned ? "the position's row of wpe" : "the position's sinusoids", position], ["their sum", sum]].map(([name, m]) =>
         [el("h4", {}, name), heatmap(oneRow(m, t), { height: 26, largest, plain: m !== sum, label: `${name} for ${tokenAt(t)}`, key: `row-${name}`,
-          say: (row, col, x) => `${name}, channel ${grouped(col, about.group)}: ${number(x)}` })]))),
+          describe: (row, col, x) => `${name}, channel ${grouped(col, about.group)}: ${number(x)}` })]))),
     el("div", { class: "grid" },
       part("Rows of the tokens", token),
       part("Rows of the positions", position),
       part("Their sum", sum),
-      figure("Some channels along the text", learned
-        ? "Each line is one channel of the table of positions: training has shaped what the paper drew as waves."
-        : "Each line is one channel: pairs of waves, the slower the further to the right in the row.", {}, waves(position))),
+      figure("Some channels over the positions", learned
+        ? "Each line is one channel of the table of positions: learned, where the original paper used sine waves."
+        : "Each line is one channel: pairs of a sine and a cosine, slower for higher channels.", {}, waves(position))),
   ];
 }
 
@@ -36,7 +36,7 @@ function oneRow(m, t) { return { rows: 1, cols: m.cols, data: rowOf(m, t), group
 function embeddingSentence(title, m) {
   const lengths = contents.tokens.map((_, t) => normOf(rowOf(m, t)));
   const longest = lengths.indexOf(Math.max(...lengths)), shortest = lengths.indexOf(Math.min(...lengths));
-  return `One row for each token of the text; the longest is that of ${quoted(longest)} (${number(lengths[longest])}), the shortest that of ${quoted(shortest)} (${number(lengths[shortest])}).`;
+  return `One vector for each token of the text; the longest is that of ${quoted(longest)} (${number(lengths[longest])}), the shortest that of ${quoted(shortest)} (${number(lengths[shortest])}).`;
 }
 
 function waves(m) {

@@ -1,5 +1,5 @@
-// What a block does beside attention: residual stream, layer norm, MLP; then the head, and what
-// each layer would already answer.
+// What a block does in addition to attention: residual stream, layer norm, MLP; then the head, and
+// the prediction after each layer.
 
 VIEWS.layers = { title: "Layers", draw: drawLayers };
 const SECTIONS = { stream: ["Residual stream", drawStream], norm: ["Layer norm", drawNorm], mlp: ["MLP", drawMlp], head: ["Head and logit lens", drawHead] };
@@ -12,7 +12,7 @@ function drawLayers() {
       style: state.section === name ? { borderColor: "var(--accent)", color: "var(--accent)" } : {}, onclick: () => change({ section: name }) }, title)));
   return [
     el("h2", {}, "Residual stream, layer norm, MLP, head"),
-    el("p", {}, "The stream carries each token's row from the embedding to the head; what a block adds to it stays there for all that follow."),
+    el("p", {}, "The stream carries the vector of each token from the embedding to the head; every later block sees what a block has added."),
     part, tokenStrip(), ...SECTIONS[state.section][1](),
   ];
 }
@@ -28,14 +28,14 @@ function drawStream() {
   return [
     el("div", { class: "bar" }, chooseBlock()),
     el("div", { class: "grid" },
-      figure(`The row of ${tokenAt(t)} through block ${state.block}`, `Attention adds a row of length ${number(pulled[0])}, the MLP one of ${number(pulled[1])}, to a stream of length ${number(length(before))}.`, { size: "half", formula: "out = x + branch(x)" },
+      figure(`The vector of ${tokenAt(t)} in block ${state.block}`, `Attention adds a vector of length ${number(pulled[0])}, the MLP one of ${number(pulled[1])}, to a stream of length ${number(length(before))}.`, { size: "half", formula: "out = x + branch(x)" },
         el("div", { class: "flow" }, rows.map(([title, name]) => [el("h4", {}, title), heatmap(oneRow(valueOf(name), t), { height: 22, largest, plain: name !== rows[4][1], label: title, key: `stream-${name}`,
-          say: (row, col, x) => `${title}, channel ${grouped(col, about.group)}: ${number(x)}` })]))),
-      figure("How long the row is along the way", `From the embedding to the head the row of ${quoted(t)} goes from length ${number(length(names[0]))} to ${number(length(names[names.length - 1]))}; the dashed line is the mean over the text.`, { size: "half" },
+          describe: (row, col, x) => `${title}, channel ${grouped(col, about.group)}: ${number(x)}` })]))),
+      figure("Length of the vector after each sublayer", `From the embedding to the head, the vector of ${quoted(t)} goes from length ${number(length(names[0]))} to ${number(length(names[names.length - 1]))}; the dashed line is the mean over the text.`, { size: "half" },
         lineChart([
-          { name: `row of ${tokenAt(t)}`, colour: line(0), dots: true, points: names.map((name, k) => [k, length(name)]) },
+          { name: `vector of ${tokenAt(t)}`, colour: line(0), dots: true, points: names.map((name, k) => [k, length(name)]) },
           { name: "mean over the text", colour: line(1), dash: "5 4", points: names.map((name, k) => [k, lengthOf(name)]) },
-        ], { label: "Length of the row after each sublayer", xLabel: "sublayer", half: true })),
+        ], { label: "Length of the vector after each sublayer", xLabel: "sublayer", half: true })),
       ...rows.slice(1).map(([title, name]) => figure(`${title[0].toUpperCase()}${title.slice(1)}`, sentenceOf(name), { size: "half" }, heatmap(valueOf(name), ofText(title))))),
   ];
 }
@@ -54,11 +54,11 @@ function drawNorm() {
   return [
     el("div", { class: "bar" }, chooser("layer norm", 3, kinds.indexOf(state.norm), "norm", k => change({ norm: kinds[k] }), k => ["before attention (ln_1)", "before the MLP (ln_2)", "before the head (ln_f)"][k]), last ? null : chooseBlock()),
     el("div", { class: "grid" },
-      row("What comes in", before, `The row of ${quoted(t)} has mean ${number(mean)} and is divided by its spread ${number(1 / rstd)}.`),
-      figure("Normalised", `Every row now has mean 0 and variance 1: no row is louder than another.`, { size: "half", formula: lines[1] }, heatmap(valueOf(`${norm}.xhat`), ofText("normalised"))),
-      figure("Weight", `One learned factor for each channel; those that started at 1 now lie between ${number(Math.min(...w.data))} and ${number(Math.max(...w.data))}.`, {},
-        heatmap(w, { height: 26, label: "weight of the layer norm", say: (r, col, x) => `weight of channel ${grouped(col, w.group[1])}: ${number(x)}` })),
-      figure("What goes out", `Normalised, scaled${config.bias ? " and shifted" : ""}, channel by channel: ${norm}.out is what the sublayer reads.`, { formula: lines[0] }, heatmap(valueOf(`${norm}.out`), ofText("output")))),
+      row("Input", before, `The vector of ${quoted(t)} has mean ${number(mean)} and is divided by its standard deviation, ${number(1 / rstd)}.`),
+      figure("Normalised", `Every row now has mean 0 and variance 1.`, { size: "half", formula: lines[1] }, heatmap(valueOf(`${norm}.xhat`), ofText("normalised"))),
+      figure("Weight", `One learned factor for each channel, initially 1; now they lie between ${number(Math.min(...w.data))} and ${number(Math.max(...w.data))}.`, {},
+        heatmap(w, { height: 26, label: "weight of the layer norm", describe: (r, col, x) => `weight of channel ${grouped(col, w.group[1])}: ${number(x)}` })),
+      figure("Output", `Normalised, scaled${config.bias ? " and shifted" : ""}, channel by channel: the sublayer reads ${norm}.out.`, { formula: lines[0] }, heatmap(valueOf(`${norm}.out`), ofText("output")))),
   ];
 }
 
@@ -69,10 +69,10 @@ function drawMlp() {
   return [
     el("div", { class: "bar" }, chooseBlock()),
     el("div", { class: "grid" },
-      figure("Neurons before the nonlinearity", `Each of the ${config.n_hidden} neurons takes a weighted sum of the ${config.n_embd} channels; blue ones will be silenced.`, { size: "half", formula: contents.arrays[`${mlp}.fc`].forward[0] }, heatmap(valueOf(`${mlp}.fc`), ofText("before"))),
-      figure("Neurons after it", `For ${quoted(t)}, ${awake} of ${act.length} ${about.group > 1 ? "groups of neurons" : "neurons"} speak, with more than 0.05.`, { size: "half", formula: contents.arrays[`${mlp}.act`].forward[0] }, heatmap(valueOf(`${mlp}.act`), ofText("after"))),
-      figure("The nonlinearity at work", `Each dot is a neuron of ${quoted(t)}: what it was on the horizontal axis, what became of it on the vertical; below zero hardly anything is left.`, { size: "half" }, curve(fc, act)),
-      figure("The loudest neurons", `Neuron ${grouped(best[0], about.group)} speaks loudest at ${quoted(t)}, with ${number(act[best[0]])}.`, { size: "half" },
+      figure("Neurons before the nonlinearity", `Each of the ${config.n_hidden} neurons computes a weighted sum of the ${config.n_embd} channels; the nonlinearity suppresses negative (blue) ones.`, { size: "half", formula: contents.arrays[`${mlp}.fc`].forward[0] }, heatmap(valueOf(`${mlp}.fc`), ofText("before"))),
+      figure("Neurons after it", `For ${quoted(t)}, ${awake} of ${act.length} ${about.group > 1 ? "groups of neurons" : "neurons"} are active, above 0.05.`, { size: "half", formula: contents.arrays[`${mlp}.act`].forward[0] }, heatmap(valueOf(`${mlp}.act`), ofText("after"))),
+      figure("The nonlinearity at work", `Each dot is a neuron at ${quoted(t)}: its value before (horizontal) and after (vertical); below zero hardly anything is left.`, { size: "half" }, curve(fc, act)),
+      figure("The most active neurons", `Neuron ${grouped(best[0], about.group)} is the most active at ${quoted(t)}, with ${number(act[best[0]])}.`, { size: "half" },
         bars(best.map(k => ({ label: el("span", {}, `neuron ${grouped(k, about.group)}`), size: act[k], text: number(act[k]) })))),
       figure("What the MLP adds", sentenceOf(`${mlp}.proj`), {}, heatmap(valueOf(`${mlp}.proj`), ofText("what the MLP adds")))),
   ];
@@ -81,9 +81,9 @@ function drawMlp() {
 // Dots on the curve of the activation function.
 function curve(before, after) {
   const [x0, x1] = extent(Array.from(before)), [y0, y1] = extent(Array.from(after));
-  const room = (low, high) => (high - low) * 0.05 || 1;
+  const margin = (low, high) => (high - low) * 0.05 || 1;
   WIDE = Math.round(chartWidth(true));
-  const s = scales([{ points: [[x0 - room(x0, x1), y0 - room(y0, y1)], [x1 + room(x0, x1), y1 + room(y0, y1)]] }], {});
+  const s = scales([{ points: [[x0 - margin(x0, x1), y0 - margin(y0, y1)], [x1 + margin(x0, x1), y1 + margin(y0, y1)]] }], {});
   const drawing = svg("svg", { viewBox: `0 0 ${WIDE} ${HIGH}`, width: WIDE, role: "img", "aria-label": "Neurons before and after the nonlinearity" });
   axes(drawing, { ...s, x0: NaN }, {});
   for (const x of ticks(s.x0, s.x1, 6)) drawing.append(svg("text", { x: s.x(x), y: HIGH - 10, "text-anchor": "middle", class: "soft" }, tick(x)));
@@ -96,16 +96,16 @@ function drawHead() {
   const first = right.lines.findIndex((line, k) => contents.lens[k].tokens[t][0] === contents.targets[t]);
   return [
     el("div", { class: "grid" },
-      figure("What each layer would already answer", first < 0
-        ? `If the head read the stream early: for ${quoted(t)} no layer puts “${targetAt(t)}”, which did come, first.`
-        : `If the head read the stream early: for ${quoted(t)} “${targetAt(t)}”, which did come, is first ${contents.lens[first].place === "embedding.out" ? "from the embedding on" : `after ${contents.lens[first].place}`}.`,
+      figure("The prediction after each layer", first < 0
+        ? `If the head read the stream here: after ${quoted(t)} no layer ranks the next token, “${targetAt(t)}”, first.`
+        : `If the head read the stream here: after ${quoted(t)} the next token, “${targetAt(t)}”, ranks first ${contents.lens[first].place === "embedding.out" ? "from the embedding on" : `after ${contents.lens[first].place}`}.`,
         { size: "half" }, lensTable(t)),
-      figure("The distribution after the last layer", `Softmax over ${config.vocab_size} logits, the likeliest first; the green frame marks what did come.`, { size: "half", formula: contents.arrays.lse.forward[0] }, nextTokens(t, 12)),
-      figure("When the right token becomes likely", `Rows are places of the stream: e the embedding, 0A after the attention of block 0, 0M after its MLP; a strong colour means that the token which did come next is held likely there already.`, {},
+      figure("The distribution after the last layer", `Softmax over ${config.vocab_size} logits, the most likely token first; the green frame marks the actual next token.`, { size: "half", formula: contents.arrays.lse.forward[0] }, nextTokens(t, 12)),
+      figure("When the next token becomes likely", `Rows are points of the stream: e is the embedding, 0A after the attention of block 0, 0M after its MLP. A strong colour means that the actual next token is already likely there.`, {},
         heatmap(right, { kind: "sequential", largest: 1, height: 22, rowNames: contents.lens.map(({ place }) => place.replace("embedding.out", "e").replace("h.", "").replace(".resid_mid", "A").replace(".resid_post", "M")), colNames: rowNames, label: "probability of the right token", pick: (row, col) => change({ position: col }),
-          say: (row, col, x) => `after ${contents.lens[row].place}, ${quoted(col)}: the right “${targetAt(col)}” has ${percent(x)}, the likeliest is “${nameOf(contents.lens[row].tokens[col][0])}”` })),
+          describe: (row, col, x) => `after ${contents.lens[row].place}, ${quoted(col)}: the next token “${targetAt(col)}” has ${percent(x)}; the most likely is “${nameOf(contents.lens[row].tokens[col][0])}”` })),
       contents.arrays.logits.value ? figure("Logits", `One number for each token of the vocabulary, at each position; the largest is ${number(largestOf(valueOf("logits")))} in magnitude.`, {},
-        heatmap(valueOf("logits"), { ...ofText("logits"), say: (row, col, x) => `${quoted(row)}: logit of “${nameOf(col)}” ${number(x)}` })) : null),
+        heatmap(valueOf("logits"), { ...ofText("logits"), describe: (row, col, x) => `${quoted(row)}: logit of “${nameOf(col)}” ${number(x)}` })) : null),
   ];
 }
 
@@ -116,7 +116,7 @@ function matrixOfLens(which) {
 
 function lensTable(t) {
   return el("div", { class: "scroll" }, el("table", {},
-    el("thead", {}, el("tr", {}, ["after", "likeliest next tokens", "the right one"].map((name, k) => el("th", { scope: "col", class: k === 2 ? "number" : "" }, name)))),
+    el("thead", {}, el("tr", {}, ["after", "most likely next tokens", "actual next token"].map((name, k) => el("th", { scope: "col", class: k === 2 ? "number" : "" }, name)))),
     el("tbody", {}, contents.lens.map(layer => {
       const p = matrixOf(layer.probabilities);
       return el("tr", {}, el("td", {}, el("code", {}, layer.place)),

@@ -1,5 +1,5 @@
 // The whole model as a diagram: the residual stream runs down, every sublayer reads it and adds to
-// it. Each box is a door to the view in which one sees what happens inside.
+// it. Each box opens the view that shows its inside.
 
 VIEWS.transformer = { title: "Transformer", draw: drawTransformer };
 
@@ -8,13 +8,13 @@ function drawTransformer() {
   const p = at(matrixOf(contents.next.probabilities), state.position, 0);
   return [
     el("h2", {}, "The transformer"),
-    el("p", {}, `Your text comes in at the top, as rows of ${config.n_embd} numbers, and runs down the residual stream. Every block reads the stream and adds to it. At the bottom the head turns each row into a distribution of the next token. Each box is a door.`),
+    el("p", {}, `Each token of the text enters at the top as a vector of ${config.n_embd} numbers and flows down the residual stream. Every block reads the stream and adds to it. At the bottom the head turns each vector into a distribution of the next token. Click on a box to see inside.`),
     el("div", { class: "grid" },
       figure("The text", `The model has read ${T} tokens; after ${quoted(state.position)} comes “${targetAt(state.position)}”.`, { size: "third" }, tokenStrip()),
-      figure("The model", `The blue line is the residual stream: it is as wide as its rows are long, ${streamSentence()}.`, { size: "third" }, diagram()),
-      figure("The next token", `After ${quoted(state.position)} the model holds “${nameOf(best)}” to be likeliest, with ${percent(p)}; the green frame marks what did come.`, { size: "third" },
+      figure("The model", `The blue line is the residual stream; its width shows the length of the vectors, ${streamSentence()}.`, { size: "third" }, diagram()),
+      figure("The next token", `After ${quoted(state.position)} the most likely token is “${nameOf(best)}”, with ${percent(p)}; the green frame marks the actual next token.`, { size: "third" },
         nextTokens(state.position),
-        el("p", { class: "small soft" }, `Its loss there: ${number(numbersOf(contents.next.losses)[state.position])} nats; the mean over the text is ${number(about.loss)}, that of guessing blindly ${number(about.uniform)}.`))),
+        el("p", { class: "small soft" }, `Its loss there: ${number(numbersOf(contents.next.losses)[state.position])} nats; the mean over the text is ${number(about.loss)}, that of a uniform guess ${number(about.uniform)}.`))),
     unusual(),
   ];
 }

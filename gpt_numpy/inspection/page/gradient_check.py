@@ -1,12 +1,11 @@
-"""The gradient check of the very gradients that the page shows, activations included.
+"""Checks the gradients that the page shows, those of activations included.
 
-Each array is moved along one random direction v by the complex step (derivatives.py), through the
-reference's forward pass: the slope of the loss is exact, and has to be the sum of v times the
-gradient. An activation is moved where it passes from one layer to the next (hooks.py).
+Each array is perturbed along one random direction v with the complex step (derivatives.py), in the
+forward pass of the reference. The slope of the loss is then exact, and must equal the dot product
+of v and the gradient. An activation is perturbed between two layers (inspection/hooks/).
 """
 
 import time
-from typing import TypedDict
 
 import numpy as np
 
@@ -18,35 +17,30 @@ from gpt_numpy.inspection.trace.trace import Trace
 from gpt_numpy.model.gpt import GPT
 
 TOLERANCES = {"float32": 1e-4, "float64": TOLERANCE}
-MOST_PARAMETERS = 20_000_000  # of complex numbers, 16 bytes each
+MOST_PARAMETERS = 20_000_000  # each a complex number of 16 bytes
 BUDGET_SECONDS = 30.0
 
 
-class Verdict(TypedDict):
-    """`error` is the difference over the slope, or over the gradient's norm where that is more."""
+def check_gradients(model: GPT, trace: Trace) -> dict[str, dict[str, float]]:
+    """Check the gradient of every parameter, and of every activation that passes between layers.
 
-    error: float
-    ok: bool
-
-
-def verdicts(model: GPT, trace: Trace, seed: int = 0) -> dict[str, Verdict]:
-    """The check of every parameter, and of every activation that passes between layers.
-
-    Those for which there is no time are left out, and all of a model that is too large for
-    complex numbers: `gpt-numpy gradcheck` checks it.
+    By name: `error`, the difference over the slope, or over the gradient's norm if that is larger,
+    and whether it is `ok`.
+    Stops after BUDGET_SECONDS, and checks nothing of a model above MOST_PARAMETERS; the command
+    `gpt-numpy gradcheck` has no such limits.
     """
     if trace.targets is None or model.n_params > MOST_PARAMETERS:
         return {}
     oracle = GPT(model.config, seed=None, dtype="complex128", ops="reference")
     oracle.params.flat[...] = model.params.flat
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     end = time.perf_counter() + BUDGET_SECONDS
     tolerance = TOLERANCES[model.dtype.name]
-    found: dict[str, Verdict] = {}
+    found: dict[str, dict[str, float]] = {}
     for name in [*model.params, *replaceable(model.config)]:
         if time.perf_counter() > end:
             break
-        grad = trace[name].grad
+        grad = trace[name].grad if name in trace else None
         if grad is None:
             continue
         direction = rng.standard_normal(grad.shape)

@@ -1,7 +1,6 @@
 """`gpt-numpy sample`: a trained model continues a prompt."""
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -86,13 +85,10 @@ class Sample:
     """One text: the part not printed yet, and its log-probability."""
 
     def __init__(self, trained: Run, start: Array, config: SampleConfig) -> None:
-        self._logprobs, self._sum, self._count = config.logprobs, 0.0, 0
-        stop = config.stop.replace("\\n", "\n")
-        decode: Callable[[Array], str] = _numbers
-        if trained.tokenizer is not None:
-            decode = trained.tokenizer.decode
-        self._stream = TextStream(decode, stop)
+        decode = trained.tokenizer.decode if trained.tokenizer is not None else _numbers
+        self._stream = TextStream(decode, config.stop.replace("\\n", "\n"))
         self._ready = decode(start)
+        self._logprobs, self._sum, self._count = config.logprobs, 0.0, 0
 
     @property
     def stopped(self) -> bool:
@@ -112,7 +108,7 @@ class Sample:
         return text
 
     def rest(self) -> str:
-        """The part held back in case the stop string came, and the line below the text."""
+        """The part held back because it may begin the stop string, and the rule below the text."""
         text = self._stream.end() + "\n"
         if self._logprobs:
             mean = self._sum / max(self._count, 1)

@@ -9,6 +9,7 @@ an error.
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ import numpy as np
 from gpt_numpy.base.arrays import Array
 from gpt_numpy.base.errors import InputError
 from gpt_numpy.gradients.derivatives import STEP, SWEEP, best_slope
-from gpt_numpy.gradients.diagnosis import Clues, diagnose, input_clues, layer_clues
+from gpt_numpy.gradients.diagnosis import Clues, diagnose, layer_clues
 from gpt_numpy.gradients.layer_protocol import Function, Layer, unwritten
 from gpt_numpy.gradients.report import Report, TensorCheck
 
@@ -91,8 +92,10 @@ def check_layer(
     rows = []
     for name, (hand, remarks) in written.items():
         named = {sentence: array for of, sentence, array in wrong if of == "d" + name}
-        clue = input_clues(clues, name, named, exact[name][1])
-        rows.append(_row(name, hand, exact[name][0], remarks, clue, 1e-3 * largest, tolerance))
+        gradient, contributions = exact[name]
+        heads = clues.n_head if "qkv" in name else 0
+        own = replace(clues, named=named, contributions=contributions, n_head=heads)
+        rows.append(_row(name, hand, gradient, remarks, own, 1e-3 * largest, tolerance))
     count = sum(gradient.size for gradient, _ in exact.values())
     how = f"central differences, for {reason}" if reason else "complex step"
     method = f"{how}, in each of {count:,} elements, float64"
@@ -139,37 +142,38 @@ def _written_gradients(
     written, returned = layer.run_backward(kept, dout)
     found = {}
     for name in layer.graded:
-        hand: Array = written["d" + name]
-        remarks: list[str] = []
+        hand, remarks = written["d" + name], []
         left = unwritten(hand)
         if left.any():
-            zeros, ones = (layer.run_backward(kept, dout, fill=fill)[0] for fill in (0.0, 1.0))
-            hand, remarks = _incomplete("d" + name, hand, left, zeros, ones)
+            onto = [layer.run_backward(kept, dout, fill=n)[0]["d" + name] for n in (0.0, 1.0)]
+            hand, remark = _incomplete("d" + name, hand, left, *onto)
             if returned and left.all():
-                remarks[-1] += "; backward returned something instead"
+                remark += "; backward returned something instead"
+            remarks.append(remark)
         found[name] = hand, remarks
     return found
 
 
 def _incomplete(
-    name: str, hand: Array, left: Array, zeros: Mapping[str, Array], ones: Mapping[str, Array]
-) -> tuple[Array, list[str]]:
+    name: str, hand: Array, left: Array, onto_zeros: Array, onto_ones: Array
+) -> tuple[Array, str]:
     """The gradient, and whether its elements were left alone or added to.
 
-    `zeros` and `ones` are what backward wrote to arrays that held 0 and 1 beforehand.
+    onto_zeros, onto_ones : what backward wrote to an array that held 0 or 1 beforehand.
     """
-    added = left & (np.abs(ones[name] - zeros[name] - 1) < 1e-6) & (zeros[name] != 0)
-    if added.any():
-        return zeros[name], [
+    if (left & (np.abs(onto_ones - onto_zeros - 1) < 1e-6) & (onto_zeros != 0)).any():
+        remark = (
             f"{name} += ... adds to what was in the array before, which may be anything: "
             f"layers assign, {name}[...] = ..."
-        ]
+        )
+        return onto_zeros, remark
     if not left.all():
-        return hand, [f"{int(left.sum()):,} of {left.size:,} elements of {name} were not written"]
-    return hand, [
+        return hand, f"{int(left.sum()):,} of {left.size:,} elements of {name} were not written"
+    remark = (
         f"nothing was written to {name}: write into the array, {name}[...] = ...; "
         f"{name} = ... only rebinds the name"
-    ]
+    )
+    return hand, remark
 
 
 def _why_not_complex(layer: Layer, seed: int) -> str:

@@ -1,7 +1,7 @@
 """Checks the gradients of a model: hand-derived backward passes against numerical derivatives.
 
 Small models are checked element by element, by the complex step through the reference's forward
-pass (derivatives.py). In large models each tensor is moved along one random direction v, which gives
+pass (derivatives.py). In large models each tensor is moved along a random direction v, which gives
 the sum of v times the gradient: errors would have to cancel to the tenth digit to go unnoticed.
 The kernels do not accept complex numbers, so the tensors of each kind are also moved together, by
 finite differences through the kernels. If a complex model does not fit into memory, differences

@@ -6,17 +6,16 @@ hypothesis is reported only if it explains every element to eight digits, or sta
 explains. If none does, the report says so.
 """
 
-from gpt_numpy.gradients.diagnosis.clues import input_clues, layer_clues, model_clues
+from gpt_numpy.gradients.diagnosis.clues import layer_clues, model_clues
 from gpt_numpy.gradients.diagnosis.diagnose import diagnose
 from gpt_numpy.gradients.diagnosis.factors import name_factor
 from gpt_numpy.gradients.diagnosis.regions import where
 from gpt_numpy.gradients.diagnosis.wrong_gradient import Clues, WrongGradient
 
 __all__ = [
-    "WrongGradient",
     "Clues",
+    "WrongGradient",
     "diagnose",
-    "input_clues",
     "layer_clues",
     "model_clues",
     "name_factor",

@@ -1,10 +1,10 @@
-"""The folder of a run: its checkpoints and its log, and how a run is begun or taken up again.
+"""The folder of a run: its checkpoints and log; how a run is started or resumed.
 
-ckpt.npz            the last checkpoint, from which a run goes on
+ckpt.npz            the last checkpoint, from which a run is resumed
 ckpt-best.npz       the one with the best validation loss
-ckpt-00000250.npz   earlier ones, by the iteration at which they stand, if --keep_last says so
-log.jsonl           losses, norms of gradients and updates, texts that the model wrote
-previous/           all that of the run before
+ckpt-00000250.npz   earlier ones, by iteration, if --keep_last is greater than 1
+log.jsonl           losses, norms of gradients and updates, generated texts
+previous/           the same files of the previous run
 """
 
 import contextlib
@@ -27,18 +27,18 @@ BEST = "ckpt-best.npz"
 PREVIOUS = "previous"
 _EARLIER = re.compile(r"ckpt-(\d{8,})\.npz")
 
-# What of a model may change when a run is taken up again: it does not change any shape.
+# Settings of the model that may change when a run is resumed: they change no shape.
 CHANGEABLE = ("dropout",)
 
 
 def find_checkpoint(out_dir: str, which: str) -> Path:
-    """The best or the last checkpoint of a run, or an earlier one by the number of its iteration.
+    """The checkpoint "best", "last" or that of an earlier iteration, such as "250".
 
-    Where there is no best one, it is the last.
+    "best" is the last one if there is no best one.
 
     Raises
     ------
-    InputError : `which` names none of them, or there is no checkpoint.
+    InputError : `which` names no checkpoint, or there is none in the folder.
     """
     folder = Path(out_dir)
     if which not in ("best", "last"):
@@ -65,18 +65,13 @@ def find_checkpoint(out_dir: str, which: str) -> Path:
 
 
 def earlier_checkpoints(folder: Path) -> dict[int, Path]:
-    """The earlier checkpoints that were kept, by the iteration at which they stand."""
-    found = {}
-    if folder.is_dir():
-        for path in folder.iterdir():
-            match = _EARLIER.fullmatch(path.name)
-            if match:
-                found[int(match[1])] = path
-    return found
+    """The earlier checkpoints that were kept, by iteration."""
+    matches = ((_EARLIER.fullmatch(path.name), path) for path in folder.glob("ckpt-*.npz"))
+    return {int(match[1]): path for match, path in matches if match}
 
 
 def keep_earlier(folder: Path, iteration: int) -> None:
-    """Let the last checkpoint, of `iteration`, outlive its replacement.
+    """Keep the last checkpoint, of `iteration`, under a name that the next save leaves alone.
 
     Raises
     ------
@@ -99,14 +94,14 @@ def drop_oldest(folder: Path, count: int) -> None:
 
 
 def begin(out_dir: str, say: Callable[[str], None]) -> Path:
-    """The folder for a new run; what it holds of an earlier run moves to its folder `previous`.
+    """Create the folder for a new run; files of an earlier run move to its subfolder `previous`.
 
     Raises
     ------
-    InputError : the folder cannot be made or written.
+    InputError : the folder cannot be created or written to.
     """
     folder = make_folder(out_dir)
-    # The last checkpoint comes last: a process that is killed meanwhile leaves it in its place.
+    # LAST is moved last, so that a process killed in between leaves a folder that can be resumed.
     before = [path for path in _files(folder) if path.exists()]
     try:
         if before:
@@ -123,22 +118,19 @@ def begin(out_dir: str, say: Callable[[str], None]) -> Path:
 
 
 def _files(folder: Path) -> list[Path]:
-    return [
-        *earlier_checkpoints(folder).values(),
-        *(folder / name for name in (BEST, LOG, LAST)),
-    ]
+    return [*earlier_checkpoints(folder).values(), folder / BEST, folder / LOG, folder / LAST]
 
 
 def make_folder(out_dir: str) -> Path:
-    """The folder of a run, made where there is none.
+    """The folder of a run, created if it does not exist.
 
     Raises
     ------
-    InputError : it cannot be made.
+    InputError : it cannot be created.
     """
     folder = Path(out_dir)
     if "\0" in out_dir:
-        raise InputError(f"out_dir={out_dir!r}: a name of a folder cannot contain a zero byte")
+        raise InputError(f"out_dir={out_dir!r}: the name of a folder cannot contain a zero byte")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -154,11 +146,11 @@ def _unwritable(out_dir: str, error: OSError) -> InputError:
 
 
 def resume(out_dir: str, overrides: dict[str, Any]) -> tuple[Run, TrainConfig]:
-    """The run to go on with, and its settings with `overrides` over them.
+    """The run to resume, and its settings updated by `overrides`.
 
     Raises
     ------
-    InputError : no checkpoint, one without training state, or a changed shape of the model.
+    InputError : no checkpoint, one without training state, or a different shape or dtype.
     """
     path = find_checkpoint(out_dir, "last")
     run = _load_last(path, overrides.get("ops"))
@@ -202,6 +194,6 @@ def _load_last(path: Path, ops: str | None) -> Run:
         if not names:
             raise
         raise InputError(
-            f"{error}; to go on from another checkpoint of this run ({names}), "
-            f"give it the name {path.name}"
+            f"{error}; to resume from another checkpoint of this run ({names}), "
+            f"rename it to {path.name}"
         ) from error

@@ -201,7 +201,6 @@ def _evaluate(run: Run, config: TrainConfig, dataset: Dataset) -> int:
     """`--eval_only`: nothing is written."""
     iteration = run.progress.get("iteration", 0)
     losses = evaluate(run.model, dataset, config, iteration)
-    assert losses is not None
     print(f"step {iteration}: train loss {losses['train']:.4f}, val loss {losses['val']:.4f}")
     if not all(map(math.isfinite, losses.values())):
         raise NotFiniteError(f"{config.out_dir}: the evaluation loss is not finite")

@@ -52,11 +52,8 @@ def field_types(*configs: type, without: Collection[str] = ()) -> dict[str, Any]
 def gather(words: Iterable[str], types: Types, log: Log = lambda line: None) -> dict[str, Any]:
     """The settings that the words of a command line give; later words win.
 
-    `log` receives a line per flag, and per line of a `.py` file that is skipped.
-
-    Raises
-    ------
-    InputError : an unknown preset, file or key, or a value of the wrong type.
+    `log` receives a line per flag, and per line of a `.py` file that is skipped. InputError: an
+    unknown preset, file or key, or a value of the wrong type.
     """
     values: dict[str, Any] = {}
     for word in words:
@@ -70,12 +67,7 @@ def gather(words: Iterable[str], types: Types, log: Log = lambda line: None) -> 
 
 
 def parse_flag(word: str, types: Types) -> tuple[str, Any]:
-    """The key and the value of `--key=value`.
-
-    Raises
-    ------
-    InputError : no `=`, an unknown key, or a value of the wrong type.
-    """
+    """The key and the value of `--key=value`; InputError if one of them cannot be used."""
     name, equals, text = word.partition("=")
     key = name[2:].replace("-", "_")
     if key not in types:

@@ -89,9 +89,7 @@ class Layer:
     ) -> dict[str, Any]:
         """What forward writes, as a flat table; `changes` replace inputs, by flat name.
 
-        Raises
-        ------
-        InputError : it raised an error, or left an output as it was.
+        InputError: it raised an error, or left an output as it was.
         """
         inputs = {**self.flat_inputs, **changes}
         flat = {name: _cast(value, dtype) for name, value in inputs.items()}
@@ -122,15 +120,9 @@ class Layer:
     ) -> tuple[dict[str, Any], bool]:
         """What backward writes, as a flat table, and whether it returned something.
 
-        Parameters
-        ----------
         kept : what `run_forward` returned.
         fill : the value of every element of the written arrays beforehand.
         function : called in backward's place, with the same arguments.
-
-        Raises
-        ------
-        InputError : it raised an error.
         """
         flat = {name: _cast(value, "float64") for name, value in self.flat_inputs.items()}
         flat |= {**kept, **flatten(self.extra), "dout": dout}

@@ -32,12 +32,7 @@ def copy_package(folder: Path) -> Path:
 
 
 def mutated(mutation: Mutation, package: Path) -> str:
-    """The source of the mutation's file in `package`, with the mistake in it.
-
-    Raises
-    ------
-    InputError : a piece to replace does not occur exactly once.
-    """
+    """The source of the mutation's file in `package`, with the mistake in it."""
     source = (package / mutation.path).read_text(encoding="utf-8")
     for old, new in mutation.edits:
         count = source.count(old)

@@ -31,12 +31,7 @@ def positions_of(n_params: int) -> int:
 def choose_method(
     hand: GPT, oracle: GPT | None, tokens: Array, targets: Array, key: int | None, method: str
 ) -> Plan:
-    """Choose a method by the time of a first forward pass; without an oracle, differences.
-
-    Raises
-    ------
-    InputError : the tokens or targets cannot be used.
-    """
+    """Choose a method by the time of a first forward pass; without an oracle, differences."""
     if np.ndim(tokens) != 2 or np.shape(targets) != np.shape(tokens):
         hand.forward(tokens, targets)  # raises an error that says what is wrong
     n, tensors, kinds = hand.n_params, len(hand.params), len(kinds_of(hand))

@@ -58,12 +58,7 @@ class Report:
         return max(self.rows, key=lambda row: math.inf if math.isnan(row.error) else row.error)
 
     def assert_exact(self) -> "Report":
-        """Return the report if every gradient is right; for use in tests.
-
-        Raises
-        ------
-        AssertionError : a gradient is wrong; the message is the table with the diagnosis.
-        """
+        """Return the report; raise AssertionError, with the table, if a gradient is wrong."""
         if not self.ok:
             raise AssertionError("\n" + str(self))
         return self

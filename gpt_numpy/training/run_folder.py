@@ -34,11 +34,7 @@ CHANGEABLE = ("dropout",)
 def find_checkpoint(out_dir: str, which: str) -> Path:
     """The checkpoint "best", "last" or that of an earlier iteration, such as "250".
 
-    "best" is the last one if there is no best one.
-
-    Raises
-    ------
-    InputError : `which` names no checkpoint, or there is none in the folder.
+    "best" is the last one if there is no best one. InputError: there is no such checkpoint.
     """
     folder = Path(out_dir)
     if which not in ("best", "last"):
@@ -71,12 +67,7 @@ def earlier_checkpoints(folder: Path) -> dict[int, Path]:
 
 
 def keep_earlier(folder: Path, iteration: int) -> None:
-    """Keep the last checkpoint, of `iteration`, under a name that the next save leaves alone.
-
-    Raises
-    ------
-    InputError : the folder cannot be written.
-    """
+    """Keep the last checkpoint, of `iteration`, under a name that the next save leaves alone."""
     try:
         if (folder / LAST).is_file():
             preserve(folder / LAST, f"ckpt-{iteration:08d}.npz")
@@ -94,12 +85,7 @@ def drop_oldest(folder: Path, count: int) -> None:
 
 
 def begin(out_dir: str, say: Callable[[str], None]) -> Path:
-    """Create the folder for a new run; files of an earlier run move to its subfolder `previous`.
-
-    Raises
-    ------
-    InputError : the folder cannot be created or written to.
-    """
+    """Create the folder for a new run; files of an earlier run move to its subfolder `previous`."""
     folder = make_folder(out_dir)
     # LAST is moved last, so that a process killed in between leaves a folder that can be resumed.
     before = [path for path in _files(folder) if path.exists()]
@@ -122,12 +108,7 @@ def _files(folder: Path) -> list[Path]:
 
 
 def make_folder(out_dir: str) -> Path:
-    """The folder of a run, created if it does not exist.
-
-    Raises
-    ------
-    InputError : it cannot be created.
-    """
+    """The folder of a run, created if it does not exist; InputError if that is impossible."""
     folder = Path(out_dir)
     if "\0" in out_dir:
         raise InputError(f"out_dir={out_dir!r}: the name of a folder cannot contain a zero byte")

@@ -20,38 +20,30 @@ from typing import Any
 from gpt_numpy.base.errors import InputError, NotFiniteError, did_you_mean
 from gpt_numpy.base.threads import set_variables
 from gpt_numpy.base.version import __version__
+from gpt_numpy.cli import options
 from gpt_numpy.cli.exit_status import BAD_INPUT, INTERRUPTED, NOT_FINITE, OK
-from gpt_numpy.cli.options import (
-    BenchConfig,
-    ConvertConfig,
-    GradcheckConfig,
-    InspectConfig,
-    PlotConfig,
-    PrepareConfig,
-    SampleConfig,
-)
 from gpt_numpy.cli.settings import field_types, shape_of
 from gpt_numpy.config.model import GPTConfig
 from gpt_numpy.config.presets import DEFAULT_PRESET, GRADCHECK_MODEL, NANOGPT_DEFAULTS, PRESETS
 from gpt_numpy.config.train import TrainConfig
 from gpt_numpy.inspection.summary.thresholds import EXPLANATION
 
-_MODEL_SOURCES = "[PRESET | FILE.toml | FILE.py]..."
+_MODEL = "[PRESET | FILE.toml | FILE.py]..."
 
 # What a command does, the words that it takes besides settings, and its settings.
 COMMANDS: dict[str, tuple[str, str, tuple[type, ...]]] = {
-    "train": ("train a model", _MODEL_SOURCES, (GPTConfig, TrainConfig)),
-    "sample": ("let a trained model write text", "", (SampleConfig,)),
+    "train": ("train a model", _MODEL, (GPTConfig, TrainConfig)),
+    "sample": ("let a trained model write text", "", (options.SampleConfig,)),
     "gradcheck": (
         "check every hand-derived gradient against the exact derivative",
-        _MODEL_SOURCES,
-        (GradcheckConfig, GPTConfig),
+        _MODEL,
+        (options.GradcheckConfig, GPTConfig),
     ),
-    "inspect": ("show all activations and gradients of a model on a text", "", (InspectConfig,)),
-    "plot": ("draw the loss curves of one or several runs", "RUN [RUN]...", (PlotConfig,)),
-    "prepare": ("turn text files of any size into tokens to train on", "FILE...", (PrepareConfig,)),
-    "convert": ("convert a model to another file format", "FROM TO", (ConvertConfig,)),
-    "bench": ("time training steps, layer by layer", _MODEL_SOURCES, (BenchConfig, GPTConfig)),
+    "inspect": ("show a model's activations and gradients", "", (options.InspectConfig,)),
+    "plot": ("draw the loss curves of one or several runs", "RUN [RUN]...", (options.PlotConfig,)),
+    "prepare": ("turn text files into tokens to train on", "FILE...", (options.PrepareConfig,)),
+    "convert": ("convert a model to another file format", "FROM TO", (options.ConvertConfig,)),
+    "bench": ("time training steps, layer by layer", _MODEL, (options.BenchConfig, GPTConfig)),
     "selfcheck": ("check that gradients are correct here and that wrong ones are noticed", "", ()),
 }
 
@@ -120,15 +112,14 @@ def _interruptible(*, restore: bool) -> Iterator[None]:
     """
     kinds = [signal.SIGINT, signal.SIGTERM]
     kinds = [kind for kind in kinds if signal.getsignal(kind) != signal.SIG_IGN]  # nohup's stay
+    if threading.current_thread() is not threading.main_thread():
+        kinds = []  # only the main thread may install signal handlers
 
     def interrupt(*_: object) -> None:
         for kind in kinds:
             signal.signal(kind, signal.SIG_IGN)
         raise KeyboardInterrupt
 
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may install signal handlers
-        return
     before = [signal.signal(kind, interrupt) for kind in kinds]
     try:
         yield
@@ -205,7 +196,7 @@ def help_of(command: str) -> str:
     keys = "[--key=value]..." if configs else ""
     usage = " ".join(filter(None, ["usage: gpt-numpy", command, sources, keys]))
     lines = [text, "", usage]
-    if sources == _MODEL_SOURCES:
+    if sources == _MODEL:
         default = "" if command == "gradcheck" else f"; by default {DEFAULT_PRESET}"
         lines += [
             "read from left to right; later ones win",

@@ -17,7 +17,9 @@ import numpy as np
 from gpt_numpy.base.arrays import Array
 from gpt_numpy.base.errors import InputError
 from gpt_numpy.gradients.derivatives import STEP, SWEEP, best_slope
-from gpt_numpy.gradients.diagnosis import Clues, diagnose, layer_clues
+from gpt_numpy.gradients.diagnosis.clues import layer_clues
+from gpt_numpy.gradients.diagnosis.diagnose import diagnose
+from gpt_numpy.gradients.diagnosis.wrong_gradient import Clues
 from gpt_numpy.gradients.layer_protocol import Function, Layer, unwritten
 from gpt_numpy.gradients.report import Report, TensorCheck
 

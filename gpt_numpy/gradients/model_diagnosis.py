@@ -12,7 +12,9 @@ import numpy as np
 
 from gpt_numpy.base.arrays import Array
 from gpt_numpy.gradients.derivatives import STEP
-from gpt_numpy.gradients.diagnosis import diagnose, model_clues, name_factor
+from gpt_numpy.gradients.diagnosis.clues import model_clues
+from gpt_numpy.gradients.diagnosis.diagnose import diagnose
+from gpt_numpy.gradients.diagnosis.factors import name_factor
 from gpt_numpy.gradients.oracles import Measured, Twins
 from gpt_numpy.model.gpt import GPT
 

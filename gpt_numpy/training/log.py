@@ -1,6 +1,7 @@
 """The log of a run, log.jsonl: one JSON object per line."""
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,14 +37,11 @@ class Log:
         lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines()
         kept = []
         for line in lines:
-            try:
+            with suppress(ValueError, KeyError, TypeError):  # a line that a crash cut off
                 values = json.loads(line)
                 of_evaluation = values.keys() & {"val_loss", "sample"}
-                last = evaluated if of_evaluation else iteration - 1
-                if values["iter"] <= last:
+                if values["iter"] <= (evaluated if of_evaluation else iteration - 1):
                     kept.append(line + "\n")
-            except (ValueError, KeyError, TypeError):
-                continue  # a line that a crash cut off
         try:
             with written_durably(self.path) as file:
                 file.write("".join(kept).encode())

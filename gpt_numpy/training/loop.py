@@ -12,6 +12,7 @@ batch, so that neither an update nor a save is ever cut short.
 import dataclasses
 import math
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -295,12 +296,9 @@ def first_not_finite(
 @contextmanager
 def _signals_set(handler: Any) -> Iterator[None]:
     """SIGINT and SIGTERM call `handler` within the block (only in the main thread)."""
-    kinds = [signal.SIGINT, signal.SIGTERM]
-    try:
-        before = [signal.signal(kind, handler) for kind in kinds]
-    except ValueError:  # only the main thread may install signal handlers
-        yield
-        return
+    main = threading.current_thread() is threading.main_thread()
+    kinds = [signal.SIGINT, signal.SIGTERM] if main else []
+    before = [signal.signal(kind, handler) for kind in kinds]
     try:
         yield
     finally:

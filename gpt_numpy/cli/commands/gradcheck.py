@@ -65,7 +65,7 @@ def run(words: list[str], types: Types) -> int:
     if config.json:
         print(json.dumps(report.as_dict(), indent=1, allow_nan=False))
     else:
-        print("\n".join(report.lines(_painter())))
+        print("\n".join(report.lines(_paint)))
     return OK if report.ok else CHECK_FAILED
 
 
@@ -94,22 +94,13 @@ def _from_run(config: GradcheckConfig, say: Callable[[str], None]) -> tuple[GPT,
     run = load(find_checkpoint(config.out_dir, config.checkpoint), ops=config.ops or None)
     if run.settings is None:
         return _random_tokens(run.model, config)
-    dataset = open_dataset(
-        run.settings.dataset, run.settings.data, tokenizer=run.tokenizer, say=say
-    )
+    data = run.settings.data
+    dataset = open_dataset(run.settings.dataset, data, tokenizer=run.tokenizer, say=say)
     if dataset.fingerprint != run.dataset:
-        raise InputError(
-            f"{config.out_dir}: {run.settings.data or dataset.name} has changed since training"
-        )
-    tokens, targets = draw_batch(
-        dataset.val,
-        config.batch_size,
-        run.config.block_size,
-        seed=config.seed,
-        stream=EVALUATE_VAL,
-        step=0,
-    )
-    return run.model, tokens, targets
+        raise InputError(f"{config.out_dir}: {data or dataset.name} has changed since training")
+    size, length, seed = config.batch_size, run.config.block_size, config.seed
+    batch = draw_batch(dataset.val, size, length, seed=seed, stream=EVALUATE_VAL, step=0)
+    return run.model, *batch
 
 
 def _random_model(
@@ -173,7 +164,6 @@ def _random_tokens(model: GPT, config: GradcheckConfig) -> tuple[GPT, Array, Arr
     return model, tokens, targets
 
 
-def _painter() -> Callable[[str, bool], str]:
-    if not sys.stdout.isatty() or os.environ.get("NO_COLOR"):
-        return lambda text, ok: text
-    return lambda text, ok: f"\033[{32 if ok else 31}m{text}\033[0m"
+def _paint(text: str, ok: bool) -> str:
+    colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    return f"\033[{32 if ok else 31}m{text}\033[0m" if colour else text

@@ -25,7 +25,11 @@ RULE = "---------------"
 def run(words: list[str], types: Types) -> int:
     """`gpt-numpy sample`."""
     config = SampleConfig(**only_flags("sample", words, types))
-    trained = _load_model(config)
+    if config.init_from == "resume":
+        path = find_checkpoint(config.out_dir, config.checkpoint)
+        trained = load(path, ops=config.ops or None)
+    else:
+        trained = open_run(config.init_from, checkpoint=config.checkpoint, ops=config.ops or None)
     start = _start_tokens(trained, config)
     token_bytes = 8 * config.num_samples * (len(start) + config.max_new_tokens)
     check_memory(
@@ -44,12 +48,6 @@ def run(words: list[str], types: Types) -> int:
     with np.errstate(all="ignore"):
         _write(trained, start, config)
     return 0
-
-
-def _load_model(config: SampleConfig) -> Run:
-    if config.init_from != "resume":
-        return open_run(config.init_from, checkpoint=config.checkpoint, ops=config.ops or None)
-    return load(find_checkpoint(config.out_dir, config.checkpoint), ops=config.ops or None)
 
 
 def _write(trained: Run, start: Array, config: SampleConfig) -> None:

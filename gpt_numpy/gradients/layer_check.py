@@ -29,8 +29,8 @@ LONGEST_SECONDS = 300.0
 LARGEST_JACOBIAN = 4_000_000  # elements; larger ones are not kept, only the gradient
 
 Jacobian = tuple[Array, Array | None]  # the gradient, and what each element of out adds to it
-WrongGradient = tuple[str, str, Array]  # a gradient such as "dx", a sentence, the wrong numbers
-Mistakes = Mapping[str, Function] | Callable[[Mapping[str, Any]], Iterable[WrongGradient]]
+KnownMistake = tuple[str, str, Array]  # a gradient such as "dx", a sentence, the wrong numbers
+Mistakes = Mapping[str, Function] | Callable[[Mapping[str, Any]], Iterable[KnownMistake]]
 
 
 def check_layer(
@@ -106,7 +106,7 @@ def check_layer(
 
 def _wrong_gradients(
     mistakes: Mistakes, layer: Layer, kept: Mapping[str, Any], dout: Array
-) -> list[WrongGradient]:
+) -> list[KnownMistake]:
     """The gradients that the caller's known mistakes give: names, sentences, arrays."""
     if callable(mistakes):
         return list(mistakes({**layer.flat_inputs, **kept, "dout": dout}))

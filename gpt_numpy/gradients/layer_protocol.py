@@ -2,7 +2,7 @@
 
 forward(inputs..., out, what it keeps...) and backward(dout, what it reads..., d<input>...) are
 called by keyword. Arrays may travel in named tuples; in the tables here their fields are listed as
-`weights.bias` (arguments.py).
+`weights.bias`.
 
 Arrays that are only read are read-only. Arrays to be written are filled with one particular NaN, so
 an element that was not written differs from one that became NaN. Backward writes every argument
@@ -22,7 +22,6 @@ import numpy as np
 
 from gpt_numpy.base.arrays import Array
 from gpt_numpy.base.errors import InputError, did_you_mean
-from gpt_numpy.gradients.arguments import flatten, unflatten
 
 _BITS = np.uint64(0x7FF80000DEADBEEF)
 UNWRITTEN = _BITS.view(np.float64)
@@ -148,18 +147,37 @@ class Layer:
         In a named tuple of gradients, inputs that have no gradient have no array.
         """
         written: dict[str, Any] = {}
+        ungraded_fields = self.flat_inputs.keys() - self.inputs.keys() - {*self.graded}
         for argument in self.written:
             again = argument in like  # a buffer of forward; otherwise a gradient
             source = argument if again else argument[1:]
             for name in flatten({source: like[source]}):
-                field_of_input = name != source and name in self.flat_inputs
-                if flat.get(name) is None or (
-                    field_of_input and not again and name not in self.graded
-                ):
-                    continue
-                target = name if again else "d" + name
-                written[target] = np.full(np.shape(flat[name]), fill, "float64")
+                if flat.get(name) is not None and (again or name not in ungraded_fields):
+                    target = name if again else "d" + name
+                    written[target] = np.full(np.shape(flat[name]), fill, "float64")
         return written
+
+
+def flatten(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """All arguments, and all fields of the named tuples among them, under one name each."""
+    flat: dict[str, Any] = {}
+    for name, value in arguments.items():
+        if hasattr(value, "_asdict"):
+            flat |= {f"{name}.{field}": inner for field, inner in flatten(value._asdict()).items()}
+        else:
+            flat[name] = value
+    return flat
+
+
+def unflatten(flat: Mapping[str, Any], like: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The arguments named in `like`, as named tuples where it has some; missing values are None."""
+    found = {}
+    for name, value in like.items():
+        found[name] = flat.get(prefix + name)
+        if hasattr(value, "_asdict"):
+            fields = unflatten(flat, value._asdict(), f"{prefix}{name}.")
+            found[name] = value._make(fields.values())
+    return found
 
 
 def unwritten(value: Array) -> Array:

@@ -11,12 +11,11 @@ import contextlib
 import dataclasses
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from gpt_numpy.base.errors import InputError, did_you_mean
-from gpt_numpy.config.model import GPTConfig
 from gpt_numpy.config.train import TrainConfig
 from gpt_numpy.files.durable import preserve
 from gpt_numpy.training.checkpoint import Run, load
@@ -26,9 +25,6 @@ LAST = "ckpt.npz"
 BEST = "ckpt-best.npz"
 PREVIOUS = "previous"
 _EARLIER = re.compile(r"ckpt-(\d{8,})\.npz")
-
-# Settings of the model that may change when a run is resumed: they change no shape.
-CHANGEABLE = ("dropout",)
 
 
 def find_checkpoint(out_dir: str, which: str) -> Path:
@@ -68,11 +64,9 @@ def earlier_checkpoints(folder: Path) -> dict[int, Path]:
 
 def keep_earlier(folder: Path, iteration: int) -> None:
     """Keep the last checkpoint, of `iteration`, under a name that the next save leaves alone."""
-    try:
+    with _writing(str(folder)):
         if (folder / LAST).is_file():
             preserve(folder / LAST, f"ckpt-{iteration:08d}.npz")
-    except OSError as error:
-        raise _unwritable(str(folder), error) from error
 
 
 def drop_oldest(folder: Path, count: int) -> None:
@@ -89,7 +83,7 @@ def begin(out_dir: str, say: Callable[[str], None]) -> Path:
     folder = make_folder(out_dir)
     # LAST is moved last, so that a process killed in between leaves a folder that can be resumed.
     before = [path for path in _files(folder) if path.exists()]
-    try:
+    with _writing(out_dir):
         if before:
             (folder / PREVIOUS).mkdir(exist_ok=True)
             for path in _files(folder / PREVIOUS):
@@ -98,8 +92,6 @@ def begin(out_dir: str, say: Callable[[str], None]) -> Path:
                 os.replace(path, folder / PREVIOUS / path.name)
             say(f"moved the earlier run in {out_dir} to {folder / PREVIOUS}")
         (folder / LOG).open("a", encoding="utf-8").close()
-    except OSError as error:
-        raise _unwritable(out_dir, error) from error
     return folder
 
 
@@ -112,18 +104,20 @@ def make_folder(out_dir: str) -> Path:
     folder = Path(out_dir)
     if "\0" in out_dir:
         raise InputError(f"out_dir={out_dir!r}: the name of a folder cannot contain a zero byte")
-    try:
+    with _writing(out_dir):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise _unwritable(out_dir, error) from error
     return folder
 
 
-def _unwritable(out_dir: str, error: OSError) -> InputError:
-    return InputError(
-        f"out_dir={out_dir!r}: cannot write there: {error.strerror or error}; "
-        "choose another folder with --out_dir"
-    )
+@contextlib.contextmanager
+def _writing(out_dir: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"out_dir={out_dir!r}: cannot write there: {error.strerror or error}; "
+            "choose another folder with --out_dir"
+        ) from error
 
 
 def resume(out_dir: str, overrides: dict[str, Any]) -> tuple[Run, TrainConfig]:
@@ -139,27 +133,21 @@ def resume(out_dir: str, overrides: dict[str, Any]) -> tuple[Run, TrainConfig]:
         raise InputError(
             f"{path} holds a model but no training state: it cannot be resumed, only sampled from"
         )
-    shape_names = {field.name for field in dataclasses.fields(GPTConfig)}
-    for name in shape_names & overrides.keys():
-        here, there = overrides[name], getattr(run.config, name)
-        if here != there and name not in CHANGEABLE:
+    shape = dataclasses.asdict(run.config)
+    kept = shape | {"dtype": run.model.dtype.name}
+    for name in sorted(kept.keys() & overrides.keys() - {"dropout"}):
+        if overrides[name] != kept[name]:
             raise InputError(
-                f"{name}={here}, but the run in {out_dir} has {name}={there}: "
-                "a run keeps its shape; leave the setting out, or train from scratch"
+                f"{name}={overrides[name]}, but the run in {out_dir} has {name}={kept[name]}: a "
+                "run keeps its shape and dtype; leave the setting out, or train from scratch"
             )
-    changed = {name: overrides[name] for name in CHANGEABLE if name in overrides}
-    run.config = dataclasses.replace(run.config, **changed)
-    run.model.set_dropout(run.config.dropout)
-    kept = {name: value for name, value in overrides.items() if name not in shape_names}
-    kept |= {"out_dir": out_dir, "init_from": "resume"}
+    run.model.set_dropout(overrides.get("dropout", run.config.dropout))
+    run.config = run.model.config
+    changes = {name: value for name, value in overrides.items() if name not in shape}
+    changes |= {"out_dir": out_dir, "init_from": "resume"}
     if "dataset" in overrides and not overrides.get("data"):
-        kept["data"] = ""
-    if kept.get("dtype", run.model.dtype.name) != run.model.dtype.name:
-        raise InputError(
-            f"dtype={kept['dtype']}, but the run in {out_dir} has dtype={run.model.dtype.name}: "
-            "a run keeps its dtype; leave the setting out, or train from scratch"
-        )
-    settings = dataclasses.replace(run.settings, **kept)
+        changes["data"] = ""
+    settings = dataclasses.replace(run.settings, **changes)
     run.optimizer.betas = (settings.beta1, settings.beta2)
     run.optimizer.weight_decay = settings.weight_decay
     run.optimizer.grad_clip = settings.grad_clip

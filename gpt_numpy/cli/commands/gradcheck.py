@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -38,11 +39,7 @@ def run(words: list[str], types: Types) -> int:
     sources, flags = split(words, types)
     config = GradcheckConfig(**settings_of(GradcheckConfig, flags))
     shape = settings_of(GPTConfig, flags)
-    stream = sys.stderr if config.json else sys.stdout
-
-    def say(text: str) -> None:
-        print(text, file=stream, flush=True)
-
+    say = partial(print, file=sys.stderr if config.json else sys.stdout, flush=True)
     if config.out_dir:
         extra = [*sources, *(f"--{name}" for name in shape)]
         if extra:
@@ -155,12 +152,11 @@ def _random_tokens(model: GPT, config: GradcheckConfig) -> tuple[GPT, Array, Arr
     """Tokens with repeats; in sequences of several, the middle position has no target."""
     rng = np.random.default_rng(config.seed)
     batch_size, used = _used(model.config, config)
-    size = (batch_size, used.block_size)
-    tokens = rng.integers(0, model.config.vocab_size, size)
+    T = used.block_size
+    tokens, targets = rng.integers(0, used.vocab_size, (2, batch_size, T))
     tokens[:, -1] = tokens[:, 0]
-    targets = rng.integers(0, model.config.vocab_size, size)
-    if size[1] > 1:
-        targets[:, size[1] // 2] = -1
+    if T > 1:
+        targets[:, T // 2] = -1
     return model, tokens, targets
 
 

@@ -71,7 +71,7 @@ def _write(trained: Run, start: Array, config: SampleConfig) -> None:
     for drawn in drawn_tokens:
         if drawn.sequence == current:
             print(texts[current].take(), end="", flush=True)
-            while current + 1 < len(texts) and texts[current].stopped:
+            while current + 1 < len(texts) and texts[current].stream.stopped:
                 print(texts[current].rest())
                 current += 1
                 print(texts[current].take(), end="", flush=True)
@@ -84,21 +84,16 @@ class Sample:
 
     def __init__(self, trained: Run, start: Array, config: SampleConfig) -> None:
         decode = trained.tokenizer.decode if trained.tokenizer is not None else _numbers
-        self._stream = TextStream(decode, config.stop.replace("\\n", "\n"))
+        self.stream = TextStream(decode, config.stop.replace("\\n", "\n"))
         self._ready = decode(start)
         self._logprobs, self._sum, self._count = config.logprobs, 0.0, 0
 
-    @property
-    def stopped(self) -> bool:
-        """Whether the stop string has come."""
-        return self._stream.stopped
-
     def add(self, drawn: Drawn) -> bool:
         """Add a token; return whether the text ends with it."""
-        self._ready += self._stream.add(drawn.token)
+        self._ready += self.stream.add(drawn.token)
         self._sum += drawn.log_probability or 0.0
         self._count += 1
-        return self.stopped
+        return self.stream.stopped
 
     def take(self) -> str:
         """The part that is new since the last call."""
@@ -107,7 +102,7 @@ class Sample:
 
     def rest(self) -> str:
         """The part held back because it may begin the stop string, and the rule below the text."""
-        text = self._stream.end() + "\n"
+        text = self.stream.end() + "\n"
         if self._logprobs:
             mean = self._sum / max(self._count, 1)
             text += f"log-probability {self._sum:.4f}, {mean:.4f} a token\n"

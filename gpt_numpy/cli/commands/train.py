@@ -184,7 +184,7 @@ def _check_progress(run: Run, config: TrainConfig) -> None:
     """Refuse a checkpoint with a malformed record of its progress, or one already at its end."""
     kinds = {field.name: field.type for field in dataclasses.fields(State)}
     fitting = run.progress.keys() == kinds.keys() and all(
-        type(value) is int or type(value) is kinds[name] or (value is None and kinds[name] is float)
+        type(value) in (int, kinds[name]) or (value is None and kinds[name] is float)
         for name, value in run.progress.items()
     )
     if run.progress and not (fitting and run.progress["iteration"] >= 0):

@@ -239,7 +239,7 @@ def split(words: Iterable[str], types: Types) -> tuple[list[str], dict[str, Any]
 
 
 def only_flags(command: str, words: Iterable[str], types: Types) -> dict[str, Any]:
-    """The settings of a command that takes nothing but flags."""
+    """The settings of a command that takes only flags."""
     names, flags = split(words, types)
     if names:
         raise InputError(f"{command} takes settings only, such as --out_dir=RUN: not {names[0]!r}")

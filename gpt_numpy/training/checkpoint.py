@@ -164,11 +164,10 @@ def _arrays(model: GPT, optimizer: AdamW | None) -> dict[str, Array]:
 
 
 def _read(path: Path, archive: zipfile.ZipFile, ops: str | None) -> Run:
-    members = archive.infolist()
-    names = [item.filename for item in members]
-    if "header.json" not in names:
+    sizes = {item.filename: item.file_size for item in archive.infolist()}
+    if "header.json" not in sizes:
         raise InputError(f"{path} is not a gpt_numpy checkpoint: it has no member header.json")
-    if archive.getinfo("header.json").file_size > HEADER_LIMIT:
+    if sizes["header.json"] > HEADER_LIMIT:
         raise InputError(f"{path}: its header is larger than {HEADER_LIMIT} bytes")
     header = json.loads(archive.read("header.json"))
     if header["format"] != FORMAT or header["version"] != VERSION:
@@ -180,7 +179,6 @@ def _read(path: Path, archive: zipfile.ZipFile, ops: str | None) -> Run:
     if header["dtype"] not in DTYPES:
         raise InputError(f"{path}: dtype={header['dtype']!r}: must be one of {', '.join(DTYPES)}")
     config = GPTConfig(**header["config"])
-    sizes = {item.filename: item.file_size for item in members}
     _check_members(path, config, header, sizes)
     ops = ops or (header["settings"] or {}).get("ops")
     model = GPT(config, seed=None, dtype=header["dtype"], ops=ops or IMPLEMENTATIONS[0])

@@ -227,8 +227,7 @@ class Training:
     @property
     def tokens_per_iteration(self) -> int:
         """Number of tokens in one update."""
-        config = self.config
-        sequences = config.gradient_accumulation_steps * config.batch_size
+        sequences = self.config.gradient_accumulation_steps * self.config.batch_size
         return sequences * self.model.config.block_size
 
     def _save_last(self) -> None:

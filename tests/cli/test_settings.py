@@ -96,7 +96,7 @@ def test_later_words_win_over_earlier_ones(file):
     assert values["block_size"] == PRESETS["tiny"]["block_size"]
 
 
-def test_overrides_are_said_as_nanogpt_says_them():
+def test_overrides_are_logged_as_in_nanogpt():
     said = []
     gather(["--n_layer=4"], TYPES, said.append)
     assert said == ["Overriding: n_layer = 4"]

@@ -21,7 +21,7 @@ class SampleConfig(Configuration):
     start: str = setting("\n", "prompt, or FILE:path of a file with the prompt")
     num_samples: int = setting(10, "number of texts to write", low=1)
     max_new_tokens: int = setting(500, "tokens to write in each", low=0)
-    temperature: float = setting(0.8, "of the softmax; 0: always the most likely token", low=0)
+    temperature: float = setting(0.8, "low: cautious; high: bold; 0: the most likely token", low=0)
     top_k: int = setting(200, "draw from this many most likely tokens; 0: from all", low=0)
     top_p: float = setting(
         1.0, "draw from the most likely tokens that reach this probability", above=0, high=1

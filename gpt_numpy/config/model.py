@@ -20,11 +20,11 @@ class GPTConfig(Configuration):
     n_layer: int = setting(12, "number of blocks", low=1)
     n_head: int = setting(12, "attention heads in a block; divides n_embd", low=1)
     n_embd: int = setting(768, "channels of the residual stream", low=1)
-    dropout: float = setting(0.0, "share of values dropped in training", low=0, below=1)
+    dropout: float = setting(0.0, "share of values dropped in training, below 1", low=0, below=1)
     bias: bool = setting(True, "biases in linear layers and layer norms")
     activation: str = setting(
         "gelu_tanh",
-        "of the MLP: gelu (nanoGPT's), gelu_tanh (GPT-2's) or relu",
+        "of the MLP: gelu (exact, nanoGPT's), gelu_tanh (GPT-2's) or relu",
         choices=ACTIVATIONS,
     )
     positions: str = setting(

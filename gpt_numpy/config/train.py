@@ -19,7 +19,7 @@ class TrainConfig(Configuration):
     eval_full: bool = setting(False, "evaluate the whole validation split, exactly")
     always_save_checkpoint: bool = setting(True, "save at every evaluation, not only a better one")
     keep_last: int = setting(
-        1, "last checkpoints to keep, 12 bytes per parameter each; 1: ckpt.npz alone", low=1
+        1, "checkpoints to keep in addition to the best, 12 bytes per parameter each", low=1
     )
     init_from: str = setting(
         "scratch", "scratch, resume (the run in out_dir), or a folder with a model"

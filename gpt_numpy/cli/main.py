@@ -1,9 +1,9 @@
 """The `gpt-numpy` command: finds the command, prints help, and turns errors into exit statuses.
 
-The commands themselves are in `commands/`, a module each, imported only when it runs: so `--help`
-answers at once, and the number of threads is set before NumPy and Numba are loaded.
+The commands are in `commands/`, a module each, imported only when it runs: so `--help` is fast, and
+the number of threads is set before NumPy and Numba are loaded.
 
-Not argparse: it cannot keep the order of flags among presets and files, in which later words win.
+Not argparse, which loses the order of flags among presets and files: later words win.
 """
 
 import contextlib
@@ -20,49 +20,31 @@ from typing import Any
 from gpt_numpy.base.errors import InputError, NotFiniteError, did_you_mean
 from gpt_numpy.base.threads import set_variables
 from gpt_numpy.base.version import __version__
+from gpt_numpy.cli import options
 from gpt_numpy.cli.exit_status import BAD_INPUT, INTERRUPTED, NOT_FINITE, OK
-from gpt_numpy.cli.options import (
-    BenchConfig,
-    ConvertConfig,
-    GradcheckConfig,
-    InspectConfig,
-    PlotConfig,
-    PrepareConfig,
-    SampleConfig,
-)
 from gpt_numpy.cli.settings import field_types, shape_of
 from gpt_numpy.config.model import GPTConfig
 from gpt_numpy.config.presets import DEFAULT_PRESET, GRADCHECK_MODEL, NANOGPT_DEFAULTS, PRESETS
 from gpt_numpy.config.train import TrainConfig
 from gpt_numpy.inspection.summary.thresholds import EXPLANATION
 
-COMMANDS: dict[str, tuple[str, tuple[type, ...]]] = {
-    "train": ("train a model", (GPTConfig, TrainConfig)),
-    "sample": ("let a trained model write text", (SampleConfig,)),
+_MODEL = "[PRESET | FILE.toml | FILE.py]..."
+
+# What a command does, the words that it takes besides settings, and its settings.
+COMMANDS: dict[str, tuple[str, str, tuple[type, ...]]] = {
+    "train": ("train a model", _MODEL, (GPTConfig, TrainConfig)),
+    "sample": ("let a trained model write text", "", (options.SampleConfig,)),
     "gradcheck": (
         "check every hand-derived gradient against the exact derivative",
-        (GradcheckConfig, GPTConfig),
+        _MODEL,
+        (options.GradcheckConfig, GPTConfig),
     ),
-    "inspect": (
-        "show every activation and gradient of a trained model that reads a text",
-        (InspectConfig,),
-    ),
-    "plot": ("draw the loss curves of one or several runs", (PlotConfig,)),
-    "prepare": ("turn text files of any size into tokens to train on", (PrepareConfig,)),
-    "convert": (
-        "convert a model between Hugging Face, nanoGPT and this project",
-        (ConvertConfig,),
-    ),
-    "bench": ("time training steps on this machine, layer by layer", (BenchConfig, GPTConfig)),
-    "selfcheck": ("check that gradients are correct here and that wrong ones are noticed", ()),
-}
-SOURCES = {
-    "train": "[PRESET | FILE.toml | FILE.py]...",
-    "gradcheck": "[PRESET | FILE.toml | FILE.py]...",
-    "bench": "[PRESET | FILE.toml | FILE.py]...",
-    "plot": "RUN [RUN]...",
-    "prepare": "FILE...",
-    "convert": "FROM TO",
+    "inspect": ("show a model's activations and gradients on a text", "", (options.InspectConfig,)),
+    "plot": ("draw the loss curves of one or several runs", "RUN [RUN]...", (options.PlotConfig,)),
+    "prepare": ("turn text files into tokens to train on", "FILE...", (options.PrepareConfig,)),
+    "convert": ("convert a model to another file format", "FROM TO", (options.ConvertConfig,)),
+    "bench": ("time training steps, layer by layer", _MODEL, (options.BenchConfig, GPTConfig)),
+    "selfcheck": ("check that gradients are correct here and that wrong ones are noticed", "", ()),
 }
 
 
@@ -88,8 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(file=sys.stderr)  # after the ^C that the terminal shows
         status = _fail("interrupted", INTERRUPTED)
         if arguments is None:
-            # Python itself would exit with another status if the interrupt passed an `exec`.
-            os._exit(status)
+            os._exit(status)  # Python would exit with another one after an interrupted `exec`
         return status
     except BrokenPipeError:  # as in `gpt-numpy sample | head`
         _drop_output()
@@ -131,15 +112,14 @@ def _interruptible(*, restore: bool) -> Iterator[None]:
     """
     kinds = [signal.SIGINT, signal.SIGTERM]
     kinds = [kind for kind in kinds if signal.getsignal(kind) != signal.SIG_IGN]  # nohup's stay
+    if threading.current_thread() is not threading.main_thread():
+        kinds = []  # only the main thread may install signal handlers
 
     def interrupt(*_: object) -> None:
         for kind in kinds:
             signal.signal(kind, signal.SIG_IGN)
         raise KeyboardInterrupt
 
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may install signal handlers
-        return
     before = [signal.signal(kind, interrupt) for kind in kinds]
     try:
         yield
@@ -172,9 +152,8 @@ def _run(words: list[str]) -> int:
 
 
 def types_of(command: str) -> dict[str, type]:
-    """The types of all settings of a command."""
-    # For training the data gives the vocabulary size.
-    return field_types(*COMMANDS[command][1], without=("vocab_size",) if command == "train" else ())
+    """The types of all settings of a command; train gets its vocabulary size from the data."""
+    return field_types(*COMMANDS[command][2], without=["vocab_size"] if command == "train" else [])
 
 
 def _set_threads(words: list[str]) -> list[str]:
@@ -194,36 +173,35 @@ def _set_threads(words: list[str]) -> list[str]:
 
 def overview() -> str:
     """The help text of `gpt-numpy` itself: its commands."""
-    width = max(map(len, COMMANDS))
-    lines = [
-        "gpt-numpy: a GPT from scratch in NumPy, every backward pass derived by hand",
-        "",
-        "usage: gpt-numpy COMMAND [...]; see gpt-numpy COMMAND --help for one of them",
-        "",
-        *(f"  {name:<{width}}  {text}" for name, (text, _) in COMMANDS.items()),
-        "",
-        "to start:",
-        "  gpt-numpy train tiny                   train a small GPT on Shakespeare, some minutes",
-        "  gpt-numpy sample --out_dir=out-tiny    let it write",
-        "  gpt-numpy gradcheck                    check the gradients",
-        "",
-        "exit status: 0 done, 1 a check failed, 2 bad input, 3 a loss that is not finite,",
-        "130 interrupted",
-    ]
-    return "\n".join(lines)
+    commands = "\n".join(f"  {name:<9}  {text}" for name, (text, _, _) in COMMANDS.items())
+    return f"""\
+gpt-numpy: a GPT from scratch in NumPy, every backward pass derived by hand
+
+usage: gpt-numpy COMMAND [...]; see gpt-numpy COMMAND --help for one of them
+
+{commands}
+
+to start:
+  gpt-numpy train tiny                   train a small GPT on Shakespeare, some minutes
+  gpt-numpy sample --out_dir=out-tiny    let it write
+  gpt-numpy gradcheck                    check the gradients
+
+exit status: 0 done, 1 a check failed, 2 bad input, 3 a loss that is not finite,
+130 interrupted"""
 
 
 def help_of(command: str) -> str:
     """The help text of a command: its usage, and its settings with their defaults."""
-    text, configs = COMMANDS[command]
-    sources = SOURCES.get(command, "")
+    text, sources, configs = COMMANDS[command]
     keys = "[--key=value]..." if configs else ""
     usage = " ".join(filter(None, ["usage: gpt-numpy", command, sources, keys]))
-    lines = [f"{text}", "", usage]
-    if "PRESET" in sources:
-        lines.append("read from left to right; later ones win")
+    lines = [text, "", usage]
+    if sources == _MODEL:
         default = "" if command == "gradcheck" else f"; by default {DEFAULT_PRESET}"
-        lines.append(f"presets: {', '.join(PRESETS)}{default}")
+        lines += [
+            "read from left to right; later ones win",
+            f"presets: {', '.join(PRESETS)}{default}",
+        ]
     for config in configs:
         lines += ["", *_settings_help(config, command)]
     if command == "inspect":
@@ -232,24 +210,17 @@ def help_of(command: str) -> str:
     return "\n".join(lines)
 
 
-def _settings_help(config: type, command: str) -> list[str]:
-    defaults = _defaults_of_model(command) if config is GPTConfig else {}
-    rows: list[tuple[str, str]] = []
-    for field in dataclasses.fields(config):
-        if field.name in types_of(command):
-            default = defaults.get(field.name, field.default)
-            shown = repr(default) if isinstance(default, str) else str(default)
-            flag = f"--{field.name}={_placeholder(field.type)}"
-            rows.append((flag, f"{field.metadata['help']} [{shown}]"))
-    width = max(len(flag) for flag, _ in rows)
-    return [f"  {flag:<{width}}  {text}" for flag, text in rows]
-
-
-def _defaults_of_model(command: str) -> dict[str, Any]:
-    if command == "gradcheck":
-        return GRADCHECK_MODEL
-    return NANOGPT_DEFAULTS if command == "train" else shape_of([DEFAULT_PRESET])
-
-
-def _placeholder(kind: Any) -> str:
-    return {int: "N", float: "X", bool: "True|False"}.get(kind, "TEXT")
+def _settings_help(config: type, command: str) -> Iterator[str]:
+    defaults: dict[str, Any] = {}
+    if config is GPTConfig:
+        defaults = {"train": NANOGPT_DEFAULTS, "gradcheck": GRADCHECK_MODEL}.get(
+            command, shape_of([DEFAULT_PRESET])
+        )
+    fields = [field for field in dataclasses.fields(config) if field.name in types_of(command)]
+    values: dict[Any, str] = {int: "N", float: "X", bool: "True|False"}
+    flags = [f"--{field.name}={values.get(field.type, 'TEXT')}" for field in fields]
+    width = max(map(len, flags))
+    for field, flag in zip(fields, flags, strict=True):
+        default = defaults.get(field.name, field.default)
+        shown = repr(default) if isinstance(default, str) else default
+        yield f"  {flag:<{width}}  {field.metadata['help']} [{shown}]"

@@ -1,4 +1,4 @@
-"""The settings of each command but `train`: frozen dataclasses, checked when they are made."""
+"""The settings of all commands except `train`: frozen dataclasses, checked when they are made."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,8 @@ from gpt_numpy.base.errors import InputError
 from gpt_numpy.config.choices import DTYPES, FORMATS, GRADCHECK_METHODS, IMPLEMENTATIONS, WINDOWS
 from gpt_numpy.config.fields import CPU_ONLY, Configuration, setting
 
-OPTIONAL_OPS = ("", *IMPLEMENTATIONS)
+OPS = ("", *IMPLEMENTATIONS)
+BEST_OR_LAST = "best or last; the last if there is no best"
 
 
 @dataclass(frozen=True)
@@ -20,15 +21,13 @@ class SampleConfig(Configuration):
     start: str = setting("\n", "prompt, or FILE:path of a file with the prompt")
     num_samples: int = setting(10, "number of texts to write", low=1)
     max_new_tokens: int = setting(500, "tokens to write in each", low=0)
-    temperature: float = setting(
-        0.8, "below 1: more cautious; above 1: bolder; 0: always the most likely token", low=0
-    )
+    temperature: float = setting(0.8, "low: cautious; high: bold; 0: the most likely token", low=0)
     top_k: int = setting(200, "draw from this many most likely tokens; 0: from all", low=0)
     top_p: float = setting(
         1.0, "draw from the most likely tokens that reach this probability", above=0, high=1
     )
     min_p: float = setting(
-        0.0, "draw only tokens at least this many times as likely as the best", low=0, high=1
+        0.0, "draw only tokens at least this many times as likely as the most likely", low=0, high=1
     )
     repetition_penalty: float = setting(
         1.0, "above 1: tokens already in the text become less likely", above=0
@@ -37,17 +36,14 @@ class SampleConfig(Configuration):
     logprobs: bool = setting(False, "print the log-probability of the new text")
     window: str = setting(
         WINDOWS[0],
-        "beyond the context: full recomputes all, as nanoGPT; half goes on from the last half, "
-        "faster, with other results",
+        "beyond the context: full recomputes all, as nanoGPT; half, faster, keeps the last half",
         choices=WINDOWS,
     )
     seed: int = setting(1337, "of the draws", low=0)
     device: str = setting("cpu", "cpu, the only one", **CPU_ONLY)
     dtype: str = setting("float32", "accepted for nanoGPT; the checkpoint's is used")
     compile: bool = setting(False, "accepted for nanoGPT, without effect")
-    ops: str = setting(
-        "", "implementation of the layers; empty: the run's own", choices=OPTIONAL_OPS
-    )
+    ops: str = setting("", "implementation of the layers; empty: the run's own", choices=OPS)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -60,19 +56,13 @@ class GradcheckConfig(Configuration):
     """Which gradients are checked, and how."""
 
     out_dir: str = setting("", "folder of a run to check; empty: a random model")
-    checkpoint: str = setting("best", "best or last; the last where there is no best")
+    checkpoint: str = setting("best", BEST_OR_LAST)
     batch_size: int = setting(2, "sequences", low=1)
     seed: int = setting(0, "of parameters, tokens and random directions", low=0)
     tolerance: float = setting(1e-10, "largest error of a correct gradient", above=0)
-    method: str = setting(
-        "auto", "auto, elements, directions or differences", choices=GRADCHECK_METHODS
-    )
+    method: str = setting("auto", ", ".join(GRADCHECK_METHODS), choices=GRADCHECK_METHODS)
     json: bool = setting(False, "print the result as JSON, and progress to stderr")
-    ops: str = setting(
-        "",
-        "implementation to check; empty: the run's own, or kernels if large",
-        choices=OPTIONAL_OPS,
-    )
+    ops: str = setting("", "implementation; empty: the run's, or kernels if large", choices=OPS)
 
 
 @dataclass(frozen=True)
@@ -80,13 +70,11 @@ class InspectConfig(Configuration):
     """What is shown of a trained model while it reads a text."""
 
     out_dir: str = setting("out", "folder of the run")
-    checkpoint: str = setting("best", "best or last; the last where there is no best")
+    checkpoint: str = setting("best", BEST_OR_LAST)
     text: str = setting("", "text for the model to read; the target of each token is the next one")
     keep: str = setting("*", "patterns of the arrays to show, such as 'h.0.attn.*,logits'")
     html: str = setting("", "file to write: everything as one page, instead of the table")
-    ops: str = setting(
-        "", "implementation of the layers; empty: the run's own", choices=OPTIONAL_OPS
-    )
+    ops: str = setting("", "implementation of the layers; empty: the run's own", choices=OPS)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -108,11 +96,7 @@ class BenchConfig(Configuration):
 
     batch_size: int = setting(0, "sequences; 0: the preset's", low=0)
     dtype: str = setting("float32", "float32 or float64", choices=DTYPES[:2])
-    ops: str = setting(
-        IMPLEMENTATIONS[0],
-        f"implementation: {' or '.join(IMPLEMENTATIONS)}",
-        choices=IMPLEMENTATIONS,
-    )
+    ops: str = setting("kernels", "implementation: kernels or reference", choices=IMPLEMENTATIONS)
     device: str = setting("cpu", "cpu, the only one", **CPU_ONLY)
     compile: bool = setting(False, "accepted for nanoGPT, without effect")
 
@@ -126,12 +110,8 @@ class PrepareConfig(Configuration):
         "char", "char, gpt2, train (byte pairs of the files), or a tokenizer.json"
     )
     vocab_size: int = setting(8192, "largest number of tokens, with --tokenizer=train", low=257)
-    separator: str = setting(
-        "<|endoftext|>", "string between documents in a file, for byte pairs; empty: none"
-    )
-    val_share: float = setting(
-        0.1, "share of the tokens for validation, taken from the end", above=0, below=1
-    )
+    separator: str = setting("<|endoftext|>", "between documents, for byte pairs; empty: none")
+    val_share: float = setting(0.1, "share for validation, from the end", above=0, below=1)
 
 
 @dataclass(frozen=True)
@@ -139,8 +119,4 @@ class ConvertConfig(Configuration):
     """What a model is converted to."""
 
     format: str = setting(FORMATS[0], f"of the new folder: {', '.join(FORMATS)}", choices=FORMATS)
-    checkpoint: str = setting(
-        "best",
-        "of a run: best or last; the last where there is no best",
-        choices=("best", "last"),
-    )
+    checkpoint: str = setting("best", BEST_OR_LAST, choices=("best", "last"))

@@ -9,11 +9,9 @@ from gpt_numpy.training.checkpoint import Run
 
 
 def encode_setting(run: Run, name: str, text: str) -> Array:
-    """The tokens of a text given as the setting `name`; token numbers if there is no tokenizer.
+    """The tokens of the text of a setting, a list of token numbers if there is no tokenizer.
 
-    Raises
-    ------
-    InputError : the tokenizer does not know a character, or the text is not a list of numbers.
+    InputError: the tokenizer does not know a character, or the text is not a list of numbers.
     """
     given = f"{name}={shown(text)}"
     if run.tokenizer is not None:

@@ -6,15 +6,17 @@ concatenation of literals.
 """
 
 import ast
+import contextlib
 import dataclasses
 import math
 import operator
 import tomllib
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from gpt_numpy.base.checks import shown
 from gpt_numpy.base.errors import InputError, did_you_mean
 from gpt_numpy.config.fields import KINDS
 from gpt_numpy.config.model import GPTConfig
@@ -35,36 +37,27 @@ _ARITHMETIC: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
 }
 _LARGEST_EXPONENT = 64
 _LONGEST_STRING = 10_000
-_SHOWN = 60  # characters of a value or line shown in a message
+_SHOWN = 60  # characters of a key or of code shown in a message
 _DASHES = "-\u2010\u2011\u2012\u2013\u2014\u2212"  # web pages replace -- by one of these
+_BOOLS = {"true": True, "1": True, "false": False, "0": False}
+_EXAMPLES = {int: ", such as 12", float: ", such as 0.001"}
 
 
-def field_types(*configs: type, without: Iterable[str] = ()) -> dict[str, type]:
+def field_types(*configs: type, without: Collection[str] = ()) -> dict[str, Any]:
     """The types of all settings of these configurations, by name."""
-    return {
-        field.name: field.type if isinstance(field.type, type) else str
-        for config in configs
-        for field in dataclasses.fields(config)
-        if field.name not in without
-    }
+    fields = [field for config in configs for field in dataclasses.fields(config)]
+    return {field.name: field.type for field in fields if field.name not in without}
 
 
-def mute(line: str) -> None:
-    """Print nothing: a log for settings that are read a second time."""
-
-
-def gather(words: Iterable[str], types: Types, log: Log = mute) -> dict[str, Any]:
+def gather(words: Iterable[str], types: Types, log: Log = lambda line: None) -> dict[str, Any]:
     """The settings that the words of a command line give; later words win.
 
-    `log` receives a line per flag, and per line of a `.py` file that is skipped.
-
-    Raises
-    ------
-    InputError : an unknown preset, file or key, or a value of the wrong type.
+    `log` receives a line per flag, and per line of a `.py` file that is skipped. InputError: an
+    unknown preset, file or key, or a value of the wrong type.
     """
     values: dict[str, Any] = {}
     for word in words:
-        if is_flag(word):
+        if word.startswith("--"):
             key, value = parse_flag(word, types)
             log(f"Overriding: {key} = {value}")
             values[key] = value
@@ -73,27 +66,38 @@ def gather(words: Iterable[str], types: Types, log: Log = mute) -> dict[str, Any
     return values
 
 
-def is_flag(word: str) -> bool:
-    """Whether a word of the command line is a flag, not a preset, a file or a folder."""
-    return word.startswith("--")
-
-
 def parse_flag(word: str, types: Types) -> tuple[str, Any]:
-    """The key and the value of `--key=value`.
-
-    Raises
-    ------
-    InputError : no `=`, an unknown key, or a value of the wrong type.
-    """
-    key, equals, text = word.removeprefix("--").partition("=")
-    key = key.replace("-", "_")
+    """The key and the value of `--key=value`; InputError if one of them cannot be used."""
+    name, equals, text = word.partition("=")
+    key = name[2:].replace("-", "_")
     if key not in types:
-        raise InputError(f"unknown setting --{_short(key)}: {_flags(did_you_mean(key, types))}")
+        hint = did_you_mean(key, types).replace("mean ", "mean --").replace(" or ", " or --")
+        raise InputError(f"unknown setting --{_short(key)}: {hint}")
+    kind = types[key]
+    if not equals and kind is bool:
+        return key, True
     if not equals:
-        if types[key] is bool:
-            return key, True
         raise InputError(f"--{key} has no value: write --{key}=VALUE, without spaces")
-    return key, _from_text(f"--{key}", text, types[key])
+    if kind is str:
+        return key, text
+    value: Any = None
+    if kind is bool:
+        value = _BOOLS.get(text.lower())
+    else:
+        with contextlib.suppress(ValueError):
+            value = float(text) if kind is float or "e" in text.lower() else int(text)
+    return key, _of_type(f"--{key}={shown(text)}", value, kind)
+
+
+def _of_type(given: str, value: Any, kind: Any) -> Any:
+    """The value as an instance of `kind`; `given` is how an error message shows it."""
+    if kind is float and type(value) is int:
+        value = float(value) if abs(value) < 1e300 else math.inf
+    if kind is int and type(value) is float and value.is_integer():
+        value = int(value)
+    if type(value) is not kind or (kind is float and not math.isfinite(value)):
+        raise InputError(f"{given}: must be {KINDS[kind]}{_EXAMPLES.get(kind, '')}")
+    return value
 
 
 def _short(text: str) -> str:
@@ -102,33 +106,8 @@ def _short(text: str) -> str:
     return text if len(text) <= _SHOWN and line == text else line[:_SHOWN] + "..."
 
 
-def _flags(sentence: str) -> str:
-    return sentence.replace("did you mean ", "did you mean --").replace(" or ", " or --")
-
-
-def _from_text(name: str, text: str, expected: type) -> Any:
-    if expected is str:
-        return text
-    if expected is bool:
-        if text.lower() in ("true", "1"):
-            return True
-        if text.lower() in ("false", "0"):
-            return False
-        raise InputError(f"{name}={_short(text)!r}: must be True or False")
-    try:
-        if expected is int:
-            number = float(text) if "e" in text.lower() else int(text)
-            if number == int(number):
-                return int(number)
-        elif math.isfinite(float(text)):
-            return float(text)
-    except (ValueError, OverflowError):
-        pass
-    example = "12" if expected is int else "0.001"
-    raise InputError(f"{name}={_short(text)!r}: must be {KINDS[expected]}, such as {example}")
-
-
 def _from_source(word: str, types: Types, log: Log) -> dict[str, Any]:
+    """The settings of a preset or a file."""
     if word in PRESETS:
         return {key: value for key, value in PRESETS[word].items() if key in types}
     path = Path(word)
@@ -142,44 +121,36 @@ def _from_source(word: str, types: Types, log: Log) -> dict[str, Any]:
         raise InputError(f"{_short(word)!r} is neither a preset nor a .toml or .py file: {hint}")
     try:
         text = path.read_text(encoding="utf-8-sig")
+        if path.suffix == ".toml":
+            return _from_toml(word, text, types)
+        return _from_python(word, text, types, log)
     except OSError as error:
+        presets = ", ".join(PRESETS)
         raise InputError(
-            f"cannot read {word}: {error.strerror or error}; name a file, or one of the presets "
-            + ", ".join(PRESETS)
+            f"cannot read {word}: {error.strerror or error}; name a file, or a preset: {presets}"
         ) from error
     except UnicodeDecodeError as error:
         raise InputError(f"{word} is not UTF-8 text (byte {error.start})") from error
-    return (
-        _from_toml(word, text, types)
-        if path.suffix == ".toml"
-        else _from_python(word, text, types, log)
-    )
+    except (RecursionError, MemoryError):  # MemoryError: of Python's parser
+        raise InputError(f"{word}: a value is nested too deeply") from None
 
 
 def _from_toml(name: str, text: str, types: Types) -> dict[str, Any]:
     try:
         values = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:  # ValueError also for a number of 5,000 digits
+    except ValueError as error:  # also for a number of 5,000 digits
         raise InputError(f"{name} is not valid TOML: {_short(str(error))}") from error
-    return {key: _of_type(name, key, value, types) for key, value in values.items()}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            raise InputError(f"{name}: [{key}] is a table: write `key = value` without tables")
+        values[key] = _setting_of_file(name, key, value, types)
+    return values
 
 
-def _of_type(where: str, key: str, value: Any, types: Types) -> Any:
-    if isinstance(value, dict):
-        raise InputError(f"{where}: [{key}] is a table: settings are `key = value` without tables")
+def _setting_of_file(where: str, key: str, value: Any, types: Types) -> Any:
     if key not in types:
         raise InputError(f"{where}: unknown setting {_short(key)}: {did_you_mean(key, types)}")
-    expected = types[key]
-    if expected is float and type(value) is int:
-        return float(value) if abs(value) < 1e300 else math.inf
-    if expected is int and type(value) is float and value.is_integer():
-        return int(value)
-    if type(value) is not expected:
-        raise InputError(
-            f"{where}: {key}={_short(repr(value))}: must be {KINDS[expected]}, "
-            f"not of type {type(value).__name__}"
-        )
-    return value
+    return _of_type(f"{where}: {key}={shown(value)}", value, types[key])
 
 
 def _from_python(name: str, text: str, types: Types, log: Log) -> dict[str, Any]:
@@ -189,64 +160,42 @@ def _from_python(name: str, text: str, types: Types, log: Log) -> dict[str, Any]
             statements = ast.parse(text).body
     except SyntaxError as error:
         raise InputError(f"{name}, line {error.lineno or 1}: {_short(error.msg)}") from error
-    except (ValueError, RecursionError, MemoryError) as error:
+    except ValueError as error:
         raise InputError(f"{name} is not a Python configuration file: {error}") from error
     values: dict[str, Any] = {}
     for statement in statements:
         where = f"{name}, line {statement.lineno}"
-        if isinstance(statement, ast.Import | ast.ImportFrom):
-            log(f"{where}: import skipped")
-        elif isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
-            pass  # a docstring
-        else:
-            key, expression = _assignment(where, statement)
-            if key.startswith("wandb_"):
+        match statement:
+            case ast.Import() | ast.ImportFrom():
+                log(f"{where}: import skipped")
+            case ast.Expr(value=ast.Constant()):
+                pass  # a docstring
+            case ast.Assign(targets=[ast.Name(id=key)]) if key.startswith("wandb_"):
                 log(f"{where}: {key} skipped; the log is log.jsonl in out_dir")
-            else:
-                values[key] = _of_type(where, key, _value(where, expression), types)
+            case ast.Assign(targets=[ast.Name(id=key)], value=expression):
+                values[key] = _setting_of_file(where, key, _evaluate(where, expression), types)
+            case _:
+                raise InputError(
+                    f"{where}: `{_short(ast.unparse(statement))}` is not `name = value`; "
+                    "configuration files are read, not executed"
+                )
     return values
-
-
-def _value(where: str, expression: ast.expr) -> Any:
-    try:
-        return _evaluate(where, expression)
-    except RecursionError:
-        raise InputError(f"{where}: the expression is nested too deeply") from None
-
-
-def _assignment(where: str, statement: ast.stmt) -> tuple[str, ast.expr]:
-    if isinstance(statement, ast.Assign) and len(statement.targets) == 1:
-        target = statement.targets[0]
-        if isinstance(target, ast.Name):
-            return target.id, statement.value
-    raise InputError(
-        f"{where}: {_code(statement)} is not `name = value`; "
-        "configuration files are read, not executed"
-    )
-
-
-def _code(node: ast.AST) -> str:
-    try:
-        return f"`{_short(ast.unparse(node))}`"
-    except RecursionError:
-        return "an expression nested too deeply"
 
 
 def _evaluate(where: str, expression: ast.expr) -> Any:
     """The value of a literal, or of arithmetic or concatenation of literals."""
-    if isinstance(expression, ast.Constant) and type(expression.value) in (int, float, str, bool):
-        return expression.value
-    if isinstance(expression, ast.UnaryOp) and isinstance(expression.op, ast.USub | ast.UAdd):
-        value = _evaluate(where, expression.operand)
-        if type(value) in (int, float):
-            return -value if isinstance(expression.op, ast.USub) else value
-    if isinstance(expression, ast.BinOp) and type(expression.op) in _ARITHMETIC:
-        left = _evaluate(where, expression.left)
-        right = _evaluate(where, expression.right)
-        return _calculate(where, expression, left, right)
+    match expression:
+        case ast.Constant(value=bool() | int() | float() | str() as value):
+            return value
+        case ast.UnaryOp(op=ast.USub() | ast.UAdd() as sign, operand=operand):
+            value = _evaluate(where, operand)
+            if type(value) in (int, float):
+                return -value if isinstance(sign, ast.USub) else value
+        case ast.BinOp(left=left, op=op, right=right) if type(op) in _ARITHMETIC:
+            return _calculate(where, expression, _evaluate(where, left), _evaluate(where, right))
     raise InputError(
-        f"{where}: {_code(expression)} is neither a literal nor arithmetic of literals; "
-        "write the value itself"
+        f"{where}: `{_short(ast.unparse(expression))}` is neither a literal nor arithmetic of "
+        "literals; write the value itself"
     )
 
 
@@ -256,13 +205,14 @@ def _calculate(where: str, expression: ast.BinOp, left: Any, right: Any) -> Any:
         raise InputError(f"{where}: strings can only be joined with +")
     if isinstance(expression.op, ast.Pow) and not abs(right) <= _LARGEST_EXPONENT:
         raise InputError(f"{where}: exponent {right} is larger than {_LARGEST_EXPONENT}")
+    code = _short(ast.unparse(expression))
     try:
         value = _ARITHMETIC[type(expression.op)](left, right)
     except (ArithmeticError, ValueError) as error:
-        raise InputError(f"{where}: {_code(expression)}: {error}") from error
+        raise InputError(f"{where}: `{code}`: {error}") from error
     too_long = len(value) > _LONGEST_STRING if isinstance(value, str) else abs(value) > 1e300
     if too_long or type(value) is complex:
-        raise InputError(f"{where}: {_code(expression)} is too large, or not a real number")
+        raise InputError(f"{where}: `{code}` is too large, or not a real number")
     return value
 
 
@@ -284,12 +234,12 @@ def settings_of(config: type, values: Mapping[str, Any]) -> dict[str, Any]:
 def split(words: Iterable[str], types: Types) -> tuple[list[str], dict[str, Any]]:
     """The presets, files and folders of a command line, and the settings given as flags."""
     words = list(words)
-    names = [word for word in words if not is_flag(word)]
-    return names, gather(filter(is_flag, words), types)
+    flags = [word for word in words if word.startswith("--")]
+    return [word for word in words if not word.startswith("--")], gather(flags, types)
 
 
 def only_flags(command: str, words: Iterable[str], types: Types) -> dict[str, Any]:
-    """The settings of a command that takes nothing but flags."""
+    """The settings of a command that takes only flags."""
     names, flags = split(words, types)
     if names:
         raise InputError(f"{command} takes settings only, such as --out_dir=RUN: not {names[0]!r}")

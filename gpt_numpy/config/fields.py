@@ -31,11 +31,11 @@ def setting(
     Parameters
     ----------
     default : the value, or REQUIRED.
-    text : the help text that `--help` prints.
-    choices : the allowed strings; "" among them means that the setting may be left empty.
-    fix : what an error message says after "must be"; by default the type and the bounds.
-    bounds : of a number: `low` and `high` are allowed themselves, `above` and `below` are not. An
-        integer is never negative.
+    text : what `--help` prints.
+    choices : the allowed strings; with "", the setting may be left empty.
+    fix : the end of an error message, after "must be"; by default the type and the bounds.
+    bounds : of a number: `low` and `high` inclusive, `above` and `below` exclusive. An integer is
+        never negative.
     """
     metadata = {"help": text, "choices": choices, "fix": fix, "bounds": bounds}
     return dataclasses.field(default=default, metadata=metadata)

@@ -20,9 +20,7 @@ class GPTConfig(Configuration):
     n_layer: int = setting(12, "number of blocks", low=1)
     n_head: int = setting(12, "attention heads in a block; divides n_embd", low=1)
     n_embd: int = setting(768, "channels of the residual stream", low=1)
-    dropout: float = setting(
-        0.0, "share of values dropped in training, 0 <= dropout < 1", low=0, below=1
-    )
+    dropout: float = setting(0.0, "share of values dropped in training, below 1", low=0, below=1)
     bias: bool = setting(True, "biases in linear layers and layer norms")
     activation: str = setting(
         "gelu_tanh",
@@ -30,7 +28,7 @@ class GPTConfig(Configuration):
         choices=ACTIVATIONS,
     )
     positions: str = setting(
-        "learned", "position embedding: learned or sinusoidal", choices=POSITIONS
+        "learned", "position embedding: " + " or ".join(POSITIONS), choices=POSITIONS
     )
     tied: bool = setting(True, "the head uses the token embedding as its weight")
 

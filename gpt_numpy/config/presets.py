@@ -6,10 +6,7 @@ from typing import Any
 # contain only what they change.
 NANOGPT_DEFAULTS: dict[str, Any] = {"bias": False, "activation": "gelu"}
 
-_SHAKESPEARE: dict[str, Any] = {
-    "bias": False,
-    "activation": "gelu",
-    "dropout": 0.0,
+_SHAKESPEARE: dict[str, Any] = NANOGPT_DEFAULTS | {
     "eval_interval": 250,
     "log_interval": 10,
     "always_save_checkpoint": False,
@@ -18,59 +15,29 @@ _SHAKESPEARE: dict[str, Any] = {
     "beta2": 0.99,
     "warmup_iters": 100,
 }
+_COLUMNS = "n_layer n_head n_embd block_size batch_size dropout eval_iters max_iters".split()
+_SIZES = {
+    "tiny": (4, 4, 128, 64, 12, 0.0, 20, 2000),  # 0.8 M parameters; nanoGPT's README, for a laptop
+    "small": (4, 4, 256, 128, 16, 0.0, 50, 5000),  # 3.2 M, between the two
+    "baby": (6, 6, 384, 256, 64, 0.2, 200, 5000),  # 10.6 M; nanoGPT's train_shakespeare_char.py
+}
 
 PRESETS: dict[str, dict[str, Any]] = {
-    # nanoGPT's README, "I only have a macbook": about 0.8 M parameters.
-    "tiny": _SHAKESPEARE
-    | {
-        "out_dir": "out-tiny",
-        "n_layer": 4,
-        "n_head": 4,
-        "n_embd": 128,
-        "block_size": 64,
-        "batch_size": 12,
-        "eval_iters": 20,
-        "max_iters": 2000,
-        "lr_decay_iters": 2000,
-    },
-    # Between the two: about 3.2 M parameters.
-    "small": _SHAKESPEARE
-    | {
-        "out_dir": "out-small",
-        "n_layer": 4,
-        "n_head": 4,
-        "n_embd": 256,
-        "block_size": 128,
-        "batch_size": 16,
-        "eval_iters": 50,
-        "max_iters": 5000,
-        "lr_decay_iters": 5000,
-    },
-    # nanoGPT's config/train_shakespeare_char.py: about 10.6 M parameters, written for a GPU.
-    "baby": _SHAKESPEARE
-    | {
-        "out_dir": "out-baby",
-        "n_layer": 6,
-        "n_head": 6,
-        "n_embd": 384,
-        "block_size": 256,
-        "batch_size": 64,
-        "dropout": 0.2,
-        "eval_iters": 200,
-        "max_iters": 5000,
-        "lr_decay_iters": 5000,
-    },
-    # The smallest GPT-2, 124 M parameters, with nanoGPT's optimizer settings for it.
-    "gpt2": {
-        "out_dir": "out-gpt2",
-        "n_layer": 12,
-        "n_head": 12,
-        "n_embd": 768,
-        "block_size": 1024,
-        "batch_size": 1,
-        "bias": True,
-        "activation": "gelu_tanh",
-    },
+    name: _SHAKESPEARE
+    | dict(zip(_COLUMNS, sizes, strict=True))
+    | {"out_dir": f"out-{name}", "lr_decay_iters": sizes[-1]}
+    for name, sizes in _SIZES.items()
+}
+# The smallest GPT-2, 124 M parameters; nanoGPT's optimizer settings for it are the defaults.
+PRESETS["gpt2"] = {
+    "out_dir": "out-gpt2",
+    "n_layer": 12,
+    "n_head": 12,
+    "n_embd": 768,
+    "block_size": 1024,
+    "batch_size": 1,
+    "bias": True,
+    "activation": "gelu_tanh",
 }
 
 DEFAULT_PRESET = "tiny"  # of `train` and `bench`

@@ -19,10 +19,7 @@ class TrainConfig(Configuration):
     eval_full: bool = setting(False, "evaluate the whole validation split, exactly")
     always_save_checkpoint: bool = setting(True, "save at every evaluation, not only a better one")
     keep_last: int = setting(
-        1,
-        "checkpoints to keep in addition to the best, 12 bytes per parameter each; "
-        "1: ckpt.npz alone",
-        low=1,
+        1, "checkpoints to keep in addition to the best, 12 bytes per parameter each", low=1
     )
     init_from: str = setting(
         "scratch", "scratch, resume (the run in out_dir), or a folder with a model"
@@ -49,11 +46,7 @@ class TrainConfig(Configuration):
     patience: int = setting(0, "evaluations without a better loss before stopping; 0: never", low=0)
     seed: int = setting(1337, "of weights, batches and dropout", low=0)
     dtype: str = setting("float32", "float32 or float64", choices=DTYPES[:2])
-    ops: str = setting(
-        IMPLEMENTATIONS[0],
-        f"implementation of the layers: {' or '.join(IMPLEMENTATIONS)}",
-        choices=IMPLEMENTATIONS,
-    )
+    ops: str = setting("kernels", "implementation: kernels or reference", choices=IMPLEMENTATIONS)
     device: str = setting("cpu", "cpu, the only one", **CPU_ONLY)
     compile: bool = setting(False, "accepted for nanoGPT, without effect; see --ops")
     backend: str = setting("nccl", "accepted for nanoGPT, without effect")

@@ -1,14 +1,15 @@
 """Check a layer that you wrote: its backward against the derivative of its forward.
 
 `check_layer` differentiates `out` with respect to every element of every float input of forward,
-and compares the result with what backward wrote. The derivative is exact (complex step) where
-forward accepts complex numbers; otherwise it is the best of a sweep of finite differences
-(derivatives.py). Whether complex numbers really go through forward is measured, because `abs` and
-comparisons drop the imaginary part without an error.
+and compares the result with what backward wrote. The derivative is exact (complex step) if forward
+accepts complex numbers; otherwise it is the best of a sweep of finite differences (derivatives.py).
+Whether forward keeps the imaginary part is measured, because `abs` and comparisons drop it without
+an error.
 """
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,9 @@ import numpy as np
 from gpt_numpy.base.arrays import Array
 from gpt_numpy.base.errors import InputError
 from gpt_numpy.gradients.derivatives import STEP, SWEEP, best_slope
-from gpt_numpy.gradients.diagnosis import Clues, diagnose, input_clues, layer_clues
+from gpt_numpy.gradients.diagnosis.clues import layer_clues
+from gpt_numpy.gradients.diagnosis.diagnose import diagnose
+from gpt_numpy.gradients.diagnosis.wrong_gradient import Clues
 from gpt_numpy.gradients.layer_protocol import Function, Layer, unwritten
 from gpt_numpy.gradients.report import Report, TensorCheck
 
@@ -26,8 +29,8 @@ LONGEST_SECONDS = 300.0
 LARGEST_JACOBIAN = 4_000_000  # elements; larger ones are not kept, only the gradient
 
 Jacobian = tuple[Array, Array | None]  # the gradient, and what each element of out adds to it
-WrongGradient = tuple[str, str, Array]  # a gradient such as "dx", a sentence, the wrong numbers
-Mistakes = Mapping[str, Function] | Callable[[Mapping[str, Any]], Iterable[WrongGradient]]
+KnownMistake = tuple[str, str, Array]  # a gradient such as "dx", a sentence, the wrong numbers
+Mistakes = Mapping[str, Function] | Callable[[Mapping[str, Any]], Iterable[KnownMistake]]
 
 
 def check_layer(
@@ -50,8 +53,8 @@ def check_layer(
 
     Parameters
     ----------
-    forward : writes its results to the arguments named in `outputs`; the network uses `out`, the
-        others are kept for backward.
+    forward : writes its results to the arguments named in `outputs`: `out`, and what it keeps for
+        backward.
     backward : takes `dout` and anything that forward read or wrote, under the same names, and
         writes `d<input>` of each float input. It writes all arguments from its first `d<input>` on.
     inputs : the arguments of forward, by name. Choose values that hide no mistake: sizes that
@@ -61,9 +64,9 @@ def check_layer(
     extra : arguments that only backward has.
     constants : float inputs without a gradient, such as "mask", "weights" or "weights.bias".
     mistakes : known mistakes to compare a wrong gradient with; one that gives the same numbers is
-        reported. Either wrong backward functions, called like `backward`, by a sentence that
-        describes the mistake; or a function that takes a dictionary of all arguments of forward and
-        `dout`, and yields triples: a gradient such as "dx", the sentence, the wrong gradient.
+        reported. Either wrong backward functions, by a sentence that describes the mistake; or a
+        function that takes a dictionary of all arguments of forward and `dout`, and yields triples:
+        a gradient such as "dx", the sentence, the wrong gradient.
     tolerance : largest error of a right gradient; by default 1e-10, or 1e-7 with differences.
     seed : seed of `dout`.
 
@@ -87,11 +90,14 @@ def check_layer(
     exact = _derivatives(layer, dout, exactly=not reason)
     clues = layer_clues({**layer.flat_inputs, **kept, "dout": dout})
     wrong = _wrong_gradients(mistakes or {}, layer, kept, dout)
+    largest = max(float(np.abs(gradient).max(initial=0)) for gradient, _ in exact.values())
     rows = []
     for name, (hand, remarks) in written.items():
         named = {sentence: array for of, sentence, array in wrong if of == "d" + name}
-        clue = input_clues(clues, name, named, exact[name][1])
-        rows.append(_row(name, hand, remarks, exact, clue, tolerance))
+        gradient, contributions = exact[name]
+        heads = clues.n_head if "qkv" in name else 0
+        own = replace(clues, named=named, contributions=contributions, n_head=heads)
+        rows.append(_row(name, hand, gradient, remarks, own, 1e-3 * largest, tolerance))
     count = sum(gradient.size for gradient, _ in exact.values())
     how = f"central differences, for {reason}" if reason else "complex step"
     method = f"{how}, in each of {count:,} elements, float64"
@@ -100,7 +106,7 @@ def check_layer(
 
 def _wrong_gradients(
     mistakes: Mistakes, layer: Layer, kept: Mapping[str, Any], dout: Array
-) -> list[WrongGradient]:
+) -> list[KnownMistake]:
     """The gradients that the caller's known mistakes give: names, sentences, arrays."""
     if callable(mistakes):
         return list(mistakes({**layer.flat_inputs, **kept, "dout": dout}))
@@ -116,20 +122,19 @@ def _wrong_gradients(
 def _row(
     name: str,
     hand: Array,
+    exact: Array,
     remarks: list[str],
-    exact: Mapping[str, Jacobian],
     clues: Clues,
+    floor: float,
     tolerance: float,
 ) -> TensorCheck:
-    gradient, _ = exact[name]
-    largest = max(float(np.abs(g).max(initial=0)) for g, _ in exact.values())
-    scale = max(float(np.abs(gradient).max(initial=0)), 1e-3 * largest) or 1.0
-    error = float(np.abs(hand - gradient).max(initial=0)) / scale
+    scale = max(float(np.abs(exact).max(initial=0)), floor) or 1.0
+    error = float(np.abs(hand - exact).max(initial=0)) / scale
     ok = error <= tolerance and not remarks
     if error > tolerance or not np.isfinite(hand).all() and not remarks:
-        remarks = remarks + diagnose(hand, gradient, scale, tolerance, clues)
+        remarks = remarks + diagnose(hand, exact, scale, tolerance, clues)
     norm = float(np.linalg.norm(hand))
-    return TensorCheck("d" + name, gradient.shape, norm, error, ok, tuple(remarks))
+    return TensorCheck("d" + name, exact.shape, norm, error, ok, tuple(remarks))
 
 
 def _written_gradients(
@@ -139,37 +144,38 @@ def _written_gradients(
     written, returned = layer.run_backward(kept, dout)
     found = {}
     for name in layer.graded:
-        hand: Array = written["d" + name]
-        remarks: list[str] = []
+        hand, remarks = written["d" + name], []
         left = unwritten(hand)
         if left.any():
-            zeros, ones = (layer.run_backward(kept, dout, fill=fill)[0] for fill in (0.0, 1.0))
-            hand, remarks = _incomplete("d" + name, hand, left, zeros, ones)
+            onto = [layer.run_backward(kept, dout, fill=n)[0]["d" + name] for n in (0.0, 1.0)]
+            hand, remark = _incomplete("d" + name, hand, left, *onto)
             if returned and left.all():
-                remarks[-1] += "; backward returned something instead"
+                remark += "; backward returned something instead"
+            remarks.append(remark)
         found[name] = hand, remarks
     return found
 
 
 def _incomplete(
-    name: str, hand: Array, left: Array, zeros: Mapping[str, Array], ones: Mapping[str, Array]
-) -> tuple[Array, list[str]]:
+    name: str, hand: Array, left: Array, onto_zeros: Array, onto_ones: Array
+) -> tuple[Array, str]:
     """The gradient, and whether its elements were left alone or added to.
 
-    `zeros` and `ones` are what backward wrote to arrays that held 0 and 1 beforehand.
+    onto_zeros, onto_ones : what backward wrote to an array that held 0 or 1 beforehand.
     """
-    added = left & (np.abs(ones[name] - zeros[name] - 1) < 1e-6) & (zeros[name] != 0)
-    if added.any():
-        return zeros[name], [
+    if (left & (np.abs(onto_ones - onto_zeros - 1) < 1e-6) & (onto_zeros != 0)).any():
+        remark = (
             f"{name} += ... adds to what was in the array before, which may be anything: "
             f"layers assign, {name}[...] = ..."
-        ]
+        )
+        return onto_zeros, remark
     if not left.all():
-        return hand, [f"{int(left.sum()):,} of {left.size:,} elements of {name} were not written"]
-    return hand, [
+        return hand, f"{int(left.sum()):,} of {left.size:,} elements of {name} were not written"
+    remark = (
         f"nothing was written to {name}: write into the array, {name}[...] = ...; "
         f"{name} = ... only rebinds the name"
-    ]
+    )
+    return hand, remark
 
 
 def _why_not_complex(layer: Layer, seed: int) -> str:
@@ -184,7 +190,8 @@ def _why_not_complex(layer: Layer, seed: int) -> str:
     try:
         out = layer.run_forward(moved(1j * STEP), "complex128")["out"]
     except (InputError, np.exceptions.ComplexWarning, TypeError) as error:
-        return f"forward does not take complex numbers ({_first_line(error)})"
+        reason = str(error.__cause__ or error).partition("\n")[0][:80]
+        return f"forward does not take complex numbers ({reason})"
     except Exception as error:  # a compiler's own errors, such as Numba's
         return f"forward does not take complex numbers ({type(error).__name__})"
     steps = [0.05 * step for step in SWEEP]
@@ -198,66 +205,49 @@ def _why_not_complex(layer: Layer, seed: int) -> str:
     return ""
 
 
-def _first_line(error: BaseException) -> str:
-    return str(error.__cause__ or error).partition("\n")[0][:80]
-
-
 def _derivatives(layer: Layer, dout: Array, *, exactly: bool) -> dict[str, Jacobian]:
     """The gradient of sum(dout * out) with respect to every input."""
-    sizes = {name: np.size(layer.flat_inputs[name]) for name in layer.graded}
+    sizes = {name: layer.flat_inputs[name].size for name in layer.graded}
+    total = sum(sizes.values())
     if not sizes:
         raise InputError(
             "inputs: there is no array of floats, so there is no gradient to check; give one"
         )
-    seconds = _seconds_per_element(layer, exactly) * sum(sizes.values())
-    if seconds > LONGEST_SECONDS:
-        raise InputError(
-            f"inputs: {sum(sizes.values()):,} elements take about {seconds / 60:.0f} minutes: "
-            "give a smaller example"
-        )
+    if total:
+        start = time.perf_counter()
+        _change_of_out(layer, max(sizes, key=lambda name: sizes[name]), 0, exactly)
+        seconds = (time.perf_counter() - start) * total
+        if seconds > LONGEST_SECONDS:
+            raise InputError(
+                f"inputs: {total:,} elements take about {seconds / 60:.0f} minutes: "
+                "give a smaller example"
+            )
     return {name: _derivative(layer, name, dout, exactly) for name in layer.graded}
 
 
 def _derivative(layer: Layer, name: str, dout: Array, exactly: bool) -> Jacobian:
-    value = np.asarray(layer.flat_inputs[name], "float64")
+    value = layer.flat_inputs[name]
     whole = dout.size * value.size <= LARGEST_JACOBIAN
     contributions = np.empty((*dout.shape, value.size)) if whole else None
-    gradient = np.empty(value.size)
-    change = _complex_change if exactly else _real_change
+    gradient = np.empty(value.shape)
     for j in range(value.size):
-        column = dout * change(layer, name, value, j)
-        gradient[j] = column.sum()
+        column = dout * _change_of_out(layer, name, j, exactly)
+        gradient.flat[j] = column.sum()
         if contributions is not None:
             contributions[..., j] = column
-    return gradient.reshape(value.shape), contributions
+    return gradient, contributions
 
 
-def _complex_change(layer: Layer, name: str, value: Array, j: int) -> Array:
-    """The derivative of `out` with respect to element j of an input, by the complex step."""
-    moved = value.astype("complex128")
-    moved.reshape(-1)[j] += 1j * STEP
-    return np.asarray(layer.run_forward({name: moved}, "complex128")["out"].imag / STEP)
+def _change_of_out(layer: Layer, name: str, j: int, exactly: bool) -> Array:
+    """The derivative of `out` with respect to element j of an input."""
+    value = np.asarray(layer.flat_inputs[name], "float64")
 
+    def out(step: complex, dtype: str = "float64") -> Any:
+        moved = value.astype(dtype)
+        moved.flat[j] += step
+        return layer.run_forward({name: moved}, dtype)["out"]
 
-def _real_change(layer: Layer, name: str, value: Array, j: int) -> Array:
-    """The same by differences."""
-    size = max(abs(float(value.reshape(-1)[j])), float(value.std())) or 1.0
-
-    def out(step: float) -> Any:
-        moved = value.copy()
-        moved.reshape(-1)[j] += step
-        return layer.run_forward({name: moved})["out"]
-
+    if exactly:
+        return np.asarray(out(1j * STEP, "complex128").imag / STEP)
+    size = max(abs(float(value.flat[j])), float(value.std())) or 1.0
     return np.asarray(best_slope(out, [size * step for step in SWEEP]).value)
-
-
-def _seconds_per_element(layer: Layer, exactly: bool) -> float:
-    """The time that the derivative with respect to one element takes."""
-    change: Callable[..., Array] = _complex_change if exactly else _real_change
-    for name in layer.graded:
-        value = np.asarray(layer.flat_inputs[name], "float64")
-        if value.size:
-            start = time.perf_counter()
-            change(layer, name, value, 0)
-            return time.perf_counter() - start
-    return 0.0

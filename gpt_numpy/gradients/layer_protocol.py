@@ -2,12 +2,12 @@
 
 forward(inputs..., out, what it keeps...) and backward(dout, what it reads..., d<input>...) are
 called by keyword. Arrays may travel in named tuples; in the tables here their fields are listed as
-`weights.bias` (arguments.py).
+`weights.bias`.
 
-Arrays that are only read are read-only. Arrays to be written hold a NaN with bits of its own, so an
-element that was not written differs from one that became NaN. Backward writes every argument from
-its first `d<input>` on: gradients, and buffers of forward that it uses again. What forward keeps in
-a named tuple, backward may overwrite, so each call gets a copy.
+Arrays that are only read are read-only. Arrays to be written are filled with one particular NaN, so
+an element that was not written differs from one that became NaN. Backward writes every argument
+from its first `d<input>` on: gradients, and buffers of forward that it uses again. What forward
+keeps in a named tuple, backward may overwrite, so each call gets a copy.
 """
 
 import inspect
@@ -15,15 +15,16 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import dropwhile
 from typing import Any
 
 import numpy as np
 
 from gpt_numpy.base.arrays import Array
 from gpt_numpy.base.errors import InputError, did_you_mean
-from gpt_numpy.gradients.arguments import flatten, unflatten
 
-UNWRITTEN = np.uint64(0x7FF80000DEADBEEF).view(np.float64)
+_BITS = np.uint64(0x7FF80000DEADBEEF)
+UNWRITTEN = _BITS.view(np.float64)
 
 Function = Callable[..., Any]
 
@@ -61,21 +62,20 @@ class Layer:
     @property
     def graded(self) -> list[str]:
         """The inputs that need a gradient: arrays of floats that are not constant."""
-        constants = self.constants
         return [
             name
             for name, value in self.flat_inputs.items()
-            if is_float(value) and name not in constants and name.partition(".")[0] not in constants
+            if isinstance(value, np.ndarray)
+            and value.dtype.kind == "f"
+            and not {name, name.partition(".")[0]} & set(self.constants)
         ]
 
     @property
     def written(self) -> list[str]:
         """The arguments that backward writes: all from the first gradient of an input on."""
         names = [name for name in _parameters(self.backward) if name in self._known]
-        first = next(
-            k for k, name in enumerate(names) if name[0] == "d" and name[1:] in self.inputs
-        )
-        return names[first:]
+        gradients = {"d" + name for name in self.inputs}
+        return list(dropwhile(lambda name: name not in gradients, names))
 
     @property
     def _known(self) -> set[str]:
@@ -88,9 +88,7 @@ class Layer:
     ) -> dict[str, Any]:
         """What forward writes, as a flat table; `changes` replace inputs, by flat name.
 
-        Raises
-        ------
-        InputError : it raised an error, or left an output as it was.
+        InputError: it raised an error, or left an output as it was.
         """
         inputs = {**self.flat_inputs, **changes}
         flat = {name: _cast(value, dtype) for name, value in inputs.items()}
@@ -102,10 +100,12 @@ class Layer:
         read = unflatten(_read_only(flat), self.inputs)
         returned = _call("forward", self.forward, read, unflatten(outputs, self.outputs))
         for name, value in outputs.items():
-            if unwritten(value).any():
+            count = int(unwritten(value).sum())
+            if count:
+                part = "all" if count == value.size else f"{count} of {value.size} elements"
                 how = "it returned something instead; " if returned is not None else ""
                 raise InputError(
-                    f"forward left {_part(value)} of {name} unwritten: {how}write into the array, "
+                    f"forward left {part} of {name} unwritten: {how}write into the array, "
                     f"{name}[...] = ...; {name} = ... only rebinds the name"
                 )
         return outputs
@@ -119,15 +119,9 @@ class Layer:
     ) -> tuple[dict[str, Any], bool]:
         """What backward writes, as a flat table, and whether it returned something.
 
-        Parameters
-        ----------
         kept : what `run_forward` returned.
         fill : the value of every element of the written arrays beforehand.
         function : called in backward's place, with the same arguments.
-
-        Raises
-        ------
-        InputError : it raised an error.
         """
         flat = {name: _cast(value, "float64") for name, value in self.flat_inputs.items()}
         flat |= {**kept, **flatten(self.extra), "dout": dout}
@@ -153,35 +147,48 @@ class Layer:
         In a named tuple of gradients, inputs that have no gradient have no array.
         """
         written: dict[str, Any] = {}
+        ungraded_fields = self.flat_inputs.keys() - self.inputs.keys() - {*self.graded}
         for argument in self.written:
             again = argument in like  # a buffer of forward; otherwise a gradient
             source = argument if again else argument[1:]
             for name in flatten({source: like[source]}):
-                field_of_input = name != source and name in self.flat_inputs
-                if flat.get(name) is None or (
-                    field_of_input and not again and name not in self.graded
-                ):
-                    continue
-                target = name if again else "d" + name
-                written[target] = np.full(np.shape(flat[name]), fill, "float64")
+                if flat.get(name) is not None and (again or name not in ungraded_fields):
+                    target = name if again else "d" + name
+                    written[target] = np.full(np.shape(flat[name]), fill, "float64")
         return written
 
 
-def is_float(value: Any) -> bool:
-    """Whether a value is an array that has a gradient."""
-    return isinstance(value, np.ndarray) and value.dtype.kind == "f"
+def flatten(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """All arguments, and all fields of the named tuples among them, under one name each."""
+    flat: dict[str, Any] = {}
+    for name, value in arguments.items():
+        if hasattr(value, "_asdict"):
+            flat |= {f"{name}.{field}": inner for field, inner in flatten(value._asdict()).items()}
+        else:
+            flat[name] = value
+    return flat
+
+
+def unflatten(flat: Mapping[str, Any], like: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The arguments named in `like`, as named tuples where it has some; missing values are None."""
+    found = {}
+    for name, value in like.items():
+        found[name] = flat.get(prefix + name)
+        if hasattr(value, "_asdict"):
+            fields = unflatten(flat, value._asdict(), f"{prefix}{name}.")
+            found[name] = value._make(fields.values())
+    return found
 
 
 def unwritten(value: Array) -> Array:
     """True where an array still holds the bits that it was filled with."""
-    bits = np.ascontiguousarray(value).real.copy().view(np.uint64)
-    return np.asarray(bits == np.float64(UNWRITTEN).view(np.uint64))
+    return np.asarray(np.ascontiguousarray(value).real.copy().view(np.uint64) == _BITS)
 
 
 def _check_input(name: str, value: Any) -> None:
+    if isinstance(value, list | tuple):
+        raise InputError(f"inputs: {name} is a {type(value).__name__}: give a NumPy array")
     if not isinstance(value, np.ndarray):
-        if isinstance(value, list | tuple):
-            raise InputError(f"inputs: {name} is a {type(value).__name__}: give a NumPy array")
         return
     if value.dtype.kind not in "fiub":
         raise InputError(f"inputs: {name} is of type {value.dtype}: give real numbers or integers")
@@ -241,8 +248,3 @@ def _call(which: str, function: Function, read: dict[str, Any], written: dict[st
         if "can't set attribute" in str(error):
             reason = f"it assigns to a field of a named tuple ({error}): write field[...] = ..."
         raise InputError(f"{which} stopped with {reason}; shapes: {shapes}") from error
-
-
-def _part(value: Array) -> str:
-    count = int(unwritten(value).sum())
-    return "all" if count == value.size else f"{count} of {value.size} elements"

@@ -1,13 +1,11 @@
 """Checks the gradients of a model: hand-derived backward passes against numerical derivatives.
 
 Small models are checked element by element, by the complex step through the reference's forward
-pass (derivatives.py). In large models each tensor is moved along one random direction v, which
-gives the sum of v times the gradient: for a wrong element to go unnoticed, errors would have to
-cancel by chance to the tenth digit. The kernels do not accept complex numbers, so the tensors of
-each kind are also moved together, by finite differences through the kernels themselves. If there is
-no memory for a complex model, differences check each tensor instead.
-
-The error is defined in report.py; wrong tensors are explained by `diagnosis/`.
+pass (derivatives.py). In large models each tensor is moved along a random direction v, which gives
+the sum of v times the gradient: errors would have to cancel to the tenth digit to go unnoticed.
+The kernels do not accept complex numbers, so the tensors of each kind are also moved together, by
+finite differences through the kernels. If a complex model does not fit into memory, differences
+check each tensor instead. The error is defined in report.py.
 """
 
 import math
@@ -21,16 +19,9 @@ from gpt_numpy.base.checks import real, shown
 from gpt_numpy.base.errors import InputError, did_you_mean
 from gpt_numpy.base.progress import duration
 from gpt_numpy.config.choices import GRADCHECK_METHODS
+from gpt_numpy.gradients import oracles
 from gpt_numpy.gradients.model_diagnosis import explain
-from gpt_numpy.gradients.oracles import (
-    Measured,
-    Tick,
-    Twins,
-    by_differences,
-    by_direction,
-    by_element,
-    by_kind,
-)
+from gpt_numpy.gradients.oracles import Measured, Tick, Twins
 from gpt_numpy.gradients.plan import choose_method
 from gpt_numpy.gradients.report import Report, TensorCheck
 from gpt_numpy.model.gpt import GPT
@@ -82,7 +73,10 @@ def gradcheck(
     if not isinstance(method, str) or method not in GRADCHECK_METHODS:
         raise InputError(f"method={shown(method)}: {did_you_mean(str(method), GRADCHECK_METHODS)}")
     hand = _twin(model, "float64", model.ops_name)
-    oracle = None if method == "differences" else _twin(model, "complex128", "reference")
+    oracle = None
+    if method != "differences":
+        # Each position's loss is kept, so that missing positions can be named.
+        oracle = _twin(model, "complex128", "reference", keep=("losses",))
     plan = choose_method(hand, oracle, tokens, targets, dropout_key, method)
     say(f"{plan.description}: about {duration(max(plan.seconds, 1))}")
 
@@ -93,21 +87,19 @@ def gradcheck(
     notes: list[str] = []
     kinds: list[TensorCheck] = []
     if plan.method == "elements":
-        measured = by_element(twins, tick)
+        measured = oracles.by_element(twins, tick)
     elif plan.method == "directions":
-        measured = by_direction(twins, rng, tick)
-        if hand.ops_name != "reference":  # otherwise the complex step has moved this very pass
-            found = by_kind(twins, rng, tick)
-            notes.append(_note_on_kinds(found))
-            kinds = _rows_of_kinds(found)
+        measured = oracles.by_direction(twins, rng, tick)
+        if hand.ops_name != "reference":  # otherwise the complex step went through this very pass
+            kinds, note = _check_kinds(oracles.by_kind(twins, rng, tick))
+            notes.append(note)
     else:
-        measured = by_differences(twins, rng, tick)
+        measured = oracles.by_differences(twins, rng, tick)
         tolerance = max(tolerance, TOLERANCE_OF_DIFFERENCES)
-    rows = _rows(twins, plan.method, measured, tolerance, rng)
+    rows = _rows(twins, measured, tolerance, rng)
     notes += _where_to_look(rows)
-    return Report(
-        (*rows, *kinds), plan.description, tolerance, time.perf_counter() - start, tuple(notes)
-    )
+    seconds = time.perf_counter() - start
+    return Report((*rows, *kinds), plan.description, tolerance, seconds, tuple(notes))
 
 
 def randomise(model: GPT, seed: int) -> None:
@@ -126,49 +118,49 @@ def randomise(model: GPT, seed: int) -> None:
 
 
 def _rows(
-    twins: Twins,
-    method: str,
-    measured: dict[str, Measured],
-    tolerance: float,
-    rng: np.random.Generator,
-) -> tuple[TensorCheck, ...]:
-    largest = max(found.scale for found in measured.values())
-    errors, floor = {}, 1e-3 * largest
-    for name, found in measured.items():
-        divisor = max(found.scale, floor)
-        errors[name] = found.difference / divisor if divisor else found.difference
+    twins: Twins, measured: dict[str, Measured], tolerance: float, rng: np.random.Generator
+) -> list[TensorCheck]:
+    floor = 1e-3 * max(found.scale for found in measured.values())
+    scales = {name: max(found.scale, floor) for name, found in measured.items()}
+    errors = {name: found.difference / (scales[name] or 1.0) for name, found in measured.items()}
     wrong = [name for name, error in errors.items() if not error <= tolerance]
     # Backward starts at the loss, so the last wrong tensors are the nearest to the mistake.
     nearest = wrong[-EXAMINED:]
-    examined = wrong if method == "elements" else nearest
     rows = []
-    for name, error in errors.items():
-        grad = twins.hand.grads[name]
+    for name, found in measured.items():
         remarks: list[str] = []
-        if name in examined:
-            scale = max(measured[name].scale, floor)
-            remarks = explain(twins, name, measured[name], scale, tolerance, rng)
+        if name in nearest or (name in wrong and found.exact is not None):
+            remarks = explain(twins, name, found, scales[name], tolerance, rng)
             if name not in nearest and not any("looks like" in remark for remark in remarks):
                 remarks = []  # wrong only because a later gradient is wrong
-        ok = bool(error <= tolerance)
-        norm = float(np.linalg.norm(grad))
-        rows.append(TensorCheck(name, grad.shape, norm, float(error), ok, tuple(remarks)))
-    return tuple(rows)
+        grad, error = twins.hand.grads[name], float(errors[name])
+        norm, ok = float(np.linalg.norm(grad)), name not in wrong
+        rows.append(TensorCheck(name, grad.shape, norm, error, ok, tuple(remarks)))
+    return rows
 
 
-def _note_on_kinds(found: dict[str, tuple[float, float, float]]) -> str:
-    """A line about the differences through the model's own forward pass."""
+def _check_kinds(
+    found: dict[str, tuple[float, float, float]],
+) -> tuple[list[TensorCheck], str]:
+    """A row for each kind of tensor whose differences do not agree, and a line about all."""
     worst = max(found, key=lambda kind: found[kind][0])
     error, estimate, step = found[worst]
     verdict = "agree" if error <= TOLERANCE_OF_DIFFERENCES else "DISAGREE"
-    return (
+    note = (
         f"central differences through the model's own forward pass {verdict} in {len(found)} kinds "
         f"of tensor: largest error {error:.1e} in {worst} (estimated {estimate:.0e} at the best "
         f"step, {step:.1e} of the tensor)"
     )
+    remark = "by differences, not the derivative of the model's own forward pass"
+    rows = [
+        TensorCheck(kind, (), math.nan, error, False, (remark,))
+        for kind, (error, _, _) in found.items()
+        if not error <= TOLERANCE_OF_DIFFERENCES
+    ]
+    return rows, note
 
 
-def _where_to_look(rows: tuple[TensorCheck, ...]) -> list[str]:
+def _where_to_look(rows: list[TensorCheck]) -> list[str]:
     """Where to look: a mistake also spoils the gradients of everything earlier in forward."""
     wrong = [k for k, row in enumerate(rows) if not row.ok]
     if not wrong:
@@ -181,17 +173,8 @@ def _where_to_look(rows: tuple[TensorCheck, ...]) -> list[str]:
     return [f"in forward order, the last wrong tensor is {last}{after}: look just after it"]
 
 
-def _rows_of_kinds(found: dict[str, tuple[float, float, float]]) -> list[TensorCheck]:
-    """A row for each kind of tensor in which the differences do not agree."""
-    wrong = {k: e for k, (e, *_) in found.items() if not e <= TOLERANCE_OF_DIFFERENCES}
-    remark = "by differences, not the derivative of the model's own forward pass"
-    return [
-        TensorCheck(kind, (), math.nan, error, False, (remark,)) for kind, error in wrong.items()
-    ]
-
-
-def _twin(model: GPT, dtype: str, ops: str) -> GPT:
+def _twin(model: GPT, dtype: str, ops: str, keep: tuple[str, ...] = ()) -> GPT:
     """A copy of the model with another dtype and implementation."""
-    twin = GPT(model.config, seed=None, dtype=dtype, ops=ops)
+    twin = GPT(model.config, seed=None, dtype=dtype, ops=ops, keep=keep)
     twin.params.flat[...] = model.params.flat
     return twin

@@ -1,8 +1,8 @@
 """Explains in words what is wrong with the gradient of one tensor of a model.
 
 If every element of the exact gradient is known, `diagnosis/` compares the two. If it is known only
-along directions, parts of the tensor are moved one at a time: query, key and value, rows of tokens
-that repeat, blocks of rows. Each part costs one forward pass.
+along directions, parts of the tensor are moved one at a time, by a forward pass each: query, key
+and value, rows of tokens that repeat, blocks of rows.
 """
 
 import dataclasses
@@ -12,7 +12,9 @@ import numpy as np
 
 from gpt_numpy.base.arrays import Array
 from gpt_numpy.gradients.derivatives import STEP
-from gpt_numpy.gradients.diagnosis import diagnose, model_clues, name_factor
+from gpt_numpy.gradients.diagnosis.clues import model_clues
+from gpt_numpy.gradients.diagnosis.diagnose import diagnose
+from gpt_numpy.gradients.diagnosis.factors import name_factor
 from gpt_numpy.gradients.oracles import Measured, Twins
 from gpt_numpy.model.gpt import GPT
 
@@ -48,8 +50,12 @@ def _tied_halves(twins: Twins, exact: Array) -> Iterator[tuple[str, Array]]:
     """The gradient of a tied token embedding if one of its two uses is forgotten."""
     if not twins.hand.config.tied:
         return
-    untied = _untied(twins.hand)
+    config = dataclasses.replace(twins.hand.config, tied=False)
+    untied = GPT(config, seed=None, dtype="complex128", ops="reference")
+    for name, param in twins.hand.params.items():
+        untied.params[name][...] = param
     head = untied.params["lm_head.weight"]
+    head[...] = twins.hand.params["wte.weight"]
     half = np.empty(head.shape)
     for index in np.ndindex(*head.shape):
         head[index] += 1j * STEP
@@ -57,16 +63,6 @@ def _tied_halves(twins: Twins, exact: Array) -> Iterator[tuple[str, Array]]:
         head[index] = head[index].real
     yield "the half of the tied table that comes from the embedding is missing", half
     yield "the half of the tied table that comes from the head is missing", exact - half
-
-
-def _untied(model: GPT) -> GPT:
-    """A complex copy of the model whose head has its own weight."""
-    config = dataclasses.replace(model.config, tied=False)
-    untied = GPT(config, seed=None, dtype="complex128", ops="reference")
-    for name, param in model.params.items():
-        untied.params[name][...] = param
-    untied.params["lm_head.weight"][...] = model.params["wte.weight"]
-    return untied
 
 
 def _along_directions(
@@ -92,13 +88,13 @@ def _along_directions(
         part = v * mask
         mine, true = float((part * hand).sum()), twins.slope(name, part)
         scale = max(abs(true), float(np.linalg.norm(hand * mask)))
-        if not abs(mine - true) <= tolerance * max(scale, 1e-3 * float(np.linalg.norm(hand))):
-            ratio = (
-                f" ({mine / true:.6g} times the right slope along one direction)" if true else ""
-            )
-            wrong.append(text + ratio)
-        else:
+        if abs(mine - true) <= tolerance * max(scale, 1e-3 * float(np.linalg.norm(hand))):
             right.append(text)
+        elif true:
+            text += f" ({mine / true:.6g} times the right slope along one direction)"
+            wrong.append(text)
+        else:
+            wrong.append(text)
     if not wrong:
         yield "no part of it alone is wrong by more than the tolerance"
         return

@@ -2,8 +2,7 @@
 
 A mutation replaces a piece of one source file. The piece must occur exactly once, so that a
 mutation that no longer fits the code is noticed. `LIVE` holds the five that `gpt-numpy selfcheck`
-applies, all in `reference/`; a model with any of them still trains. The catalogue of all mutations
-is in tests/mutations.
+applies; a model with any of them still trains. The catalogue of all is in tests/mutations.
 """
 
 import shutil
@@ -33,12 +32,7 @@ def copy_package(folder: Path) -> Path:
 
 
 def mutated(mutation: Mutation, package: Path) -> str:
-    """The source of the mutation's file in `package`, with the mistake in it.
-
-    Raises
-    ------
-    InputError : a piece to replace does not occur exactly once.
-    """
+    """The source of the mutation's file in `package`, with the mistake in it."""
     source = (package / mutation.path).read_text(encoding="utf-8")
     for old, new in mutation.edits:
         count = source.count(old)
@@ -74,12 +68,7 @@ LIVE = (
         "M10",
         "attention: the gradient of the keys lacks 1 / sqrt(D)",
         "reference/attention.py",
-        (
-            (
-                "dK[...] = ds.swapaxes(-1, -2) @ Q * scale",
-                "dK[...] = ds.swapaxes(-1, -2) @ Q",
-            ),
-        ),
+        (("dK[...] = ds.swapaxes(-1, -2) @ Q * scale", "dK[...] = ds.swapaxes(-1, -2) @ Q"),),
     ),
     Mutation(
         "M31",

@@ -1,6 +1,7 @@
 """Derivatives of a model's loss: for each element, along directions, by differences."""
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -25,7 +26,7 @@ class Measured(NamedTuple):
 
 
 class Twins(NamedTuple):
-    """The model under test, in float64, and a complex copy by the reference, on one batch."""
+    """The model under test, in float64, and a complex copy in the reference, on one batch."""
 
     hand: GPT
     oracle: GPT | None
@@ -50,39 +51,33 @@ class Twins(NamedTuple):
         try:
             for name, direction in directions.items():
                 self.hand.params[name][...] += step * direction
-            loss = self.hand.forward(self.tokens, self.targets, dropout_key=self.key)
+            return float(self.hand.forward(self.tokens, self.targets, dropout_key=self.key))
         finally:
             for name, value in saved.items():
                 self.hand.params[name][...] = value
-        return float(loss)
 
 
 def by_element(twins: Twins, tick: Tick) -> dict[str, Measured]:
     """The exact gradient of every parameter; one pass for each element."""
-    assert twins.oracle is not None
-    # A copy that keeps each position's loss, so that missing positions can be named.
-    oracle = GPT(
-        twins.oracle.config, seed=None, dtype="complex128", ops="reference", keep=("losses",)
-    )
-    oracle.params.flat[...] = twins.oracle.params.flat
+    oracle = twins.oracle
+    assert oracle is not None
     kept = max(int((np.asarray(twins.targets) >= 0).sum()), 1)
     measured, done = {}, 0
     for name, param in oracle.params.items():
-        flat, exact = param.reshape(-1), np.empty(param.size)
+        flat, exact = param.reshape(-1), np.empty(param.shape)
         shape = (*np.shape(twins.tokens), param.size)
         parts = np.empty(shape) if np.prod(shape) <= LARGEST_KEPT else None
         for j in range(flat.size):
             flat[j] += 1j * STEP
             loss = oracle.forward(twins.tokens, twins.targets, dropout_key=twins.key)
-            exact[j] = loss.imag / STEP
+            exact.flat[j] = loss.imag / STEP
             if parts is not None:
                 parts[..., j] = oracle.activations["losses"].imag / (STEP * kept)
             flat[j] = flat[j].real
             done += 1
             tick("parameters", done, oracle.n_params)
-        difference = float(np.abs(twins.hand.grads[name].reshape(-1) - exact).max())
-        scale = float(np.abs(exact).max())
-        measured[name] = Measured(difference, scale, exact.reshape(param.shape), parts)
+        difference = float(np.abs(twins.hand.grads[name] - exact).max())
+        measured[name] = Measured(difference, float(np.abs(exact).max()), exact, parts)
     return measured
 
 
@@ -91,8 +86,7 @@ def by_direction(twins: Twins, rng: np.random.Generator, tick: Tick) -> dict[str
     measured = {}
     for done, (name, grad) in enumerate(twins.hand.grads.items(), start=1):
         direction = rng.standard_normal(grad.shape)
-        exact = twins.slope(name, direction)
-        measured[name] = _along(direction, grad, exact)
+        measured[name] = _along(direction, grad, twins.slope(name, direction))
         tick("tensors", done, len(twins.hand.grads))
     return measured
 
@@ -105,7 +99,7 @@ def by_kind(
     kinds = kinds_of(twins.hand)
     for done, (kind, names) in enumerate(kinds.items(), start=1):
         directions = _scaled_directions(twins.hand, names, rng)
-        slope = best_slope(lambda step, d=directions: twins.loss_moved(d, step), KIND_STEPS)  # type: ignore[misc]
+        slope = best_slope(partial(twins.loss_moved, directions), KIND_STEPS)
         hand = sum(float((d * twins.hand.grads[name]).sum()) for name, d in directions.items())
         norm = np.sqrt(sum(_norm(d, twins.hand.grads[name]) ** 2 for name, d in directions.items()))
         scale = max(abs(slope.value), norm) or 1.0
@@ -125,10 +119,7 @@ def by_differences(twins: Twins, rng: np.random.Generator, tick: Tick) -> dict[s
         step = 0.0
         for name in names:
             directions = _scaled_directions(twins.hand, [name], rng)
-
-            def loss(size: float, directions: dict[str, Array] = directions) -> float:
-                return twins.loss_moved(directions, size)
-
+            loss = partial(twins.loss_moved, directions)
             if step:
                 slope = float(richardson(loss, step))
             else:
@@ -147,17 +138,6 @@ def kinds_of(model: GPT) -> dict[str, list[str]]:
         kind = ".".join([parts[0], "*", *parts[2:]]) if parts[0] == "h" else name
         kinds.setdefault(kind, []).append(name)
     return kinds
-
-
-def passes_by_kind(model: GPT) -> int:
-    """The number of forward passes in `by_kind`."""
-    return 2 * len(KIND_STEPS) * len(kinds_of(model))
-
-
-def passes_by_differences(model: GPT) -> int:
-    """The number of forward passes in `by_differences`."""
-    kinds = len(kinds_of(model))
-    return 2 * len(KIND_STEPS) * kinds + 4 * (len(model.params) - kinds)
 
 
 def _along(direction: Array, grad: Array, exact: float) -> Measured:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gpt_numpy.base.arrays import Array
-from gpt_numpy.gradients.oracles import kinds_of, passes_by_differences, passes_by_kind
+from gpt_numpy.gradients.oracles import KIND_STEPS, kinds_of
 from gpt_numpy.model.gpt import GPT
 
 BUDGET_SECONDS = 60.0  # the longest check of every element
@@ -31,47 +31,42 @@ def positions_of(n_params: int) -> int:
 def choose_method(
     hand: GPT, oracle: GPT | None, tokens: Array, targets: Array, key: int | None, method: str
 ) -> Plan:
-    """Choose a method by the time of a first forward pass; without an oracle, differences.
-
-    Raises
-    ------
-    InputError : the tokens or targets cannot be used.
-    """
+    """Choose a method by the time of a first forward pass; without an oracle, differences."""
     if np.ndim(tokens) != 2 or np.shape(targets) != np.shape(tokens):
         hand.forward(tokens, targets)  # raises an error that says what is wrong
-    n, ops = hand.n_params, hand.ops_name
+    n, tensors, kinds = hand.n_params, len(hand.params), len(kinds_of(hand))
     positions = positions_of(n)
     few = np.asarray(tokens)[:1, :positions], np.asarray(targets)[:1, :positions]
     if oracle is not None and method in ("auto", "elements"):
         # With few positions first: if even they take long, the whole batch is not tried.
-        each = _seconds_of_forward(oracle, *few, key)
-        small = each * n <= BUDGET_SECONDS
-        if small or method == "elements":
-            each = _seconds_of_forward(oracle, tokens, targets, key)
-        if method == "elements" or small and each * n <= BUDGET_SECONDS:
+        seconds = n * _seconds_of_forward(oracle, *few, key)
+        if method == "elements" or seconds <= BUDGET_SECONDS:
+            seconds = n * _seconds_of_forward(oracle, tokens, targets, key)
+        if method == "elements" or seconds <= BUDGET_SECONDS:
             what = f"complex step in each of {n:,} parameters"
-            return Plan("elements", tokens, targets, _describe(what, tokens, hand, key), each * n)
-    tensors = len(hand.params)
-    each_tensor = f"in each of {tensors} tensors ({n:,} parameters)"
-    real = _seconds_of_forward(hand, *few, key)
+            return _plan("elements", (tokens, targets), what, seconds, hand, key)
+    along = f"along one random direction in each of {tensors} tensors ({n:,} parameters)"
+    pass_of_hand = _seconds_of_forward(hand, *few, key)
+    sweeps = 2 * len(KIND_STEPS) * kinds  # forward passes
     if oracle is None:
-        what = f"central differences along one random direction {each_tensor}"
-        seconds = real * passes_by_differences(hand)
-        return Plan("differences", *few, _describe(what, few[0], hand, key), seconds)
-    what = f"complex step along one random direction {each_tensor}"
-    seconds = _seconds_of_forward(oracle, *few, key) * tensors
-    if ops != "reference":
-        kinds = len(kinds_of(hand))
+        seconds = pass_of_hand * (sweeps + 4 * (tensors - kinds))
+        return _plan("differences", few, f"central differences {along}", seconds, hand, key)
+    what = f"complex step {along}"
+    seconds = tensors * _seconds_of_forward(oracle, *few, key)
+    if hand.ops_name != "reference":
         what += f", and central differences in {kinds} kinds of tensor"
-        seconds += real * passes_by_kind(hand)
-    return Plan("directions", *few, _describe(what, few[0], hand, key), seconds)
+        seconds += pass_of_hand * sweeps
+    return _plan("directions", few, what, seconds, hand, key)
 
 
-def _describe(what: str, tokens: Array, hand: GPT, key: int | None) -> str:
-    shape = " x ".join(map(str, np.shape(tokens)))
+def _plan(
+    method: str, batch: tuple[Array, Array], what: str, seconds: float, hand: GPT, key: int | None
+) -> Plan:
+    shape = " x ".join(map(str, np.shape(batch[0])))
     rate = hand.config.dropout
     dropout = f", dropout {rate:g} with a fixed mask" if rate and key is not None else ""
-    return f"{what}, tokens {shape}, float64, {hand.ops_name}{dropout}"
+    description = f"{what}, tokens {shape}, float64, {hand.ops_name}{dropout}"
+    return Plan(method, *batch, description, seconds)
 
 
 def _seconds_of_forward(model: GPT, tokens: Array, targets: Array, key: int | None) -> float:

@@ -1,15 +1,15 @@
 """The result of a gradient check: a row for each tensor, as a table or as a dictionary.
 
 The error of a tensor is the largest |hand - exact|, divided by its largest |exact| or by a
-thousandth of the largest gradient of all tensors, whichever is larger: the gradient of a tensor may
-be zero, and rounding divided by rounding means nothing. Along a direction, it is |hand - exact| of
-the slope, divided by the larger of |exact| and the norm of the gradient.
+thousandth of the largest gradient of all tensors, whichever is larger, because the gradient of a
+tensor may be zero. Along a direction, it is |hand - exact| of the slope, divided by the larger of
+|exact| and the norm of the gradient.
 """
 
 import math
 import textwrap
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from gpt_numpy.base.arrays import Shape
@@ -58,12 +58,7 @@ class Report:
         return max(self.rows, key=lambda row: math.inf if math.isnan(row.error) else row.error)
 
     def assert_exact(self) -> "Report":
-        """Return the report if every gradient is right; for use in tests.
-
-        Raises
-        ------
-        AssertionError : a gradient is wrong; the message is the table with the diagnosis.
-        """
+        """Return the report; raise AssertionError, with the table, if a gradient is wrong."""
         if not self.ok:
             raise AssertionError("\n" + str(self))
         return self
@@ -100,16 +95,9 @@ class Report:
             "method": self.method,
             "tolerance": self.tolerance,
             "seconds": round(self.seconds, 3),
-            "notes": list(self.notes),
+            "notes": self.notes,
             "rows": [
-                {
-                    "name": row.name,
-                    "shape": list(row.shape),
-                    "norm": _number(row.norm),
-                    "error": _number(row.error),
-                    "ok": row.ok,
-                    "diagnosis": list(row.diagnosis),
-                }
+                asdict(row) | {"norm": _number(row.norm), "error": _number(row.error)}
                 for row in self.rows
             ],
         }

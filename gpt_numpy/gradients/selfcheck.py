@@ -1,10 +1,9 @@
 """Shows on this machine, in under a minute, that gradients are right and mistakes are noticed.
 
-Three parts. `measure` checks every gradient of some small models against the complex step, the
-kernels against the reference, identities that hold exactly, and the order of the Taylor remainder.
-`try_mutations` puts five mistakes into a copy of the package, one at a time, and checks the
-gradients there, in a separate process: each must be found. `recorded` reads the results of the long
-campaigns, which need the repository and a quarter of an hour, and are not repeated here.
+`measure` checks every gradient of some small models against the complex step, the kernels against
+the reference, identities that hold exactly, and the order of the Taylor remainder. `try_mutations`
+puts five mistakes into a copy of the package, one at a time, and checks the gradients there: each
+must be found. `recorded` reads the results of the long campaigns, which are not repeated here.
 """
 
 import json
@@ -49,21 +48,25 @@ MODELS: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Figure:
-    """A measured value and its bound."""
+    """A measured value and its bound, which it must exceed if there is a mistake to be found."""
 
     what: str
     value: float
     bound: float
+    mistake: bool = False
 
     @property
     def ok(self) -> bool:
-        """Whether the value is within its bound; NaN is not."""
-        return self.value <= self.bound
+        """Whether the value is on the right side of its bound; NaN counts as beyond it."""
+        return (self.value <= self.bound) != self.mistake
 
     def __str__(self) -> str:
         """One line of the table."""
-        verdict = "ok" if self.ok else "MISSED"
-        return f"{self.what:<62} {self.value:8.1e}  <= {self.bound:7.1e}  {verdict}"
+        relation, good, bad = (
+            (">", "found", "NOT FOUND") if self.mistake else ("<=", "ok", "MISSED")
+        )
+        verdict = good if self.ok else bad
+        return f"{self.what:<68} {self.value:8.1e}  {relation:<2} {self.bound:7.1e}  {verdict}"
 
 
 def measure() -> Iterator[Figure]:
@@ -131,14 +134,12 @@ def _identities() -> Iterator[Figure]:
     share = float(key_bias / np.abs(model.grads.flat).max())
     yield Figure("the key bias has no gradient", share, IDENTITY)
 
-    ones, xhat = _along_ones_and_xhat()
-    yield Figure("layer norm's dx is orthogonal to ones", ones, IDENTITY)
-    yield Figure("layer norm's dx is orthogonal to xhat", xhat, IDENTITY)
+    yield from _identities_of_layernorm()
     for ops in ("reference", "kernels"):
         yield Figure(f"logits that see the future: {ops}", _seeing_the_future(ops), 0.0)
 
 
-def _along_ones_and_xhat() -> tuple[float, float]:
+def _identities_of_layernorm() -> Iterator[Figure]:
     """The cosines of dx with the two directions that layer norm removes."""
     rng = np.random.default_rng(0)
     x, dout = 1e6 * rng.standard_normal((1, 8, 16)), rng.standard_normal((1, 8, 16))  # eps << var
@@ -150,7 +151,9 @@ def _along_ones_and_xhat() -> tuple[float, float]:
     layernorm_backward(dout, x, weight, bias, mean, rstd, dx=dx, dweight=dweight, dbias=dbias)
     xhat = (x - mean[..., None]) * rstd[..., None]
     size = np.linalg.norm(dx, axis=-1) * math.sqrt(x.shape[-1])
-    return tuple(float((np.abs((dx * v).sum(axis=-1)) / size).max()) for v in (1.0, xhat))  # type: ignore[return-value]
+    for name, v in (("ones", 1.0), ("xhat", xhat)):
+        cosine = float((np.abs((dx * v).sum(axis=-1)) / size).max())
+        yield Figure(f"layer norm's dx is orthogonal to {name}", cosine, IDENTITY)
 
 
 def _seeing_the_future(ops: str) -> float:
@@ -187,28 +190,7 @@ def _distance_from_order_2() -> float:
     return max(distances)
 
 
-# Mistakes in a copy of the package.
-
-
-@dataclass(frozen=True)
-class TriedMutation:
-    """A mutation, and the largest error of a gradient in a copy of the package with it."""
-
-    mutation: Mutation
-    error: float
-
-    @property
-    def ok(self) -> bool:
-        """Whether the check found it."""
-        return not self.error <= EXACT
-
-    def __str__(self) -> str:
-        """One line of the table."""
-        name = f"{self.mutation.name}  {self.mutation.what}"
-        return f"{name:<73} {self.error:8.1e}  {'found' if self.ok else 'NOT FOUND'}"
-
-
-def try_mutations(mutations: tuple[Mutation, ...] = LIVE) -> Iterator[Figure | TriedMutation]:
+def try_mutations(mutations: tuple[Mutation, ...] = LIVE) -> Iterator[Figure]:
     """Check an unchanged copy of the package, which must pass, then each of the mutations."""
     with tempfile.TemporaryDirectory(prefix="gpt_numpy-") as folder:
         package = copy_package(Path(folder))
@@ -217,7 +199,8 @@ def try_mutations(mutations: tuple[Mutation, ...] = LIVE) -> Iterator[Figure | T
             path = package / mutation.path
             right = path.read_text(encoding="utf-8")
             path.write_text(mutated(mutation, package), encoding="utf-8")
-            yield TriedMutation(mutation, _error_in(Path(folder)))
+            what = f"{mutation.name}  {mutation.what}"
+            yield Figure(what, _error_in(Path(folder)), EXACT, mistake=True)
             path.write_text(right, encoding="utf-8")
 
 
@@ -251,10 +234,7 @@ def _error_in(folder: Path) -> float:
 
 
 def recorded(path: Path = PACKAGE / "gradients" / "recorded.json") -> tuple[list[str], bool]:
-    """Lines about the recorded campaigns, and whether they found what they should.
-
-    Written by `python -m tests.mutations --record`, never by hand.
-    """
+    """Lines about the campaigns of `python -m tests.mutations --record`; whether all went well."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         campaign, seeds = content["mutations"], content["false_alarms"]

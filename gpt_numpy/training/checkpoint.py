@@ -3,14 +3,14 @@
 A checkpoint is a zip archive of NumPy arrays, as `np.savez` writes it, uncompressed and without
 pickle. Its members are
 
-    header.json          what it is, its version, configuration, tokenizer, progress,
-                         software and processor
+    header.json          format and version, configuration, tokenizer, progress, software,
+                         processor
     <name>.npy           every parameter, under GPT-2's names
-    adamw.m.<name>.npy   AdamW's running mean, and
-    adamw.v.<name>.npy   its running mean square, where the run was being trained
+    adamw.m.<name>.npy   AdamW's running mean of a parameter's gradient, and
+    adamw.v.<name>.npy   its running mean square (both only with an optimizer)
 
-and its archive comment ends in 64 hexadecimal digits, the checksum of every byte before them
-(durable.py): zip's own CRC does not cover its headers, and safetensors and .npy have none at all.
+The archive comment ends in 64 hexadecimal digits, the checksum of all bytes before them
+(durable.py): zip's own CRC does not cover the headers.
 
 No random state is stored: batches and dropout are functions of the seed and the iteration.
 """
@@ -48,15 +48,16 @@ from gpt_numpy.training.optimizer import AdamW
 FORMAT = "gpt_numpy checkpoint"
 VERSION = 1
 HEADER_LIMIT = 64 * 2**20
+_OPTIMIZER = ("steps", "learning_rate", "betas", "weight_decay", "grad_clip", "eps")
 
 
 @dataclass
 class Run:
     """What a checkpoint holds.
 
-    `settings` are those of training (None for a model alone), `progress` is the training loop's
-    own book-keeping, `dataset` the fingerprint of the data, `environment` the software and the
-    processor that it was saved with (environment.py).
+    `settings` are the training settings (None for a model alone), `progress` is the state of the
+    training loop, `dataset` the fingerprint of the data, `environment` the software and processor
+    that saved it (environment.py).
     """
 
     model: GPT
@@ -79,10 +80,10 @@ def save(
     progress: Mapping[str, Any] | None = None,
     dataset: str = "",
 ) -> None:
-    """Write a checkpoint to `path`, whole or not at all.
+    """Write a checkpoint to `path` atomically.
 
-    It is written beside `path`, flushed to the disk and renamed, so that at every moment there is
-    either the old file or the new one.
+    It is written to a temporary file next to `path`, flushed to disk and renamed, so that `path` is
+    always either the old file or the new one.
 
     Raises
     ------
@@ -94,9 +95,9 @@ def save(
         "version": VERSION,
         "dtype": model.dtype.name,
         "config": dataclasses.asdict(model.config),
-        "tokenizer": None if tokenizer is None else tokenizer.to_json(),
-        "settings": None if settings is None else dataclasses.asdict(settings),
-        "optimizer": None if optimizer is None else _optimizer_header(optimizer),
+        "tokenizer": tokenizer and tokenizer.to_json(),
+        "settings": settings and dataclasses.asdict(settings),
+        "optimizer": optimizer and {name: getattr(optimizer, name) for name in _OPTIMIZER},
         "progress": dict(progress or {}),
         "dataset": dataset,
         "environment": describe(model.ops_name),
@@ -110,16 +111,16 @@ def save(
     except OSError as error:
         raise InputError(
             f"cannot save {path}: {error.strerror or error}; "
-            "make room, or choose another folder with --out_dir"
+            "free disk space, or choose another folder with --out_dir"
         ) from error
 
 
 def load(path: str | os.PathLike[str], *, ops: str | None = None) -> Run:
-    """Read a checkpoint, with the implementation `ops` of the layers (the default one: None).
+    """Read a checkpoint; `ops` names the implementation of the layers (None: the run's own).
 
     Raises
     ------
-    InputError : there is no such file, it is damaged, or it is no checkpoint of this project.
+    InputError : the file does not exist, is damaged, or is not a checkpoint of gpt_numpy.
     """
     path = checked_path("path", path)
     if ops is not None:
@@ -137,7 +138,7 @@ def load(path: str | os.PathLike[str], *, ops: str | None = None) -> Run:
         raise InputError(f"cannot read checkpoint {path}: {error.strerror or error}") from error
     except MemoryError:
         raise
-    except Exception as error:  # zipfile, json and NumPy raise a dozen kinds on a file made to harm
+    except Exception as error:  # zipfile, json and NumPy raise many types on a hostile file
         what = f"{type(error).__name__}: {error}".partition("\n")[0]
         raise InputError(f"{path} is not a checkpoint that this version reads: {what}") from error
 
@@ -145,7 +146,7 @@ def load(path: str | os.PathLike[str], *, ops: str | None = None) -> Run:
 def _write_members(
     archive: zipfile.ZipFile, header: dict[str, Any], model: GPT, optimizer: AdamW | None
 ) -> None:
-    # A fixed date: the same run gives the same bytes.
+    # A fixed date, so that the same run gives the same bytes.
     info = zipfile.ZipInfo("header.json", (1980, 1, 1, 0, 0, 0))
     archive.writestr(info, json.dumps(header, indent=1))
     for name, array in _arrays(model, optimizer).items():
@@ -163,23 +164,21 @@ def _arrays(model: GPT, optimizer: AdamW | None) -> dict[str, Array]:
 
 
 def _read(path: Path, archive: zipfile.ZipFile, ops: str | None) -> Run:
-    members = archive.infolist()
-    names = [item.filename for item in members]
-    if "header.json" not in names:
-        raise InputError(f"{path} is not a gpt_numpy checkpoint: its list of members is wrong")
-    if archive.getinfo("header.json").file_size > HEADER_LIMIT:
+    sizes = {item.filename: item.file_size for item in archive.infolist()}
+    if "header.json" not in sizes:
+        raise InputError(f"{path} is not a gpt_numpy checkpoint: it has no member header.json")
+    if sizes["header.json"] > HEADER_LIMIT:
         raise InputError(f"{path}: its header is larger than {HEADER_LIMIT} bytes")
     header = json.loads(archive.read("header.json"))
     if header["format"] != FORMAT or header["version"] != VERSION:
         raise InputError(
             f"{path} has format {header['format']!r}, version {header['version']!r}: "
-            f"this is gpt_numpy {__version__}, which reads version {VERSION} of "
-            f"{FORMAT!r}; update gpt_numpy, or train again"
+            f"gpt_numpy {__version__} reads version {VERSION} of {FORMAT!r}; "
+            "update gpt_numpy, or train again"
         )
     if header["dtype"] not in DTYPES:
         raise InputError(f"{path}: dtype={header['dtype']!r}: must be one of {', '.join(DTYPES)}")
     config = GPTConfig(**header["config"])
-    sizes = {item.filename: item.file_size for item in members}
     _check_members(path, config, header, sizes)
     ops = ops or (header["settings"] or {}).get("ops")
     model = GPT(config, seed=None, dtype=header["dtype"], ops=ops or IMPLEMENTATIONS[0])
@@ -196,31 +195,29 @@ def _read(path: Path, archive: zipfile.ZipFile, ops: str | None) -> Run:
         )
     settings = header["settings"] and TrainConfig(**header["settings"])
     progress, dataset = header["progress"], header["dataset"]
-    environment = header.get("environment", {})  # absent from the first files of this version
+    environment = header.get("environment", {})  # the first files of this version have none
     if not (isinstance(progress, dict) and isinstance(dataset, str)):
         raise InputError(f"{path}: its progress or its dataset is of the wrong type")
-    if not (isinstance(environment, dict) and all(map(_is_text, environment.values()))):
-        raise InputError(f"{path}: its environment is not a table of texts")
+    if not isinstance(environment, dict) or {*map(type, environment.values())} - {str}:
+        raise InputError(f"{path}: its environment is not a table of strings")
     return Run(model, config, tokenizer, optimizer, settings, progress, dataset, environment)
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str)
 
 
 def _check_members(
     path: Path, config: GPTConfig, header: dict[str, Any], sizes: dict[str, int]
 ) -> None:
-    """Refuse a file that does not hold what its header says, before any array is allocated."""
+    """Check that the file holds what its header describes, before any array is allocated."""
     if config.n_layer > len(sizes):
-        raise InputError(f"{path}: n_layer={config.n_layer}, but it has {len(sizes)} members")
+        raise InputError(f"{path}: n_layer={config.n_layer}, but it has only {len(sizes)} members")
     names = list(parameter_shapes(config))
     if header["optimizer"] is not None:
         names += [f"adamw.{kind}.{name}" for kind in "mv" for name in parameter_shapes(config)]
     expected = {f"{name}.npy" for name in names} | {"header.json"}
     if expected != set(sizes):
         differ = sorted(expected ^ set(sizes))[0]
-        raise InputError(f"{path}: member {differ} does not belong to its configuration, or lacks")
+        raise InputError(
+            f"{path}: member {differ} is missing, or does not belong to this configuration"
+        )
     itemsize = np.dtype(header["dtype"]).itemsize
     for name, shape in parameter_shapes(config).items():
         if sizes[f"{name}.npy"] < math.prod(shape) * itemsize:
@@ -243,7 +240,7 @@ def _read_array(path: Path, archive: zipfile.ZipFile, name: str, array: Array) -
     item = archive.getinfo(f"{name}.npy")
     if item.file_size - begin != array.nbytes:
         raise InputError(f"{path}: {name} does not have the size of its shape {array.shape}")
-    # The checksum of the whole file has been compared: zip's own would only cost time.
+    # Read past zipfile: the checksum of the whole file was verified, so zip's CRC is not needed.
     file = cast(IO[bytes], archive.fp)
     file.seek(archives.start_of(file, item) + begin)
     view = array.reshape(-1).view(np.uint8).data
@@ -253,17 +250,6 @@ def _read_array(path: Path, archive: zipfile.ZipFile, name: str, array: Array) -
         if not count:
             raise InputError(f"{path}: {name} is cut off")
         done += count
-
-
-def _optimizer_header(optimizer: AdamW) -> dict[str, Any]:
-    return {
-        "steps": optimizer.steps,
-        "learning_rate": optimizer.learning_rate,
-        "betas": list(optimizer.betas),
-        "weight_decay": optimizer.weight_decay,
-        "grad_clip": optimizer.grad_clip,
-        "eps": optimizer.eps,
-    }
 
 
 def _optimizer_from_header(model: GPT, header: dict[str, Any]) -> AdamW:

@@ -1,4 +1,4 @@
-"""What a model's loss is on data that it is not being trained on."""
+"""Evaluation: the mean loss of a model on the training and the validation split."""
 
 from collections.abc import Callable
 
@@ -8,73 +8,44 @@ from gpt_numpy.data.dataset import Dataset
 from gpt_numpy.data.token_file import Tokens
 from gpt_numpy.model.gpt import GPT
 
-Interrupted = Callable[[], bool]
+Poll = Callable[[], None]  # called before every batch; may raise an exception to stop
 
 
 def evaluate(
-    model: GPT,
-    dataset: Dataset,
-    config: TrainConfig,
-    iteration: int,
-    interrupted: Interrupted = lambda: False,
-) -> dict[str, float] | None:
-    """The mean loss on both splits, nats a token; None if `interrupted` said so midway.
+    model: GPT, dataset: Dataset, config: TrainConfig, iteration: int, poll: Poll = lambda: None
+) -> dict[str, float]:
+    """The mean loss on both splits, in nats per token.
 
-    `eval_iters` random batches of each split, drawn from streams of their own, so that training
-    draws the same batches whether or not it is evaluated. With `eval_full` the validation loss is
-    that of every target of the split, in windows of block_size.
+    `eval_iters` random batches of each split, drawn from separate random streams, so that
+    evaluation does not change the training batches. With `eval_full` the validation loss covers
+    every target of the split, in windows of block_size.
     """
     losses = {}
     for name, tokens, stream in (
         ("train", dataset.train, EVALUATE_TRAIN),
         ("val", dataset.val, EVALUATE_VAL),
     ):
-        full = config.eval_full and name == "val"
-        loss = (
-            full_loss(model, tokens, config.batch_size, interrupted)
-            if full
-            else _sampled_loss(model, tokens, config, iteration, stream, interrupted)
-        )
-        if loss is None:
-            return None
-        losses[name] = loss
+        if config.eval_full and name == "val":
+            losses[name] = full_loss(model, tokens, config.batch_size, poll)
+            continue
+        total = 0.0
+        for k in range(config.eval_iters):
+            poll()
+            size, length, seed = config.batch_size, model.config.block_size, config.seed
+            x, y = draw_batch(
+                tokens, size, length, seed=seed, stream=stream, step=iteration, micro_step=k
+            )
+            total += model.forward(x, y)
+        losses[name] = total / config.eval_iters
     return losses
 
 
-def full_loss(
-    model: GPT, tokens: Tokens, batch_size: int, interrupted: Interrupted = lambda: False
-) -> float | None:
-    """The mean loss over every target of a split, each predicted within its own window."""
+def full_loss(model: GPT, tokens: Tokens, batch_size: int, poll: Poll = lambda: None) -> float:
+    """The mean loss over every target of a split, in windows of block_size."""
     total, count = 0.0, 0
     for x, y in whole_split(tokens, batch_size, model.config.block_size):
-        if interrupted():
-            return None
+        poll()
         kept = int((y >= 0).sum())
         total += model.forward(x, y) * kept
         count += kept
     return total / count
-
-
-def _sampled_loss(
-    model: GPT,
-    tokens: Tokens,
-    config: TrainConfig,
-    iteration: int,
-    stream: int,
-    interrupted: Interrupted,
-) -> float | None:
-    total = 0.0
-    for k in range(config.eval_iters):
-        if interrupted():
-            return None
-        x, y = draw_batch(
-            tokens,
-            config.batch_size,
-            model.config.block_size,
-            seed=config.seed,
-            stream=stream,
-            step=iteration,
-            micro_step=k,
-        )
-        total += model.forward(x, y)
-    return total / config.eval_iters

@@ -1,6 +1,7 @@
-"""The log of a run, log.jsonl: one JSON object a line."""
+"""The log of a run, log.jsonl: one JSON object per line."""
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ LOG = "log.jsonl"
 
 
 class Log:
-    """The run's log: one JSON object a line."""
+    """Appends to the log in `folder`; with `progress` (resuming), first drops later lines."""
 
     def __init__(self, folder: Path, progress: dict[str, Any] | None = None) -> None:
         self.path = folder / LOG
@@ -19,31 +20,28 @@ class Log:
             self._drop_after(progress["iteration"], progress["evaluated"])
 
     def write(self, **values: Any) -> None:
-        """Append a line."""
+        """Append one line."""
         try:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(values) + "\n")
         except OSError as error:
             raise InputError(
-                f"cannot write {self.path}: {error.strerror or error}; free the disk, then go on "
-                "with the last checkpoint (--init_from=resume) or choose another --out_dir"
+                f"cannot write {self.path}: {error.strerror or error}; free disk space, then "
+                "resume from the last checkpoint (--init_from=resume), or choose another --out_dir"
             ) from error
 
     def _drop_after(self, iteration: int, evaluated: int) -> None:
-        """Remove what was logged after the checkpoint that the run goes on from."""
+        """Remove what was logged after the checkpoint from which the run resumes."""
         if not self.path.exists():
             return
         lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines()
         kept = []
         for line in lines:
-            try:
+            with suppress(ValueError, KeyError, TypeError):  # a line that a crash cut off
                 values = json.loads(line)
                 of_evaluation = values.keys() & {"val_loss", "sample"}
-                last = evaluated if of_evaluation else iteration - 1
-                if values["iter"] <= last:
+                if values["iter"] <= (evaluated if of_evaluation else iteration - 1):
                     kept.append(line + "\n")
-            except (ValueError, KeyError, TypeError):
-                continue  # a line that a crash cut off
         try:
             with written_durably(self.path) as file:
                 file.write("".join(kept).encode())

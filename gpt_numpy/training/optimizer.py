@@ -1,6 +1,6 @@
-"""The optimizer of a model: AdamW over its named tensors, clipping, and the learning-rate schedule.
+"""The optimizer of a model: AdamW over all its parameters, with gradient clipping.
 
-The update of one tensor is derived in `reference/adamw.py`; here is what surrounds it.
+The update of one tensor is derived in `reference/adamw.py`.
 """
 
 import math
@@ -18,21 +18,21 @@ CLIP_EPS = 1e-6  # as in PyTorch's clip_grad_norm_
 
 
 class AdamW(Guarded):
-    """AdamW on all parameters of a model; tensors of two or more dimensions decay.
+    """AdamW on all parameters of a model, with weight decay for tensors of two or more dimensions.
 
     Parameters
     ----------
-    model : its `params` are updated from its `grads`, in place.
-    learning_rate : of the next step; set the attribute to change it.
-    betas : decay of the running mean and of the running mean square, each in [0, 1).
-    weight_decay : decoupled, a share per unit of learning rate.
-    grad_clip : largest norm of the whole gradient; 0 does not clip.
-    eps : added to the root of the running mean square.
+    model : its `params` are updated in place from its `grads`.
+    learning_rate : for the next step; set the attribute to change it.
+    betas : decay rates of the running mean and the running mean square, each in [0, 1).
+    weight_decay : decoupled: a step shrinks a weight by learning_rate * weight_decay of itself.
+    grad_clip : largest norm of the gradient over all parameters; 0 turns clipping off.
+    eps : added to the square root of the running mean square.
 
     Attributes
     ----------
-    m, v : `NamedArrays`, the running mean and mean square under the parameters' names.
-    steps : how many steps were taken.
+    m, v : `NamedArrays`, running mean and running mean square, by the parameters' names.
+    steps : number of steps taken.
 
     Raises
     ------
@@ -59,7 +59,7 @@ class AdamW(Guarded):
     ) -> None:
         if model.dtype.kind != "f":
             raise InputError(
-                f"a model of type {model.dtype} does not train: use float32 or float64"
+                f"a model of dtype {model.dtype} cannot be trained: use float32 or float64"
             )
         self.model = model
         self.learning_rate = learning_rate
@@ -77,11 +77,10 @@ class AdamW(Guarded):
         self._complete = True
 
     def _check_settings(self) -> None:
-        """Raise `InputError` unless all settings can be used; anyone may have set them."""
-        at_least_0 = "a finite number of at least 0"
-        self.learning_rate = real("learning_rate", self.learning_rate, _not_negative, at_least_0)
-        self.weight_decay = real("weight_decay", self.weight_decay, _not_negative, at_least_0)
-        self.grad_clip = real("grad_clip", self.grad_clip, _not_negative, at_least_0)
+        """Raise `InputError` if a setting is invalid: the attributes are public."""
+        for name in ("learning_rate", "weight_decay", "grad_clip"):
+            fix = "a finite number of at least 0"
+            setattr(self, name, real(name, getattr(self, name), lambda x: x >= 0, fix))
         self.eps = real("eps", self.eps, lambda x: x > 0, "a finite number greater than 0")
         if not isinstance(self.betas, tuple | list) or len(self.betas) != 2:
             raise InputError(f"betas={shown(self.betas)}: must be two numbers, such as (0.9, 0.99)")
@@ -92,30 +91,29 @@ class AdamW(Guarded):
         self.betas = (beta1, beta2)
 
     def grad_norm(self) -> float:
-        """The norm of the whole gradient: the root of the sum of all squares."""
+        """The norm of the gradient over all parameters."""
         return math.sqrt(self.model.ops.sum_of_squares(self.model.grads.flat))
 
     def settings_of(self, param: Array) -> AdamWSettings:
-        """The settings for one parameter: only matrices decay, biases and layer norms do not."""
+        """The update's settings for one parameter; biases and layer norms have no weight decay."""
         decay = self.weight_decay if param.ndim >= 2 else 0.0
         return AdamWSettings(self.learning_rate, *self.betas, self.eps, decay)
 
     def step(self) -> float:
-        """Update every parameter once; the norm of the gradient before clipping.
+        """Update every parameter once; return the norm of the gradient before clipping.
 
         Raises
         ------
         NotFiniteError : the gradient is not finite; no parameter has changed.
-        InputError : a setting was changed to what cannot be used; no parameter has changed.
+        InputError : a setting was changed to an invalid value; no parameter has changed.
         """
         self._check_settings()
         norm = self.grad_norm()
         if not math.isfinite(norm):
-            name = next(
-                (n for n, g in self.model.grads.items() if not np.isfinite(g).all()), "the norm"
-            )
+            bad = [name for name, g in self.model.grads.items() if not np.isfinite(g).all()]
             raise NotFiniteError(
-                f"the gradient of {name} is not finite: lower learning_rate or use grad_clip"
+                f"the gradient of {[*bad, 'the norm'][0]} is not finite: "
+                "lower learning_rate or use grad_clip"
             )
         self.steps += 1
         clip = min(1.0, self.grad_clip / (norm + CLIP_EPS)) if self.grad_clip else 1.0
@@ -130,7 +128,3 @@ class AdamW(Guarded):
                 settings=self.settings_of(param),
             )
         return norm
-
-
-def _not_negative(number: float) -> bool:
-    return number >= 0

@@ -1,44 +1,42 @@
-"""Compile the kernels of a run beside the thread that listens.
+"""Compile the kernels of a run in the background, so that Ctrl-C works meanwhile.
 
-The first step on a machine waits for the compiler, some seconds a kernel, in which no signal of the
-operating system reaches Python. So a step of a very small model is made first, in a thread of its
-own, while the main thread waits, able to stop.
+On a new machine the first step compiles every kernel, some seconds each, and Python handles no
+signal while the compiler runs. So a worker thread first takes one step of a very small model, while
+the main thread waits and can still be interrupted.
 """
 
 import contextlib
 import dataclasses
 import threading
-from collections.abc import Callable
 
 import numpy as np
 
 from gpt_numpy.config.train import TrainConfig
 from gpt_numpy.model.gpt import GPT
+from gpt_numpy.training.evaluation import Poll
 from gpt_numpy.training.optimizer import AdamW
 
-_PATIENCE = 0.05  # seconds from a signal to its being noticed
+_PATIENCE = 0.05  # seconds between two calls of `poll`
 
 
-def compiled_beside(model: GPT, config: TrainConfig, stopped: Callable[[], bool]) -> bool:
-    """Load or compile what training this model takes; False as soon as `stopped` says so."""
+def compile_in_background(model: GPT, config: TrainConfig, poll: Poll) -> None:
+    """Load or compile the kernels for training; `poll` may raise an exception to stop waiting."""
     if model.ops_name != "kernels":
-        return True
+        return
     worker = threading.Thread(target=_quietly, args=(model, config), daemon=True)
     worker.start()
     while worker.is_alive():
         worker.join(_PATIENCE)
-        if stopped():
-            return False
-    return True
+        poll()
 
 
 def _quietly(model: GPT, config: TrainConfig) -> None:
-    with contextlib.suppress(Exception):  # the first step fails in the same way, and is heard
+    with contextlib.suppress(Exception):  # the first real step will raise the same error
         one_step(model, config)
 
 
 def one_step(model: GPT, config: TrainConfig) -> None:
-    """A whole step of a very small model of the same kind, which loads or compiles every kernel."""
+    """One step of a very small model of the same kind, which loads or compiles every kernel."""
     small = dataclasses.replace(
         model.config, vocab_size=4, block_size=4, n_layer=1, n_head=1, n_embd=8
     )

@@ -1,22 +1,21 @@
-"""The folder of a run: its checkpoints and its log, and how a run is begun or taken up again.
+"""The folder of a run: its checkpoints and log; how a run is started or resumed.
 
-ckpt.npz            the last checkpoint, from which a run goes on
+ckpt.npz            the last checkpoint, from which a run is resumed
 ckpt-best.npz       the one with the best validation loss
-ckpt-00000250.npz   earlier ones, by the iteration at which they stand, if --keep_last says so
-log.jsonl           losses, norms of gradients and updates, texts that the model wrote
-previous/           all that of the run before
+ckpt-00000250.npz   earlier ones, by iteration, if --keep_last is greater than 1
+log.jsonl           losses, norms of gradients and updates, generated texts
+previous/           the same files of the previous run
 """
 
 import contextlib
 import dataclasses
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from gpt_numpy.base.errors import InputError, did_you_mean
-from gpt_numpy.config.model import GPTConfig
 from gpt_numpy.config.train import TrainConfig
 from gpt_numpy.files.durable import preserve
 from gpt_numpy.training.checkpoint import Run, load
@@ -27,18 +26,11 @@ BEST = "ckpt-best.npz"
 PREVIOUS = "previous"
 _EARLIER = re.compile(r"ckpt-(\d{8,})\.npz")
 
-# What of a model may change when a run is taken up again: it does not change any shape.
-CHANGEABLE = ("dropout",)
-
 
 def find_checkpoint(out_dir: str, which: str) -> Path:
-    """The best or the last checkpoint of a run, or an earlier one by the number of its iteration.
+    """The checkpoint "best", "last" or that of an earlier iteration, such as "250".
 
-    Where there is no best one, it is the last.
-
-    Raises
-    ------
-    InputError : `which` names none of them, or there is no checkpoint.
+    "best" is the last one if there is no best one. InputError: there is no such checkpoint.
     """
     folder = Path(out_dir)
     if which not in ("best", "last"):
@@ -65,28 +57,16 @@ def find_checkpoint(out_dir: str, which: str) -> Path:
 
 
 def earlier_checkpoints(folder: Path) -> dict[int, Path]:
-    """The earlier checkpoints that were kept, by the iteration at which they stand."""
-    found = {}
-    if folder.is_dir():
-        for path in folder.iterdir():
-            match = _EARLIER.fullmatch(path.name)
-            if match:
-                found[int(match[1])] = path
-    return found
+    """The earlier checkpoints that were kept, by iteration."""
+    matches = ((_EARLIER.fullmatch(path.name), path) for path in folder.glob("ckpt-*.npz"))
+    return {int(match[1]): path for match, path in matches if match}
 
 
 def keep_earlier(folder: Path, iteration: int) -> None:
-    """Let the last checkpoint, of `iteration`, outlive its replacement.
-
-    Raises
-    ------
-    InputError : the folder cannot be written.
-    """
-    try:
+    """Keep the last checkpoint, of `iteration`, under a name that the next save leaves alone."""
+    with _writing(str(folder)):
         if (folder / LAST).is_file():
             preserve(folder / LAST, f"ckpt-{iteration:08d}.npz")
-    except OSError as error:
-        raise _unwritable(str(folder), error) from error
 
 
 def drop_oldest(folder: Path, count: int) -> None:
@@ -99,16 +79,11 @@ def drop_oldest(folder: Path, count: int) -> None:
 
 
 def begin(out_dir: str, say: Callable[[str], None]) -> Path:
-    """The folder for a new run; what it holds of an earlier run moves to its folder `previous`.
-
-    Raises
-    ------
-    InputError : the folder cannot be made or written.
-    """
+    """Create the folder for a new run; files of an earlier run move to its subfolder `previous`."""
     folder = make_folder(out_dir)
-    # The last checkpoint comes last: a process that is killed meanwhile leaves it in its place.
+    # LAST is moved last, so that a process killed in between leaves a folder that can be resumed.
     before = [path for path in _files(folder) if path.exists()]
-    try:
+    with _writing(out_dir):
         if before:
             (folder / PREVIOUS).mkdir(exist_ok=True)
             for path in _files(folder / PREVIOUS):
@@ -117,48 +92,40 @@ def begin(out_dir: str, say: Callable[[str], None]) -> Path:
                 os.replace(path, folder / PREVIOUS / path.name)
             say(f"moved the earlier run in {out_dir} to {folder / PREVIOUS}")
         (folder / LOG).open("a", encoding="utf-8").close()
-    except OSError as error:
-        raise _unwritable(out_dir, error) from error
     return folder
 
 
 def _files(folder: Path) -> list[Path]:
-    return [
-        *earlier_checkpoints(folder).values(),
-        *(folder / name for name in (BEST, LOG, LAST)),
-    ]
+    return [*earlier_checkpoints(folder).values(), folder / BEST, folder / LOG, folder / LAST]
 
 
 def make_folder(out_dir: str) -> Path:
-    """The folder of a run, made where there is none.
-
-    Raises
-    ------
-    InputError : it cannot be made.
-    """
+    """The folder of a run, created if it does not exist; InputError if that is impossible."""
     folder = Path(out_dir)
     if "\0" in out_dir:
-        raise InputError(f"out_dir={out_dir!r}: a name of a folder cannot contain a zero byte")
-    try:
+        raise InputError(f"out_dir={out_dir!r}: the name of a folder cannot contain a zero byte")
+    with _writing(out_dir):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise _unwritable(out_dir, error) from error
     return folder
 
 
-def _unwritable(out_dir: str, error: OSError) -> InputError:
-    return InputError(
-        f"out_dir={out_dir!r}: cannot write there: {error.strerror or error}; "
-        "choose another folder with --out_dir"
-    )
+@contextlib.contextmanager
+def _writing(out_dir: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"out_dir={out_dir!r}: cannot write there: {error.strerror or error}; "
+            "choose another folder with --out_dir"
+        ) from error
 
 
 def resume(out_dir: str, overrides: dict[str, Any]) -> tuple[Run, TrainConfig]:
-    """The run to go on with, and its settings with `overrides` over them.
+    """The run to resume, and its settings updated by `overrides`.
 
     Raises
     ------
-    InputError : no checkpoint, one without training state, or a changed shape of the model.
+    InputError : no checkpoint, one without training state, or a different shape or dtype.
     """
     path = find_checkpoint(out_dir, "last")
     run = _load_last(path, overrides.get("ops"))
@@ -166,27 +133,21 @@ def resume(out_dir: str, overrides: dict[str, Any]) -> tuple[Run, TrainConfig]:
         raise InputError(
             f"{path} holds a model but no training state: it cannot be resumed, only sampled from"
         )
-    shape_names = {field.name for field in dataclasses.fields(GPTConfig)}
-    for name in shape_names & overrides.keys():
-        here, there = overrides[name], getattr(run.config, name)
-        if here != there and name not in CHANGEABLE:
+    shape = dataclasses.asdict(run.config)
+    kept = shape | {"dtype": run.model.dtype.name}
+    for name in sorted(kept.keys() & overrides.keys() - {"dropout"}):
+        if overrides[name] != kept[name]:
             raise InputError(
-                f"{name}={here}, but the run in {out_dir} has {name}={there}: "
-                "a run keeps its shape; leave the setting out, or train from scratch"
+                f"{name}={overrides[name]}, but the run in {out_dir} has {name}={kept[name]}: a "
+                "run keeps its shape and dtype; leave the setting out, or train from scratch"
             )
-    changed = {name: overrides[name] for name in CHANGEABLE if name in overrides}
-    run.config = dataclasses.replace(run.config, **changed)
-    run.model.set_dropout(run.config.dropout)
-    kept = {name: value for name, value in overrides.items() if name not in shape_names}
-    kept |= {"out_dir": out_dir, "init_from": "resume"}
+    run.model.set_dropout(overrides.get("dropout", run.config.dropout))
+    run.config = run.model.config
+    changes = {name: value for name, value in overrides.items() if name not in shape}
+    changes |= {"out_dir": out_dir, "init_from": "resume"}
     if "dataset" in overrides and not overrides.get("data"):
-        kept["data"] = ""
-    if kept.get("dtype", run.model.dtype.name) != run.model.dtype.name:
-        raise InputError(
-            f"dtype={kept['dtype']}, but the run in {out_dir} has dtype={run.model.dtype.name}: "
-            "a run keeps its dtype; leave the setting out, or train from scratch"
-        )
-    settings = dataclasses.replace(run.settings, **kept)
+        changes["data"] = ""
+    settings = dataclasses.replace(run.settings, **changes)
     run.optimizer.betas = (settings.beta1, settings.beta2)
     run.optimizer.weight_decay = settings.weight_decay
     run.optimizer.grad_clip = settings.grad_clip
@@ -202,6 +163,6 @@ def _load_last(path: Path, ops: str | None) -> Run:
         if not names:
             raise
         raise InputError(
-            f"{error}; to go on from another checkpoint of this run ({names}), "
-            f"give it the name {path.name}"
+            f"{error}; to resume from another checkpoint of this run ({names}), "
+            f"rename it to {path.name}"
         ) from error

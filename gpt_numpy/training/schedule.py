@@ -6,9 +6,9 @@ from gpt_numpy.config.train import TrainConfig
 
 
 def learning_rate_at(iteration: int, config: TrainConfig) -> float:
-    """The learning rate of an iteration: linear warm-up, half a cosine, then `min_lr`.
+    """The learning rate at an iteration: linear warm-up, cosine decay, then `min_lr`.
 
-    Source: nanoGPT's get_lr.
+    As nanoGPT's get_lr.
     """
     if not config.decay_lr:
         return config.learning_rate

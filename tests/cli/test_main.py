@@ -193,7 +193,7 @@ def test_gradcheck_fails_when_a_gradient_is_wrong(call, monkeypatch):
     assert call("gradcheck", *words)[0] == 0
 
 
-def test_gradcheck_speaks_json_and_says_what_goes_on_elsewhere(call):
+def test_gradcheck_prints_json_and_reports_progress_to_stderr(call):
     status, out, err = call("gradcheck", "--n_layer=1", "--block_size=2", "--json")
     report = json.loads(out)
     assert status == 0 and report["ok"] and len(report["rows"]) == 16
@@ -516,7 +516,7 @@ def lines_until(process, wanted):
 
 
 @pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_training_saves_and_says_how_to_go_on(call, kind):
+def test_an_interrupted_training_saves_and_prints_how_to_resume(call, kind):
     words = (*QUICK, "--max_iters=1000000", "--eval_interval=1000000", "--out_dir=r s")
     process = python("train", *words)
     lines_until(process, b"iter 5:")

@@ -84,7 +84,7 @@ def test_a_flag_gives_a_value_of_the_type_of_its_setting(word, key, value):
         ("x" * 10_000, "neither a preset"),
     ],
 )
-def test_a_word_that_cannot_be_used_is_refused_with_the_mend(word, said):
+def test_a_word_that_cannot_be_used_is_refused_with_the_fix(word, said):
     assert said in refused(word)
 
 
@@ -96,7 +96,7 @@ def test_later_words_win_over_earlier_ones(file):
     assert values["block_size"] == PRESETS["tiny"]["block_size"]
 
 
-def test_overrides_are_said_as_nanogpt_says_them():
+def test_overrides_are_logged_as_in_nanogpt():
     said = []
     gather(["--n_layer=4"], TYPES, said.append)
     assert said == ["Overriding: n_layer = 4"]
@@ -163,7 +163,7 @@ def test_a_nanogpt_file_is_read_as_data(file):
         ("out_dir = '%9999999s' % 'a'", "joined with +"),
         ("n_layer = " + "9" * 5000, "line 2"),
         ("n_layer = " + "-" * 5000 + "1", "recursion"),
-        ("-" * 900 + "1", "not `name = value`"),
+        ("-" * 900 + "1", "nested too deeply"),
         ("n_layer = " + "+".join("1" * 50_000), "recursion"),
     ],
 )
@@ -197,7 +197,7 @@ def test_files_that_are_no_text_are_refused(file, tmp_path, name):
     ("text", "said"),
     [
         ("n_layer = 2\nn_layer = 3", "not valid TOML"),
-        ("n_layer = " + "[" * 50_000, "not valid TOML"),
+        ("n_layer = " + "[" * 50_000, "nested too deeply"),
         ("n_layer = " + "9" * 5000, "not valid TOML"),
         ("[train]\nn_layer = 2", "[train] is a table"),
         ("out_dir = 2024-01-01", "must be a string"),

@@ -85,7 +85,7 @@ class Subject:
         types = {f.name: f.type for kind in (gn.GPTConfig, TrainConfig) for f in fields(kind)}
         values = gather(words, types, lambda text: None)
         with contextlib.redirect_stdout(io.StringIO()):
-            run, config, dataset = train_command._start(words, values)
+            run, config, dataset = train_command._start([], values)
         training = Training(run, config, dataset)
         training.log = Log(runs.begin(config.out_dir, lambda text: None))
         return training
@@ -142,9 +142,8 @@ def follow(training, digests):
     iterate = training._iterate
 
     def iterating(progress):
-        going_on = iterate(progress)
+        iterate(progress)
         digests[training.state.iteration] = digest(training)
-        return going_on
 
     training._iterate = iterating
 

@@ -157,7 +157,7 @@ def test_a_best_checkpoint_that_a_crash_prevented_is_made_up_for(tmp_path, subje
 def test_a_damaged_last_checkpoint_names_those_to_go_on_from(run):
     last = run / "run" / runs.LAST
     last.write_bytes(last.read_bytes()[:-1])
-    with pytest.raises(InputError, match=r"ckpt-00000018\.npz, .*ckpt-best\.npz\), give it"):
+    with pytest.raises(InputError, match=r"ckpt-00000018\.npz, .*ckpt-best\.npz\), rename it"):
         runs.resume(str(run / "run"), {})
 
 
@@ -462,11 +462,11 @@ def test_the_step_before_the_first_compiles_all_that_training_takes(
     assert {one.name for one in kernel.every if one._compiled} == compiled != set()
 
 
-def test_what_goes_wrong_beside_is_left_to_the_first_step(tmp_path, subject, monkeypatch):
+def test_an_error_in_the_background_is_left_to_the_first_step(tmp_path, subject, monkeypatch):
     def fail(*arguments):
         raise RuntimeError("no compiler")
 
     monkeypatch.setattr(compiling, "one_step", fail)
     model = subject.begin(tmp_path).model
     vars(model)["ops_name"] = "kernels"
-    assert compiling.compiled_beside(model, TrainConfig(), lambda: False)
+    compiling.compile_in_background(model, TrainConfig(), lambda: None)

@@ -9,7 +9,10 @@ import pytest
 import gpt_numpy as gn
 import gpt_numpy.reference
 from gpt_numpy.gradients.derivatives import best_slope, richardson
-from gpt_numpy.gradients.diagnosis import Clues, WrongGradient, diagnose, name_factor, where
+from gpt_numpy.gradients.diagnosis.diagnose import diagnose
+from gpt_numpy.gradients.diagnosis.factors import name_factor
+from gpt_numpy.gradients.diagnosis.regions import where
+from gpt_numpy.gradients.diagnosis.wrong_gradient import Clues, WrongGradient
 from gpt_numpy.gradients.model_check import randomise
 from gpt_numpy.model import gpt as model_module
 

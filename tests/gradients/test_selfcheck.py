@@ -44,7 +44,7 @@ def test_a_figure_beyond_its_bound_is_a_miss(capsys, monkeypatch):
 
 def test_not_a_number_is_a_miss():
     assert not selfcheck.Figure("", float("nan"), 1.0).ok
-    assert selfcheck.TriedMutation(LIVE[0], float("nan")).ok
+    assert selfcheck.Figure("", float("nan"), 1.0, mistake=True).ok
 
 
 def test_a_mistake_that_changes_nothing_is_not_found():

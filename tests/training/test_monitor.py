@@ -7,6 +7,7 @@ import pytest
 
 import gpt_numpy as gn
 from gpt_numpy.cli import main as cli
+from gpt_numpy.training.loop import Interrupted
 from gpt_numpy.training.monitor import layer_of, layers, sample, sample_due
 
 CONFIG = gn.GPTConfig(vocab_size=9, block_size=6, n_layer=2, n_head=2, n_embd=8)
@@ -57,7 +58,12 @@ def test_a_text_goes_on_from_its_start_and_can_be_interrupted():
     text = sample(build(), start, seed=5)
     assert text[0] == 3 and len(set(text.tolist())) > 1
     assert np.array_equal(text, sample(build(), start, seed=5))
-    assert sample(build(), start, seed=5, interrupted=lambda: True) is None
+
+    def stop():
+        raise Interrupted
+
+    with pytest.raises(Interrupted):
+        sample(build(), start, seed=5, poll=stop)
 
 
 def test_a_run_notes_them_and_resuming_notes_each_once(tmp_path, monkeypatch, capsys):

@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -38,15 +39,11 @@ def run(words: list[str], types: Types) -> int:
     sources, flags = split(words, types)
     config = GradcheckConfig(**settings_of(GradcheckConfig, flags))
     shape = settings_of(GPTConfig, flags)
-    stream = sys.stderr if config.json else sys.stdout
-
-    def say(text: str) -> None:
-        print(text, file=stream, flush=True)
-
+    say = partial(print, file=sys.stderr if config.json else sys.stdout, flush=True)
     if config.out_dir:
-        if sources or shape:
-            extra = sources[0] if sources else f"--{min(shape)}"
-            raise InputError(f"{extra} does not go with --out_dir: the run has its own shape")
+        extra = [*sources, *(f"--{name}" for name in shape)]
+        if extra:
+            raise InputError(f"{extra[0]} does not go with --out_dir: the run has its own shape")
         model, tokens, targets = _from_run(config, say)
     else:
         model, tokens, targets = _random_model(config, sources, shape)
@@ -65,35 +62,26 @@ def run(words: list[str], types: Types) -> int:
     if config.json:
         print(json.dumps(report.as_dict(), indent=1, allow_nan=False))
     else:
-        print("\n".join(report.lines(_painter())))
+        print("\n".join(report.lines(_paint)))
     return OK if report.ok else CHECK_FAILED
 
 
-class _Bars:
-    """A bar for each part of the check on a terminal; elsewhere a line now and then."""
+class _Bars(contextlib.ExitStack):
+    """A progress bar for each part of the check; without a terminal, a line now and then."""
 
     def __init__(self, say: Callable[[str], None]) -> None:
+        super().__init__()
         self._say = say
-        self._part = ""
-        self._bars = contextlib.ExitStack()  # the bar that is shown
         self._last_line = time.perf_counter()
 
-    def __enter__(self) -> "_Bars":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._bars.close()
-
     def tick(self, part: str, done: int, total: int) -> None:
-        """Show that one more is measured, `done` of `total`."""
-        if part != self._part:
-            self._bars.close()
-            self._part = part
-            self._bar = self._bars.enter_context(Progress(total, unit=" " + part))
+        """Show that `done` of `total` are measured."""
+        if done == 1:
+            self._bar = self.enter_context(Progress(total, unit=" " + part))
         self._bar.advance()
         now = time.perf_counter()
         if done == total:
-            self._bars.close()
+            self.close()
         elif not self._bar.terminal and now - self._last_line > SECONDS_BETWEEN_LINES and done > 1:
             self._last_line = now
             self._say(f"{done} of {total} {part}, {self._bar.left()} left")
@@ -103,29 +91,20 @@ def _from_run(config: GradcheckConfig, say: Callable[[str], None]) -> tuple[GPT,
     run = load(find_checkpoint(config.out_dir, config.checkpoint), ops=config.ops or None)
     if run.settings is None:
         return _random_tokens(run.model, config)
-    dataset = open_dataset(
-        run.settings.dataset, run.settings.data, tokenizer=run.tokenizer, say=say
-    )
+    data = run.settings.data
+    dataset = open_dataset(run.settings.dataset, data, tokenizer=run.tokenizer, say=say)
     if dataset.fingerprint != run.dataset:
-        raise InputError(
-            f"{config.out_dir}: {run.settings.data or dataset.name} has changed since training"
-        )
-    tokens, targets = draw_batch(
-        dataset.val,
-        config.batch_size,
-        run.config.block_size,
-        seed=config.seed,
-        stream=EVALUATE_VAL,
-        step=0,
-    )
-    return run.model, tokens, targets
+        raise InputError(f"{config.out_dir}: {data or dataset.name} has changed since training")
+    size, length, seed = config.batch_size, run.config.block_size, config.seed
+    batch = draw_batch(dataset.val, size, length, seed=seed, stream=EVALUATE_VAL, step=0)
+    return run.model, *batch
 
 
 def _random_model(
     config: GradcheckConfig, sources: list[str], shape: dict[str, Any]
 ) -> tuple[GPT, Array, Array]:
     base = shape_of(sources) if sources else GRADCHECK_MODEL
-    # Check dropout too, unless a flag turns it off: a mistake in it must not hide.
+    # Check dropout too, unless a flag turns it off.
     base = base | {"dropout": base.get("dropout") or GRADCHECK_MODEL["dropout"]}
     model_config = GPTConfig(**base | shape)
     if model_config.vocab_size == 1:
@@ -141,16 +120,15 @@ def _random_model(
 def _check_memory_of_differences(model: GPTConfig, config: GradcheckConfig) -> None:
     """Refuse a model if its parameters and gradients, and its float64 twin's, do not fit."""
     batch_size, used = _used(model, config)
-    settings = f"batch_size={config.batch_size}"
-    check_memory(used, batch_size, itemsize=8, copies=4, settings=settings)
+    asked = f"batch_size={config.batch_size}"
+    check_memory(used, batch_size, itemsize=8, copies=4, settings=asked)
 
 
 def _method(model: GPTConfig, config: GradcheckConfig, say: Callable[[str], None]) -> str:
     """The method given, or with auto: the best one that fits into memory."""
     batch_size, used = _used(model, config)
     try:
-        # A complex number takes two float64.
-        check_memory(used, 2 * batch_size, itemsize=8, copies=9)
+        check_memory(used, 2 * batch_size, itemsize=8, copies=9)  # complex numbers: two float64
     except InputError:
         if config.method == "auto":
             _check_memory_of_differences(model, config)
@@ -167,23 +145,21 @@ def _used(model: GPTConfig, config: GradcheckConfig) -> tuple[int, GPTConfig]:
     if n_params <= SMALL or config.method == "elements":
         return config.batch_size, model
     length = min(model.block_size, positions_of(n_params))
-    return 1, model if model.block_size == length else dataclasses.replace(model, block_size=length)
+    return 1, dataclasses.replace(model, block_size=length)
 
 
 def _random_tokens(model: GPT, config: GradcheckConfig) -> tuple[GPT, Array, Array]:
     """Tokens with repeats; in sequences of several, the middle position has no target."""
     rng = np.random.default_rng(config.seed)
     batch_size, used = _used(model.config, config)
-    size = (batch_size, used.block_size)
-    tokens = rng.integers(0, model.config.vocab_size, size)
+    T = used.block_size
+    tokens, targets = rng.integers(0, used.vocab_size, (2, batch_size, T))
     tokens[:, -1] = tokens[:, 0]
-    targets = rng.integers(0, model.config.vocab_size, size)
-    if size[1] > 1:
-        targets[:, size[1] // 2] = -1
+    if T > 1:
+        targets[:, T // 2] = -1
     return model, tokens, targets
 
 
-def _painter() -> Callable[[str, bool], str]:
-    if not sys.stdout.isatty() or os.environ.get("NO_COLOR"):
-        return lambda text, ok: text
-    return lambda text, ok: f"\033[{32 if ok else 31}m{text}\033[0m"
+def _paint(text: str, ok: bool) -> str:
+    colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    return f"\033[{32 if ok else 31}m{text}\033[0m" if colour else text

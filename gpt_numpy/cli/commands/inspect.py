@@ -32,12 +32,7 @@ def run(words: list[str], types: Types) -> int:
 
 
 def trace_of_text(trained: Run, config: InspectConfig) -> Trace:
-    """The trace of the run's model reading the text, each token the target of the one before.
-
-    Raises
-    ------
-    InputError : the model cannot read the text, or a pattern matches nothing.
-    """
+    """The trace of the run's model reading the text, each token the target of the one before."""
     if not config.text:
         raise InputError("text is empty: give the model something to read with --text='...'")
     tokens = encode_setting(trained, "text", config.text)

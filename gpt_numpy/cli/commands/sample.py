@@ -1,7 +1,6 @@
 """`gpt-numpy sample`: a trained model continues a prompt."""
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +25,11 @@ RULE = "---------------"
 def run(words: list[str], types: Types) -> int:
     """`gpt-numpy sample`."""
     config = SampleConfig(**only_flags("sample", words, types))
-    trained = _load_model(config)
+    if config.init_from == "resume":
+        path = find_checkpoint(config.out_dir, config.checkpoint)
+        trained = load(path, ops=config.ops or None)
+    else:
+        trained = open_run(config.init_from, checkpoint=config.checkpoint, ops=config.ops or None)
     start = _start_tokens(trained, config)
     token_bytes = 8 * config.num_samples * (len(start) + config.max_new_tokens)
     check_memory(
@@ -45,12 +48,6 @@ def run(words: list[str], types: Types) -> int:
     with np.errstate(all="ignore"):
         _write(trained, start, config)
     return 0
-
-
-def _load_model(config: SampleConfig) -> Run:
-    if config.init_from != "resume":
-        return open_run(config.init_from, checkpoint=config.checkpoint, ops=config.ops or None)
-    return load(find_checkpoint(config.out_dir, config.checkpoint), ops=config.ops or None)
 
 
 def _write(trained: Run, start: Array, config: SampleConfig) -> None:
@@ -74,7 +71,7 @@ def _write(trained: Run, start: Array, config: SampleConfig) -> None:
     for drawn in drawn_tokens:
         if drawn.sequence == current:
             print(texts[current].take(), end="", flush=True)
-            while current + 1 < len(texts) and texts[current].stopped:
+            while current + 1 < len(texts) and texts[current].stream.stopped:
                 print(texts[current].rest())
                 current += 1
                 print(texts[current].take(), end="", flush=True)
@@ -86,25 +83,17 @@ class Sample:
     """One text: the part not printed yet, and its log-probability."""
 
     def __init__(self, trained: Run, start: Array, config: SampleConfig) -> None:
-        self._logprobs, self._sum, self._count = config.logprobs, 0.0, 0
-        stop = config.stop.replace("\\n", "\n")
-        decode: Callable[[Array], str] = _numbers
-        if trained.tokenizer is not None:
-            decode = trained.tokenizer.decode
-        self._stream = TextStream(decode, stop)
+        decode = trained.tokenizer.decode if trained.tokenizer is not None else _numbers
+        self.stream = TextStream(decode, config.stop.replace("\\n", "\n"))
         self._ready = decode(start)
-
-    @property
-    def stopped(self) -> bool:
-        """Whether the stop string has come."""
-        return self._stream.stopped
+        self._logprobs, self._sum, self._count = config.logprobs, 0.0, 0
 
     def add(self, drawn: Drawn) -> bool:
         """Add a token; return whether the text ends with it."""
-        self._ready += self._stream.add(drawn.token)
+        self._ready += self.stream.add(drawn.token)
         self._sum += drawn.log_probability or 0.0
         self._count += 1
-        return self.stopped
+        return self.stream.stopped
 
     def take(self) -> str:
         """The part that is new since the last call."""
@@ -112,8 +101,8 @@ class Sample:
         return text
 
     def rest(self) -> str:
-        """The part held back in case the stop string came, and the line below the text."""
-        text = self._stream.end() + "\n"
+        """The part held back because it may begin the stop string, and the rule below the text."""
+        text = self.stream.end() + "\n"
         if self._logprobs:
             mean = self._sum / max(self._count, 1)
             text += f"log-probability {self._sum:.4f}, {mean:.4f} a token\n"

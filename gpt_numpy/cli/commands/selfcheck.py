@@ -16,14 +16,14 @@ def run(words: list[str], types: Types) -> int:
     start = time.perf_counter()
     missed = 0
     print("about 15 s; up to a minute where kernels have to be compiled first")
-    print("measured now, in float64 unless noted, with the bounds of the tests", flush=True)
-    for figure in measure():
-        print(f"  {figure}", flush=True)
-        missed += not figure.ok
-    print(f"{len(LIVE)} mistakes, put into a copy of the package, and what the check says there")
-    for row in try_mutations():
-        print(f"  {row}", flush=True)
-        missed += not row.ok
+    for title, figures in (
+        ("measured now, in float64 unless noted, with the bounds of the tests", measure()),
+        (f"{len(LIVE)} mistakes, each in a copy of the package: is it found?", try_mutations()),
+    ):
+        print(title, flush=True)
+        for figure in figures:
+            print(f"  {figure}", flush=True)
+            missed += not figure.ok
     print("recorded, not measured here")
     lines, well = recorded()
     for line in lines:

@@ -15,7 +15,7 @@ from gpt_numpy.base.environment import describe, differences
 from gpt_numpy.base.errors import InputError, NotFiniteError
 from gpt_numpy.base.progress import Progress
 from gpt_numpy.cli.exit_status import INTERRUPTED
-from gpt_numpy.cli.settings import Types, gather, is_flag, settings_of, split
+from gpt_numpy.cli.settings import Types, gather, settings_of, split
 from gpt_numpy.config.model import GPTConfig
 from gpt_numpy.config.presets import DEFAULT_PRESET, NANOGPT_DEFAULTS, PRESETS
 from gpt_numpy.config.train import TrainConfig
@@ -37,7 +37,7 @@ from gpt_numpy.training.run_folder import LAST, begin, find_checkpoint, make_fol
 def run(words: list[str], types: Types) -> int:
     """`gpt-numpy train`."""
     values = gather(words, types, print)
-    _, flags = split(words, types)
+    names, flags = split(words, types)
     if flags.get("data") and "dataset" in flags:
         raise InputError("--data and --dataset exclude each other: give one of them")
     init_from = values.get("init_from", "scratch")
@@ -51,7 +51,7 @@ def run(words: list[str], types: Types) -> int:
                 held.enter_context(locked(Path(out_dir), print))
             run, config, dataset = _resume(out_dir, values)
         elif init_from == "scratch":
-            run, config, dataset = _start(words, values)
+            run, config, dataset = _start(names, values)
         else:
             run, config, dataset = _start_from_model(values, flags)
         if config.eval_only:
@@ -73,8 +73,8 @@ def _resume(out_dir: str, values: dict[str, Any]) -> tuple[Run, TrainConfig, Dat
     return run, config, dataset
 
 
-def _start(words: list[str], values: dict[str, Any]) -> tuple[Run, TrainConfig, Dataset]:
-    if all(map(is_flag, words)):
+def _start(names: list[str], values: dict[str, Any]) -> tuple[Run, TrainConfig, Dataset]:
+    if not names:
         print(f"no preset or file named: starting from the preset {DEFAULT_PRESET}")
         values = PRESETS[DEFAULT_PRESET] | values
     values = NANOGPT_DEFAULTS | values
@@ -138,13 +138,14 @@ def _check_vocabulary(found: Run, dataset: Dataset, config: TrainConfig) -> None
 
 
 def _check_training_memory(model: GPTConfig, config: TrainConfig) -> None:
-    # Four copies: parameters, gradients, AdamW's two averages. Plus the tokens of one update.
-    batches = 16 * config.gradient_accumulation_steps * config.batch_size * model.block_size
-    itemsize = np.dtype(config.dtype).itemsize
-    names = ("batch_size", "gradient_accumulation_steps")
-    settings = ", ".join(f"{name}={getattr(config, name)}" for name in names)
+    size, micro_batches = config.batch_size, config.gradient_accumulation_steps
     check_memory(
-        model, config.batch_size, itemsize=itemsize, copies=4, more=batches, settings=settings
+        model,
+        size,
+        itemsize=np.dtype(config.dtype).itemsize,
+        copies=4,  # parameters, gradients, AdamW's two averages
+        more=16 * micro_batches * size * model.block_size,  # tokens and targets of one update
+        settings=f"batch_size={size}, gradient_accumulation_steps={micro_batches}",
     )
 
 
@@ -183,7 +184,7 @@ def _check_progress(run: Run, config: TrainConfig) -> None:
     """Refuse a checkpoint with a malformed record of its progress, or one already at its end."""
     kinds = {field.name: field.type for field in dataclasses.fields(State)}
     fitting = run.progress.keys() == kinds.keys() and all(
-        type(value) is int or type(value) is kinds[name] or (value is None and kinds[name] is float)
+        type(value) in (int, kinds[name]) or (value is None and kinds[name] is float)
         for name, value in run.progress.items()
     )
     if run.progress and not (fitting and run.progress["iteration"] >= 0):
@@ -200,7 +201,6 @@ def _evaluate(run: Run, config: TrainConfig, dataset: Dataset) -> int:
     """`--eval_only`: nothing is written."""
     iteration = run.progress.get("iteration", 0)
     losses = evaluate(run.model, dataset, config, iteration)
-    assert losses is not None
     print(f"step {iteration}: train loss {losses['train']:.4f}, val loss {losses['val']:.4f}")
     if not all(map(math.isfinite, losses.values())):
         raise NotFiniteError(f"{config.out_dir}: the evaluation loss is not finite")

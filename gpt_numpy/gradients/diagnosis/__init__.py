@@ -5,20 +5,3 @@ factor, transposed, a row left out, a known term missing, equal to what a known 
 hypothesis is reported only if it explains every element to eight digits, or states which part it
 explains. If none does, the report says so.
 """
-
-from gpt_numpy.gradients.diagnosis.clues import input_clues, layer_clues, model_clues
-from gpt_numpy.gradients.diagnosis.diagnose import diagnose
-from gpt_numpy.gradients.diagnosis.factors import name_factor
-from gpt_numpy.gradients.diagnosis.regions import where
-from gpt_numpy.gradients.diagnosis.wrong_gradient import Clues, WrongGradient
-
-__all__ = [
-    "WrongGradient",
-    "Clues",
-    "diagnose",
-    "input_clues",
-    "layer_clues",
-    "model_clues",
-    "name_factor",
-    "where",
-]

@@ -1,6 +1,5 @@
 """Collects the clues for a layer or a model: arrays in reach, and numbers that may be factors."""
 
-import dataclasses
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -40,14 +39,6 @@ def layer_clues(arrays: Mapping[str, Any]) -> Clues:
     return Clues(arrays=given, numbers=numbers, n_head=n_head)
 
 
-def input_clues(
-    clues: Clues, name: str, named: Mapping[str, Array], contributions: Array | None
-) -> Clues:
-    """The clues to the gradient of the input `name`, from those of its layer."""
-    heads = clues.n_head if "qkv" in name else 0
-    return dataclasses.replace(clues, named=named, contributions=contributions, n_head=heads)
-
-
 def model_clues(config: GPTConfig, tokens: Array, targets: Array, name: str) -> Clues:
     """The clues to the gradient of one parameter of a model."""
     B, T = tokens.shape
@@ -64,9 +55,9 @@ def model_clues(config: GPTConfig, tokens: Array, targets: Array, name: str) -> 
     if config.dropout:
         numbers["1 - rate of dropout"] = 1 - config.dropout
     arrays = {"tokens": tokens} if name == "wte.weight" else {}
-    table = name in ("wte.weight", "wpe.weight", "lm_head.weight")
+    tables = {"wte.weight": "token", "wpe.weight": "position", "lm_head.weight": "token"}
     axes: tuple[str, ...] = ("channel",) if "ln_" in name else ()
-    if table:
-        axes = ("position" if name.startswith("wpe") else "token", "channel")
+    if name in tables:
+        axes = (tables[name], "channel")
     heads = config.n_head if "c_attn" in name else 0
     return Clues(arrays, numbers, n_head=heads, whole="the losses", axes=axes)

@@ -23,12 +23,10 @@ from gpt_numpy.gradients.diagnosis.missing import (
 from gpt_numpy.gradients.diagnosis.regions import ranges, where
 from gpt_numpy.gradients.diagnosis.wrong_gradient import Clues, WrongGradient
 
-# Most specific group first; within a group, the first hypothesis that holds is reported.
-HYPOTHESES: tuple[tuple[Callable[[WrongGradient], Iterator[str]], ...], ...] = (
-    (constant_factor, transposed, shifted, heads_misplaced, summed),
-    (swapped,),
-    (lost_positions, wrong_lookup, at_targets),
-    (missing_term, missing_of_rows, array_factor),
+# Most specific first: the first hypothesis that holds is reported.
+HYPOTHESES: tuple[Callable[[WrongGradient], Iterator[str]], ...] = (
+    *(constant_factor, transposed, shifted, heads_misplaced, summed, swapped),
+    *(lost_positions, wrong_lookup, at_targets, missing_term, missing_of_rows, array_factor),
 )
 MOST_SENTENCES = 3
 
@@ -51,13 +49,8 @@ def diagnose(
         return [f"{int(bad.sum()):,} of {bad.size:,} elements are not finite numbers"]
     if not grad.wrong.any():
         return []
-    sentences = [where(grad)]
-    found = _named(grad) or _generic(grad)
-    if not found:
-        found = _by_part(grad)
-    if not found and not grad.wrong.all():
-        found = _of_wrong_rows(grad)
-    return sentences + (found[:MOST_SENTENCES] or [_unexplained(grad)])
+    found = _named(grad) or _generic(grad) or _by_part(grad) or _of_wrong_rows(grad)
+    return [where(grad), *(found[:MOST_SENTENCES] or [_unexplained(grad)])]
 
 
 def _named(grad: WrongGradient) -> list[str]:
@@ -70,16 +63,11 @@ def _named(grad: WrongGradient) -> list[str]:
 
 
 def _generic(grad: WrongGradient) -> list[str]:
-    """The hypotheses of the first group in which any holds."""
-    sentences = []
-    for group in HYPOTHESES:
-        for hypothesis in group:
-            found = list(hypothesis(grad))
-            sentences += found
-            if found:
-                break
-        if sentences:
-            return [f"looks like: {text}" for text in sentences]
+    """What the first hypothesis that holds says."""
+    for hypothesis in HYPOTHESES:
+        found = [f"looks like: {text}" for text in hypothesis(grad)]
+        if found:
+            return found
     return []
 
 
@@ -98,15 +86,16 @@ def _by_part(grad: WrongGradient) -> list[str]:
 
 def _of_wrong_rows(grad: WrongGradient) -> list[str]:
     """What holds for the wrong rows or columns alone."""
+    if grad.wrong.all():
+        return []
     for axis, what in ((0, "first"), (-1, "last")):
         moved = np.moveaxis(grad.wrong, axis, 0)
         touched = moved.reshape(len(moved), -1).any(axis=1)
         if touched.all() or grad.exact.ndim == 1 and axis == -1:
             continue
         hand, exact = (np.moveaxis(a, axis, 0)[touched] for a in (grad.hand, grad.exact))
-        part = WrongGradient(
-            hand, exact, grad.scale, grad.tolerance, Clues(numbers=grad.clues.numbers)
-        )
+        clues = Clues(numbers=grad.clues.numbers)
+        part = WrongGradient(hand, exact, grad.scale, grad.tolerance, clues)
         for text in (*constant_factor(part), *shifted(part)):
             indices = ranges(np.flatnonzero(touched))
             return [f"looks like, in index {indices} of the {what} axis: {text}"]

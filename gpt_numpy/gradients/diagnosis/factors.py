@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from gpt_numpy.base.arrays import Array
 from gpt_numpy.gradients.diagnosis.wrong_gradient import WrongGradient
 
 RELATIVE = 1e-7  # largest relative difference of a factor from one that has a name
@@ -60,23 +59,15 @@ def array_factor(grad: WrongGradient) -> Iterator[str]:
     if not grad.enough_in(grad.exact, 3) or not grad.enough_in(grad.hand, 3):
         return
     for name, array in grad.arrays("f"):
-        if array.size < 2 or np.ptp(array) == 0:
+        if array.shape == shape[:-1]:
+            spread = array[..., None]  # one factor per row
+        elif array.shape in (shape, shape[-1:]):
+            spread = array
+        else:
             continue
-        spread = _spread(array, shape)
-        if spread is None:
+        if array.size < 2 or np.ptp(array) == 0:
             continue
         if grad.same(grad.hand * spread, grad.exact):
             yield f"a factor {name} is missing: times {name} it is right"
         elif grad.same(grad.exact * spread, grad.hand):
             yield f"{name} is one factor too many: it is the right gradient times {name}"
-
-
-def _spread(array: Array, shape: tuple[int, ...]) -> Array | None:
-    """`array` broadcast to a gradient of this shape, per element, row or column; None: no fit."""
-    if array.shape == shape:
-        return array
-    if array.shape == shape[:-1]:
-        return np.asarray(array[..., None])
-    if array.shape == shape[-1:]:
-        return array
-    return None

@@ -1,6 +1,7 @@
 """Hypotheses of the form "the right numbers in the wrong places"."""
 
 from collections.abc import Iterator
+from itertools import combinations
 
 import numpy as np
 
@@ -13,18 +14,15 @@ def transposed(grad: WrongGradient) -> Iterator[str]:
     """Two axes are swapped, perhaps with the wrong sign."""
     shape = grad.exact.shape
     names = axis_names(grad)
-    for a in range(len(shape)):
-        for b in range(a + 1, len(shape)):
-            if shape[a] != shape[b] or not grad.enough_in(grad.exact, 3):
-                continue
-            turned = grad.exact.swapaxes(a, b)
-            if grad.same(turned, grad.exact):
-                continue
-            which = "" if len(shape) == 2 else f" in {names[a]} and {names[b]}"
-            if grad.same(grad.hand, turned):
-                yield f"it is transposed{which}: its transpose is right"
-            elif grad.same(grad.hand, -turned):
-                yield f"it is transposed{which}, and the sign is wrong"
+    for a, b in combinations(range(len(shape)), 2):
+        turned = grad.exact.swapaxes(a, b)
+        if shape[a] != shape[b] or grad.same(turned, grad.exact) or not grad.enough_in(turned, 3):
+            continue
+        which = "" if len(shape) == 2 else f" in {names[a]} and {names[b]}"
+        if grad.same(grad.hand, turned):
+            yield f"it is transposed{which}: its transpose is right"
+        elif grad.same(grad.hand, -turned):
+            yield f"it is transposed{which}, and the sign is wrong"
 
 
 def shifted(grad: WrongGradient) -> Iterator[str]:

@@ -23,9 +23,8 @@ def missing_term(grad: WrongGradient) -> Iterator[str]:
 
 def missing_of_rows(grad: WrongGradient) -> Iterator[str]:
     """The missing term is constant in each row, or there a multiple of a row of some array."""
-    if grad.exact.ndim < 1 or grad.exact.shape[-1] < 3 or not grad.enough_in(grad.missing, 3):
-        return
-    if grad.exact.ndim == 1 and grad.exact.size < 4:
+    fewest = 4 if grad.exact.ndim == 1 else 3  # columns
+    if not grad.exact.ndim or grad.exact.shape[-1] < fewest or not grad.enough_in(grad.missing, 3):
         return
     missing = grad.missing
     mean = grad.hand.mean(axis=-1, keepdims=True)
@@ -47,10 +46,8 @@ def missing_of_rows(grad: WrongGradient) -> Iterator[str]:
         mean = array.mean(axis=-1, keepdims=True)
         for text, base in ((name, array), (f"({name} - its mean)", array - mean)):
             square = (base * base).sum(axis=-1, keepdims=True)
-            if (square == 0).all():
-                continue
             share = (missing * base).sum(axis=-1, keepdims=True) / np.where(square == 0, 1, square)
-            if grad.same(missing, share * base):
+            if square.any() and grad.same(missing, share * base):
                 yield (
                     f"what is missing in each row is a multiple of {text}, a different one in each "
                     f"row: a term {text} times a sum over the row is missing"
@@ -142,9 +139,9 @@ def _of_positions(grad: WrongGradient, axes: tuple[int, ...], weights: Array, lo
         return f"the contribution of {_places(axes, weights > 1.5)} of {whole} is counted twice"
     for name, array in grad.arrays("iu"):
         if array.shape == lost.shape:
-            flat, gone = array.reshape(-1), lost.reshape(-1)
-            last = {int(v): k for k, v in enumerate(flat)}
-            if all(gone[k] == (last[int(v)] != k) for k, v in enumerate(flat)):
+            overwritten = np.ones(array.size, bool)
+            overwritten[-1 - np.unique(array.reshape(-1)[::-1], return_index=True)[1]] = False
+            if np.array_equal(lost.reshape(-1), overwritten):
                 return (
                     f"only the last of equal {name} counts: rows that occur several times must be "
                     "added up, but array[index] += ... overwrites them (use np.add.at)"
@@ -169,16 +166,14 @@ def wrong_lookup(grad: WrongGradient) -> Iterator[str]:
     if grad.exact.ndim != 2:
         return
     for name, array in grad.arrays("iu"):
-        if not array.size or name == "targets":
-            continue
-        if array.min() < 0 or array.max() >= len(grad.exact):
+        if name == "targets" or not array.size or array.min() < 0 or array.max() >= len(grad.exact):
             continue
         times = np.bincount(array.reshape(-1), minlength=len(grad.exact))
+        if not (times > 1).any() or not (times == 0).any():
+            continue
         wrong = grad.wrong.any(axis=1)
         zero = np.asarray((np.abs(grad.hand) <= grad.match).all(axis=1))
         dense = np.asarray((np.abs(grad.exact) > grad.match).any(axis=1))
-        if not (times > 1).any() or not (times == 0).any():
-            continue
         if np.array_equal(wrong, times > 1):
             yield (
                 f"wrong in exactly the rows that occur several times in {name}, whose "

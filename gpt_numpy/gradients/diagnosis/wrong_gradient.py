@@ -78,10 +78,9 @@ class WrongGradient:
         named = {text: array[index] for text, array in clues.named.items()}
         contributions = clues.contributions
         if contributions is not None:
-            whole = contributions.reshape(*contributions.shape[:-1], *self.exact.shape)
-            place: tuple[Any, ...] = (..., *index)
-            cut = whole[place]
-            contributions = cut.reshape(*contributions.shape[:-1], -1)
+            lead = contributions.shape[:-1]
+            whole = contributions.reshape(*lead, *self.exact.shape)
+            contributions = whole[*[slice(None)] * len(lead), *index].reshape(*lead, -1)
         clues = replace(clues, named=named, contributions=contributions, arrays={}, n_head=0)
         return WrongGradient(self.hand[index], self.exact[index], self.scale, self.tolerance, clues)
 

@@ -83,6 +83,16 @@ CHECKS: dict[str, tuple[str, dict[str, tuple[object, ...]]]] = {
     ),
     "key": ("model/test_calls.py::test_the_key_of_dropout_is_read_anew_in_every_pass", {}),
     "hash": ("kernels/test_kernels.py::test_a_mask_goes_on_beyond_2_to_the_32nd_index", {}),
+    "crew": (
+        "kernels/test_crew.py::test_{case}",
+        {
+            "case": (
+                "all_threads_while_nobody_else_computes",
+                "one_thread_while_others_hold_the_processors_and_all_soon_after",
+                "somebody_who_reads_along_is_no_reason_for_fewer_threads",
+            )
+        },
+    ),
     "rules": ("kernels/test_rules.py::test_kernels_keep_the_rules[{layer}.py]", {}),
 }
 

@@ -13,6 +13,23 @@ def _kernel(name, what, file, texts, seen_by, others=(), equivalent=""):
     return Mistake(edit(name, what, path, *texts), seen_by, others, equivalent)
 
 
+ENGINE = [
+    _kernel(
+        "N64", "after a busy time a launch keeps to one thread", "crew",
+        ("self._pause = min(max(SHORTEST, 2 * self._pause), LONGEST)", "self._pause = 1e9"),
+        ("crew",),
+    ),
+    _kernel(
+        "N65", "the pause before all threads are tried again does not grow", "crew",
+        ("max(SHORTEST, 2 * self._pause)", "SHORTEST"), ("crew",),
+    ),
+    _kernel(
+        "N66", "the time between launches counts as that of all threads", "crew",
+        ("(pool.threads() * launched + between)", "pool.threads() * (launched + between)"),
+        ("crew",),
+    ),
+]  # fmt: skip
+
 ROWS = [
     _kernel(
         "N01", "layer norm: the variance lacks eps", "layernorm",
@@ -374,4 +391,4 @@ DECODING = [
     ),
 ]  # fmt: skip
 
-MISTAKES = [*ROWS, *ELEMENTS, *EMBEDDING, *PRODUCTS, *ATTENTION, *FUSED, *DECODING]
+MISTAKES = [*ENGINE, *ROWS, *ELEMENTS, *EMBEDDING, *PRODUCTS, *ATTENTION, *FUSED, *DECODING]

@@ -30,7 +30,7 @@ from gpt_numpy.inspection.summary.thresholds import EXPLANATION
 
 _MODEL = "[PRESET | FILE.toml | FILE.py]..."
 
-# What a command does, the words that it takes besides settings, and its settings.
+# What a command does, the words that it takes in addition to settings, and its settings.
 COMMANDS: dict[str, tuple[str, str, tuple[type, ...]]] = {
     "train": ("train a model", _MODEL, (GPTConfig, TrainConfig)),
     "sample": ("let a trained model write text", "", (options.SampleConfig,)),

@@ -161,7 +161,7 @@ def _check_kinds(
 
 
 def _where_to_look(rows: list[TensorCheck]) -> list[str]:
-    """Where to look: a mistake also spoils the gradients of everything earlier in forward."""
+    """Where to look: a mistake also makes the gradients of everything earlier in forward wrong."""
     wrong = [k for k, row in enumerate(rows) if not row.ok]
     if not wrong:
         return []

@@ -1,8 +1,8 @@
 """Every layer, forward and backward, in plain NumPy; each file opens with its derivation.
 
 A layer is a pair of functions, `x_forward` and `x_backward`. Their arguments are first what is
-read, then what is written. What belongs together travels in a named tuple, defined beside the pair:
-the weights, whose gradients are the same tuple of other arrays, and what forward keeps for
+read, then what is written. What belongs together travels in a named tuple, defined next to the
+pair: the weights, whose gradients are the same tuple of other arrays, and what forward keeps for
 backward. Layers assign to what they write, validate nothing, and take float32, float64 and
 complex128 arrays. `adamw_update` works in place.
 

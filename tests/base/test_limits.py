@@ -25,7 +25,7 @@ CASES = [  # membership, files, memory, processors
         700,
         1.0,
     ),
-    # Version 1, alone and with version 2 beside it without controllers.
+    # Version 1, alone and with a version 2 that has no controllers.
     (
         "9:memory:/job\n8:cpu,cpuacct:/job\n0::/\n",
         {

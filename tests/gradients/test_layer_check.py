@@ -251,13 +251,13 @@ def tuple_example(shift=True, squares=True):
     return inputs, {"kept": Kept((5, 6), (5,) if squares else None), "out": (5, 4)}
 
 
-def tuple_backward_with(spoil):
+def tuple_backward_with(distort):
     """The right backward, and then a mistake."""
 
     def backward(dout, x, weights, kept, *, power, dropout, dx, dweights, dkept):
         given = {"power": power, "dropout": dropout, "dx": dx, "dweights": dweights}
         tuple_backward(dout, x, weights, kept, **given, dkept=dkept)
-        spoil(weights, dweights)
+        distort(weights, dweights)
 
     return backward
 
@@ -273,7 +273,7 @@ def test_arrays_in_named_tuples_are_differentiated_one_by_one(shift, squares):
 
 
 @pytest.mark.parametrize(
-    ("spoil", "name", "words"),
+    ("distort", "name", "words"),
     [
         (lambda w, dw: dw.scale.__imul__(2), "dweights.scale", "added twice"),
         (lambda w, dw: dw.matrix.__imul__(w.matrix), "dweights.matrix", "weights.matrix is one"),
@@ -281,8 +281,8 @@ def test_arrays_in_named_tuples_are_differentiated_one_by_one(shift, squares):
         (lambda w, dw: dw.matrix.__itruediv__(0.7), "dweights.matrix", "1 - rate of dropout"),
     ],
 )
-def test_a_wrong_field_of_a_named_tuple_is_named(spoil, name, words):
-    report = gn.check_layer(tuple_forward, tuple_backward_with(spoil), *tuple_example())
+def test_a_wrong_field_of_a_named_tuple_is_named(distort, name, words):
+    report = gn.check_layer(tuple_forward, tuple_backward_with(distort), *tuple_example())
     (row,) = [row for row in report.rows if not row.ok]
     assert row.name == name and words in " ".join(row.diagnosis), row
     with pytest.raises(AssertionError, match=name):

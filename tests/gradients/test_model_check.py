@@ -34,15 +34,15 @@ def check(method, ops="reference"):
     return gn.gradcheck(*example(ops), dropout_key=1, method=method)
 
 
-def break_(monkeypatch, function, spoil):
-    """Let a layer's backward be spoilt after it has written what is right."""
+def break_(monkeypatch, function, distort):
+    """Let a layer's backward be distorted after it has written what is right."""
     ops = model_module.load_ops("reference")
     right = getattr(ops, function)
 
     def wrong(*arguments, **keywords):
         right(*arguments, **keywords)
         fields = keywords["dweights"]._asdict()
-        spoil(keywords | {f"d{field}": grad for field, grad in fields.items()})
+        distort(keywords | {f"d{field}": grad for field, grad in fields.items()})
 
     monkeypatch.setattr(ops, function, wrong)
 
@@ -60,10 +60,10 @@ def test_a_right_model_is_exact(method, ops):
 
 
 def test_it_says_where_to_look(monkeypatch):
-    def spoil(keywords):
+    def distort(keywords):
         keywords["dx"][...] *= 2
 
-    break_(monkeypatch, "mlp_sublayer_backward", spoil)
+    break_(monkeypatch, "mlp_sublayer_backward", distort)
     report = check("directions")
     assert all(row.diagnosis for row in [row for row in report.rows if not row.ok][-3:])
     assert sum("no known mistake" in str(row) for row in check("elements").rows) <= 3
@@ -71,10 +71,10 @@ def test_it_says_where_to_look(monkeypatch):
 
 
 def scale_by(name, factor):
-    def spoil(keywords):
+    def distort(keywords):
         keywords[name][...] *= factor
 
-    return spoil
+    return distort
 
 
 def turn(keywords):
@@ -126,8 +126,8 @@ BROKEN = [
 
 @pytest.mark.parametrize("case", BROKEN, ids=lambda case: case[2] + case[3])
 def test_a_wrong_tensor_is_named_and_explained(case, monkeypatch):
-    function, spoil, name, by_elements, by_directions, large = case
-    break_(monkeypatch, function, spoil)
+    function, distort, name, by_elements, by_directions, large = case
+    break_(monkeypatch, function, distort)
     for method, words in zip(METHODS, (by_elements, by_directions, ""), strict=True):
         report = check(method)
         wrong = [row for row in report.rows if not row.ok]
@@ -142,7 +142,7 @@ def test_a_wrong_tensor_is_named_and_explained(case, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("spoil", "said"),
+    ("distort", "said"),
     [
         (
             lambda dwte, tokens, drow, half: dwte.__setitem__(..., half),
@@ -152,7 +152,7 @@ def test_a_wrong_tensor_is_named_and_explained(case, monkeypatch):
         (lambda dwte, tokens, drow, half: overwrite(dwte, tokens, drow, half), "several times"),
     ],
 )
-def test_mistakes_of_the_tied_table_are_named(spoil, said, monkeypatch):
+def test_mistakes_of_the_tied_table_are_named(distort, said, monkeypatch):
     ops = model_module.load_ops("reference")
     right = ops.embedding_backward
 
@@ -163,7 +163,7 @@ def test_mistakes_of_the_tied_table_are_named(spoil, said, monkeypatch):
         from gpt_numpy.reference.dropout import dropout_backward
 
         dropout_backward(dout, dropout, dx=drow)
-        spoil(dweights.wte, tokens, drow, half)
+        distort(dweights.wte, tokens, drow, half)
 
     monkeypatch.setattr(ops, "embedding_backward", wrong)
     (row,) = [row for row in check("elements").rows if not row.ok]

@@ -211,7 +211,7 @@ KINDS = {
     ),
     "torch: a call": lambda f: torch_file(f, pickle.dumps(Evil(), 2)),
     "torch: a call, newest protocol": lambda f: torch_file(f, pickle.dumps({"model": Evil()}, 5)),
-    "torch: a call beside the tensors": lambda f: torch_state(
+    "torch: a call next to the tensors": lambda f: torch_state(
         f, tensor()[:-2] + b"cbuiltins\nopen\n(X\x08\0\0\0EXECUTEDX\x01\0\0\0wtRtR"
     ),
     "torch: compressed bomb": lambda f: torch_file(

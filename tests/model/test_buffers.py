@@ -24,7 +24,7 @@ from tests.support.twins import function_of, kernel_forward
     ],
 )
 def test_a_step_writes_nothing_outside_of_its_buffers(changes, shape, dtype, monkeypatch):
-    # All of them: parameters, gradients, moments, activations, and the kernels' room to work in.
+    # All of them: parameters, gradients, moments, activations, and the kernels' workspaces.
     padded = Padded().install(monkeypatch.setattr)
     settings = {"vocab_size": 11, "block_size": 8, "n_layer": 2, "n_head": 2, "n_embd": 6}
     model = gn.GPT(gn.GPTConfig(**(settings | {"dropout": 0.2} | changes)), dtype=dtype, seed=None)

@@ -61,7 +61,7 @@ def split_key_biases(params, config):
     """All parameters but the keys' biases; and those.
 
     Softmax does not see a key's bias: it adds one number to all scores of a query. Its gradient is
-    zero but for rounding, which AdamW divides by about 1e-8: steps near 1e-10, nobody's to match.
+    only rounding, which AdamW divides by about 1e-8: steps near 1e-10, nobody's to match.
     """
     others, key_biases = dict(params), {}
     for i in range(config.n_layer if config.bias else 0):

@@ -1,7 +1,7 @@
 """The checks of the campaign on correct code, with many seeds: none may find anything.
 
 Each seed draws other parameters, other data and another model. The bounds are those of the tests,
-but for whole models that of `gn.gradcheck`. In a model drawn at random a gradient may be thousands
+and for whole models that of `gn.gradcheck`. In a model drawn at random a gradient may be thousands
 of times smaller than the terms that it sums (seed 34: two tokens, one position, targets that pull
 in opposite directions), and rounding is that of the terms: 6.5e-13 of such a gradient.
 """

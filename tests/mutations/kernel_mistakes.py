@@ -1,7 +1,7 @@
 """Mistakes in the kernels: tails, bounds of chunks, masks in blocks, packing, parts, sites.
 
 What they touch is compiled for float64, or float32 where only that has the code, without threads.
-N names them; D5 to D7 are of the common list, put into the kernels.
+N names them, G the engine; D5 to D7 are of the common list, put into the kernels.
 """
 
 from gpt_numpy.gradients.mutation import PACKAGE
@@ -15,16 +15,16 @@ def _kernel(name, what, file, texts, seen_by, others=(), equivalent=""):
 
 ENGINE = [
     _kernel(
-        "N64", "after a busy time a launch keeps to one thread", "crew",
+        "G1", "after a busy time a launch keeps to one thread", "crew",
         ("self._pause = min(max(SHORTEST, 2 * self._pause), LONGEST)", "self._pause = 1e9"),
         ("crew",),
     ),
     _kernel(
-        "N65", "the pause before all threads are tried again does not grow", "crew",
+        "G2", "the pause before all threads are tried again does not grow", "crew",
         ("max(SHORTEST, 2 * self._pause)", "SHORTEST"), ("crew",),
     ),
     _kernel(
-        "N66", "the time between launches counts as that of all threads", "crew",
+        "G3", "the time between launches counts as that of all threads", "crew",
         ("(pool.threads() * launched + between)", "pool.threads() * (launched + between)"),
         ("crew",),
     ),
@@ -228,7 +228,7 @@ PRODUCTS = [
         ("large:linear",), ("kernel:linear",),
     ),
     _kernel(
-        "N28", "packing transposed: the last step beside the squares is lost", "packing",
+        "N28", "packing transposed: the last step after the squares is lost", "packing",
         ("for k in range(filled, inner):", "for k in range(filled, inner - 1):"),
         ("kernel:linear", "large:linear"),
     ),
@@ -257,7 +257,7 @@ PRODUCTS = [
         ("products",), ("large:linear",),
     ),
     _kernel(
-        "N30", "tile: squares are transposed but for their first swap", "tile",
+        "N30", "tile: squares are transposed except their first swap", "tile",
         ("distance = lanes // 2", "distance = lanes // 4"), ("large:linear",), ("kernel:linear",),
     ),
     _kernel(

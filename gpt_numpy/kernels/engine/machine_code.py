@@ -48,10 +48,12 @@ def bfloat16_tile() -> str:
     wanted = os.environ.get("GPT_NUMPY_TILE", "")
     features = llvmlite.binding.get_host_cpu_features()
     able = bool(features.get("avx512bf16")) and vector_bits() == 512
-    if wanted not in ("", INSTRUCTION, EMULATED) or (wanted == INSTRUCTION and not able):
+    if wanted not in ("", INSTRUCTION, EMULATED):
+        raise InputError(f"GPT_NUMPY_TILE={wanted!r}: must be {INSTRUCTION} or {EMULATED}")
+    if wanted == INSTRUCTION and not able:
         raise InputError(
-            f"GPT_NUMPY_TILE={wanted!r}: must be {EMULATED}"
-            + (f" or {INSTRUCTION}" if able else f"; {INSTRUCTION} this processor does not have")
+            f"GPT_NUMPY_TILE={wanted}: needs a processor with AVX512_BF16, and vectors of 512 "
+            f"bits; {EMULATED} computes the same bits"
         )
     amd = llvmlite.binding.get_host_cpu_name().startswith("znver")
     return wanted or (INSTRUCTION if able and amd else EMULATED)

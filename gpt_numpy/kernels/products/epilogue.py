@@ -41,7 +41,8 @@ NO_EPILOGUE = Epilogue()
 def finish_row(finish, kind, y, at, bias, bias_at, arrays, mask):
     """Finish a part of a row, `y`, from element `at` of the product on, in place.
 
-    `kind` is the activation's number; `arrays` are `other`, `second` and `third`; `mask` is base, threshold and scale of the dropout.
+    `kind` is the activation's number, `arrays` are `other`, `second` and `third`, and `mask` is
+    base, threshold and scale of the dropout.
     """
     (other, second, third), (base, threshold, scale) = arrays, mask
     breadth = y.size

@@ -48,16 +48,19 @@ def vector_of(context: Any, array_type: Any) -> tuple[ir.VectorType, int]:
 
 
 def load(builder: Any, pointer: Any, offset: Any, vector: ir.VectorType, align: int) -> Any:
+    """A vector from memory."""
     address = builder.gep(pointer, [offset])
     return builder.load(builder.bitcast(address, vector.as_pointer()), align=align)
 
 
 def store(builder: Any, value: Any, pointer: Any, offset: Any, align: int) -> None:
+    """A vector to memory."""
     address = builder.gep(pointer, [offset])
     builder.store(value, builder.bitcast(address, value.type.as_pointer()), align=align)
 
 
 def constant(value: int) -> ir.Constant:
+    """An offset or a count."""
     return ir.Constant(ir.IntType(64), value)
 
 
@@ -206,6 +209,7 @@ def _tile_of(
 
 
 def broadcast(builder: Any, element: Any, vector: ir.VectorType) -> Any:
+    """A vector with one element in every lane."""
     undefined = ir.Constant(vector, ir.Undefined)
     first = builder.insert_element(undefined, element, ir.Constant(ir.IntType(32), 0))
     zeros = ir.Constant(ir.VectorType(ir.IntType(32), vector.count), None)
@@ -213,6 +217,7 @@ def broadcast(builder: Any, element: Any, vector: ir.VectorType) -> Any:
 
 
 def tile_signature(a: Any, b: Any, c: Any) -> Any:
+    """The types of what a tile is called with."""
     i = types.int64
     return types.void(a, i, b, i, c, i, types.boolean)
 
@@ -293,6 +298,7 @@ def transpose_block(
 
 
 def indices_of(indices: list[int]) -> ir.Constant:
+    """The order in which a shuffle takes lanes."""
     return ir.Constant(ir.VectorType(ir.IntType(32), len(indices)), indices)
 
 

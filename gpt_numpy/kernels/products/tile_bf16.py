@@ -2,9 +2,9 @@
 
 A step takes two elements of the inner dimension, which lie side by side as the halves of 32 bits, a
 pair, the first one in the lower half. A lane of a panel is a pair, and so is an element of the left
-operand. The tile is that of tile.py with another arithmetic: the processor's instruction, or float32
-vectors that compute the same bits. What these are is derived in `reference/bfloat16.py`: of a pair
-the odd element is added first, each of the two sums is rounded once, denormal numbers are 0.
+operand. The tile is that of tile.py with another arithmetic: the processor's instruction, or
+float32 vectors that compute the same bits. What these are is derived in `reference/bfloat16.py`: of
+a pair the odd element is added first, each sum is rounded once, and denormal numbers are 0.
 """
 
 from typing import Any

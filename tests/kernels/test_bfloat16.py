@@ -210,8 +210,15 @@ def test_epilogues_follow_the_product(shape):
     assert_close({"out": ours}, {"out": theirs}, "float32")
 
 
+def test_denormal_results_are_stored_as_0():
+    x, weight = np.zeros((3, 2), np.float32), np.zeros((2, 33), np.float32)
+    bias = np.where(np.arange(33) % 2, 1e-39, -1e-40).astype(np.float32)
+    out = guarded(lambda out: multiply(x, weight, out, bias=bias), (3, 33), dtype=np.uint16)
+    assert same(out, stored(np.broadcast_to(bias, out.shape)))
+    assert (loaded(out) == 0).all()
+
+
 DIGEST = """
-import hashlib, sys
 import numpy as np
 import gpt_numpy.kernels.products.tile_bf16 as tile
 WIDE

@@ -35,6 +35,7 @@ from gpt_numpy.kernels.products.epilogue import NO_EPILOGUE, PLAIN, Epilogue, fi
 from gpt_numpy.kernels.products.matmul import MANY, block_length, cut, store_edge, unit_of
 from gpt_numpy.kernels.products.packing import strip_start, strips_of
 from gpt_numpy.kernels.products.packing_bf16 import (
+    WIDE,
     WIDTH,
     pack_left_pairs,
     pack_pairs,
@@ -53,7 +54,8 @@ BOTH_INNER, BOTH_ROWS, BOTH_COLUMNS = 512, 400 // TILE_ROWS * TILE_ROWS, 384
 EDGE = TILE_ROWS * WIDTH  # elements of a tile that hangs over the edge
 APART = 16  # pairs between the rows of a strip: never a multiple of 4,096 bytes from row to row
 STRIP = TILE_ROWS * (8192 // 2 + APART)  # pairs of a strip
-PACKED = BOTH_INNER // 2 * (BOTH_ROWS + BOTH_COLUMNS + 4 * WIDTH)  # pairs that a worker packs
+BOTH = BOTH_ROWS // TILE_ROWS * WIDE + BOTH_COLUMNS + 4 * WIDTH
+PACKED = BOTH_INNER // 2 * BOTH  # pairs that a worker packs at most
 FINISHED = (ROWS + TILE_ROWS) * (COLUMNS + WIDTH)  # elements that wait to be rounded
 
 
@@ -179,7 +181,8 @@ def product_of_columns(
     row_block, column_block = cut(rows, columns, BOTH_ROWS, BOTH_COLUMNS, WIDTH)
     step = block_length(inner, BOTH_INNER, 8)
     keep_left = rows < columns
-    whole = (inner + 1) // 2 * (min(rows, columns) + 4 * WIDTH) <= PACKED
+    kept = strips_of(rows) * WIDE if keep_left else columns
+    whole = (inner + 1) // 2 * (kept + 4 * WIDTH) <= PACKED
     if whole and keep_left:
         row_block, column_block, step = rows, unit_of(columns, 2 * WIDTH, WIDTH), inner
     elif whole:
@@ -217,7 +220,7 @@ def product_of_columns(
                 for s in range(strips):
                     i = strip_start(s, strips, i1 - i0)
                     height = strip_start(s + 1, strips, i1 - i0) - i
-                    panel = Matrix(left, i * steps, height)
+                    panel = Matrix(left, s * steps * WIDE, WIDE)
                     target = Matrix(out, (i0 + i) * columns + j0, columns)
                     strip_of_columns(
                         panel, height, panels, steps, target, breadth, add != 0 or k0 > 0, edge

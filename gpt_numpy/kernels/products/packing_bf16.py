@@ -20,7 +20,8 @@ from gpt_numpy.kernels.products.rounding_bf16 import (
 from gpt_numpy.kernels.products.tile import TILE_ROWS, TILE_VECTORS
 
 WIDTH = TILE_VECTORS * LANES  # columns of a panel
-WIDE = -(-TILE_ROWS // LANES) * LANES  # elements that `pair_tile_columns` writes
+ABREAST = 4  # strips packed at a time
+WIDE = -(-TILE_ROWS // LANES) * LANES  # pairs of a step of a strip: whole vectors
 
 
 @routine
@@ -86,22 +87,27 @@ def round_rows(a, a_at, a_stride, rows, inner, pairs, pairs_stride):
 
 @routine
 def pack_left_pairs(a, a_at, a_stride, inner, rows, panels):
-    """Lay pairs of rows of `a` (inner, rows) in panels as narrow as the strips of a product.
+    """Lay pairs of rows of `a` (inner, rows) in panels for the strips of a product.
 
-    Whole vectors are written, which may be wider than a strip; the next step overwrites the excess,
-    and the last steps, whose excess would go to the next strip, are written one by one.
+    A step of a panel has whole vectors, so that each begins at a cache line; what lies in them
+    beyond the rows of the strip is not read.
     """
     steps = (inner + 1) // 2
     strips = strips_of(rows)
-    vectors = max(steps - -(-WIDE // (rows // strips)), 0)
-    for first in range(0, strips, GROUP):
+    vectors = max(inner - -(-WIDE // a_stride), 0) // 2  # nothing is read beyond the end of `a`
+    for first in range(0, strips, ABREAST):
+        some = min(ABREAST, strips - first)
+        starts = (  # divisions, which do not belong in the loop over rows
+            strip_start(first, strips, rows),
+            strip_start(first + 1, strips, rows),
+            strip_start(first + 2, strips, rows),
+            strip_start(first + 3, strips, rows),
+        )
         for k in range(vectors):
             row = a_at + 2 * k * a_stride
-            for s in range(first, min(first + GROUP, strips)):
-                i = strip_start(s, strips, rows)
-                height = strip_start(s + 1, strips, rows) - i
-                at = i * steps + k * height
-                pair_tile_columns(a, row + i, row + a_stride + i, panels, at)
+            for s in range(some):
+                at = ((first + s) * steps + k) * WIDE
+                pair_tile_columns(a, row + starts[s], row + a_stride + starts[s], panels, at)
     for s in range(strips):
         i = strip_start(s, strips, rows)
         height = strip_start(s + 1, strips, rows) - i
@@ -109,7 +115,7 @@ def pack_left_pairs(a, a_at, a_stride, inner, rows, panels):
             for r in range(height):
                 at = a_at + 2 * k * a_stride + i + r
                 value = pair_at(a, at, a_stride, 2 * k + 1 < inner)
-                panels[i * steps + k * height + r] = value
+                panels[(s * steps + k) * WIDE + r] = value
 
 
 @routine

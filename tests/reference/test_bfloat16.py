@@ -123,7 +123,7 @@ def test_products_beyond_float32_are_neither_infinite_nor_denormal_before_they_a
     # The sum of the odd one is infinite; the even product, 2^200, is not, so that it is no NaN.
     assert product(a, b)[0, 0] == -np.inf
     a, b = np.float32([[small, 0]]), np.float32([[small], [0]])
-    for before, after in ((2.0**-126, 2.0**-126), (0.0, 0.0)):
+    for before, after in ((2.0**-126, 2.0**-126 + 2.0**-140), (0.0, 0.0)):
         assert product(a, b, np.float32([[before]]), add=True)[0, 0] == after
     # 2^-126 - 2^-150 is halfway to what is denormal, and counts as denormal: after rounding to 24
     # digits it is.

@@ -37,6 +37,8 @@ from gpt_numpy.kernels.products.packing import strip_start, strips_of
 from gpt_numpy.kernels.products.packing_bf16 import (
     WIDE,
     WIDTH,
+    ahead,
+    ask_for,
     pack_left_pairs,
     pack_pairs,
     pack_pairs_transposed,
@@ -60,9 +62,10 @@ FINISHED = (ROWS + TILE_ROWS) * (COLUMNS + WIDTH)  # elements that wait to be ro
 
 
 @routine
-def strip_of_pairs(left, rows, panels, steps, out, columns, add, edge):
+def strip_of_pairs(left, rows, panels, steps, out, columns, add, edge, next_left):
     """Write or add to `out` left @ panels, each `steps` pairs long, for the rows of a tile."""
     for j in range(0, columns, WIDTH):
+        ask_for(next_left, j // WIDTH, -(-columns // WIDTH))
         tile = Matrix(out.array, out.at + j, out.stride)
         if (rows >= TILE_ROWS or rows == LEAST_ROWS) and j + WIDTH <= columns:
             pairs_by_rows(left, rows, panels, j * steps, tile, steps, add)
@@ -75,9 +78,11 @@ def strip_of_pairs(left, rows, panels, steps, out, columns, add, edge):
 
 
 @routine
-def strip_of_columns(left, rows, panels, steps, out, columns, add, edge):
+def strip_of_columns(left, rows, panels, steps, out, columns, add, edge, next_left, next_right):
     """The same for left.T @ panels."""
     for j in range(0, columns, WIDTH):
+        ask_for(next_left, j // WIDTH, -(-columns // WIDTH))
+        ask_for(next_right, j // WIDTH, -(-columns // WIDTH))
         tile = Matrix(out.array, out.at + j, out.stride)
         if rows >= LEAST_ROWS and j + WIDTH <= columns:
             pairs_by_columns(left, rows, panels, j * steps, tile, steps, add)
@@ -147,14 +152,19 @@ def product(
                 for i in range(i0, i1, TILE_ROWS):
                     height = min(TILE_ROWS, i1 - i)
                     left = Matrix(strip, 0, steps + APART)
+                    at = i * inner + k0
                     if a16.size > 0:
-                        round_rows(a16, i * inner + k0, inner, height, depth, strip, left.stride)
+                        round_rows(a16, at, inner, height, depth, strip, left.stride)
+                        next_left = ahead(a16, at + TILE_ROWS * inner, inner, TILE_ROWS, depth)
                     else:
-                        round_rows(a, i * inner + k0, inner, height, depth, strip, left.stride)
+                        round_rows(a, at, inner, height, depth, strip, left.stride)
+                        next_left = ahead(a, at + TILE_ROWS * inner, inner, TILE_ROWS, depth)
                     target = Matrix(waiting, (i - i0) * breadth, breadth)
                     if single:
                         target = Matrix(out, i * columns + j0, columns)
-                    strip_of_pairs(left, i1 - i, panels, steps, target, breadth, k0 > 0, edge)
+                    strip_of_pairs(
+                        left, i1 - i, panels, steps, target, breadth, k0 > 0, edge, next_left
+                    )
                     if k0 + step >= inner and (finishing or not single):
                         for r in range(height):
                             at, here = (i + r) * columns + j0, target.at + r * target.stride
@@ -222,9 +232,22 @@ def product_of_columns(
                     height = strip_start(s + 1, strips, i1 - i0) - i
                     panel = Matrix(left, s * steps * WIDE, WIDE)
                     target = Matrix(out, (i0 + i) * columns + j0, columns)
+                    # Of the next stretch as many rows as follow from the number of strips.
+                    k1 = k0 + step + min(step, inner - k0 - step) * s // strips
+                    k2 = k0 + step + min(step, inner - k0 - step) * (s + 1) // strips
+                    more = k2 - k1 if k0 + step < inner else 0
+                    if a16.size > 0:
+                        next_left = ahead(a16, k1 * rows + i0, rows, more, i1 - i0)
+                    else:
+                        next_left = ahead(a, k1 * rows + i0, rows, more, i1 - i0)
+                    if b16.size > 0:
+                        next_right = ahead(b16, k1 * columns + j0, columns, more, breadth)
+                    else:
+                        next_right = ahead(b, k1 * columns + j0, columns, more, breadth)
                     strip_of_columns(
-                        panel, height, panels, steps, target, breadth, add != 0 or k0 > 0, edge
-                    )
+                        panel, height, panels, steps, target, breadth, add != 0 or k0 > 0, edge,
+                        next_left, next_right,
+                    )  # fmt: skip
             task = next_task(counter, worker, workers, down * across)
 
 

@@ -82,6 +82,29 @@ CHECKS: dict[str, tuple[str, dict[str, tuple[object, ...]]]] = {
         {"case": (0, 1, 2)},
     ),
     "key": ("model/test_calls.py::test_the_key_of_dropout_is_read_anew_in_every_pass", {}),
+    # The bfloat16 products, bit for bit.
+    "pairs": ("kernels/test_bfloat16.py::test_small_products_and_odd_inner_dimensions", {}),
+    "many_pairs": (
+        "kernels/test_bfloat16.py::test_large_products_on_any_number_of_threads[1]",
+        {},
+    ),
+    "halves": ("kernels/test_bfloat16.py::test_stored_operands_and_results", {}),
+    "finished": ("kernels/test_bfloat16.py::test_epilogues_follow_the_product[shape1]", {}),
+    "rounding": (
+        "kernels/test_bfloat16.py::test_all_ways_of_rounding_are_that_of_the_reference",
+        {},
+    ),
+    "stored": ("kernels/test_bfloat16.py::test_denormal_results_are_stored_as_0", {}),
+    "emulated": ("kernels/test_bfloat16.py::test_the_emulated_tile_computes_the_same_bits", {}),
+    "in_float64": (
+        "kernels/test_bfloat16.py::test_where_no_control_word_helps_float64_computes_the_same_bits",
+        {},
+    ),
+    "chosen": (
+        "kernels/test_bfloat16.py::test_the_instruction_is_chosen_on_amds_processors_alone",
+        {},
+    ),
+    "bfloat16": ("reference/test_bfloat16.py::{layer}", {}),
     "hash": ("kernels/test_kernels.py::test_a_mask_goes_on_beyond_2_to_the_32nd_index", {}),
     "crew": (
         "kernels/test_crew.py::test_{case}",

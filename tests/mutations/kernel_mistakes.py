@@ -1,7 +1,8 @@
 """Mistakes in the kernels: tails, bounds of chunks, masks in blocks, packing, parts, sites.
 
 What they touch is compiled for float64, or float32 where only that has the code, without threads.
-N names them, G the engine; D5 to D7 are of the common list, put into the kernels.
+N names them, G the engine, B those of bfloat16; D5 to D7 are of the common list, put into
+the kernels.
 """
 
 from gpt_numpy.gradients.mutation import PACKAGE
@@ -391,4 +392,138 @@ DECODING = [
     ),
 ]  # fmt: skip
 
-MISTAKES = [*ENGINE, *ROWS, *ELEMENTS, *EMBEDDING, *PRODUCTS, *ATTENTION, *FUSED, *DECODING]
+FRACTIONS = "bfloat16:test_a_product_is_that_of_exact_fractions[3]"
+
+BFLOAT16 = [
+    Mistake(
+        edit(
+            "B01", "reference of bfloat16: truncated, not rounded", "reference/bfloat16.py",
+            "(bits + HALF_UNIT + (upper & 1)) >> 16", "bits >> 16",
+        ),
+        (
+            "bfloat16:test_what_lies_between_two_numbers_goes_to_the_nearer_one_and_the_middle_to"
+            "_the_even_one",
+        ),
+    ),
+    Mistake(
+        edit(
+            "B02", "reference of bfloat16: the middle goes up, not to the even number",
+            "reference/bfloat16.py", "HALF_UNIT + (upper & 1)", "HALF_UNIT + 1",
+        ),
+        (
+            "bfloat16:test_what_lies_between_two_numbers_goes_to_the_nearer_one_and_the_middle_to"
+            "_the_even_one",
+        ),
+    ),
+    Mistake(
+        edit(
+            "B03", "reference of bfloat16: the even element of a pair is added first",
+            "reference/bfloat16.py",
+            "c = _sum(c, odd)\n            c = _sum(c, a[..., k, None] * b[k])",
+            "c = _sum(c, a[..., k, None] * b[k])\n            c = _sum(c, odd)",
+        ),
+        ("bfloat16:test_the_odd_element_of_a_pair_is_added_first",),
+    ),
+    Mistake(
+        edit(
+            "B04", "reference of bfloat16: the odd last element is lost", "reference/bfloat16.py",
+            "range(0, inner, 2)", "range(0, inner - 1, 2)",
+        ),
+        (FRACTIONS,),
+    ),
+    Mistake(
+        edit(
+            "B05", "reference of bfloat16: denormal sums are kept", "reference/bfloat16.py",
+            "exact_product, DENORMAL)", "exact_product, 0.0)",
+        ),
+        ("bfloat16:test_products_beyond_float32_are_neither_infinite_nor_denormal_before_they_are"
+         "_added",),
+    ),
+    Mistake(
+        edit(
+            "B06", "reference of bfloat16: denormal operands are kept", "reference/bfloat16.py",
+            "np.where(np.abs(x) < LEAST, upper & SIGN, result)", "result",
+        ),
+        ("bfloat16:test_special_values[1]",),
+    ),
+    _kernel(
+        "B07", "bfloat16: integers truncate", "rounding_bf16",
+        ("number(1)), number(HALF_UNIT))", "number(0)), number(0))"), ("rounding",), ("pairs",),
+    ),
+    _kernel(
+        "B08", "bfloat16: the vectors of two rows change places", "rounding_bf16",
+        ("at in (first, second))\n        return", "at in (second, first))\n        return"),
+        ("many_pairs",),
+    ),
+    _kernel(
+        "B09", "bfloat16: denormal results are stored as such", "rounding_bf16",
+        ("size, number(LEAST)), zero", "size, number(0)), zero"), ("stored",),
+    ),
+    _kernel(
+        "B10", "bfloat16 packing: the elements of a pair change places", "packing_bf16",
+        (
+            "bits_at(source, at) | (bits_at(source, at + distance) << HALF)",
+            "bits_at(source, at + distance) | (bits_at(source, at) << HALF)",
+        ),
+        ("pairs", "many_pairs"),
+    ),
+    _kernel(
+        "B11", "bfloat16 packing: the odd last element of a row is lost", "packing_bf16",
+        ("range(whole, steps):", "range(whole, inner // 2):"), ("pairs", "many_pairs"),
+    ),
+    _kernel(
+        "B12", "bfloat16 packing: the odd last row is lost", "packing_bf16",
+        ("for k in range(full, steps):", "for k in range(full, inner // 2):"),
+        ("pairs", "many_pairs"),
+    ),
+    _kernel(
+        "B13", "bfloat16 packing columns: the odd last row is lost", "packing_bf16",
+        ("for k in range(vectors, steps):", "for k in range(vectors, inner // 2):"), ("pairs",),
+    ),
+    _kernel(
+        "B14", "bfloat16: the tail of a stored row is lost", "packing_bf16",
+        ("range(whole, row.size)", "range(whole, row.size - 1)"), ("halves",),
+    ),
+    _kernel(
+        "B15", "bfloat16: over the edge a later stretch begins anew", "matmul_bf16",
+        ("edge[r * WIDTH + c] = array[at", "edge[r * WIDTH + c] = 0 * array[at"), ("many_pairs",),
+    ),
+    _kernel(
+        "B16", "bfloat16: panels of another task are used again", "matmul_bf16",
+        ("packed = whole\n                for i", "packed = True\n                for i"),
+        ("many_pairs",),
+    ),
+    _kernel(
+        "B17", "bfloat16: the epilogue comes after the first stretch", "matmul_bf16",
+        ("if k0 + step >= inner and", "if k0 == 0 and"), ("finished",),
+    ),
+    _kernel(
+        "B18", "emulated bfloat16: the even element of a pair is added first", "tile_bf16",
+        ("for x in (odd, even))", "for x in (even, odd))"), ("emulated",),
+    ),
+    _kernel(
+        "B19", "emulated bfloat16: denormal numbers are kept", "tile_bf16",
+        ("NO_DENORMALS = 0x9FC0", "NO_DENORMALS = 0x1F80"), ("emulated",),
+    ),
+    _kernel(
+        "B20", "emulated bfloat16: in float64 denormal sums are kept", "tile_bf16",
+        ("self._flushed(b.fadd(total, b.fmul(x, y)), DENORMAL)", "b.fadd(total, b.fmul(x, y))"),
+        ("in_float64",),
+    ),
+    _kernel(
+        "B21", "bfloat16: Intel's processors use the instruction, too", "machine_code",
+        ('startswith("znver")', 'startswith("")'), ("chosen",),
+    ),
+]  # fmt: skip
+
+MISTAKES = [
+    *ENGINE,
+    *ROWS,
+    *ELEMENTS,
+    *EMBEDDING,
+    *PRODUCTS,
+    *ATTENTION,
+    *FUSED,
+    *DECODING,
+    *BFLOAT16,
+]

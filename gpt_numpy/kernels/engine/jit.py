@@ -24,7 +24,7 @@ from gpt_numpy.kernels.engine.machine_code import PARALLEL, cache_directory, rep
 from gpt_numpy.kernels.engine.pool import launch, refuse_in_fork, start_threads, threads
 
 __all__ = [
-    "Counter", "In", "Int", "Ints", "Key", "Out", "Real", "Wide", "Word",
+    "Counter", "Half", "In", "Int", "Ints", "Key", "Out", "Pairs", "Real", "Single", "Wide", "Word",
     "by_type", "exact", "flat", "kernel", "prange", "routine", "same_memory", "tasks",
     "threads", "workspace",
 ]  # fmt: skip
@@ -37,6 +37,8 @@ INSIDE = {  # for what only kernels call: no wrapper for calls from Python is ge
 
 # The types of a kernel's parameters; arrays are flat and contiguous.
 In, Out, Wide, Ints, Counter, Key = "in", "out", "wide", "integers", "counter", "key"
+# Of the same type in every compilation: float32 numbers, bfloat16 numbers, pairs of these.
+Single, Half, Pairs = "single", "half", "pairs"
 Int, Real, Word = "int64", "float64", "uint64"
 
 
@@ -112,6 +114,9 @@ class kernel:
             Counter: types.Array(types.int64, 1, "C"),
             Key: types.Array(types.uint64, 1, "C"),
             Wide: types.Array(types.float64, 1, "C"),
+            Single: types.Array(types.float32, 1, "C"),
+            Half: types.Array(types.uint16, 1, "C"),
+            Pairs: types.Array(types.uint32, 1, "C"),
         }
         return types.void(*[arrays.get(k) or getattr(types, k) for k in self.kinds])
 

@@ -36,6 +36,33 @@ def vector_bits() -> int:
     return 512 if features.get("avx512f") else 256 if features.get("avx2") else 128
 
 
+INSTRUCTION, EMULATED = "avx512_bf16", "emulated"
+
+
+def bfloat16_tile() -> str:
+    """How bfloat16 products are computed here, or as GPT_NUMPY_TILE says.
+
+    `avx512_bf16` is the instruction vdpbf16ps, where it is fast: on AMD's processors. On Intel's it
+    is half as fast as float32. `emulated` computes the same bits with float32 vectors.
+
+    Raises
+    ------
+    InputError : another name, or the instruction where the processor does not have it.
+    """
+    wanted = os.environ.get("GPT_NUMPY_TILE", "")
+    features = llvmlite.binding.get_host_cpu_features()
+    able = bool(features.get("avx512bf16")) and vector_bits() == 512
+    if wanted not in ("", INSTRUCTION, EMULATED):
+        raise InputError(f"GPT_NUMPY_TILE={wanted!r}: must be {INSTRUCTION} or {EMULATED}")
+    if wanted == INSTRUCTION and not able:
+        raise InputError(
+            f"GPT_NUMPY_TILE={wanted}: needs a processor with AVX512_BF16, and vectors of 512 "
+            f"bits; {EMULATED} computes the same bits"
+        )
+    amd = llvmlite.binding.get_host_cpu_name().startswith("znver")
+    return wanted or (INSTRUCTION if able and amd else EMULATED)
+
+
 def cache_directory() -> Path | None:
     """The folder of the compiled kernels; its name changes with every edit to any kernel.
 
@@ -46,7 +73,7 @@ def cache_directory() -> Path | None:
     if _cache is None:
         digest = hashlib.sha256(numba.__version__.encode())
         python = sys.implementation.cache_tag, sys.flags.optimize
-        for part in (*python, PARALLEL, vector_bits(), numba.config.BOUNDSCHECK):
+        for part in (*python, PARALLEL, vector_bits(), bfloat16_tile(), numba.config.BOUNDSCHECK):
             digest.update(f"{part};".encode())
         for source in sorted(Path(__file__).parent.parent.rglob("*.py")):
             # Numba takes no machine code of another path or time, and would compile it here.

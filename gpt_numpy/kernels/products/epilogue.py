@@ -38,13 +38,14 @@ NO_EPILOGUE = Epilogue()
 
 
 @routine
-def finish_row(finish, kind, out, at, breadth, bias, bias_at, arrays, mask):
-    """Finish `breadth` elements of `out` from `at` on; `kind` is the activation's number.
+def finish_row(finish, kind, y, at, bias, bias_at, arrays, mask):
+    """Finish a part of a row, `y`, from element `at` of the product on, in place.
 
-    `arrays` are `other`, `second` and `third`; `mask` is base, threshold and scale of the dropout.
+    `kind` is the activation's number, `arrays` are `other`, `second` and `third`, and `mask` is
+    base, threshold and scale of the dropout.
     """
     (other, second, third), (base, threshold, scale) = arrays, mask
-    y = out[at : at + breadth]
+    breadth = y.size
     if bias.size > 0:
         add_in_place(y, bias[bias_at : bias_at + breadth])
     if finish == ACTIVATE:

@@ -190,8 +190,9 @@ def product(
                     strip_by_rows(left, i1 - i, panels, depth, depth, target, breadth, k0 > 0, edge)
                     if k0 + step >= inner and (finish != PLAIN or bias.size > 0):
                         for r in range(i, min(i + TILE_ROWS, i1)):
+                            at = r * columns + j0
                             finish_row(
-                                finish, kind, out, r * columns + j0, breadth, bias, j0,
+                                finish, kind, out[at : at + breadth], at, bias, j0,
                                 (other, second, third), (base, threshold, scale),
                             )  # fmt: skip
             task = next_task(counter, worker, workers, count)

@@ -35,29 +35,32 @@ def lanes_of(array_type: Any) -> int:
     return VECTOR_BITS // array_type.dtype.bitwidth
 
 
-def _pointer(context: Any, builder: Any, array_type: Any, array: Any, at: Any) -> Any:
+def pointer_to(context: Any, builder: Any, array_type: Any, array: Any, at: Any) -> Any:
     """The address of element `at`."""
     data = context.make_array(array_type)(context, builder, array).data
     return builder.gep(data, [at])
 
 
-def _vector(context: Any, array_type: Any) -> tuple[ir.VectorType, int]:
+def vector_of(context: Any, array_type: Any) -> tuple[ir.VectorType, int]:
     """The LLVM type of a vector of an array's elements, and the alignment of one of them."""
     element = context.get_value_type(array_type.dtype)
     return ir.VectorType(element, lanes_of(array_type)), array_type.dtype.bitwidth // 8
 
 
-def _load(builder: Any, pointer: Any, offset: Any, vector: ir.VectorType, align: int) -> Any:
+def load(builder: Any, pointer: Any, offset: Any, vector: ir.VectorType, align: int) -> Any:
+    """A vector from memory."""
     address = builder.gep(pointer, [offset])
     return builder.load(builder.bitcast(address, vector.as_pointer()), align=align)
 
 
-def _store(builder: Any, value: Any, pointer: Any, offset: Any, align: int) -> None:
+def store(builder: Any, value: Any, pointer: Any, offset: Any, align: int) -> None:
+    """A vector to memory."""
     address = builder.gep(pointer, [offset])
     builder.store(value, builder.bitcast(address, value.type.as_pointer()), align=align)
 
 
-def _int(value: int) -> ir.Constant:
+def constant(value: int) -> ir.Constant:
+    """An offset or a count."""
     return ir.Constant(ir.IntType(64), value)
 
 
@@ -67,7 +70,7 @@ def panel_width(typing: Any, array: Any) -> Any:
     width = TILE_VECTORS * lanes_of(array)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return _int(width)
+        return constant(width)
 
     return types.int64(array), generate
 
@@ -78,12 +81,46 @@ def vector_lanes(typing: Any, array: Any) -> Any:
     lanes = lanes_of(array)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return _int(lanes)
+        return constant(lanes)
 
     return types.int64(array), generate
 
 
-def _tile(by_columns: bool) -> Any:
+class MultiplyAdd:
+    """What a step does: the sum of a vector of the panel times an element of the left operand.
+
+    A tile of other operands has another one of these (tile_bf16.py): vectors of the type `read` are
+    loaded from the panel.
+    """
+
+    def __init__(self, builder: Any, vector: ir.VectorType) -> None:
+        self.builder, self.vector, self.read = builder, vector, vector
+        self.align = {"f32": 4, "f64": 8}[vector.element.intrinsic_name]
+
+    def begin(self) -> None:
+        """Before the first step."""
+        name = f"llvm.fmuladd.v{self.vector.count}{self.vector.element.intrinsic_name}"
+        self.function = cgutils.get_or_insert_function(
+            self.builder.module, ir.FunctionType(self.vector, [self.vector] * 3), name
+        )
+
+    def panel(self, vector: Any) -> Any:
+        """A vector of the panel, ready for `add`."""
+        return vector
+
+    def spread(self, element: Any) -> Any:
+        """An element of the left operand, ready for `add`: in every lane."""
+        return broadcast(self.builder, element, self.read)
+
+    def add(self, spread: Any, panel: Any, total: Any) -> Any:
+        """The sum after this step."""
+        return self.builder.call(self.function, [spread, panel, total])
+
+    def end(self) -> None:
+        """After the last step, and after the sums are stored."""
+
+
+def tile_of(arithmetic: Any, by_columns: bool) -> Any:
     """The generator of a register tile; `by_columns`: `a` is read down its columns."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -95,9 +132,9 @@ def _tile(by_columns: bool) -> Any:
             block = whole
             if height < TILE_ROWS:
                 block = builder.append_basic_block("lower")
-                choice.add_case(_int(height), block)
+                choice.add_case(constant(height), block)
             builder.position_at_end(block)
-            _tile_of(height, by_columns, context, builder, signature, arguments)
+            _tile_of(height, by_columns, arithmetic, context, builder, signature, arguments)
             builder.branch(done)
         builder.position_at_end(done)
         return context.get_dummy_value()
@@ -106,25 +143,28 @@ def _tile(by_columns: bool) -> Any:
 
 
 def _tile_of(
-    height: int, by_columns: bool, context: Any, builder: Any, signature: Any, arguments: Any
-) -> None:
+    height: int, by_columns: bool, arithmetic: Any,
+    context: Any, builder: Any, signature: Any, arguments: Any,
+) -> None:  # fmt: skip
     """A tile of `height` rows; of the highest tile, rows beyond the last one repeat it."""
     a, rows, b, b_at, c, inner, add = arguments
     (a_type, *_), b_type, (c_type, *_) = signature.args[0], signature.args[2], signature.args[4]
     a, a_at, a_stride = (builder.extract_value(a, k) for k in range(3))
     c, c_at, c_stride = (builder.extract_value(c, k) for k in range(3))
-    vector, align = _vector(context, c_type)
+    vector, align = vector_of(context, c_type)
     lanes = vector.count
-    a_pointer = _pointer(context, builder, a_type, a, a_at)
-    b_pointer = _pointer(context, builder, b_type, b, b_at)
-    c_pointer = _pointer(context, builder, c_type, c, c_at)
-    last = builder.sub(rows, _int(1))
+    a_pointer = pointer_to(context, builder, a_type, a, a_at)
+    b_pointer = pointer_to(context, builder, b_type, b, b_at)
+    c_pointer = pointer_to(context, builder, c_type, c, c_at)
+    last = builder.sub(rows, constant(1))
 
     def row_of(row: int) -> Any:
         if height < TILE_ROWS:
-            return _int(row)
-        outside = builder.icmp_signed(">", _int(row), last)
-        return builder.select(outside, last, _int(row))  # so that nothing outside of `a` is read
+            return constant(row)
+        outside = builder.icmp_signed(">", constant(row), last)
+        return builder.select(
+            outside, last, constant(row)
+        )  # so that nothing outside of `a` is read
 
     if by_columns:
         starts = [builder.gep(a_pointer, [row_of(r)]) for r in range(height)]
@@ -133,46 +173,51 @@ def _tile_of(
     places = [(r, v) for r in range(height) for v in range(TILE_VECTORS)]
     sums = {p: cgutils.alloca_once(builder, vector) for p in places}
     offsets = {
-        (r, v): builder.add(builder.mul(c_stride, _int(r)), _int(v * lanes)) for r, v in places
+        (r, v): builder.add(builder.mul(c_stride, constant(r)), constant(v * lanes))
+        for r, v in places
     }
     with builder.if_else(builder.trunc(add, ir.IntType(1))) as (then, otherwise):
         with then:
             for p in places:
-                builder.store(_load(builder, c_pointer, offsets[p], vector, align), sums[p])
+                builder.store(load(builder, c_pointer, offsets[p], vector, align), sums[p])
         with otherwise:
             for p in places:
                 builder.store(ir.Constant(vector, None), sums[p])
-    name = f"llvm.fmuladd.v{lanes}{vector.element.intrinsic_name}"
-    multiply_add = cgutils.get_or_insert_function(
-        builder.module, ir.FunctionType(vector, [vector] * 3), name
-    )
+    step_of = arithmetic(builder, vector)
+    read, align_read = step_of.read, step_of.align
+    step_of.begin()
     with cgutils.for_range(builder, inner) as loop:
         step = loop.index
-        row = builder.mul(step, _int(TILE_VECTORS * lanes))
+        row = builder.mul(step, constant(TILE_VECTORS * lanes))
         panel = [
-            _load(builder, b_pointer, builder.add(row, _int(v * lanes)), vector, align)
+            step_of.panel(
+                load(builder, b_pointer, builder.add(row, constant(v * lanes)), read, align_read)
+            )
             for v in range(TILE_VECTORS)
         ]
         where = builder.mul(step, a_stride) if by_columns else step
         for r in range(height):
-            element = builder.load(builder.gep(starts[r], [where]), align=align)
-            spread = _broadcast(builder, element, vector)
+            element = builder.load(builder.gep(starts[r], [where]), align=align_read)
+            spread = step_of.spread(element)
             for v in range(TILE_VECTORS):
                 total = builder.load(sums[r, v])
-                total = builder.call(multiply_add, [spread, panel[v], total])
+                total = step_of.add(spread, panel[v], total)
                 builder.store(total, sums[r, v])
     for p in places:
-        _store(builder, builder.load(sums[p]), c_pointer, offsets[p], align)
+        store(builder, builder.load(sums[p]), c_pointer, offsets[p], align)
+    step_of.end()
 
 
-def _broadcast(builder: Any, element: Any, vector: ir.VectorType) -> Any:
+def broadcast(builder: Any, element: Any, vector: ir.VectorType) -> Any:
+    """A vector with one element in every lane."""
     undefined = ir.Constant(vector, ir.Undefined)
     first = builder.insert_element(undefined, element, ir.Constant(ir.IntType(32), 0))
     zeros = ir.Constant(ir.VectorType(ir.IntType(32), vector.count), None)
     return builder.shuffle_vector(first, undefined, zeros)
 
 
-def _tile_signature(a: Any, b: Any, c: Any) -> Any:
+def tile_signature(a: Any, b: Any, c: Any) -> Any:
+    """The types of what a tile is called with."""
     i = types.int64
     return types.void(a, i, b, i, c, i, types.boolean)
 
@@ -182,7 +227,7 @@ def tile_by_rows(
     typing: Any, a: Any, rows: Any, b: Any, b_at: Any, c: Any, inner: Any, add: Any
 ) -> Any:
     """A tile of c (+)= a @ panel, with `a` and `c` matrices, and the panel at `b_at` in `b`."""
-    return _tile_signature(a, b, c), _tile(by_columns=False)
+    return tile_signature(a, b, c), tile_of(MultiplyAdd, by_columns=False)
 
 
 @intrinsic
@@ -190,7 +235,7 @@ def tile_by_columns(
     typing: Any, a: Any, rows: Any, b: Any, b_at: Any, c: Any, inner: Any, add: Any
 ) -> Any:
     """A tile of c (+)= a.T @ panel, with `a` and `c` matrices, and the panel at `b_at` in `b`."""
-    return _tile_signature(a, b, c), _tile(by_columns=True)
+    return tile_signature(a, b, c), tile_of(MultiplyAdd, by_columns=True)
 
 
 @intrinsic
@@ -218,12 +263,12 @@ def copy_tile_column(typing: Any, source: Any, source_at: Any, target: Any, targ
 
 def _copy(context: Any, builder: Any, signature: Any, arguments: Any, vectors: int) -> None:
     source, source_at, target, target_at = arguments
-    vector, align = _vector(context, signature.args[2])
-    start = _pointer(context, builder, signature.args[0], source, source_at)
-    goal = _pointer(context, builder, signature.args[2], target, target_at)
+    vector, align = vector_of(context, signature.args[2])
+    start = pointer_to(context, builder, signature.args[0], source, source_at)
+    goal = pointer_to(context, builder, signature.args[2], target, target_at)
     for v in range(vectors):
-        offset = _int(v * vector.count)
-        _store(builder, _load(builder, start, offset, vector, align), goal, offset, align)
+        offset = constant(v * vector.count)
+        store(builder, load(builder, start, offset, vector, align), goal, offset, align)
 
 
 @intrinsic
@@ -235,31 +280,39 @@ def transpose_block(
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         source, source_at, source_stride, target, target_at, target_stride = arguments
-        vector, align = _vector(context, signature.args[3])
+        vector, align = vector_of(context, signature.args[3])
         lanes = vector.count
-        start = _pointer(context, builder, signature.args[0], source, source_at)
-        goal = _pointer(context, builder, signature.args[3], target, target_at)
+        start = pointer_to(context, builder, signature.args[0], source, source_at)
+        goal = pointer_to(context, builder, signature.args[3], target, target_at)
         rows = [
-            _load(builder, start, builder.mul(source_stride, _int(r)), vector, align)
+            load(builder, start, builder.mul(source_stride, constant(r)), vector, align)
             for r in range(lanes)
         ]
-        distance = lanes // 2
-        while distance:
-            for r in range(lanes):
-                if r & distance == 0:
-                    upper, lower = rows[r], rows[r + distance]
-                    keep = [i if not i & distance else lanes + i - distance for i in range(lanes)]
-                    swap = [i + distance if not i & distance else lanes + i for i in range(lanes)]
-                    rows[r] = builder.shuffle_vector(upper, lower, _mask(keep))
-                    rows[r + distance] = builder.shuffle_vector(upper, lower, _mask(swap))
-            distance //= 2
+        rows = transposed(builder, rows)
         for r in range(lanes):
-            _store(builder, rows[r], goal, builder.mul(target_stride, _int(r)), align)
+            store(builder, rows[r], goal, builder.mul(target_stride, constant(r)), align)
         return context.get_dummy_value()
 
     i = types.int64
     return types.void(source, i, i, target, i, i), generate
 
 
-def _mask(indices: list[int]) -> ir.Constant:
+def indices_of(indices: list[int]) -> ir.Constant:
+    """The order in which a shuffle takes lanes."""
     return ir.Constant(ir.VectorType(ir.IntType(32), len(indices)), indices)
+
+
+def transposed(builder: Any, rows: list[Any]) -> list[Any]:
+    """The columns of a square of vectors."""
+    rows, lanes = list(rows), len(rows)
+    distance = lanes // 2
+    while distance:
+        for r in range(lanes):
+            if r & distance == 0:
+                upper, lower = rows[r], rows[r + distance]
+                keep = [i if not i & distance else lanes + i - distance for i in range(lanes)]
+                swap = [i + distance if not i & distance else lanes + i for i in range(lanes)]
+                rows[r] = builder.shuffle_vector(upper, lower, indices_of(keep))
+                rows[r + distance] = builder.shuffle_vector(upper, lower, indices_of(swap))
+        distance //= 2
+    return rows

@@ -1,0 +1,302 @@
+"""The products of matmul.py in bfloat16: operands rounded as they are packed, sums in float32.
+
+What is computed, to the bit, is `product` of `reference/bfloat16.py`: an element's sum is continued
+from one stretch of the inner dimension to the next, so it does not depend on blocks or threads. x,
+weight and dout may be float32 or uint16 with bfloat16 numbers, and so may `out` of `multiply`: then
+sums and epilogue take place in a worker's own memory, and what is finished is rounded.
+
+The rows of the left operand of x @ weight are brought into pairs strip by strip, in the first-level
+cache; all other operands are packed as in matmul.py.
+"""
+
+import numpy as np
+
+from gpt_numpy.base.arrays import Array
+from gpt_numpy.kernels.dropout import mask_arguments, mask_base
+from gpt_numpy.kernels.engine.jit import (
+    Counter,
+    Half,
+    Int,
+    Key,
+    Pairs,
+    Real,
+    Single,
+    Word,
+    flat,
+    kernel,
+    prange,
+    routine,
+    tasks,
+    threads,
+    workspace,
+)  # fmt: skip
+from gpt_numpy.kernels.engine.tasks import next_task, reset
+from gpt_numpy.kernels.products.epilogue import NO_EPILOGUE, PLAIN, Epilogue, finish_row
+from gpt_numpy.kernels.products.matmul import MANY, block_length, cut, store_edge, unit_of
+from gpt_numpy.kernels.products.packing import strip_start, strips_of
+from gpt_numpy.kernels.products.packing_bf16 import (
+    WIDE,
+    WIDTH,
+    ahead,
+    ask_for,
+    pack_left_pairs,
+    pack_pairs,
+    pack_pairs_transposed,
+    round_rows,
+    store_row,
+)
+from gpt_numpy.kernels.products.tile import LEAST_ROWS, TILE_ROWS, Matrix
+from gpt_numpy.kernels.products.tile_bf16 import pairs_by_columns, pairs_by_rows
+
+# Blocks as in matmul.py; an inner dimension of so many elements is half as many pairs.
+INNER, ROWS, COLUMNS = 768, 518 // TILE_ROWS * TILE_ROWS, 384
+FEW = 48 // TILE_ROWS * TILE_ROWS
+BOTH_INNER, BOTH_ROWS, BOTH_COLUMNS = 512, 400 // TILE_ROWS * TILE_ROWS, 384
+
+EDGE = TILE_ROWS * WIDTH  # elements of a tile that hangs over the edge
+APART = 16  # pairs between the rows of a strip: never a multiple of 4,096 bytes from row to row
+STRIP = TILE_ROWS * (8192 // 2 + APART)  # pairs of a strip
+BOTH = BOTH_ROWS // TILE_ROWS * WIDE + BOTH_COLUMNS + 4 * WIDTH
+PACKED = BOTH_INNER // 2 * BOTH  # pairs that a worker packs at most
+FINISHED = (ROWS + TILE_ROWS) * (COLUMNS + WIDTH)  # elements that wait to be rounded
+
+
+@routine
+def strip_of_pairs(left, rows, panels, steps, out, columns, add, edge, next_left):
+    """Write or add to `out` left @ panels, each `steps` pairs long, for the rows of a tile."""
+    for j in range(0, columns, WIDTH):
+        ask_for(next_left, j // WIDTH, -(-columns // WIDTH))
+        tile = Matrix(out.array, out.at + j, out.stride)
+        if (rows >= TILE_ROWS or rows == LEAST_ROWS) and j + WIDTH <= columns:
+            pairs_by_rows(left, rows, panels, j * steps, tile, steps, add)
+        else:
+            height, breadth = min(rows, TILE_ROWS), min(WIDTH, columns - j)
+            if add:
+                load_edge(edge, height, breadth, tile)
+            pairs_by_rows(left, rows, panels, j * steps, Matrix(edge, 0, WIDTH), steps, add)
+            store_edge(edge, height, breadth, tile, False)
+
+
+@routine
+def strip_of_columns(left, rows, panels, steps, out, columns, add, edge, next_left, next_right):
+    """The same for left.T @ panels."""
+    for j in range(0, columns, WIDTH):
+        ask_for(next_left, j // WIDTH, -(-columns // WIDTH))
+        ask_for(next_right, j // WIDTH, -(-columns // WIDTH))
+        tile = Matrix(out.array, out.at + j, out.stride)
+        if rows >= LEAST_ROWS and j + WIDTH <= columns:
+            pairs_by_columns(left, rows, panels, j * steps, tile, steps, add)
+        else:
+            height, breadth = min(rows, TILE_ROWS), min(WIDTH, columns - j)
+            if add:
+                load_edge(edge, height, breadth, tile)
+            pairs_by_columns(left, rows, panels, j * steps, Matrix(edge, 0, WIDTH), steps, add)
+            store_edge(edge, height, breadth, tile, False)
+
+
+@routine
+def load_edge(edge, rows, columns, out):
+    """Bring the sums so far of a tile over the edge to where it is computed."""
+    array, at, stride = out
+    for r in range(rows):
+        for c in range(columns):
+            edge[r * WIDTH + c] = array[at + r * stride + c]
+
+
+@kernel
+def product(
+    a: Single, a16: Half, b: Single, b16: Half, transposed: Int, bias: Single,
+    out: Single, out16: Half, rows: Int, inner: Int, columns: Int,
+    finish: Int, kind: Int, other: Single, second: Single, third: Single,
+    key: Key, site: Int, threshold: Word, scale: Real,
+    workers: Int, counter: Counter, space: Single, pairs: Pairs,
+):  # fmt: skip
+    """Write a @ b, or with `transposed` a @ b.T, to `out`; then the epilogue, strip by strip."""
+    base = mask_base(key[0], site)
+    row_block, column_block = cut(rows, columns, ROWS, COLUMNS, WIDTH)
+    step = block_length(inner, INNER, 8)
+    whole = (inner + 1) // 2 * (columns + WIDTH) <= PACKED and rows >= MANY * FEW
+    whole = whole and columns * FEW <= FINISHED and inner <= 2 * (STRIP // TILE_ROWS - APART)
+    if whole:  # a worker packs all of `b` once, for all its tasks, which then are small
+        row_block, column_block, step = FEW, columns, inner
+    across = -(-columns // column_block)
+    count = -(-rows // row_block) * across
+    single, finishing = out16.size == 0, finish != PLAIN or bias.size > 0
+    reset(counter)
+    for worker in prange(workers):
+        edge = space[worker * (EDGE + FINISHED) : (worker + 1) * (EDGE + FINISHED)]
+        waiting = edge[EDGE:]
+        strip = pairs[worker * (STRIP + PACKED) : (worker + 1) * (STRIP + PACKED)]
+        panels = strip[STRIP:]
+        packed = False
+        task = next_task(counter, worker, workers, count)
+        while task < count:
+            i0, j0 = task // across * row_block, task % across * column_block
+            i1, breadth = min(i0 + row_block, rows), min(column_block, columns - j0)
+            for k0 in range(0, inner, step):
+                depth = min(step, inner - k0)
+                steps = (depth + 1) // 2
+                if not packed and transposed:
+                    at = j0 * inner + k0
+                    if b16.size > 0:
+                        pack_pairs_transposed(b16, at, inner, depth, breadth, panels)
+                    else:
+                        pack_pairs_transposed(b, at, inner, depth, breadth, panels)
+                elif not packed:
+                    at = k0 * columns + j0
+                    if b16.size > 0:
+                        pack_pairs(b16, at, columns, depth, breadth, panels)
+                    else:
+                        pack_pairs(b, at, columns, depth, breadth, panels)
+                packed = whole
+                for i in range(i0, i1, TILE_ROWS):
+                    height = min(TILE_ROWS, i1 - i)
+                    left = Matrix(strip, 0, steps + APART)
+                    at = i * inner + k0
+                    if a16.size > 0:
+                        round_rows(a16, at, inner, height, depth, strip, left.stride)
+                        next_left = ahead(a16, at + TILE_ROWS * inner, inner, TILE_ROWS, depth)
+                    else:
+                        round_rows(a, at, inner, height, depth, strip, left.stride)
+                        next_left = ahead(a, at + TILE_ROWS * inner, inner, TILE_ROWS, depth)
+                    target = Matrix(waiting, (i - i0) * breadth, breadth)
+                    if single:
+                        target = Matrix(out, i * columns + j0, columns)
+                    strip_of_pairs(
+                        left, i1 - i, panels, steps, target, breadth, k0 > 0, edge, next_left
+                    )
+                    if k0 + step >= inner and (finishing or not single):
+                        for r in range(height):
+                            at, here = (i + r) * columns + j0, target.at + r * target.stride
+                            y = target.array[here : here + breadth]
+                            finish_row(
+                                finish, kind, y, at, bias, j0,
+                                (other, second, third), (base, threshold, scale),
+                            )  # fmt: skip
+                            if not single:
+                                store_row(y, out16, at)
+            task = next_task(counter, worker, workers, count)
+
+
+@kernel
+def product_of_columns(
+    a: Single, a16: Half, b: Single, b16: Half, out: Single,
+    rows: Int, inner: Int, columns: Int, add: Int,
+    workers: Int, counter: Counter, space: Single, pairs: Pairs,
+):  # fmt: skip
+    """Write or add a.T @ b to `out`, with a (inner, rows) and b (inner, columns): both are packed.
+
+    If it fits, a worker packs all of the smaller operand once, for all its tasks.
+    """
+    row_block, column_block = cut(rows, columns, BOTH_ROWS, BOTH_COLUMNS, WIDTH)
+    step = block_length(inner, BOTH_INNER, 8)
+    keep_left = rows < columns
+    kept = strips_of(rows) * WIDE if keep_left else columns
+    whole = (inner + 1) // 2 * (kept + 4 * WIDTH) <= PACKED
+    if whole and keep_left:
+        row_block, column_block, step = rows, unit_of(columns, 2 * WIDTH, WIDTH), inner
+    elif whole:
+        row_block, column_block, step = unit_of(rows, 4 * TILE_ROWS, TILE_ROWS), columns, inner
+    down, across = -(-rows // row_block), -(-columns // column_block)
+    reset(counter)
+    for worker in prange(workers):
+        edge = space[worker * EDGE : (worker + 1) * EDGE]
+        panels = pairs[worker * PACKED : (worker + 1) * PACKED]
+        left = panels[(step + 1) // 2 * block_length(column_block, column_block, WIDTH) :]
+        packed = False
+        task = next_task(counter, worker, workers, down * across)
+        while task < down * across:
+            i0 = strip_start(task // across, down, rows)
+            i1 = strip_start(task // across + 1, down, rows)
+            j0 = task % across * column_block
+            breadth = min(column_block, columns - j0)
+            for k0 in range(0, inner, step):
+                depth = min(step, inner - k0)
+                steps = (depth + 1) // 2
+                if not packed or keep_left:
+                    at = k0 * columns + j0
+                    if b16.size > 0:
+                        pack_pairs(b16, at, columns, depth, breadth, panels)
+                    else:
+                        pack_pairs(b, at, columns, depth, breadth, panels)
+                if not packed or not keep_left:
+                    at = k0 * rows + i0
+                    if a16.size > 0:
+                        pack_left_pairs(a16, at, rows, depth, i1 - i0, left)
+                    else:
+                        pack_left_pairs(a, at, rows, depth, i1 - i0, left)
+                packed = whole
+                strips = strips_of(i1 - i0)
+                for s in range(strips):
+                    i = strip_start(s, strips, i1 - i0)
+                    height = strip_start(s + 1, strips, i1 - i0) - i
+                    panel = Matrix(left, s * steps * WIDE, WIDE)
+                    target = Matrix(out, (i0 + i) * columns + j0, columns)
+                    # Of the next stretch as many rows as follow from the number of strips.
+                    k1 = k0 + step + min(step, inner - k0 - step) * s // strips
+                    k2 = k0 + step + min(step, inner - k0 - step) * (s + 1) // strips
+                    more = k2 - k1 if k0 + step < inner else 0
+                    if a16.size > 0:
+                        next_left = ahead(a16, k1 * rows + i0, rows, more, i1 - i0)
+                    else:
+                        next_left = ahead(a, k1 * rows + i0, rows, more, i1 - i0)
+                    if b16.size > 0:
+                        next_right = ahead(b16, k1 * columns + j0, columns, more, breadth)
+                    else:
+                        next_right = ahead(b, k1 * columns + j0, columns, more, breadth)
+                    strip_of_columns(
+                        panel, height, panels, steps, target, breadth, add != 0 or k0 > 0, edge,
+                        next_left, next_right,
+                    )  # fmt: skip
+            task = next_task(counter, worker, workers, down * across)
+
+
+NO_SINGLE, NO_HALF = np.empty(0, np.float32), np.empty(0, np.uint16)
+
+
+def _by_type(array: Array) -> tuple[Array, Array]:
+    """The array where a kernel expects its type, and an empty one of the other type."""
+    whole = flat(array)
+    return (NO_SINGLE, whole) if whole.dtype == np.uint16 else (whole, NO_HALF)
+
+
+def multiply(
+    x: Array,
+    weight: Array,
+    out: Array,
+    *,
+    transposed: bool = False,
+    bias: Array | None = None,
+    epilogue: Epilogue = NO_EPILOGUE,
+) -> None:
+    """Write x @ weight + bias to `out`, or with `transposed` x @ weight.T; then the epilogue.
+
+    x (..., I); weight (I, O), transposed (O, I); bias (O,); out (..., O). x, weight and `out` are
+    float32, or uint16 with bfloat16 numbers, each as it likes; the others are float32.
+    """
+    inner, columns = x.shape[-1], out.shape[-1]
+    finish, kind, other, second, third, dropout = epilogue
+    workers = threads()
+    product(
+        *_by_type(x), *_by_type(weight), int(transposed), flat(bias, NO_SINGLE), *_by_type(out),
+        x.size // inner, inner, columns, finish, kind,
+        *(flat(array, NO_SINGLE) for array in (other, second, third)), *mask_arguments(dropout),
+        workers, tasks(),
+        workspace("product in bfloat16", workers * (EDGE + FINISHED), np.float32),
+        workspace("product in bfloat16", workers * (STRIP + PACKED), np.uint32),
+    )  # fmt: skip
+
+
+def multiply_columns(x: Array, dout: Array, out: Array, *, add: bool = False) -> None:
+    """Write x.T @ dout to `out`, or add it: x (..., I), dout (..., O), out (I, O).
+
+    x and dout are float32, or uint16 with bfloat16 numbers; `out` is float32.
+    """
+    rows, columns = out.shape
+    workers = threads()
+    product_of_columns(
+        *_by_type(x), *_by_type(dout), flat(out), rows, x.size // rows, columns, int(add),
+        workers, tasks(),
+        workspace("product in bfloat16", workers * EDGE, np.float32),
+        workspace("product in bfloat16", workers * PACKED, np.uint32),
+    )  # fmt: skip

@@ -2,7 +2,7 @@
 
 ACTIVATIONS = ("gelu", "gelu_tanh", "relu")
 POSITIONS = ("learned", "sinusoidal")
-DTYPES = ("float32", "float64", "complex128")
+DTYPES = ("float32", "float64", "bfloat16", "complex128")  # the last one for the reference
 IMPLEMENTATIONS = ("kernels", "reference")  # of the layers; the first is the default
 GRADCHECK_METHODS = ("auto", "elements", "directions", "differences")
 FORMATS = ("huggingface", "nanogpt", "gpt_numpy")  # of model files

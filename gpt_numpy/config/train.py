@@ -45,7 +45,9 @@ class TrainConfig(Configuration):
     min_lr: float = setting(6e-5, "learning rate after lr_decay_iters", low=0)
     patience: int = setting(0, "evaluations without a better loss before stopping; 0: never", low=0)
     seed: int = setting(1337, "of weights, batches and dropout", low=0)
-    dtype: str = setting("float32", "float32 or float64", choices=DTYPES[:2])
+    dtype: str = setting(
+        "float32", "float32, bfloat16 (operands of matrix products) or float64", choices=DTYPES[:3]
+    )
     ops: str = setting("kernels", "implementation: kernels or reference", choices=IMPLEMENTATIONS)
     device: str = setting("cpu", "cpu, the only one", **CPU_ONLY)
     compile: bool = setting(False, "accepted for nanoGPT, without effect; see --ops")

@@ -86,7 +86,7 @@ def _open(
                 load_parameters(model, stored)
             return Run(model, stored.config)
         run = load(own, ops=ops)
-        if dtype not in (None, run.model.dtype.name):
+        if dtype not in (None, run.model.precision):
             model = GPT(run.config, seed=None, dtype=str(dtype), ops=run.model.ops_name)
             model.params.flat[...] = run.model.params.flat
             run = Run(model, run.config, run.tokenizer)
@@ -127,7 +127,7 @@ def cropped(model: GPT, block_size: int) -> GPT:
             "it has no embedding of later positions; use that or less"
         )
     config = dataclasses.replace(model.config, block_size=block_size)
-    shorter = GPT(config, seed=None, dtype=model.dtype.name, ops=model.ops_name)
+    shorter = GPT(config, seed=None, dtype=model.precision, ops=model.ops_name)
     for name, param in shorter.params.items():
         param[...] = model.params[name][: len(param)]
     return shorter
@@ -159,8 +159,8 @@ def export(
 
 
 def _write(run: Run, path: Path, form: str, say: Callable[[str], None]) -> None:
-    if run.model.dtype.name != "float32" and form != "gpt_numpy":
-        say(f"{run.model.dtype.name} is rounded to float32")
+    if run.model.precision != "float32" and form != "gpt_numpy":
+        say(f"{run.model.precision} is rounded to float32")
     if form == "gpt_numpy":
         save(path / LAST, run.model, tokenizer=run.tokenizer)
         return

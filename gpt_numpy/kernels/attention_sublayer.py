@@ -10,9 +10,18 @@ from gpt_numpy.kernels.attention import attention_backward, attention_forward
 from gpt_numpy.kernels.dropout import dropout_backward, dropout_forward
 from gpt_numpy.kernels.engine.jit import same_memory
 from gpt_numpy.kernels.layernorm import layernorm_backward_and_renormalise, layernorm_forward
-from gpt_numpy.kernels.linear import linear_backward, linear_forward, parameter_gradients
-from gpt_numpy.kernels.products.matmul import multiply, multiply_and_add
-from gpt_numpy.reference.attention_sublayer import AttentionKept, AttentionWeights
+from gpt_numpy.kernels.linear import (
+    PRODUCTS,
+    linear_and_sum,
+    linear_backward,
+    linear_forward,
+    parameter_gradients,
+)
+from gpt_numpy.reference.attention_sublayer import (
+    AttentionKept,
+    AttentionSettings,
+    AttentionWeights,
+)
 from gpt_numpy.reference.dropout import NO_DROPOUT, Dropout
 
 
@@ -21,16 +30,18 @@ def attention_sublayer_forward(
     weights: AttentionWeights,
     kept: AttentionKept,
     *,
-    n_head: int,
+    settings: AttentionSettings,
     dropout: Dropout,
     out: Array,
 ) -> None:
     """Write the residual stream after attention to `out`; the branch has the next dropout site."""
-    w, k = weights, kept
+    w, k, (n_head, precision) = weights, kept, settings
     layernorm_forward(x, w.ln_weight, w.ln_bias, out=k.norm, mean=k.mean, rstd=k.rstd)
-    linear_forward(k.norm, w.qkv_weight, w.qkv_bias, out=k.qkv)
+    linear_forward(k.norm, w.qkv_weight, w.qkv_bias, out=k.qkv, precision=precision)
     attention_forward(k.qkv, n_head, dropout, out=k.attn, lse=k.lse)
-    multiply_and_add(k.attn, w.proj_weight, w.proj_bias, x, dropout.next_site(), out=out)
+    linear_and_sum(
+        k.attn, w.proj_weight, w.proj_bias, x, dropout.next_site(), out=out, precision=precision
+    )
 
 
 def attention_sublayer_backward(
@@ -39,7 +50,7 @@ def attention_sublayer_backward(
     weights: AttentionWeights,
     kept: AttentionKept,
     *,
-    n_head: int,
+    settings: AttentionSettings,
     dropout: Dropout,
     dx: Array,
     dweights: AttentionWeights,
@@ -47,22 +58,25 @@ def attention_sublayer_backward(
 ) -> None:
     """Write the gradients of `x`, of the weights and of what was kept; `dx` may be `dout`."""
     w, k, dw, dk = weights, kept, dweights, dkept
+    n_head, precision = settings
     # forward: out = x + dropout(linear(attn))
     dbranch = through_dropout(dout, dropout.next_site(), workspace=dk.norm)
     linear_backward(
         dbranch, k.attn, w.proj_weight, w.proj_bias,
-        dx=dk.attn, dweight=dw.proj_weight, dbias=dw.proj_bias,
+        dx=dk.attn, dweight=dw.proj_weight, dbias=dw.proj_bias, precision=precision,
     )  # fmt: skip
     # forward: attn = attention(qkv)
     attention_backward(dk.attn, k.qkv, n_head, dropout, out=k.attn, lse=k.lse, dqkv=dk.qkv)
     # forward: norm = layernorm(x); qkv = linear(norm)
-    multiply(dk.qkv, w.qkv_weight, dk.norm, transposed=True)
+    PRODUCTS[precision].multiply(dk.qkv, w.qkv_weight, dk.norm, transposed=True)
     start_from(dout, dx)
     layernorm_backward_and_renormalise(
         dk.norm, x, w.ln_weight, w.ln_bias, k.mean, k.rstd,
         dx=dx, dweight=dw.ln_weight, dbias=dw.ln_bias, out=k.norm,
     )  # fmt: skip
-    parameter_gradients(dk.qkv, k.norm, dweight=dw.qkv_weight, dbias=dw.qkv_bias)
+    parameter_gradients(
+        dk.qkv, k.norm, dweight=dw.qkv_weight, dbias=dw.qkv_bias, precision=precision
+    )
 
 
 def through_dropout(dout: Array, dropout: Dropout, workspace: Array) -> Array:

@@ -4,17 +4,19 @@ from gpt_numpy.base.arrays import Array
 from gpt_numpy.kernels.cross_entropy import cross_entropy_backward, cross_entropy_forward
 from gpt_numpy.kernels.engine.jit import flat
 from gpt_numpy.kernels.layernorm import layernorm_backward, layernorm_forward
-from gpt_numpy.kernels.products.matmul import multiply, multiply_columns
-from gpt_numpy.reference.head import HeadKept, HeadWeights
+from gpt_numpy.kernels.linear import PRODUCTS
+from gpt_numpy.reference.head import HeadKept, HeadSettings, HeadWeights
 
 LOGITS = 2**25  # the most elements of the logits that exist at once
 
 
-def head_forward(x: Array, weights: HeadWeights, kept: HeadKept, *, out: Array) -> None:
+def head_forward(
+    x: Array, weights: HeadWeights, kept: HeadKept, *, settings: HeadSettings, out: Array
+) -> None:
     """Write the logits of the next token to `out`; of `kept`, only mean, rstd and norm."""
     w, k = weights, kept
     layernorm_forward(x, w.ln_weight, w.ln_bias, out=k.norm, mean=k.mean, rstd=k.rstd)
-    multiply(k.norm, w.weight, out, transposed=True)
+    PRODUCTS[settings.precision].multiply(k.norm, w.weight, out, transposed=True)
 
 
 def head_backward(
@@ -23,24 +25,33 @@ def head_backward(
     weights: HeadWeights,
     kept: HeadKept,
     *,
+    settings: HeadSettings,
     dx: Array,
     dweights: HeadWeights,
     dkept: HeadKept,
 ) -> None:
     """Write the gradients of `x`, of the weights and of the layer norm's output."""
     # forward: norm = layernorm(x); logits = norm @ weight.T
-    multiply(dout, weights.weight, dkept.norm)
-    multiply_columns(dout, kept.norm, dweights.weight)
+    products = PRODUCTS[settings.precision]
+    products.multiply(dout, weights.weight, dkept.norm)
+    products.multiply_columns(dout, kept.norm, dweights.weight)
     _norm_backward(x, weights, kept, dx, dweights, dkept)
 
 
 def head_loss_forward(
-    x: Array, weights: HeadWeights, kept: HeadKept, *, targets: Array, out: Array
+    x: Array,
+    weights: HeadWeights,
+    kept: HeadKept,
+    *,
+    targets: Array,
+    settings: HeadSettings,
+    out: Array,
 ) -> None:
     """Write each position's loss to `out`; the logits of the last positions stay in `kept`."""
     w, k = weights, kept
     layernorm_forward(x, w.ln_weight, w.ln_bias, out=k.norm, mean=k.mean, rstd=k.rstd)
     norms, y, losses, sums = _positions(k.norm), flat(targets), flat(out), flat(k.lse)
+    multiply = PRODUCTS[settings.precision].multiply
     for part, z in _parts(k.logits, y.size):
         multiply(norms[part], w.weight, z, transposed=True)
         cross_entropy_forward(z, y[part], out=losses[part], lse=sums[part])
@@ -53,6 +64,7 @@ def head_loss_backward(
     kept: HeadKept,
     *,
     targets: Array,
+    settings: HeadSettings,
     dx: Array,
     dweights: HeadWeights,
     dkept: HeadKept,
@@ -62,16 +74,16 @@ def head_loss_backward(
     Logits that forward did not leave are recomputed, in `dkept.logits`.
     """
     norms, dnorms, douts = _positions(kept.norm), _positions(dkept.norm), flat(dout)
-    y, sums = flat(targets), flat(kept.lse)
+    y, sums, products = flat(targets), flat(kept.lse), PRODUCTS[settings.precision]
     for again, (part, dz) in enumerate(reversed(_parts(dkept.logits, y.size))):
         z = dz if again else _positions(kept.logits)[: len(dz)]
         if again:
-            multiply(norms[part], weights.weight, z, transposed=True)
+            products.multiply(norms[part], weights.weight, z, transposed=True)
         # forward: loss = cross_entropy(logits)
         cross_entropy_backward(douts[part], z, y[part], sums[part], dlogits=dz)
         # forward: logits = norm @ weight.T
-        multiply(dz, weights.weight, dnorms[part])
-        multiply_columns(dz, norms[part], dweights.weight, add=again > 0)
+        products.multiply(dz, weights.weight, dnorms[part])
+        products.multiply_columns(dz, norms[part], dweights.weight, add=again > 0)
     # forward: norm = layernorm(x)
     _norm_backward(x, weights, kept, dx, dweights, dkept)
 

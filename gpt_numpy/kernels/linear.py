@@ -1,4 +1,4 @@
-"""Linear layer: the three products of `matmul.py`, and sums over rows for the bias."""
+"""Linear layer: the three products, in float32 or bfloat16, and sums over rows for the bias."""
 
 from gpt_numpy.base.arrays import Array
 from gpt_numpy.kernels.engine.jit import (
@@ -14,10 +14,14 @@ from gpt_numpy.kernels.engine.jit import (
     workspace,
 )  # fmt: skip
 from gpt_numpy.kernels.engine.tasks import next_task, reset
-from gpt_numpy.kernels.products.matmul import multiply, multiply_columns
+from gpt_numpy.kernels.products import matmul, matmul_bf16
+from gpt_numpy.kernels.products.epilogue import RESIDUAL, Epilogue
 from gpt_numpy.kernels.rows import add_in_place, fill
+from gpt_numpy.reference.dropout import Dropout
+from gpt_numpy.reference.linear import BFLOAT16, FULL
 
 BREADTH = 64  # columns of a task
+PRODUCTS = {FULL: matmul, BFLOAT16: matmul_bf16}  # by the precision of their operands
 HEIGHT = 64  # rows that are summed before their sum is added to the total, which keeps it exact
 
 
@@ -41,9 +45,26 @@ def sum_rows(x: In, out: Out, columns: Int, workers: Int, counter: Counter, spac
             j0 = next_task(counter, worker, workers, columns, BREADTH)
 
 
-def linear_forward(x: Array, weight: Array, bias: Array | None, out: Array) -> None:
+def linear_forward(
+    x: Array, weight: Array, bias: Array | None, out: Array, *, precision: str = FULL
+) -> None:
     """Write `x @ weight + bias` to `out`: x (..., I), weight (I, O), bias (O,), out (..., O)."""
-    multiply(x, weight, out, bias=bias)
+    PRODUCTS[precision].multiply(x, weight, out, bias=bias)
+
+
+def linear_and_sum(
+    x: Array,
+    weight: Array,
+    bias: Array | None,
+    residual: Array,
+    dropout: Dropout,
+    out: Array,
+    *,
+    precision: str,
+) -> None:
+    """Write residual + dropout(x @ weight + bias) to `out`."""
+    epilogue = Epilogue(RESIDUAL, other=residual, dropout=dropout)
+    PRODUCTS[precision].multiply(x, weight, out, bias=bias, epilogue=epilogue)
 
 
 def linear_backward(
@@ -54,16 +75,20 @@ def linear_backward(
     dx: Array,
     dweight: Array,
     dbias: Array | None,
+    *,
+    precision: str = FULL,
 ) -> None:
     """Write the gradients of `x`, `weight` and `bias`."""
     # forward: out = x @ weight + bias
-    multiply(dout, weight, dx, transposed=True)
-    parameter_gradients(dout, x, dweight, dbias)
+    PRODUCTS[precision].multiply(dout, weight, dx, transposed=True)
+    parameter_gradients(dout, x, dweight, dbias, precision=precision)
 
 
-def parameter_gradients(dout: Array, x: Array, dweight: Array, dbias: Array | None) -> None:
+def parameter_gradients(
+    dout: Array, x: Array, dweight: Array, dbias: Array | None, *, precision: str = FULL
+) -> None:
     """Write the gradients of the weight and of the bias, if there is one."""
-    multiply_columns(x, dout, dweight)
+    PRODUCTS[precision].multiply_columns(x, dout, dweight)
     if dbias is not None:
         space = workspace("bias", threads() * BREADTH, dout.dtype)
         sum_rows(flat(dout), flat(dbias), dout.shape[-1], threads(), tasks(), space)

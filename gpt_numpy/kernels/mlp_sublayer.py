@@ -5,11 +5,10 @@ from gpt_numpy.kernels.activation import NUMBERS
 from gpt_numpy.kernels.attention_sublayer import start_from, through_dropout
 from gpt_numpy.kernels.engine.jit import same_memory
 from gpt_numpy.kernels.layernorm import layernorm_backward_and_renormalise, layernorm_forward
-from gpt_numpy.kernels.linear import parameter_gradients
+from gpt_numpy.kernels.linear import PRODUCTS, linear_and_sum, parameter_gradients
 from gpt_numpy.kernels.products.epilogue import ACTIVATE, GRADIENT, GRADIENT_IN_PLACE, Epilogue
-from gpt_numpy.kernels.products.matmul import multiply, multiply_and_add
 from gpt_numpy.reference.dropout import Dropout
-from gpt_numpy.reference.mlp_sublayer import MLPKept, MLPWeights
+from gpt_numpy.reference.mlp_sublayer import MLPKept, MLPSettings, MLPWeights
 
 
 def mlp_sublayer_forward(
@@ -17,16 +16,17 @@ def mlp_sublayer_forward(
     weights: MLPWeights,
     kept: MLPKept,
     *,
-    activation: str,
+    settings: MLPSettings,
     dropout: Dropout,
     out: Array,
 ) -> None:
     """Write the residual stream after the MLP to `out`; `dropout` is the branch's."""
-    w, k = weights, kept
+    w, k, (activation, precision) = weights, kept, settings
+    multiply = PRODUCTS[precision].multiply
     layernorm_forward(x, w.ln_weight, w.ln_bias, out=k.norm, mean=k.mean, rstd=k.rstd)
     activate = Epilogue(ACTIVATE, NUMBERS[activation], second=k.act)
     multiply(k.norm, w.fc_weight, k.fc, bias=w.fc_bias, epilogue=activate)
-    multiply_and_add(k.act, w.proj_weight, w.proj_bias, x, dropout, out=out)
+    linear_and_sum(k.act, w.proj_weight, w.proj_bias, x, dropout, out=out, precision=precision)
 
 
 def mlp_sublayer_backward(
@@ -35,7 +35,7 @@ def mlp_sublayer_backward(
     weights: MLPWeights,
     kept: MLPKept,
     *,
-    activation: str,
+    settings: MLPSettings,
     dropout: Dropout,
     dx: Array,
     dweights: MLPWeights,
@@ -43,12 +43,14 @@ def mlp_sublayer_backward(
 ) -> None:
     """Write the gradients of `x`, of the weights and of what was kept; `dx` may be `dout`."""
     w, k, dw, dk = weights, kept, dweights, dkept
+    activation, precision = settings
+    multiply = PRODUCTS[precision].multiply
     # forward: act = activation(fc); out = x + dropout(linear(act))
     dbranch = through_dropout(dout, dropout, workspace=dk.norm)
     finish = GRADIENT_IN_PLACE if same_memory(dk.fc, dk.act) else GRADIENT
     gradient = Epilogue(finish, NUMBERS[activation], other=k.fc, second=dk.fc, third=k.act)
     multiply(dbranch, w.proj_weight, dk.act, transposed=True, epilogue=gradient)
-    parameter_gradients(dbranch, k.act, dw.proj_weight, dw.proj_bias)
+    parameter_gradients(dbranch, k.act, dw.proj_weight, dw.proj_bias, precision=precision)
     # forward: norm = layernorm(x); fc = linear(norm)
     multiply(dk.fc, w.fc_weight, dk.norm, transposed=True)
     start_from(dout, dx)
@@ -56,4 +58,4 @@ def mlp_sublayer_backward(
         dk.norm, x, w.ln_weight, w.ln_bias, k.mean, k.rstd,
         dx=dx, dweight=dw.ln_weight, dbias=dw.ln_bias, out=k.norm,
     )  # fmt: skip
-    parameter_gradients(dk.fc, k.norm, dweight=dw.fc_weight, dbias=dw.fc_bias)
+    parameter_gradients(dk.fc, k.norm, dweight=dw.fc_weight, dbias=dw.fc_bias, precision=precision)

@@ -51,7 +51,8 @@ class Call:
     def without_loss(self, ops: ModuleType, out: Array) -> "Call":
         """The head's forward call, with the logits of all positions written to `out` instead."""
         stage = dataclasses.replace(self.stage, layer="head")
-        return _call(stage, "forward", self.args, {"out": out}, ops)
+        settings = self.kwargs["settings"]
+        return _call(stage, "forward", self.args, {"settings": settings, "out": out}, ops)
 
 
 class Calls(NamedTuple):
@@ -70,6 +71,7 @@ class Arrays:
     grads: Mapping[str, Array]
     rate: float  # of dropout
     key: Array
+    precision: str  # of the operands of matrix products
 
     def forward(self, stage: Stage, ops: ModuleType) -> Call:
         """The forward call of a stage."""
@@ -95,8 +97,11 @@ class Arrays:
         args: list[Any] = [self._array(stage.reads), self._weights(stage, self.params)]
         if stage.kept:
             args.append(self._kept(stage, self.layout.acts))
-        kwargs = dict(stage.settings)
-        kwargs |= {argument: self._array(name) for argument, name in stage.also_reads.items()}
+        kwargs: dict[str, Any] = {
+            argument: self._array(name) for argument, name in stage.also_reads.items()
+        }
+        if stage.settings is not None:
+            kwargs["settings"] = stage.settings._replace(precision=self.precision)
         if stage.site is not None:
             kwargs["dropout"] = Dropout(self.rate, self.key, stage.site)
         return args, kwargs

@@ -27,6 +27,7 @@ from gpt_numpy.model.implementations import checked_dtype, load_ops
 from gpt_numpy.model.stages import SINUSOIDS, activations, gpt, parameter_shapes, parameters
 from gpt_numpy.reference.cross_entropy import IGNORED
 from gpt_numpy.reference.embedding import sinusoidal_positions
+from gpt_numpy.reference.linear import BFLOAT16, FULL
 
 INIT_STD = 0.02
 MASK64 = 2**64 - 1
@@ -47,13 +48,15 @@ class GPT(Guarded):
     ----------
     config : the shape of the model.
     seed : of the initial parameters; None leaves them unset, for a caller who sets them.
-    dtype : "float32", "float64", or with ops="reference" also "complex128".
+    dtype : "float32", "float64", or with ops="reference" also "complex128". With "bfloat16" all
+        arrays are float32, and the operands of matrix products are rounded to bfloat16.
     ops : the implementation of the layers; "reference" is the readable one.
     keep : patterns (`"h.*.attn.out"`) of activations to hold on to after the passes, with their
         gradients; the others share buffers.
 
     Attributes
     ----------
+    dtype, precision : the type of all arrays, and the name given as `dtype`.
     params, grads : `NamedArrays` with the same names and shapes, one flat buffer each.
     activations, activation_grads : mappings of the names that `keep` asked for.
 
@@ -68,6 +71,7 @@ class GPT(Guarded):
         "grads": "write into its arrays, model.grads[name][...] = values",
         "config": "use model.set_dropout(rate), or make a model of the other shape, GPT(config)",
         "dtype": "make a model of the other type, GPT(config, dtype=...), and copy the parameters",
+        "precision": "make a model of the other type, GPT(config, dtype=...); copy the parameters",
         "ops": "make a model with the other layers, GPT(config, ops=...)",
         "activations": "to replace an activation, use gn.replaced(model, {name: value})",
         "activation_grads": "to replace an activation, use gn.replaced(model, {name: value})",
@@ -89,7 +93,9 @@ class GPT(Guarded):
         self.config = config
         self.ops_name = ops
         self.ops = load_ops(ops)
-        self.dtype = checked_dtype(dtype, ops)
+        self.precision = checked_dtype(dtype, ops)
+        self.dtype = np.dtype("float32" if self.precision == "bfloat16" else self.precision)
+        self._products = BFLOAT16 if self.precision == "bfloat16" else FULL
         self._stages = list(gpt(config))
         self._keep = match_patterns(config, keep)
         self._statistics = frozenset(n for n, a in activations(config).items() if not a.grad)
@@ -114,7 +120,7 @@ class GPT(Guarded):
 
     def __reduce__(self) -> Any:
         """For `copy` and `pickle`: everything but the activations of the last pass."""
-        made_with = (self.config, self.dtype.name, self.ops_name, tuple(sorted(self._keep)))
+        made_with = (self.config, self.precision, self.ops_name, tuple(sorted(self._keep)))
         return _copied, (*made_with, self.params.flat, self.grads.flat)
 
     def initialise(self, seed: int) -> None:
@@ -173,7 +179,7 @@ class GPT(Guarded):
         if (rate, accumulate) not in layout.calls:
             grads = self._grads_of_micro_batch() if accumulate else self.grads
             weights = {**self.params, **self._fixed}
-            arrays = Arrays(layout, weights, grads, rate, self._dropout_key)
+            arrays = Arrays(layout, weights, grads, rate, self._dropout_key, self._products)
             known = layout.calls.get((rate, not accumulate))  # its forward calls are the same
             layout.calls[rate, accumulate] = Calls(
                 known.forward if known else [arrays.forward(s, self.ops) for s in self._stages],
@@ -322,7 +328,7 @@ class GPT(Guarded):
 
 def twin_of(model: GPT, keep: tuple[str, ...]) -> GPT:
     """A model with the same parameters, not copied, and with gradients and buffers of its own."""
-    twin = GPT(model.config, seed=None, dtype=model.dtype.name, ops=model.ops_name, keep=keep)
+    twin = GPT(model.config, seed=None, dtype=model.precision, ops=model.ops_name, keep=keep)
     vars(twin)["params"], twin.overrides = model.params, model.overrides
     return twin
 

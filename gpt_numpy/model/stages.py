@@ -14,10 +14,14 @@ from typing import Any, NamedTuple, TypeAlias
 
 from gpt_numpy.base.arrays import Shape
 from gpt_numpy.config.model import GPTConfig
-from gpt_numpy.reference.attention_sublayer import AttentionKept, AttentionWeights
+from gpt_numpy.reference.attention_sublayer import (
+    AttentionKept,
+    AttentionSettings,
+    AttentionWeights,
+)
 from gpt_numpy.reference.embedding import EmbeddingWeights
-from gpt_numpy.reference.head import HeadKept, HeadWeights
-from gpt_numpy.reference.mlp_sublayer import MLPKept, MLPWeights
+from gpt_numpy.reference.head import HeadKept, HeadSettings, HeadWeights
+from gpt_numpy.reference.mlp_sublayer import MLPKept, MLPSettings, MLPWeights
 
 Dimensions: TypeAlias = tuple[int | str, ...]
 
@@ -57,10 +61,10 @@ class Stage:
     """One pair of functions, `{layer}_forward` and `{layer}_backward`, and all that it touches.
 
     `weights` and `kept` map the fields of the named tuples `weights_type` and `kept_type` to
-    arrays; a field of `weights` that the model does not have (a bias, say) is None. `settings` are
-    passed to both functions, `backward_settings` to backward alone. `also_reads` maps arguments to
-    arrays other than the stream. `taps` names what passes within the layer without being kept.
-    `site` is the first dropout site; None: no dropout.
+    arrays; a field of `weights` that the model does not have (a bias, say) is None. `settings` is
+    the named tuple of how both functions compute, `backward_settings` go to backward alone.
+    `also_reads` maps arguments to arrays other than the stream. `taps` names what passes within the
+    layer without being kept. `site` is the first dropout site; None: no dropout.
     """
 
     name: str
@@ -72,7 +76,7 @@ class Stage:
     weights: dict[str, Parameter | str]
     kept_type: Any = None
     kept: dict[str, Activation] = field(default_factory=dict)
-    settings: dict[str, Any] = field(default_factory=dict)
+    settings: Any = None
     backward_settings: dict[str, Any] = field(default_factory=dict)
     also_reads: dict[str, str] = field(default_factory=dict)
     taps: dict[str, str] = field(default_factory=dict)
@@ -157,7 +161,7 @@ def attention(i: int, stream: str, config: GPTConfig) -> Stage:
             "lse": statistic(f"{block}.attn.lse", "B", H, "T"),
             "attn": Activation(f"{block}.attn.out", ("B", "T", C), grad_buffer="attn"),
         },
-        settings={"n_head": H},
+        settings=AttentionSettings(H),
         taps={"branch": f"{block}.attn.proj"},
         site=3 * i + 1,
     )  # fmt: skip
@@ -181,7 +185,7 @@ def mlp(i: int, config: GPTConfig) -> Stage:
             "fc": Activation(f"{block}.mlp.fc", ("B", "T", F), grad_buffer="hidden"),
             "act": Activation(f"{block}.mlp.act", ("B", "T", F), "act", "hidden"),
         },
-        settings={"activation": config.activation},
+        settings=MLPSettings(config.activation),
         taps={"branch": f"{block}.mlp.proj"},
         site=3 * i + 3,
     )  # fmt: skip
@@ -204,6 +208,7 @@ def head(stream: str, config: GPTConfig) -> Stage:
             "logits": Activation("logits", ("B", "T", V)),
             "lse": statistic("lse", "B", "T"),
         },
+        settings=HeadSettings(),
         also_reads={"targets": "targets"},
     )  # fmt: skip
 

@@ -23,7 +23,7 @@ from gpt_numpy.base.arrays import Array
 from gpt_numpy.reference.attention import attention_backward, attention_forward
 from gpt_numpy.reference.dropout import Dropout, dropout_backward, dropout_forward
 from gpt_numpy.reference.layernorm import layernorm_backward, layernorm_forward, normalise
-from gpt_numpy.reference.linear import linear_backward, linear_forward
+from gpt_numpy.reference.linear import FULL, linear_backward, linear_forward
 from gpt_numpy.reference.tap import Tap, no_tap
 
 
@@ -49,25 +49,33 @@ class AttentionKept(NamedTuple):
     attn: Array
 
 
+class AttentionSettings(NamedTuple):
+    """How the sublayer computes: heads, and the precision of its linear layers' operands."""
+
+    n_head: int
+    precision: str = FULL
+
+
 def attention_sublayer_forward(
     x: Array,
     weights: AttentionWeights,
     kept: AttentionKept,
     *,
-    n_head: int,
+    settings: AttentionSettings,
     dropout: Dropout,
     out: Array,
     tap: Tap = no_tap,
 ) -> None:
     """Write the residual stream after attention to `out`; the branch has the next dropout site."""
     w, k, branch = weights, kept, np.empty_like(x)
+    n_head, precision = settings
     layernorm_forward(x, w.ln_weight, w.ln_bias, out=k.norm, mean=k.mean, rstd=k.rstd)
     tap("norm", k.norm)
-    linear_forward(k.norm, w.qkv_weight, w.qkv_bias, out=k.qkv)
+    linear_forward(k.norm, w.qkv_weight, w.qkv_bias, out=k.qkv, precision=precision)
     tap("qkv", k.qkv)
     attention_forward(k.qkv, n_head, dropout, out=k.attn, lse=k.lse)
     tap("attn", k.attn)
-    linear_forward(k.attn, w.proj_weight, w.proj_bias, out=branch)
+    linear_forward(k.attn, w.proj_weight, w.proj_bias, out=branch, precision=precision)
     dropout_forward(branch, dropout.next_site(), out=branch)
     tap("branch", branch)
     out[...] = x + branch
@@ -80,7 +88,7 @@ def attention_sublayer_backward(
     weights: AttentionWeights,
     kept: AttentionKept,
     *,
-    n_head: int,
+    settings: AttentionSettings,
     dropout: Dropout,
     dx: Array,
     dweights: AttentionWeights,
@@ -89,6 +97,7 @@ def attention_sublayer_backward(
 ) -> None:
     """Write the gradients of `x`, of the weights and of what was kept; `dx` may be `dout`."""
     w, k, dw, dk = weights, kept, dweights, dkept
+    n_head, precision = settings
     tap("dout", dout)
     # forward: out = x + dropout(linear(attn))
     dbranch = dout.copy()
@@ -96,7 +105,7 @@ def attention_sublayer_backward(
     dropout_backward(dbranch, dropout.next_site(), dx=dbranch)
     linear_backward(
         dbranch, k.attn, w.proj_weight, w.proj_bias,
-        dx=dk.attn, dweight=dw.proj_weight, dbias=dw.proj_bias,
+        dx=dk.attn, dweight=dw.proj_weight, dbias=dw.proj_bias, precision=precision,
     )  # fmt: skip
     tap("dattn", dk.attn)
     # forward: attn = attention(qkv)
@@ -111,7 +120,7 @@ def attention_sublayer_backward(
     # forward: qkv = linear(norm)
     linear_backward(
         dk.qkv, k.norm, w.qkv_weight, w.qkv_bias,
-        dx=dk.norm, dweight=dw.qkv_weight, dbias=dw.qkv_bias,
+        dx=dk.norm, dweight=dw.qkv_weight, dbias=dw.qkv_bias, precision=precision,
     )  # fmt: skip
     tap("dnorm", dk.norm)
     # forward: norm = layernorm(x)

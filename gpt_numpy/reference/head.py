@@ -18,7 +18,7 @@ from typing import NamedTuple
 from gpt_numpy.base.arrays import Array
 from gpt_numpy.reference.cross_entropy import cross_entropy_backward, cross_entropy_forward
 from gpt_numpy.reference.layernorm import layernorm_backward, layernorm_forward
-from gpt_numpy.reference.linear import linear_backward, linear_forward
+from gpt_numpy.reference.linear import FULL, linear_backward, linear_forward
 from gpt_numpy.reference.tap import Tap, no_tap
 
 
@@ -40,14 +40,26 @@ class HeadKept(NamedTuple):
     lse: Array
 
 
+class HeadSettings(NamedTuple):
+    """How the head computes: the precision of its product's operands."""
+
+    precision: str = FULL
+
+
 def head_forward(
-    x: Array, weights: HeadWeights, kept: HeadKept, *, out: Array, tap: Tap = no_tap
+    x: Array,
+    weights: HeadWeights,
+    kept: HeadKept,
+    *,
+    settings: HeadSettings,
+    out: Array,
+    tap: Tap = no_tap,
 ) -> None:
     """Write the logits of the next token to `out`; of `kept`, only mean, rstd and norm."""
     w, k = weights, kept
     layernorm_forward(x, w.ln_weight, w.ln_bias, out=k.norm, mean=k.mean, rstd=k.rstd)
     tap("norm", k.norm)
-    linear_forward(k.norm, w.weight.T, None, out=out)
+    linear_forward(k.norm, w.weight.T, None, out=out, precision=settings.precision)
     tap("logits", out)
 
 
@@ -57,6 +69,7 @@ def head_backward(
     weights: HeadWeights,
     kept: HeadKept,
     *,
+    settings: HeadSettings,
     dx: Array,
     dweights: HeadWeights,
     dkept: HeadKept,
@@ -65,7 +78,10 @@ def head_backward(
     """Write the gradients of `x`, of the weights and of the layer norm's output."""
     w, k, dw, dk = weights, kept, dweights, dkept
     # forward: logits = norm @ weight.T
-    linear_backward(dout, k.norm, w.weight.T, None, dx=dk.norm, dweight=dw.weight.T, dbias=None)
+    linear_backward(
+        dout, k.norm, w.weight.T, None,
+        dx=dk.norm, dweight=dw.weight.T, dbias=None, precision=settings.precision,
+    )  # fmt: skip
     tap("dnorm", dk.norm)
     # forward: norm = layernorm(x)
     layernorm_backward(
@@ -80,11 +96,12 @@ def head_loss_forward(
     kept: HeadKept,
     *,
     targets: Array,
+    settings: HeadSettings,
     out: Array,
     tap: Tap = no_tap,
 ) -> None:
     """Write each position's loss to `out`, and the logits that it comes from."""
-    head_forward(x, weights, kept, out=kept.logits, tap=tap)
+    head_forward(x, weights, kept, settings=settings, out=kept.logits, tap=tap)
     cross_entropy_forward(kept.logits, targets, out=out, lse=kept.lse)
 
 
@@ -95,6 +112,7 @@ def head_loss_backward(
     kept: HeadKept,
     *,
     targets: Array,
+    settings: HeadSettings,
     dx: Array,
     dweights: HeadWeights,
     dkept: HeadKept,
@@ -104,4 +122,7 @@ def head_loss_backward(
     # forward: losses = cross_entropy(logits)
     cross_entropy_backward(dout, kept.logits, targets, kept.lse, dlogits=dkept.logits)
     tap("dlogits", dkept.logits)
-    head_backward(dkept.logits, x, weights, kept, dx=dx, dweights=dweights, dkept=dkept, tap=tap)
+    head_backward(
+        dkept.logits, x, weights, kept,
+        settings=settings, dx=dx, dweights=dweights, dkept=dkept, tap=tap,
+    )  # fmt: skip

@@ -22,14 +22,23 @@ in = out they allow dout @ weight as well; there only the derivation decides.
 Shapes: x (..., I); weight (I, O); bias (O,) or None; out (..., O).
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from gpt_numpy.base.arrays import Array
+from gpt_numpy.reference.bfloat16 import product as bfloat16_product
+
+FULL, BFLOAT16 = "full", "bfloat16"  # the precision of a product's operands
+PRODUCTS: dict[str, Callable[..., Any]] = {FULL: np.matmul, BFLOAT16: bfloat16_product}
 
 
-def linear_forward(x: Array, weight: Array, bias: Array | None, out: Array) -> None:
+def linear_forward(
+    x: Array, weight: Array, bias: Array | None, out: Array, *, precision: str = FULL
+) -> None:
     """Write `x @ weight + bias` to `out`."""
-    np.matmul(x, weight, out=out)
+    PRODUCTS[precision](x, weight, out)
     if bias is not None:
         out += bias
 
@@ -42,12 +51,15 @@ def linear_backward(
     dx: Array,
     dweight: Array,
     dbias: Array | None,
+    *,
+    precision: str = FULL,
 ) -> None:
     """Write the gradients of `x`, `weight` and `bias`."""
     # forward: out = x @ weight + bias
     x_rows = x.reshape(-1, x.shape[-1])
     dout_rows = dout.reshape(-1, dout.shape[-1])
-    np.matmul(dout, weight.T, out=dx)
-    np.matmul(x_rows.T, dout_rows, out=dweight)
+    product = PRODUCTS[precision]
+    product(dout, weight.T, dx)
+    product(x_rows.T, dout_rows, dweight)
     if dbias is not None:
         dbias[...] = dout_rows.sum(axis=0)

@@ -23,7 +23,7 @@ from gpt_numpy.base.arrays import Array
 from gpt_numpy.reference import activation as activations
 from gpt_numpy.reference.dropout import Dropout, dropout_backward, dropout_forward
 from gpt_numpy.reference.layernorm import layernorm_backward, layernorm_forward, normalise
-from gpt_numpy.reference.linear import linear_backward, linear_forward
+from gpt_numpy.reference.linear import FULL, linear_backward, linear_forward
 from gpt_numpy.reference.tap import Tap, no_tap
 
 
@@ -48,25 +48,33 @@ class MLPKept(NamedTuple):
     act: Array
 
 
+class MLPSettings(NamedTuple):
+    """How the sublayer computes: the nonlinearity, and the precision of its products' operands."""
+
+    activation: str
+    precision: str = FULL
+
+
 def mlp_sublayer_forward(
     x: Array,
     weights: MLPWeights,
     kept: MLPKept,
     *,
-    activation: str,
+    settings: MLPSettings,
     dropout: Dropout,
     out: Array,
     tap: Tap = no_tap,
 ) -> None:
     """Write the residual stream after the MLP to `out`; `dropout` is the branch's."""
     w, k, branch = weights, kept, np.empty_like(x)
+    activation, precision = settings
     layernorm_forward(x, w.ln_weight, w.ln_bias, out=k.norm, mean=k.mean, rstd=k.rstd)
     tap("norm", k.norm)
-    linear_forward(k.norm, w.fc_weight, w.fc_bias, out=k.fc)
+    linear_forward(k.norm, w.fc_weight, w.fc_bias, out=k.fc, precision=precision)
     tap("fc", k.fc)
     activations.FORWARD[activation](k.fc, out=k.act)
     tap("act", k.act)
-    linear_forward(k.act, w.proj_weight, w.proj_bias, out=branch)
+    linear_forward(k.act, w.proj_weight, w.proj_bias, out=branch, precision=precision)
     dropout_forward(branch, dropout, out=branch)
     tap("branch", branch)
     out[...] = x + branch
@@ -79,7 +87,7 @@ def mlp_sublayer_backward(
     weights: MLPWeights,
     kept: MLPKept,
     *,
-    activation: str,
+    settings: MLPSettings,
     dropout: Dropout,
     dx: Array,
     dweights: MLPWeights,
@@ -88,6 +96,7 @@ def mlp_sublayer_backward(
 ) -> None:
     """Write the gradients of `x`, of the weights and of what was kept; `dx` may be `dout`."""
     w, k, dw, dk = weights, kept, dweights, dkept
+    activation, precision = settings
     tap("dout", dout)
     activations.FORWARD[activation](k.fc, out=k.act)  # recomputed
     tap("act", k.act)
@@ -97,7 +106,7 @@ def mlp_sublayer_backward(
     dropout_backward(dbranch, dropout, dx=dbranch)
     linear_backward(
         dbranch, k.act, w.proj_weight, w.proj_bias,
-        dx=dk.act, dweight=dw.proj_weight, dbias=dw.proj_bias,
+        dx=dk.act, dweight=dw.proj_weight, dbias=dw.proj_bias, precision=precision,
     )  # fmt: skip
     tap("dact", dk.act)
     # forward: act = activation(fc)
@@ -108,7 +117,7 @@ def mlp_sublayer_backward(
     # forward: fc = linear(norm)
     linear_backward(
         dk.fc, k.norm, w.fc_weight, w.fc_bias,
-        dx=dk.norm, dweight=dw.fc_weight, dbias=dw.fc_bias,
+        dx=dk.norm, dweight=dw.fc_weight, dbias=dw.fc_bias, precision=precision,
     )  # fmt: skip
     tap("dnorm", dk.norm)
     # forward: norm = layernorm(x)

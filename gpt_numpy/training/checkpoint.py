@@ -93,7 +93,7 @@ def save(
     header = {
         "format": FORMAT,
         "version": VERSION,
-        "dtype": model.dtype.name,
+        "dtype": model.precision,
         "config": dataclasses.asdict(model.config),
         "tokenizer": tokenizer and tokenizer.to_json(),
         "settings": settings and dataclasses.asdict(settings),

@@ -283,7 +283,7 @@ def first_not_finite(
         if not np.isfinite(param).all():
             return f"the parameter {name} is not finite: lower learning_rate or use grad_clip"
     if tokens is not None and targets is not None:
-        twin = GPT(model.config, seed=None, dtype=model.dtype.name, ops=model.ops_name, keep=("*",))
+        twin = GPT(model.config, seed=None, dtype=model.precision, ops=model.ops_name, keep=("*",))
         twin.params.flat[...] = model.params.flat
         twin.forward(tokens, targets, dropout_key=key)
         for name, activation in twin.activations.items():

@@ -40,7 +40,7 @@ def one_step(model: GPT, config: TrainConfig) -> None:
     small = dataclasses.replace(
         model.config, vocab_size=4, block_size=4, n_layer=1, n_head=1, n_embd=8
     )
-    twin = GPT(small, seed=0, dtype=model.dtype.name, ops=model.ops_name)
+    twin = GPT(small, seed=0, dtype=model.precision, ops=model.ops_name)
     tokens = np.zeros((2, small.block_size), np.int64)
     for k, key in enumerate((None, 1)):
         twin.forward(tokens, tokens, dropout_key=key)

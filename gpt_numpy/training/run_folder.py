@@ -134,7 +134,7 @@ def resume(out_dir: str, overrides: dict[str, Any]) -> tuple[Run, TrainConfig]:
             f"{path} holds a model but no training state: it cannot be resumed, only sampled from"
         )
     shape = dataclasses.asdict(run.config)
-    kept = shape | {"dtype": run.model.dtype.name}
+    kept = shape | {"dtype": run.model.precision}
     for name in sorted(kept.keys() & overrides.keys() - {"dropout"}):
         if overrides[name] != kept[name]:
             raise InputError(

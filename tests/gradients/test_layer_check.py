@@ -47,7 +47,8 @@ def in_named_tuples(forward, example):
             source, target = example.inputs, inputs
             if argument == "kept":
                 source, target = example.outputs, outputs
-            target[argument] = kind._make(source.get(name) for name in kind._fields)
+            unset = kind._field_defaults
+            target[argument] = kind._make(source.get(n, unset.get(n)) for n in kind._fields)
         elif argument in example.inputs:
             inputs[argument] = example.inputs[argument]
         elif argument in example.outputs:

@@ -16,7 +16,7 @@ from gpt_numpy.gradients.model_check import randomise
 from gpt_numpy.model.implementations import load_ops
 from gpt_numpy.reference.dropout import Dropout
 from gpt_numpy.reference.embedding import EmbeddingWeights
-from gpt_numpy.reference.head import HeadKept, HeadWeights
+from gpt_numpy.reference.head import HeadKept, HeadSettings, HeadWeights
 
 CONFIG = gn.GPTConfig(
     vocab_size=11, block_size=7, n_layer=2, n_head=2, n_embd=6, activation="gelu_tanh"
@@ -172,10 +172,11 @@ def test_the_head_is_linear_in_its_weight_and_its_backward_is_the_adjoint(ops):
     x, gamma, weight, dout = normal(2, 5, 6), normal(6), normal(11, 6), normal(2, 5, 11)
     out, mean, rstd, norm = empty(2, 5, 11), empty(2, 5), empty(2, 5), empty(2, 5, 6)
     weights, kept = HeadWeights(gamma, None, weight), HeadKept(mean, rstd, norm, None, None)
-    functions.head_forward(x, weights, kept, out=out)
+    functions.head_forward(x, weights, kept, settings=HeadSettings(), out=out)
     dx, dnorm, dgamma, dweight = empty(2, 5, 6), empty(2, 5, 6), empty(6), empty(11, 6)
     functions.head_backward(
-        dout, x, weights, kept, dx=dx, dweights=HeadWeights(dgamma, None, dweight),
+        dout, x, weights, kept, settings=HeadSettings(),
+        dx=dx, dweights=HeadWeights(dgamma, None, dweight),
         dkept=HeadKept(None, None, dnorm, None, None),
     )  # fmt: skip
     assert_adjoint([(dweight, weight)], [(out, dout)])

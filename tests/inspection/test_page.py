@@ -187,8 +187,8 @@ def test_layers_without_equations_are_shown_as_one_step_each(tmp_path, seen, mon
 @pytest.mark.parametrize(
     "title, array, forward, marked",
     [
-        ("head", "ln_f.out", "logits = norm @ weight.T", ["linear_backward(dout, k.norm, "]),
-        ("head", "wte.weight", "logits = norm @ weight.T", ["linear_backward(dout, k.norm, "]),
+        ("head", "ln_f.out", "logits = norm @ weight.T", ["linear_backward(", "dout, k.norm, "]),
+        ("head", "wte.weight", "logits = norm @ weight.T", ["linear_backward(", "dout, k.norm, "]),
         ("last layer norm", "ln_f.xhat", "out = xhat * weight + bias", ["dxhat = dout * weight"]),
         (
             "sum with the residual stream",
@@ -196,7 +196,7 @@ def test_layers_without_equations_are_shown_as_one_step_each(tmp_path, seen, mon
             "out = x + dropout(linear(attn))",
             ["dbranch = dout.copy()", "dropout_backward(dbranch, "],
         ),
-        ("MLP, first product", "h.0.ln_2.out", "out = x @ weight + bias", ["np.matmul(dout, "]),
+        ("MLP, first product", "h.0.ln_2.out", "out = x @ weight + bias", ["product(dout, "]),
         ("heads side by side", "h.0.attn.heads", "", ["(dO,) = split_heads(dout, "]),
         (
             "average of the values",

@@ -137,7 +137,7 @@ MLP = [
     Mistake(
         edit(
             "M27", "linear: dweight is transposed where it is square", LINEAR,
-            "np.matmul(x_rows.T, dout_rows, out=dweight)",
+            "product(x_rows.T, dout_rows, dweight)",
             "dw = x_rows.T @ dout_rows\n"
             "    dweight[...] = dw.T if dw.shape == dw.T.shape else dw",
         ),

@@ -335,7 +335,7 @@ FUSED = [
     ),
     _kernel(
         "N67", "head: positions whose logits were dropped get those of the last", "head",
-        ("if again:\n            multiply", "if again > 1:\n            multiply"), ("room",),
+        ("if again:\n            products", "if again > 1:\n            products"), ("room",),
     ),
     _kernel(
         "E1", "the gradient of the activation is copied even where it is made in place",

@@ -215,9 +215,9 @@ def flat_names(function: Callable[..., None]) -> list[str]:
 def call(function: Callable[..., None], arguments: dict[str, Any]) -> None:
     """Call a layer function with arguments under their flat names."""
     given = {}
-    for argument in inspect.signature(function).parameters:
+    for argument, parameter in inspect.signature(function).parameters.items():
         kind = _tuple_of(function, argument)
-        if argument == "tap":
+        if argument not in arguments and parameter.default is not parameter.empty:
             continue
         if kind is None:
             given[argument] = arguments[argument]
@@ -225,7 +225,10 @@ def call(function: Callable[..., None], arguments: dict[str, Any]) -> None:
             given[argument] = Dropout.of(arguments["rate"], arguments["key"], arguments["site"])
         else:
             prefix = "d" if argument.startswith("d") else ""
-            given[argument] = kind(*[arguments.get(prefix + field) for field in kind._fields])
+            unset = kind._field_defaults
+            given[argument] = kind(
+                *[arguments.get(prefix + field, unset.get(field)) for field in kind._fields]
+            )
     function(**given)
 
 

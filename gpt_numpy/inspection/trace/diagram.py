@@ -90,7 +90,7 @@ def _not_stored(stage: Stage) -> dict[str, Activation]:
             kept["norm"].name.removesuffix("out") + "xhat", kept["norm"].shape
         )
     if "qkv" in kept:
-        H = stage.settings["n_head"]
+        H = stage.settings.n_head
         C = kept["attn"].shape[-1]
         for letter, name, *_ in PARTS:
             arrays[letter] = Activation(f"{stage.name}.{name}", ("B", H, "T", C // H))
@@ -104,7 +104,7 @@ def _not_stored(stage: Stage) -> dict[str, Activation]:
 def parts(config: GPTConfig) -> dict[str, Part]:
     """Everything that is a part of a stored array, by name."""
     return {
-        f"{stage.name}.{name}": Part(stage.kept[field].name, number, of, stage.settings["n_head"])
+        f"{stage.name}.{name}": Part(stage.kept[field].name, number, of, stage.settings.n_head)
         for stage in gpt(config)
         for _, name, field, number, of in PARTS
         if field in stage.kept

@@ -77,7 +77,7 @@ class Operation:
 
 
 MULTIPLY = "products.matmul.multiply"
-FUSED = "products.matmul.multiply_and_add"  # projection, bias and residual sum
+FUSED = "linear.linear_and_sum"  # projection, bias and residual sum
 NORM_AND_SUM = "layernorm.layernorm_backward_and_renormalise"
 LINEAR_BACKWARD = {"backward": "linear.linear_backward"}
 
@@ -192,7 +192,7 @@ HEAD = Operation(
     {"out": "logits = norm(x) @ weight.T"},
     dict.fromkeys(
         ("x", "weight"),
-        "linear_backward(dout, k.norm, w.weight.T, None, dx=dk.norm, ... dweight=dw.weight.T",
+        "linear_backward( dout, k.norm, w.weight.T, None, dx=dk.norm, dweight=dw.weight.T",
     ),
     fields={"x": "norm", "out": "logits"},
     kernels={"forward": MULTIPLY, "backward": MULTIPLY, "weight": f"{MULTIPLY}_columns"},
@@ -232,7 +232,7 @@ OPERATIONS: dict[str, Callable[[Stage], list[Operation]]] = {
     "mlp_sublayer": lambda stage: [
         _norm(stage),
         _linear("MLP, first product", "norm", "fc", "fc", MULTIPLY),
-        ACTIVATIONS[stage.settings["activation"]],
+        ACTIVATIONS[stage.settings.activation],
         _linear("MLP, second product", "act", "proj", "branch", FUSED),
         _residual_sum("mlp_sublayer", "dropout"),
     ],
@@ -253,7 +253,7 @@ def operations_of(stage: Stage) -> list[Operation]:
 
 
 def _norm(stage: Stage) -> Operation:
-    return NORMS[stage.settings.get("norm", "layernorm")]
+    return NORMS[getattr(stage.settings, "norm", "layernorm")]
 
 
 def _whole_layer(stage: Stage) -> Operation:

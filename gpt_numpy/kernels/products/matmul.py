@@ -34,7 +34,7 @@ from gpt_numpy.kernels.engine.jit import (
     workspace,
 )  # fmt: skip
 from gpt_numpy.kernels.engine.tasks import next_task, reset
-from gpt_numpy.kernels.products.epilogue import NO_EPILOGUE, PLAIN, RESIDUAL, Epilogue, finish_row
+from gpt_numpy.kernels.products.epilogue import NO_EPILOGUE, PLAIN, Epilogue, finish_row
 from gpt_numpy.kernels.products.packing import (
     copy_rows,
     pack,
@@ -51,7 +51,6 @@ from gpt_numpy.kernels.products.tile import (
     tile_by_columns,
     tile_by_rows,
 )
-from gpt_numpy.reference.dropout import Dropout
 
 MANY = 8  # tasks that a product is cut into at least, if it is large enough
 SMALL = 4  # tiles that a block keeps at least in each direction
@@ -274,14 +273,6 @@ def multiply(
         flat(other, x), flat(second, x), flat(third, x), *mask_arguments(dropout),
         threads(), tasks(), _space(out.dtype),
     )  # fmt: skip
-
-
-def multiply_and_add(
-    x: Array, weight: Array, bias: Array | None, residual: Array, dropout: Dropout, out: Array
-) -> None:
-    """Write residual + dropout(x @ weight + bias) to `out`."""
-    epilogue = Epilogue(RESIDUAL, other=residual, dropout=dropout)
-    multiply(x, weight, out, bias=bias, epilogue=epilogue)
 
 
 def multiply_columns(x: Array, dout: Array, out: Array, *, add: bool = False) -> None:

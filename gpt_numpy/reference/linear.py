@@ -38,7 +38,7 @@ def linear_forward(
     x: Array, weight: Array, bias: Array | None, out: Array, *, precision: str = FULL
 ) -> None:
     """Write `x @ weight + bias` to `out`."""
-    PRODUCTS[precision](x, weight, out)
+    PRODUCTS[precision](x, weight, out=out)
     if bias is not None:
         out += bias
 
@@ -59,7 +59,7 @@ def linear_backward(
     x_rows = x.reshape(-1, x.shape[-1])
     dout_rows = dout.reshape(-1, dout.shape[-1])
     product = PRODUCTS[precision]
-    product(dout, weight.T, dx)
-    product(x_rows.T, dout_rows, dweight)
+    product(dout, weight.T, out=dx)
+    product(x_rows.T, dout_rows, out=dweight)
     if dbias is not None:
         dbias[...] = dout_rows.sum(axis=0)

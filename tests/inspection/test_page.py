@@ -187,8 +187,8 @@ def test_layers_without_equations_are_shown_as_one_step_each(tmp_path, seen, mon
 @pytest.mark.parametrize(
     "title, array, forward, marked",
     [
-        ("head", "ln_f.out", "logits = norm @ weight.T", ["linear_backward(", "dout, k.norm, "]),
-        ("head", "wte.weight", "logits = norm @ weight.T", ["linear_backward(", "dout, k.norm, "]),
+        ("head", "ln_f.out", "logits = norm @ weight.T", ["dx=dk.norm, dweight="]),
+        ("head", "wte.weight", "logits = norm @ weight.T", ["dx=dk.norm, dweight="]),
         ("last layer norm", "ln_f.xhat", "out = xhat * weight + bias", ["dxhat = dout * weight"]),
         (
             "sum with the residual stream",

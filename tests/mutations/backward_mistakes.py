@@ -137,7 +137,7 @@ MLP = [
     Mistake(
         edit(
             "M27", "linear: dweight is transposed where it is square", LINEAR,
-            "product(x_rows.T, dout_rows, dweight)",
+            "product(x_rows.T, dout_rows, out=dweight)",
             "dw = x_rows.T @ dout_rows\n"
             "    dweight[...] = dw.T if dw.shape == dw.T.shape else dw",
         ),

@@ -18,10 +18,10 @@ from gpt_numpy.kernels.products import matmul, matmul_bf16
 from gpt_numpy.kernels.products.epilogue import RESIDUAL, Epilogue
 from gpt_numpy.kernels.rows import add_in_place, fill
 from gpt_numpy.reference.dropout import Dropout
-from gpt_numpy.reference.linear import BFLOAT16, FULL
 
 BREADTH = 64  # columns of a task
-PRODUCTS = {FULL: matmul, BFLOAT16: matmul_bf16}  # by the precision of their operands
+FULL = "full"  # as in the reference
+PRODUCTS = {FULL: matmul, "bfloat16": matmul_bf16}  # by the precision of their operands
 HEIGHT = 64  # rows that are summed before their sum is added to the total, which keeps it exact
 
 

@@ -23,7 +23,7 @@ from gpt_numpy.config.choices import IMPLEMENTATIONS
 from gpt_numpy.config.model import GPTConfig
 from gpt_numpy.model.buffers import Buffers, Kept, Layout, match_patterns
 from gpt_numpy.model.calls import Arrays, Call, Calls
-from gpt_numpy.model.implementations import checked_dtype, load_ops
+from gpt_numpy.model.implementations import array_type, checked_dtype, load_ops
 from gpt_numpy.model.stages import SINUSOIDS, activations, gpt, parameter_shapes, parameters
 from gpt_numpy.reference.cross_entropy import IGNORED
 from gpt_numpy.reference.embedding import sinusoidal_positions
@@ -94,8 +94,8 @@ class GPT(Guarded):
         self.ops_name = ops
         self.ops = load_ops(ops)
         self.precision = checked_dtype(dtype, ops)
-        self.dtype = np.dtype("float32" if self.precision == "bfloat16" else self.precision)
-        self._products = BFLOAT16 if self.precision == "bfloat16" else FULL
+        self.dtype = array_type(self.precision)
+        self._products = BFLOAT16 if self.precision == BFLOAT16 else FULL
         self._stages = list(gpt(config))
         self._keep = match_patterns(config, keep)
         self._statistics = frozenset(n for n, a in activations(config).items() if not a.grad)

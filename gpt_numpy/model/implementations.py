@@ -2,6 +2,7 @@
 
 import importlib
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -9,6 +10,7 @@ from gpt_numpy.base.checks import shown
 from gpt_numpy.base.errors import InputError, did_you_mean
 from gpt_numpy.base.threads import check_numba_variables
 from gpt_numpy.config.choices import DTYPES, IMPLEMENTATIONS
+from gpt_numpy.reference.linear import BFLOAT16
 
 
 def load_ops(name: str) -> ModuleType:
@@ -42,3 +44,8 @@ def checked_dtype(dtype: str, ops: str) -> str:
             f"dtype={shown(dtype)} with ops={ops!r}: must be one of {', '.join(allowed)}"
         )
     return name
+
+
+def array_type(precision: str) -> np.dtype[Any]:
+    """The type of a model's arrays: with "bfloat16", which rounds copies of them, float32."""
+    return np.dtype("float32" if precision == BFLOAT16 else precision)

@@ -40,7 +40,7 @@ from gpt_numpy.data.tokenizers.tokenizer_files import tokenizer_from_json
 from gpt_numpy.files import zip_archives as archives
 from gpt_numpy.files.durable import BLOCK, UNSEALED, seal, verify, written_durably
 from gpt_numpy.model.gpt import GPT
-from gpt_numpy.model.implementations import load_ops
+from gpt_numpy.model.implementations import array_type, load_ops
 from gpt_numpy.model.memory import check_memory
 from gpt_numpy.model.stages import parameter_shapes
 from gpt_numpy.training.optimizer import AdamW
@@ -218,7 +218,7 @@ def _check_members(
         raise InputError(
             f"{path}: member {differ} is missing, or does not belong to this configuration"
         )
-    itemsize = np.dtype(header["dtype"]).itemsize
+    itemsize = array_type(header["dtype"]).itemsize
     for name, shape in parameter_shapes(config).items():
         if sizes[f"{name}.npy"] < math.prod(shape) * itemsize:
             raise InputError(f"{path}: {name} is smaller than its shape {shape}")

@@ -1,13 +1,12 @@
 """`gpt-numpy bench`: time the training steps of a preset."""
 
-import numpy as np
-
 from gpt_numpy.bench.step_times import bench
 from gpt_numpy.cli.options import BenchConfig
 from gpt_numpy.cli.settings import Types, settings_of, shape_of, split
 from gpt_numpy.config.model import GPTConfig
 from gpt_numpy.config.presets import DEFAULT_PRESET, PRESETS
 from gpt_numpy.model.gpt import GPT
+from gpt_numpy.model.implementations import array_type
 from gpt_numpy.model.memory import check_memory
 
 
@@ -19,7 +18,7 @@ def run(words: list[str], types: Types) -> int:
     shape = shape_of(sources) | {"dropout": 0.0} | settings_of(GPTConfig, flags)
     model_config = GPTConfig(**shape)
     batch_size = config.batch_size or PRESETS.get(sources[-1], {}).get("batch_size", 1)
-    itemsize = np.dtype(config.dtype).itemsize
+    itemsize = array_type(config.dtype).itemsize
     check_memory(model_config, batch_size, itemsize=itemsize, copies=4)
     print(f"{' '.join(sources)}: batch {batch_size} x {model_config.block_size}, {config.ops}")
     model = GPT(model_config, dtype=config.dtype, ops=config.ops)

@@ -26,6 +26,7 @@ from gpt_numpy.files.locks import locked
 from gpt_numpy.interop import cropped, open_run
 from gpt_numpy.model.flops import counted_parameters
 from gpt_numpy.model.gpt import GPT
+from gpt_numpy.model.implementations import array_type
 from gpt_numpy.model.memory import check_memory
 from gpt_numpy.training.checkpoint import Run
 from gpt_numpy.training.evaluation import evaluate
@@ -142,7 +143,7 @@ def _check_training_memory(model: GPTConfig, config: TrainConfig) -> None:
     check_memory(
         model,
         size,
-        itemsize=np.dtype(config.dtype).itemsize,
+        itemsize=array_type(config.dtype).itemsize,
         copies=4,  # parameters, gradients, AdamW's two averages
         more=16 * micro_batches * size * model.block_size,  # tokens and targets of one update
         settings=f"batch_size={size}, gradient_accumulation_steps={micro_batches}",

@@ -1,0 +1,136 @@
+"""A model whose matrix products take operands rounded to bfloat16, and everything else float32."""
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+
+import gpt_numpy as gn
+from gpt_numpy.kernels.engine import pool
+from gpt_numpy.reference import bfloat16
+
+CONFIG = gn.GPTConfig(
+    vocab_size=37, block_size=20, n_layer=2, n_head=2, n_embd=32, dropout=0.1, bias=True
+)
+OPS = ("kernels", "reference")
+
+
+def batch(seed=0, shape=(3, 20)):
+    return np.random.default_rng(seed).integers(0, CONFIG.vocab_size, (2, *shape))
+
+
+def build(ops="kernels", dtype="bfloat16", **options):
+    return gn.GPT(CONFIG, seed=5, dtype=dtype, ops=ops, **options)
+
+
+def error(one, other):
+    """The largest difference of two arrays, relative to the largest element."""
+    return np.abs(one - other).max() / np.abs(other).max()
+
+
+@pytest.mark.parametrize("ops", OPS)
+def test_everything_but_the_operands_of_products_is_float32(ops):
+    model = build(ops, keep=("*",))
+    model.forward(*batch(), dropout_key=1)
+    model.backward()
+    arrays = [*model.params.values(), *model.grads.values(), *model.activations.values()]
+    assert {array.dtype for array in arrays} == {np.dtype("float32")}
+    assert (model.dtype, model.precision) == (np.dtype("float32"), "bfloat16")
+
+
+@pytest.mark.parametrize("ops", OPS)
+def test_the_first_product_is_that_of_the_reference_bit_for_bit(ops):
+    model = build(ops, keep=("*",))
+    model.forward(*batch())
+    acts, params = model.activations, model.params
+    qkv = bfloat16.product(acts["h.0.ln_1.out"].reshape(-1, 32), params["h.0.attn.c_attn.weight"])
+    qkv += params["h.0.attn.c_attn.bias"]
+    assert np.array_equal(acts["h.0.attn.qkv"].reshape(-1, 96), qkv)
+    logits = bfloat16.product(acts["ln_f.out"].reshape(-1, 32), params["wte.weight"].T)
+    assert np.array_equal(acts["logits"].reshape(-1, 37), logits)
+
+
+def test_gradients_are_near_those_of_float64_and_both_implementations_near_each_other():
+    tokens, targets = batch()
+    models = [build(ops) for ops in OPS]
+    exact = build(dtype="float64")
+    for model in models:
+        exact.params.flat[...] = model.params.flat
+    losses = []
+    for model in (*models, exact):
+        losses.append(model.forward(tokens, targets, dropout_key=4))
+        model.backward()
+    assert np.ptp(losses) < 2e-3
+    for name, gradient in exact.grads.items():
+        largest = max(np.abs(gradient).max(), 1e-3 * np.abs(exact.grads.flat).max())
+        for model in models:
+            assert np.abs(model.grads[name] - gradient).max() < 0.04 * largest, name
+
+
+def test_the_same_bits_for_any_number_of_threads():
+    before, results = pool.threads(), []
+    try:
+        for threads in (1, before):
+            pool.set_threads(threads)
+            model = build()
+            optimizer = gn.AdamW(model)
+            for step in range(3):
+                model.forward(*batch(step), dropout_key=step)
+                model.backward()
+                optimizer.step()
+            results.append(model.params.flat.tobytes())
+    finally:
+        pool.set_threads(before)
+    assert len(set(results)) == 1
+
+
+@pytest.mark.parametrize("ops", OPS)
+def test_a_gain_of_1_moves_by_updates_that_bfloat16_could_not_hold(ops):
+    arrived = []
+    for dtype in ("float32", "bfloat16"):
+        model = build(ops, dtype)
+        optimizer = gn.AdamW(model, learning_rate=1e-3, weight_decay=0.0)
+        for _ in range(4):
+            model.grads.flat[...] = 1.0
+            optimizer.step()
+        arrived.append(model.params["h.0.ln_1.weight"].copy())
+    assert np.array_equal(*arrived) and (np.abs(arrived[0] - 0.996) < 1e-5).all()
+
+
+@pytest.mark.parametrize("value", [1e30, np.inf, np.nan])
+def test_what_is_not_finite_goes_where_float32_sends_it(value):
+    losses = []
+    for dtype in ("float32", "bfloat16"):
+        model = build(dtype=dtype)
+        model.params["h.0.mlp.c_fc.weight"][0, 0] = value
+        with np.errstate(all="ignore"):
+            losses.append(model.forward(*batch()))
+    assert np.isfinite(losses[0]) == np.isfinite(losses[1])
+
+
+def test_a_weight_that_is_changed_in_place_is_read_anew():
+    model = build()
+    before = model.forward(*batch())
+    model.params["h.0.mlp.c_proj.weight"][...] *= 3
+    changed = model.forward(*batch())
+    again = build()
+    again.params.flat[...] = model.params.flat
+    assert changed == again.forward(*batch()) != before
+
+
+def test_copies_and_files_keep_the_precision(tmp_path):
+    model = build()
+    loss = model.forward(*batch())
+    gn.save(tmp_path / "model.npz", model)
+    others = [copy.deepcopy(model), pickle.loads(pickle.dumps(model))]
+    others.append(gn.load(tmp_path / "model.npz").model)
+    for other in others:
+        assert other.precision == "bfloat16" and other.forward(*batch()) == loss
+
+
+def test_complex_numbers_and_float64_are_not_rounded():
+    for dtype in ("float64", "complex128"):
+        assert gn.GPT(CONFIG, dtype=dtype, ops="reference").precision == dtype
+    with pytest.raises(gn.InputError, match="dtype='float16' with ops='kernels': must be one of"):
+        gn.GPT(CONFIG, dtype="float16")

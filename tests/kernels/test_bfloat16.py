@@ -34,7 +34,8 @@ SMALL = [
     (rows, inner, columns) for rows in (1, 9) for inner in (1, 2, 3, 17) for columns in (1, 31, 33)
 ]
 # (rows, inner, columns) of x @ weight. In the first two a worker packs all of an operand once; then
-# there are several blocks and stretches; rows narrower than a vector; even tiles only.
+# there are several blocks and stretches; rows narrower than a vector; even tiles only; many blocks of
+# one row or column.
 LARGE = [
     (400, 70, 131),
     (340, 129, 65),
@@ -43,6 +44,8 @@ LARGE = [
     (530, 1001, 40),
     (300, 3, 70),
     (56, 128, 96),
+    (3000, 1, 500),
+    (3000, 500, 1),
 ]
 
 

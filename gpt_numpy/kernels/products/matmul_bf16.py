@@ -37,14 +37,13 @@ from gpt_numpy.kernels.products.packing import strip_start, strips_of
 from gpt_numpy.kernels.products.packing_bf16 import (
     WIDE,
     WIDTH,
-    ahead,
-    ask_for,
     pack_left_pairs,
     pack_pairs,
     pack_pairs_transposed,
     round_rows,
     store_row,
 )
+from gpt_numpy.kernels.products.prefetch import ahead, ask_for
 from gpt_numpy.kernels.products.tile import LEAST_ROWS, TILE_ROWS, Matrix
 from gpt_numpy.kernels.products.tile_bf16 import pairs_by_columns, pairs_by_rows
 

@@ -34,7 +34,8 @@ SMALL = [
     (rows, inner, columns) for rows in (1, 9) for inner in (1, 2, 3, 17) for columns in (1, 31, 33)
 ]
 # (rows, inner, columns) of x @ weight. In the first two a worker packs all of an operand once; then
-# there are several blocks and stretches; rows narrower than a vector; even tiles only.
+# there are several blocks and stretches; rows narrower than a vector; even tiles only; many blocks
+# of one row or column.
 LARGE = [
     (400, 70, 131),
     (340, 129, 65),
@@ -43,6 +44,8 @@ LARGE = [
     (530, 1001, 40),
     (300, 3, 70),
     (56, 128, 96),
+    (3000, 1, 500),
+    (3000, 500, 1),
 ]
 
 
@@ -222,12 +225,26 @@ DIGEST = """
 import numpy as np
 import gpt_numpy.kernels.products.tile_bf16 as tile
 WIDE
-from tests.kernels.test_bfloat16 import digest
-print(digest(), tile.ARITHMETIC.__name__)
+from tests.kernels.test_bfloat16 import by_kernels, digest
+print(digest(by_kernels), tile.ARITHMETIC.__name__)
 """
 
 
-def digest():
+def by_kernels(x, weight, dout):
+    """The three products of a linear layer."""
+    out, dx, dweight = (np.empty(a.shape, np.float32) for a in (dout, x, weight))
+    multiply(x, weight, out)
+    multiply(dout, weight, dx, transposed=True)
+    multiply_columns(x, dout, dweight)
+    return out, dx, dweight
+
+
+def by_reference(x, weight, dout):
+    """The same in plain NumPy."""
+    return product(x, weight), product(dout, weight.T), product(x.T, dout)
+
+
+def digest(products):
     """The bits of products with tiny, ordinary and huge elements, one number for all NaN."""
 
     def draw(rng, shape):
@@ -235,21 +252,14 @@ def digest():
         special = rng.random(shape) < 0.005
         return np.where(special, rng.choice(SPECIAL, shape), numbers).astype(np.float32)
 
+    def tiny(rng, shape):  # so that whole sums are denormal
+        return rng.choice(TINY, shape)
+
     total = hashlib.sha256()
-    for shape in [(9, 17, 33), (30, 65, 96)]:
-        for short in (False, True):
-            x, weight, dout = operands(*shape, draw)
-            if short:
-                x, weight, dout = map(stored, (x, weight, dout))
-            for written, call in (
-                (dout.shape, lambda out: multiply(x, weight, out)),  # noqa: B023
-                (x.shape, lambda out: multiply(dout, weight, out, transposed=True)),  # noqa: B023
-                (weight.shape, lambda out: multiply_columns(x, dout, out)),  # noqa: B023
-            ):
-                out = np.empty(written, np.float32)
-                call(out)
-                out[np.isnan(out)] = np.nan
-                total.update(out.tobytes())
+    for shape, kind in (((9, 17, 33), draw), ((30, 65, 96), draw), ((30, 3, 96), tiny)):
+        arrays = operands(*shape, kind)
+        for written in (*products(*arrays), *products(*map(stored, arrays))):
+            total.update(np.where(np.isnan(written), np.float32(np.nan), written).tobytes())
     return total.hexdigest()
 
 
@@ -267,21 +277,21 @@ def digest_elsewhere(code="", **environment):
 def test_the_emulated_tile_computes_the_same_bits():
     bits, arithmetic = digest_elsewhere(GPT_NUMPY_TILE="emulated")
     assert arithmetic != "DotProduct"
-    assert bits == digest()
+    assert bits == digest(by_reference)
 
 
 @pytest.mark.parametrize("width", ["128", "256"])
 def test_narrower_vectors_compute_the_same_bits(width):
     bits, arithmetic = digest_elsewhere(GPT_NUMPY_VECTOR_BITS=width, GPT_NUMPY_TILE="")
     assert arithmetic != "DotProduct"
-    assert bits == digest()
+    assert bits == digest(by_reference)
 
 
 def test_where_no_control_word_helps_float64_computes_the_same_bits(tmp_path):
     bits, arithmetic = digest_elsewhere(
         "tile.ARITHMETIC = tile.WidePair", GPT_NUMPY_TILE="emulated", NUMBA_CACHE_DIR=str(tmp_path)
     )
-    assert (bits, arithmetic) == (digest(), "WidePair")
+    assert (bits, arithmetic) == (digest(by_reference), "WidePair")
 
 
 def test_the_tile_can_be_chosen_and_a_wrong_choice_is_refused(monkeypatch):

@@ -37,21 +37,20 @@ from gpt_numpy.kernels.products.packing import strip_start, strips_of
 from gpt_numpy.kernels.products.packing_bf16 import (
     WIDE,
     WIDTH,
-    ahead,
-    ask_for,
     pack_left_pairs,
     pack_pairs,
     pack_pairs_transposed,
     round_rows,
     store_row,
 )
+from gpt_numpy.kernels.products.prefetch import ahead, ask_for
 from gpt_numpy.kernels.products.tile import LEAST_ROWS, TILE_ROWS, Matrix
 from gpt_numpy.kernels.products.tile_bf16 import pairs_by_columns, pairs_by_rows
 
 # Blocks as in matmul.py; an inner dimension of so many elements is half as many pairs.
 INNER, ROWS, COLUMNS = 768, 518 // TILE_ROWS * TILE_ROWS, 384
 FEW = 48 // TILE_ROWS * TILE_ROWS
-BOTH_INNER, BOTH_ROWS, BOTH_COLUMNS = 512, 400 // TILE_ROWS * TILE_ROWS, 384
+BOTH_INNER, BOTH_ROWS, BOTH_COLUMNS = 384, 400 // TILE_ROWS * TILE_ROWS, 384
 
 EDGE = TILE_ROWS * WIDTH  # elements of a tile that hangs over the edge
 APART = 16  # pairs between the rows of a strip: never a multiple of 4,096 bytes from row to row
@@ -92,6 +91,21 @@ def strip_of_columns(left, rows, panels, steps, out, columns, add, edge, next_le
                 load_edge(edge, height, breadth, tile)
             pairs_by_columns(left, rows, panels, j * steps, Matrix(edge, 0, WIDTH), steps, add)
             store_edge(edge, height, breadth, tile, False)
+
+
+@routine
+def cut_both(rows, columns):
+    """How many rows and columns a task of x.T @ dout has.
+
+    There are many tasks, and of the ways to cut that into as many, the one that reads least.
+    """
+    least, down, across, fewest = 0, 1, 1, -(-rows // BOTH_ROWS)
+    for i in range(fewest, fewest + MANY):
+        j = max(-(-columns // BOTH_COLUMNS), -(-MANY // i))
+        if i == fewest or rows * j + columns * i <= least:
+            least, down, across = rows * j + columns * i, i, j
+    row_block = block_length(rows, -(-rows // down), TILE_ROWS)
+    return row_block, block_length(columns, -(-columns // across), WIDTH)
 
 
 @routine
@@ -188,7 +202,7 @@ def product_of_columns(
 
     If it fits, a worker packs all of the smaller operand once, for all its tasks.
     """
-    row_block, column_block = cut(rows, columns, BOTH_ROWS, BOTH_COLUMNS, WIDTH)
+    row_block, column_block = cut_both(rows, columns)
     step = block_length(inner, BOTH_INNER, 8)
     keep_left = rows < columns
     kept = strips_of(rows) * WIDE if keep_left else columns

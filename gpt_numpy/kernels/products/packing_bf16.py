@@ -5,11 +5,8 @@ in 0, in both operands. A panel holds a pair, not an element, for each column of
 strip. Sources are float32, or uint16 with bfloat16 numbers.
 """
 
-from typing import NamedTuple
-
 from gpt_numpy.kernels.engine.jit import routine
 from gpt_numpy.kernels.products.packing import GROUP, strip_start, strips_of
-from gpt_numpy.kernels.products.prefetch import LINE, address_of, prefetch
 from gpt_numpy.kernels.products.rounding_bf16 import (
     HALF,
     LANES,
@@ -129,28 +126,3 @@ def store_row(row, out, at):
         round_vector(row, k, out, at + k)
     for k in range(whole, row.size):
         out[at + k] = bits_at(row, k)
-
-
-class Ahead(NamedTuple):
-    """A part of an operand that is packed next: `size` bytes of each of its rows."""
-
-    address: int
-    stride: int
-    rows: int
-    size: int
-
-
-@routine
-def ahead(array, at, stride, rows, columns):
-    """What to ask for, from element `at` on."""
-    return Ahead(address_of(array, at), stride * array.itemsize, rows, columns * array.itemsize)
-
-
-@routine
-def ask_for(next_part, share, shares):
-    """Ask for one of several shares, so that it comes from memory while tiles are computed."""
-    address, stride, rows, size = next_part
-    first, last = size * share // shares, size * (share + 1) // shares
-    for r in range(rows):
-        for c in range(first, last, LINE):
-            prefetch(address + r * stride + c)

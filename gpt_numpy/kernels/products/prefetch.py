@@ -1,11 +1,12 @@
 """Asking for memory before it is needed: it arrives in the cache while something is computed."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
+from gpt_numpy.kernels.engine.jit import routine
 from gpt_numpy.kernels.products.tile import pointer_to
 
 LINE = 64  # bytes of a cache line
@@ -39,3 +40,28 @@ def prefetch(typing: Any, address: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(types.int64), generate
+
+
+class Ahead(NamedTuple):
+    """A part of an operand that is packed next: `size` bytes of each of its rows."""
+
+    address: int
+    stride: int
+    rows: int
+    size: int
+
+
+@routine
+def ahead(array, at, stride, rows, columns):
+    """What to ask for, from element `at` on."""
+    return Ahead(address_of(array, at), stride * array.itemsize, rows, columns * array.itemsize)
+
+
+@routine
+def ask_for(next_part, share, shares):
+    """Ask for one of several shares, so that it comes from memory while tiles are computed."""
+    address, stride, rows, size = next_part
+    first, last = size * share // shares, size * (share + 1) // shares
+    for r in range(rows):
+        for c in range(first, last, LINE):
+            prefetch(address + r * stride + c)

@@ -150,3 +150,10 @@ def test_texts_barely_longer_than_the_context_can_be_trained_on(n_tokens):
         assert y.max() < n_tokens
     with pytest.raises(InputError, match="there are 8 tokens"):
         training_batch(tokens[:8], 2, 8, seed=0, index=0)
+
+
+def test_an_index_beyond_2_to_the_64th_is_refused():
+    tokens = np.arange(100, dtype=np.uint16)
+    training_batch(tokens, 4, 8, seed=0, index=2**62 - 1)
+    with pytest.raises(InputError, match="at most 2"):
+        training_batch(tokens, 4, 8, seed=0, index=2**62)

@@ -112,3 +112,12 @@ def test_python_docs_can_be_opened_without_any_network(folder):
     dataset = open_dataset("python-docs", say=pytest.fail)
     assert dataset.vocab_size < 300 and len(dataset.train) > 400_000
     check_length(dataset, 1024)
+
+
+def test_the_fingerprint_is_of_all_chunks():
+    tokens = np.zeros(2 * (1 << 20) + 5, np.uint16)
+    first = _fingerprint(tokens, tokens[:2])
+    for place in (0, 1 << 20, (2 << 20) + 4):
+        changed = tokens.copy()
+        changed[place] = 1
+        assert _fingerprint(changed, tokens[:2]) != first

@@ -1,5 +1,6 @@
 """Folders that nanoGPT prepared are read, or refused if they are damaged."""
 
+import os
 import pickle
 
 import numpy as np
@@ -8,6 +9,8 @@ import pytest
 from gpt_numpy.base.errors import InputError
 from gpt_numpy.data.batches import draw_batch
 from gpt_numpy.data.dataset import check_length, open_dataset
+from gpt_numpy.data.nanogpt_bins import write_vocabulary
+from gpt_numpy.data.token_file import ChangedFileError, TokenFile
 
 TEXT = "To be, or not to be: that is the question.\n" * 50
 
@@ -168,3 +171,49 @@ def test_a_prepared_folder_too_short_for_the_context_is_refused(folder):
     check_length(dataset, len(dataset.val) - 1)
     with pytest.raises(InputError, match=f"--block_size={len(dataset.val) - 1} or less"):
         check_length(dataset, len(dataset.val))
+
+
+def test_the_first_token_outside_the_vocabulary_is_refused(folder):
+    prepare(folder)
+    with (folder / "val.bin").open("ab") as file:
+        file.write(bytes([len(set(TEXT)), 0]))
+    with pytest.raises(InputError, match=f"val.bin has the token {len(set(TEXT))},"):
+        open_dataset("mine")
+
+
+def test_a_token_outside_the_vocabulary_is_found_in_a_large_file(folder):
+    prepare(folder)
+    tokens = np.zeros((1 << 20) + 3, np.uint16)
+    tokens[-1] = 500
+    tokens.tofile(folder / "val.bin")
+    with pytest.raises(InputError, match="val.bin has the token 500"):
+        open_dataset("mine")
+
+
+def test_what_is_written_for_nanogpt_maps_both_ways(tmp_path):
+    write_vocabulary(tmp_path / "meta.pkl", "bca")
+    meta = pickle.loads((tmp_path / "meta.pkl").read_bytes())
+    assert meta == {
+        "vocab_size": 3,
+        "itos": {0: "b", 1: "c", 2: "a"},
+        "stoi": {"b": 0, "c": 1, "a": 2},
+    }
+
+
+def test_a_file_that_was_written_anew_is_not_read_on(tmp_path):
+    path = tmp_path / "t.bin"
+    np.arange(100, dtype="<u2").tofile(path)
+    os.utime(path, (1, 1))
+    tokens = TokenFile(path, "<u2")
+    assert tokens[3:5].tolist() == [3, 4]
+    np.arange(1, 101, dtype="<u2").tofile(path)  # as many
+    with pytest.raises(ChangedFileError, match="has changed"):
+        tokens[3:5]
+
+
+def test_tokens_of_a_file_are_read_in_order_alone(tmp_path):
+    np.arange(100, dtype="<u2").tofile(tmp_path / "t.bin")
+    tokens = TokenFile(tmp_path / "t.bin", "<u2")
+    for step in (2, -1):
+        with pytest.raises(InputError, match=f"a step of {step}: "):
+            tokens[::step]

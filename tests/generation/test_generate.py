@@ -272,3 +272,119 @@ def test_only_whole_characters_are_returned():
     assert out == ["", "é", "", "", "→", "", "", "", "🙂"] and stream.end() == ""
     broken = TextStream(decode)
     assert broken.add(0) == "" and broken.end() == "\ufffd"
+
+
+def test_bytes_that_are_no_character_come_out():
+    broken = TextStream(lambda tokens: bytes([0x80] * len(tokens)).decode(errors="replace"))
+    out = [broken.add(0) for _ in range(20)]
+    assert "".join(out) == "\ufffd" * 16 and out.index("\ufffd" * 8) == 7
+
+
+def test_a_token_is_decoded_after_the_one_before():
+    # As decoders do that drop the space before the first word.
+    words = TextStream(lambda tokens: "".join(f" {t}" for t in tokens).removeprefix(" "))
+    assert [words.add(token) for token in (5, 6, 7)] == ["5", " 6", " 7"]
+
+
+class Fixed:
+    """Stands in for a random stream: always the same 64 bits."""
+
+    def __init__(self, bits):
+        self.bits = bits
+
+    def random_raw(self):
+        return self.bits
+
+
+@pytest.mark.parametrize(("bits", "token"), [(0, 1), (2**64 - 1, 2)])
+@pytest.mark.parametrize("top_k", [0, 3])
+def test_a_draw_at_either_end_is_a_token_that_may_be_drawn(bits, token, top_k):
+    sampler = Sampler(Sampling(temperature=1.0, top_k=top_k, min_p=0.5), 4, 1)
+    sampler._streams = [Fixed(bits)]
+    assert sampler.draw(0, np.array([0.0, 5.0, 5.0, 0.0])) == token
+
+
+def test_of_equal_tokens_the_lower_ones_are_kept():
+    logits = np.array([[0.0, 2.0, 1.0, 1.0, 1.0]])
+    assert (next_distribution(logits, top_k=3) > 0).tolist() == [[False, True, True, True, False]]
+    share = next_distribution(logits)[0, 1]
+    assert (next_distribution(logits, top_p=share + 1e-6) > 0).tolist() == [
+        [False, True, True, False, False]
+    ]
+
+
+def test_top_p_is_of_what_top_k_has_kept():
+    kept = next_distribution(np.log([[0.3, 0.2, 0.2, 0.2, 0.1]]), top_k=2, top_p=0.55)
+    assert (kept > 0).tolist() == [[True, False, False, False, False]]  # 0.6 of two
+
+
+def test_draws_are_the_same_in_every_version():
+    logits = np.random.default_rng(0).standard_normal(40)
+    drawn = []
+    for top_k, top_p in ((0, 1.0), (9, 1.0), (0, 0.8)):
+        sampler = Sampler(Sampling(1.0, top_k, top_p, seed=5), 40, 2)
+        drawn.append([sampler.draw(b, logits) for b in (0, 1, 0, 1, 0, 1)])
+    assert drawn == [
+        [31, 30, 24, 19, 6, 33],
+        [33, 33, 24, 19, 6, 38],
+        [33, 33, 23, 19, 6, 34],
+    ]
+
+
+def test_a_penalty_counts_the_prompt_and_what_was_drawn():
+    def sampler():
+        return Sampler(Sampling(temperature=0, repetition_penalty=2.0), 4, 2)
+
+    logits = np.array([4.0, 3.9, 3.8, 3.0])
+    one = sampler()
+    assert [one.draw(0, logits) for _ in range(4)] == [0, 1, 2, 3]
+    one = sampler()
+    one.note(0, np.array([0, 1, 2]))
+    assert one.draw(0, logits) == 3 and one.draw(1, logits) == 0
+
+
+def test_the_whole_prompt_counts_for_the_penalty(model):
+    prompt = [*range(10)] * 2  # longer than the context of 8: it ends before 0 and 1 occur
+    for name in ("wte.weight", "ln_f.weight", "ln_f.bias"):
+        model.params[name][...] = 0
+    model.params["wte.weight"][[0, 10], [0, 1]] = 1
+    model.params["ln_f.bias"][:2] = 2, 1  # the logits of 0 and 10; all others are 0
+    assert generate(model, prompt, 1, temperature=0)[-1] == 0
+    assert generate(model, prompt, 1, temperature=0, repetition_penalty=1e6)[-1] == 10
+
+
+def test_one_logit_that_is_not_finite_is_enough():
+    for bad in (np.nan, np.inf, -np.inf):
+        with pytest.raises(NotFiniteError):
+            Sampler(Sampling(), 3, 1).draw(0, np.array([1.0, bad, 2.0]))
+
+
+def test_top_k_of_one_is_the_most_likely_token(model):
+    greedy = generate(model, [[1, 2], [3, 4]], 12, temperature=0)
+    assert (generate(model, [[1, 2], [3, 4]], 12, top_k=1, temperature=1.5) == greedy).all()
+    sampler = Sampler(Sampling(top_k=1), 3, 1)
+    assert [sampler.draw(0, np.array([1.0, 2.0, 2.0])) for _ in range(5)] == [1] * 5
+
+
+def test_prompts_that_end_alike_are_different_prompts(model):
+    prompts = np.random.default_rng(1).integers(0, 11, (8, 6))
+    prompts[:, -2:] = 3, 7
+    together = generate(model, prompts, 8, temperature=0)
+    for row in together:
+        assert (generate(model, row[:6], 8, temperature=0) == row).all()
+    assert len({tuple(row[6:]) for row in together.tolist()}) > 1
+
+
+def test_equal_prompts_get_what_each_gets_alone(model):
+    prompt = [3, 1, 4, 1, 5]
+    alone = generate(model, prompt, 9, temperature=0)
+    assert (generate(model, [prompt] * 3, 9, temperature=0) == alone).all()
+
+
+def test_no_limit_is_no_limit():
+    config = gn.GPTConfig(vocab_size=1000, block_size=4, n_layer=1, n_head=1, n_embd=4)
+    model = gn.GPT(config, seed=1, ops="reference")
+    start = np.zeros((60, 1), int)
+    free = generate(model, start, 1, top_k=None, temperature=1.0)
+    assert (free == generate(model, start, 1, top_k=0, temperature=1.0)).all()
+    assert (free != generate(model, start, 1, top_k=200, temperature=1.0)).any()

@@ -11,12 +11,29 @@ from pathlib import Path
 
 from gpt_numpy.base.errors import InputError
 from gpt_numpy.base.progress import Progress, duration
-from tests.mutations import backward_mistakes, durability_mistakes, kernel_mistakes, record
-from tests.mutations.campaign import Verdict, campaign
+from tests.mutations import (
+    backward_mistakes,
+    data_mistakes,
+    durability_mistakes,
+    generation_mistakes,
+    interop_mistakes,
+    kernel_mistakes,
+    record,
+    tools_mistakes,
+)
+from tests.mutations.campaign import EQUIVALENT, KILLED, Verdict, campaign
 from tests.mutations.checks import CHECKS, column
 from tests.mutations.mistake import Mistake
 
-ALL = [*backward_mistakes.MISTAKES, *durability_mistakes.MISTAKES, *kernel_mistakes.MISTAKES]
+CATALOGUES = (
+    backward_mistakes, durability_mistakes, kernel_mistakes, data_mistakes, generation_mistakes,
+    interop_mistakes, tools_mistakes,
+)  # fmt: skip
+PARTS = {
+    catalogue.__name__.rpartition(".")[2].removesuffix("_mistakes"): catalogue.MISTAKES
+    for catalogue in CATALOGUES
+}
+ALL = [mistake for part in PARTS.values() for mistake in part]
 
 
 def main() -> int:
@@ -94,8 +111,9 @@ def _campaign(mistakes: list[Mistake], options: argparse.Namespace) -> int:
     seconds = time.perf_counter() - start
     order = {mistake.name: k for k, mistake in enumerate(mistakes)}
     verdicts.sort(key=lambda verdict: order[verdict.name])
-    print("\n".join(matrix(verdicts)))
-    print(_summary(verdicts, seconds))
+    for of_part in _by_part(verdicts).values():
+        print("\n".join(matrix(of_part)))
+    print("\n".join(_summary(verdicts, seconds)))
     if options.json:
         sys.stdout = sys.__stdout__
         print(json.dumps([dataclasses.asdict(verdict) for verdict in verdicts], indent=1))
@@ -123,12 +141,25 @@ def matrix(verdicts: list[Verdict]) -> list[str]:
     return lines
 
 
-def _summary(verdicts: list[Verdict], seconds: float) -> str:
-    counts: dict[str, int] = {}
+def _by_part(verdicts: list[Verdict]) -> dict[str, list[Verdict]]:
+    """The verdicts by the part of the catalogue, less parts without any."""
+    part_of = {mistake.name: part for part, mistakes in PARTS.items() for mistake in mistakes}
+    found: dict[str, list[Verdict]] = {part: [] for part in PARTS}
     for verdict in verdicts:
-        counts[verdict.verdict] = counts.get(verdict.verdict, 0) + 1
-    text = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
-    return f"\n{len(verdicts)} mutations: {text}; {duration(seconds)}"
+        found[part_of[verdict.name]].append(verdict)
+    return {part: some for part, some in found.items() if some}
+
+
+def _summary(verdicts: list[Verdict], seconds: float) -> list[str]:
+    """A line for each part and one for all; the seconds of a part are those of its mutants."""
+    lines = ["", f"{'part':<10}  mutations  killed  equivalent  others  seconds"]
+    for part, some in {**_by_part(verdicts), "all": verdicts}.items():
+        killed, equivalent = (sum(v.verdict == what for v in some) for what in (KILLED, EQUIVALENT))
+        others, spent = len(some) - killed - equivalent, sum(v.seconds for v in some)
+        lines.append(
+            f"{part:<10}  {len(some):>9}  {killed:>6}  {equivalent:>10}  {others:>6}  {spent:>7.0f}"
+        )
+    return [*lines, f"{len(verdicts)} mutations; {duration(seconds)}"]
 
 
 def _false_alarms(options: argparse.Namespace) -> int:

@@ -116,6 +116,27 @@ CHECKS: dict[str, tuple[str, dict[str, tuple[object, ...]]]] = {
             )
         },
     ),
+    # Outside of the layers: a file of tests, of which the check names one.
+    "batches": ("data/test_batches.py::test_{layer}", {}),
+    "dataset": ("data/test_dataset.py::test_{layer}", {}),
+    "bins": ("data/test_nanogpt_bins.py::test_{layer}", {}),
+    "prepare": ("data/test_prepare.py::test_{layer}", {}),
+    "texts": ("data/test_texts.py::test_{layer}", {}),
+    "tokenizers": ("data/test_tokenizers.py::test_{layer}", {}),
+    "durability": ("durability/test_durability.py::test_{layer}", {}),
+    "generate": ("generation/test_generate.py::test_{layer}", {}),
+    "interop": ("interop/test_interop.py::test_{layer}", {}),
+    "formats": ("interop/test_formats.py::test_{layer}", {}),
+    "hostile": ("hostile/test_hostile.py::test_a_hostile_file_is_refused[{layer}]", {}),
+    "downloads": ("files/test_downloads.py::test_{layer}", {}),
+    "pickles": ("files/test_pickles.py::test_{layer}", {}),
+    "reading": ("files/test_reading.py::test_{layer}", {}),
+    "config": ("config/test_config.py::test_{layer}", {}),
+    "settings": ("cli/test_settings.py::test_{layer}", {}),
+    "options": ("cli/test_options.py::test_{layer}", {}),
+    "gradcheck": ("gradients/test_model_check.py::test_{layer}", {}),
+    "diagnosis": ("gradients/test_diagnosis.py::test_{layer}", {}),
+    "measured": ("gradients/test_measured.py::test_{layer}", {}),
     "rules": ("kernels/test_rules.py::test_kernels_keep_the_rules[{layer}.py]", {}),
 }
 

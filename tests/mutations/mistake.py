@@ -34,6 +34,14 @@ def edit(name: str, what: str, path: str, *texts: str) -> Mutation:
     return Mutation(name, what, path, tuple(zip(texts[::2], texts[1::2], strict=True)))
 
 
+def listed(path: str, *rows: tuple[str | tuple[str, ...], ...]) -> list[Mistake]:
+    """Mistakes in one file from rows (name, what, (old, new, ...), check, ...)."""
+    return [
+        Mistake(edit(name, what, path, *texts), tuple(checks))
+        for name, what, texts, *checks in rows
+    ]
+
+
 def live(name: str) -> Mutation:
     """One of the mutations that `gpt-numpy selfcheck` applies too."""
     return next(mutation for mutation in LIVE if mutation.name == name)

@@ -1,0 +1,193 @@
+"""What is in the files, without the programs that they are for: names, shapes and numbers."""
+
+import json
+
+import numpy as np
+import pytest
+
+import gpt_numpy as gn
+from gpt_numpy import interop
+from gpt_numpy.base.errors import InputError
+from gpt_numpy.data.tokenizers.characters import CharTokenizer
+from gpt_numpy.interop.open_model import cropped
+from gpt_numpy.interop.safetensors_files import read_safetensors, write_safetensors
+from gpt_numpy.interop.torch_reader import open_torch, tensors_of
+from gpt_numpy.interop.torch_writer import write_torch
+from gpt_numpy.interop.weights import read_elements
+from gpt_numpy.training.checkpoint import Run
+
+SHAPE = {"vocab_size": 23, "block_size": 12, "n_layer": 2, "n_head": 2, "n_embd": 10}
+NANOGPT = {"bias": False, "activation": "gelu"}
+TURNED = ("c_attn.weight", "c_proj.weight", "c_fc.weight")  # (out, in) in PyTorch
+
+
+def make(**changed):
+    """A model of random parameters: no matrix is symmetric."""
+    model = gn.GPT(gn.GPTConfig(**SHAPE | changed), ops="reference")
+    model.params.flat[...] = np.random.default_rng(3).standard_normal(model.params.flat.size)
+    return model
+
+
+def exported(folder, form, tokenizer=None, **changed):
+    run = Run(make(**changed), None, tokenizer)
+    interop.export(run, folder, form, say=lambda text: None)
+    return run.model
+
+
+def arrays_of(folder):
+    """The arrays of a model.safetensors, by the names that are in the file."""
+    with (folder / "model.safetensors").open("rb") as file:
+        found = {}
+        for name, tensor in read_safetensors(file).items():
+            found[name] = np.empty(tensor.shape, np.float32)
+            tensor.read_into(found[name])
+        return found
+
+
+@pytest.fixture
+def library():
+    return pytest.importorskip("safetensors", reason="the extra `safetensors` is not installed")
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("tied", [False, True])
+def test_an_exported_folder_has_every_parameter_of_gpt2(bias, tied, tmp_path, library):
+    model = exported(tmp_path, "huggingface", bias=bias, tied=tied)
+    arrays = arrays_of(tmp_path)
+    names = {"transformer.wte.weight", "transformer.wpe.weight"}
+    layers = ["transformer.ln_f"]
+    for i in (0, 1):
+        inside = ("ln_1", "attn.c_attn", "attn.c_proj", "ln_2", "mlp.c_fc", "mlp.c_proj")
+        layers += [f"transformer.h.{i}.{name}" for name in inside]
+    names |= {f"{layer}.{part}" for layer in layers for part in ("weight", "bias")}
+    assert arrays.keys() == names | (set() if tied else {"lm_head.weight"})
+    for name, array in arrays.items():
+        ours = model.params.get(name.removeprefix("transformer."))
+        if ours is None:
+            assert array.shape == arrays[name.replace(".bias", ".weight")].shape[-1:]
+            assert not bias and not array.any()
+        else:
+            assert np.array_equal(array, ours)
+    assert json.loads((tmp_path / "config.json").read_text())["tie_word_embeddings"] is tied
+
+
+def test_sinusoids_are_written_as_positions(tmp_path, library):
+    model = exported(tmp_path, "huggingface", positions="sinusoidal")
+    tokens = np.random.default_rng(0).integers(0, 23, (2, 12))
+    read = gn.from_pretrained(tmp_path, ops="reference")
+    assert read.config.positions == "learned"
+    assert np.allclose(read.logits(tokens), model.logits(tokens), rtol=1e-5, atol=1e-4)
+
+
+def test_numbers_beyond_float32_are_not_exported(tmp_path, library):
+    model = gn.GPT(gn.GPTConfig(**SHAPE), ops="reference", dtype="float64")
+    model.params["ln_f.weight"][3] = 1e39
+    with pytest.raises(InputError, match="ln_f.weight holds numbers beyond the range of float32"):
+        interop.export(Run(model, None, None), tmp_path / "x", "huggingface", lambda line: None)
+    assert not (tmp_path / "x").exists()
+
+
+def test_all_shards_are_read(tmp_path, library):
+    model = exported(tmp_path, "huggingface")
+    arrays = arrays_of(tmp_path)
+    (tmp_path / "model.safetensors").unlink()
+    places = {name: f"model-{1 + k % 3}.safetensors" for k, name in enumerate(arrays)}
+    for file in set(places.values()):
+        some = {name: array for name, array in arrays.items() if places[name] == file}
+        write_safetensors(tmp_path / file, some)
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": places}))
+    read = gn.from_pretrained(tmp_path, ops="reference")
+    assert np.array_equal(read.params.flat, model.params.flat)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16"])
+def test_arrays_larger_than_a_block_are_read_whole(dtype, tmp_path):
+    # A block has 4 MiB: 2 blocks and a bit of the smallest type.
+    values = (np.arange((1 << 22) + 3) % 251 - 100).astype(np.float32)  # exact in every type
+    stored = values.view("<u4") >> 16 if dtype == "bfloat16" else values.astype(f"<{dtype[0]}4")
+    kind = {"bfloat16": "<u2", "float32": "<f4", "float64": "<f8", "float16": "<f2"}[dtype]
+    (tmp_path / "numbers").write_bytes(stored.astype(kind).tobytes())
+    out = np.full(values.size, np.nan, np.float32)
+    with (tmp_path / "numbers").open("rb", buffering=0) as file:
+        read_elements(file, dtype, out)
+    assert np.array_equal(out, values)
+
+
+def test_a_missing_array_is_named(tmp_path, library):
+    exported(tmp_path, "huggingface")
+    arrays = arrays_of(tmp_path)
+    del arrays["transformer.h.1.ln_2.bias"]
+    write_safetensors(tmp_path / "model.safetensors", arrays)
+    with pytest.raises(InputError, match=r"the array h\.1\.ln_2\.bias is missing"):
+        gn.from_pretrained(tmp_path)
+
+
+def test_two_arrays_of_one_name_are_refused(tmp_path, library):
+    exported(tmp_path, "huggingface")
+    arrays = arrays_of(tmp_path)
+    arrays["ln_f.bias"] = arrays["transformer.ln_f.bias"] + 1
+    write_safetensors(tmp_path / "model.safetensors", arrays)
+    with pytest.raises(InputError, match="'ln_f.bias' occurs twice"):
+        gn.from_pretrained(tmp_path)
+
+
+def test_square_projections_of_nanogpt_are_transposed(tmp_path):
+    model = make(**NANOGPT)
+    state = {
+        f"transformer.{name}": np.ascontiguousarray(param.T if name.endswith(TURNED) else param)
+        for name, param in model.params.items()
+    }
+    names = "n_layer n_head n_embd block_size bias vocab_size dropout".split()
+    arguments = {name: getattr(model.config, name) for name in names}
+    with (tmp_path / "ckpt.pt").open("wb") as file:
+        write_torch(file, {"model": state, "model_args": arguments})
+    read = gn.from_pretrained(tmp_path, ops="reference")
+    assert read.params["h.0.attn.c_proj.weight"].shape == (10, 10)
+    for name, param in read.params.items():
+        assert np.array_equal(param, model.params[name]), name
+
+
+def test_nanogpts_file_has_its_names_and_its_shapes(tmp_path):
+    model = exported(tmp_path, "nanogpt", **NANOGPT)
+    with open_torch(tmp_path / "ckpt.pt") as (archive, content):
+        state = dict(tensors_of(archive, content["model"]))
+        assert state.keys() == {f"transformer.{name}" for name in model.params} | {"lm_head.weight"}
+        assert content["model"]["lm_head.weight"] == content["model"]["transformer.wte.weight"]
+        for name, param in model.params.items():
+            out = np.empty(state[f"transformer.{name}"].shape, np.float32)
+            state[f"transformer.{name}"].read_into(out)
+            assert np.array_equal(out, param.T if name.endswith(TURNED) else param), name
+
+
+@pytest.mark.parametrize("form", ["huggingface", "nanogpt", "gpt_numpy"])
+def test_a_rate_of_zero_replaces_the_files_own(form, tmp_path, library):
+    exported(tmp_path, form, **NANOGPT, dropout=0.25)
+    assert gn.from_pretrained(tmp_path, ops="reference").config.dropout == 0.25
+    for rate in (0.0, 0.5):
+        model = gn.from_pretrained(tmp_path, ops="reference", dropout=rate)
+        assert model.config.dropout == rate
+
+
+def test_a_run_is_opened_in_another_dtype(tmp_path):
+    model = exported(tmp_path, "gpt_numpy")
+    wide = gn.from_pretrained(tmp_path, ops="reference", dtype="float64")
+    assert wide.dtype == np.float64 and np.array_equal(wide.params.flat, model.params.flat)
+    assert interop.open_run(tmp_path, ops="reference").model.dtype == np.float32
+
+
+def test_a_tokenizer_larger_than_its_model_is_refused(tmp_path, library):
+    exported(tmp_path, "huggingface", CharTokenizer(map(chr, range(97, 121))))
+    with pytest.raises(InputError, match="its tokenizer has 24 tokens, its model vocab_size=23"):
+        interop.open_run(tmp_path)
+
+
+def test_a_shorter_context_keeps_the_first_positions():
+    model = make()
+    tokens = np.random.default_rng(0).integers(0, 23, (2, 5))
+    shorter = cropped(model, 5)
+    assert shorter.config.block_size == 5
+    assert np.array_equal(shorter.logits(tokens), model.logits(tokens))
+    assert cropped(model, 12) is model
+    with pytest.raises(InputError, match="block_size=13, but the model has block_size=12"):
+        cropped(model, 13)

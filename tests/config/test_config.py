@@ -89,6 +89,22 @@ def test_presets_make_configurations():
     GPTConfig(**GRADCHECK_MODEL)
 
 
+def test_presets_of_nanogpt_have_its_values():
+    # Of nanoGPT's config/train_shakespeare_char.py, and of its README for a laptop.
+    sizes = "n_layer n_head n_embd block_size batch_size dropout eval_iters max_iters".split()
+    assert [PRESETS["baby"][n] for n in sizes] == [6, 6, 384, 256, 64, 0.2, 200, 5000]
+    assert [PRESETS["tiny"][n] for n in sizes] == [4, 4, 128, 64, 12, 0.0, 20, 2000]
+    for name in ("tiny", "small", "baby"):
+        preset = PRESETS[name]
+        assert preset["lr_decay_iters"] == preset["max_iters"]
+        assert preset["learning_rate"] == 1e-3 == 10 * preset["min_lr"]
+        assert (preset["beta2"], preset["warmup_iters"], preset["eval_interval"]) == (
+            0.99,
+            100,
+            250,
+        )
+
+
 def test_what_cannot_fit_into_memory_is_refused_before_it_is_asked_for():
     check_memory(GPTConfig(**MODEL), 2, itemsize=4, copies=4)
     for name in MODEL:

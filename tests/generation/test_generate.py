@@ -257,6 +257,7 @@ def test_a_stop_string_is_found_across_tokens_and_never_printed():
     assert streamed("END", ["a", "bE", "N", "ENx"]) == (["a", "b", "", "ENENx", ""], False)
     assert streamed("END", ["aE", "N"]) == (["a", "", "EN"], False)
     assert streamed("aab", ["a", "a", "a", "b"]) == (["", "", "a", "", ""], True)
+    assert streamed("END", ["aEND", "b", "ENDc"]) == (["a", "", "", ""], True)
     assert streamed("", ["a", "b"]) == (["a", "b", ""], False)
     assert streamed("b", ["ab\ufffd"]) == (["", "a"], True)  # the last character is not whole
 

@@ -131,6 +131,19 @@ def test_a_slot_can_be_filled_again():
     assert (again == fresh.step(np.zeros(1, int), token)).all()
 
 
+def test_a_step_leaves_the_other_slots_as_they_are():
+    model = make(ops="reference")
+    cache, rows = Cache(model, 2), texts(model, 2)
+    cache.fill(0, rows[0, :3])
+    cache.fill(1, rows[1, :2])
+    cache.step(np.array([0]), rows[:1, 3])
+    assert cache.lengths.tolist() == [4, 2]
+    alone = Cache(model, 1)
+    alone.fill(0, rows[1, :2])
+    found = cache.step(np.array([1]), rows[1:, 2]).copy()
+    assert np.array_equal(found, alone.step(np.array([0]), rows[1:, 2]))
+
+
 def test_steps_after_the_first_take_no_memory():
     model = make(vocab_size=4001, block_size=64, n_embd=64)
     cache = Cache(model, 2)

@@ -142,3 +142,9 @@ def test_axes_have_the_names_that_are_known():
     grad = WrongGradient(WIDE, WIDE, 1.0, 1e-10, Clues(axes=("token", "channel")))
     assert axis_names(grad) == ("token", "channel")
     assert axis_names(WrongGradient(CUBE, CUBE, 1.0, 1e-10)) == ("sequence", "position", "channel")
+
+
+def test_an_element_that_is_not_a_number_is_wrong():
+    hand = WIDE.copy()
+    hand[1, 2] = np.nan
+    assert np.argwhere(WrongGradient(hand, WIDE, 1.0, 1e-10).wrong).tolist() == [[1, 2]]

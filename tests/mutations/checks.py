@@ -125,6 +125,7 @@ CHECKS: dict[str, tuple[str, dict[str, tuple[object, ...]]]] = {
     "tokenizers": ("data/test_tokenizers.py::test_{layer}", {}),
     "durability": ("durability/test_durability.py::test_{layer}", {}),
     "generate": ("generation/test_generate.py::test_{layer}", {}),
+    "cache": ("generation/test_kv_cache.py::test_{layer}", {}),
     "interop": ("interop/test_interop.py::test_{layer}", {}),
     "formats": ("interop/test_formats.py::test_{layer}", {}),
     "hostile": ("hostile/test_hostile.py::test_a_hostile_file_is_refused[{layer}]", {}),

@@ -354,7 +354,8 @@ TEXTS = listed(
     ),
     (
         "Y83", "a text file's line ends are changed",
-        ('return content.decode("utf-8")', 'return content.decode("utf-8").replace("\\r\\n", "\\n")'),
+        ('return content.decode("utf-8")',
+         'return content.decode("utf-8").replace("\\r\\n", "\\n")'),
         "texts:a_file_is_read_exactly_as_it_is",
     ),
 )  # fmt: skip

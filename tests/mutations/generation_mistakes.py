@@ -27,9 +27,9 @@ SAMPLING = listed(
         "generate:draws_are_the_same_in_every_version",
     ),
     (
-        "S04", "top_k keeps one token more",
+        "S04", "top_k keeps one token less",
         ("z.partition(V - how.top_k)\n            smallest = z[V - how.top_k]",
-         "z.partition(V - how.top_k - 1)\n            smallest = z[V - how.top_k - 1]"),
+         "z.partition(V - how.top_k + 1)\n            smallest = z[V - how.top_k + 1]"),
         "generate:top_k_keeps_the_k_most_likely[7]",
     ),
     (
@@ -43,10 +43,14 @@ SAMPLING = listed(
     ),
     (
         "S07", "top_p is a share of all tokens, whatever top_k has dropped",
-        ("ordered = z[order] / z.sum()", "ordered = z[order] / np.exp((logits - logits.max()) / how.temperature).sum()"),
+        ("ordered = z[order] / z.sum()",
+         "ordered = z[order] / np.exp((logits - logits.max()) / how.temperature).sum()"),
         "generate:top_p_is_of_what_top_k_has_kept",
     ),
-    ("S08", "min_p drops what is exactly as likely", ("z[z < how.min_p]", "z[z <= how.min_p]"), _MIN_P),
+    (
+        "S08", "min_p drops what is exactly as likely",
+        ("z[z < how.min_p]", "z[z <= how.min_p]"), _MIN_P,
+    ),
     (
         "S09", "min_p is a probability, not a share of the largest",
         ("z[z < how.min_p]", "z[z < how.min_p * z.sum()]"), _MIN_P,
@@ -117,10 +121,12 @@ GENERATE = listed(
     ),
     (
         "S31", "prompts that end alike share their keys and values",
-        ("        seen = prompt[-block_size:][:-1]\n        if first.setdefault(seen.tobytes(), b)",
-         "        seen = prompt[-block_size:][:-1]\n        if first.setdefault(seen[-1:].tobytes(), b)",
-         "first[seen.tobytes()], b)", "first[seen[-1:].tobytes()], b)"),
-        "generate:prompts_that_end_alike_are_different_prompts",
+        ("        seen = prompt[-block_size:][:-1]\n"
+         "        if first.setdefault(seen.tobytes(), b)",
+         "        seen = prompt[-block_size:][:-1]\n"
+         "        if first.setdefault(seen[-1:].tobytes(), b)",
+         "first[seen.tobytes()], b)",
+         "first[seen[-1:].tobytes()], b)"), "generate:prompts_that_end_alike_are_different_prompts",
     ),
     (
         "S32", "half a window is a quarter",
@@ -180,7 +186,7 @@ CACHE = listed(
     (
         "S43", "a step makes all slots longer",
         ("self.lengths[slots] += 1", "self.lengths += 1"),
-        "generate:a_finished_sequence_leaves_the_others_as_they_are",
+        "cache:a_step_leaves_the_other_slots_as_they_are",
     ),
     (
         "S44", "a model without biases reads the first parameter as biases",

@@ -106,8 +106,8 @@ WEIGHTS = [
         ),
         (
             "F24", "a missing array is left as memory was",
-            ("        if name not in tensors:\n            raise", "        if not tensors:\n            raise"),
-            "formats:a_missing_array_is_named",
+            ("        if name not in tensors:\n            raise",
+             "        if not tensors:\n            raise"), "formats:a_missing_array_is_named",
         ),
         (
             "F25", "a head that differs from the table it is tied to is dropped",
@@ -133,7 +133,8 @@ WEIGHTS = [
         ),
         (
             "F31", "there may be bytes that belong to no array",
-            ("        if begin != end:\n", "        if begin < end:\n"), "hostile:safetensors: a hole",
+            ("        if begin != end:\n", "        if begin < end:\n"),
+            "hostile:safetensors: a hole",
         ),
         (
             "F32", "a key that occurs twice has its last value",
@@ -234,7 +235,8 @@ OPEN = listed(
     ),
     (
         "F63", "a folder with a model is overwritten",
-        ("        if (path / name).exists():\n", "        if False:\n"), "interop:nothing_is_overwritten",
+        ("        if (path / name).exists():\n", "        if False:\n"),
+        "interop:nothing_is_overwritten",
     ),
     (
         "F64", "a run's dtype cannot be chosen",

@@ -1,6 +1,8 @@
 """What is in the files, without the programs that they are for: names, shapes and numbers."""
 
 import json
+import re
+import zipfile
 
 import numpy as np
 import pytest
@@ -130,6 +132,59 @@ def test_two_arrays_of_one_name_are_refused(tmp_path, library):
     write_safetensors(tmp_path / "model.safetensors", arrays)
     with pytest.raises(InputError, match="'ln_f.bias' occurs twice"):
         gn.from_pretrained(tmp_path)
+
+
+HEADERS = {
+    "overlapping": ('{"a": [0, 8], "b": [4, 8]}', 8, "begins at 4 and not at 8"),
+    "a hole": ('{"a": [0, 4], "b": [8, 12]}', 12, "begins at 8 and not at 4"),
+    "a key twice": ('{"a": [0, 4], "a": [0, 4]}', 4, "a key twice"),
+    "bytes after the end": ('{"a": [0, 4]}', 8, "have 4 bytes, the file has 8"),
+    "fewer bytes": ('{"a": [0, 4]}', 0, "have 4 bytes, the file has 0"),
+    "an offset too many": ('{"a": [0, 4, 4]}', 4, "lists of sizes"),
+}
+
+
+@pytest.mark.parametrize("name", HEADERS)
+def test_every_byte_belongs_to_one_array(name, tmp_path):
+    places, size, message = HEADERS[name]
+
+    def entry(found):
+        begin, *rest = json.loads(found[1])
+        shape = [(rest[0] - begin) // 4]
+        return json.dumps({"dtype": "F32", "shape": shape, "data_offsets": [begin, *rest]})
+
+    header = re.sub(r"(\[.*?\])", entry, places).encode()
+    data = len(header).to_bytes(8, "little") + header + bytes(size)
+    (tmp_path / "f").write_bytes(data)
+    with (tmp_path / "f").open("rb") as file, pytest.raises(InputError, match=message):
+        read_safetensors(file)
+
+
+def test_a_storage_has_the_size_that_its_tensor_says(tmp_path):
+    exported(tmp_path, "nanogpt", **NANOGPT)
+    with zipfile.ZipFile(tmp_path / "ckpt.pt") as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    members["archive/data/0"] += bytes(4)
+    with zipfile.ZipFile(tmp_path / "ckpt.pt", "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    with pytest.raises(InputError, match="the storage '0' does not have 230 numbers"):
+        gn.from_pretrained(tmp_path)
+
+
+def test_a_name_that_is_not_called_is_refused_too(tmp_path):
+    with (tmp_path / "ckpt.pt").open("wb") as file:
+        write_torch(file, {"harmless": b"cbuiltins\nprint\n"})
+    with pytest.raises(InputError, match="it names 'builtins print'"):
+        with open_torch(tmp_path / "ckpt.pt"):
+            pytest.fail("it was opened")
+
+
+@pytest.mark.parametrize("form", ["huggingface", "nanogpt", "gpt_numpy"])
+def test_the_tokenizer_goes_along(form, tmp_path, library):
+    exported(tmp_path, form, CharTokenizer("gfedcba"), **NANOGPT)
+    tokenizer = interop.open_run(tmp_path).tokenizer
+    assert isinstance(tokenizer, CharTokenizer) and tokenizer.characters == "gfedcba"
 
 
 def test_square_projections_of_nanogpt_are_transposed(tmp_path):

@@ -129,22 +129,22 @@ WEIGHTS = [
         (
             "F30", "arrays may overlap",
             ("        if begin != end:\n", "        if begin > end:\n"),
-            "hostile:safetensors: overlapping",
+            "formats:every_byte_belongs_to_one_array",
         ),
         (
             "F31", "there may be bytes that belong to no array",
             ("        if begin != end:\n", "        if begin < end:\n"),
-            "hostile:safetensors: a hole",
+            "formats:every_byte_belongs_to_one_array",
         ),
         (
             "F32", "a key that occurs twice has its last value",
             ("if len(values) != len(pairs):", "if len(values) > len(pairs):"),
-            "hostile:safetensors: a key twice",
+            "formats:every_byte_belongs_to_one_array",
         ),
         (
             "F33", "bytes after the last array are ignored",
             ("if end != size - start:", "if end > size - start:"),
-            "hostile:safetensors: polyglot with a pickle",
+            "formats:every_byte_belongs_to_one_array",
         ),
         (
             "F34", "every array is read from the beginning",
@@ -192,11 +192,11 @@ TORCH = [
         (
             "F50", "a storage of another size is accepted",
             (".file_size != storage.size * itemsize:", ".file_size < 0:"),
-            "hostile:torch: storage of another size",
+            "formats:a_storage_has_the_size_that_its_tensor_says",
         ),
         (
             "F51", "names of functions are not compared with those known",
-            ("if argument not in KNOWN_NAMES:", "if not argument:"), "hostile:torch: a call",
+            ("if argument not in KNOWN_NAMES:", "if not argument:"), "formats:a_name_that_is_not_called_is_refused_too",
         ),
         (
             "F52", "an array is read in the order of its axes, not of its strides",
@@ -250,7 +250,7 @@ OPEN = listed(
     ),
     (
         "F66", "the tokenizer is not written",
-        ("        write_tokenizer(path, run.tokenizer)\n", "        pass\n"), _READ,
+        ("        write_tokenizer(path, run.tokenizer)\n", "        pass\n"), "formats:the_tokenizer_goes_along",
     ),
 )  # fmt: skip
 

@@ -1,5 +1,8 @@
-"""Buffers between two guard regions, which must stay as they are."""
+"""Buffers between two guard regions, which must stay as they are; or next to a forbidden page."""
 
+import ctypes
+import mmap
+import sys
 import weakref
 
 import numpy as np
@@ -72,3 +75,39 @@ class Guards:
         for buffer in self.buffers:
             assert (buffer[: self.SIZE] == self.CANARY).all()
             assert (buffer[-self.SIZE :] == self.CANARY).all()
+
+
+class Pages:
+    """Arrays next to a page that nobody may read; otherwise like `Guards`. For Linux.
+
+    At the end of its pages, an array ends where the forbidden page begins; else it begins where one
+    ends. Who reads or writes beyond the array ends the process (SIGSEGV): no test result, but
+    Python's fault handler names the test and the line.
+    """
+
+    AVAILABLE = sys.platform == "linux"
+    at_end = True
+
+    def array(self, value, dtype, writeable):
+        value = np.asarray(value, dtype)
+        page = mmap.PAGESIZE
+        room = -(-max(value.nbytes, 1) // page) * page
+        memory = np.frombuffer(mmap.mmap(-1, room + 2 * page), np.uint8)
+        for start in (0, page + room):
+            forbid = ctypes.CDLL(None, use_errno=True).mprotect
+            if forbid(ctypes.c_void_p(memory.ctypes.data + start), ctypes.c_size_t(page), 0):
+                raise OSError(ctypes.get_errno(), "mprotect")
+        at = page + room - value.nbytes if self.at_end else page
+        view = memory[at : at + value.nbytes].view(value.dtype).reshape(value.shape)
+        view[...] = value
+        view.setflags(write=writeable)
+        return view
+
+    def check(self):
+        """Nothing: whoever was wrong is gone."""
+
+
+class PagesBefore(Pages):
+    """Arrays that begin where a page ends that nobody may read."""
+
+    at_end = False

@@ -30,6 +30,7 @@ def test_numbers_of_files_have_their_signs_and_quotients(tmp_path):
 def test_a_shape_has_the_vocabulary_of_its_last_preset():
     assert shape_of(["tiny", "gpt2"])["vocab_size"] == 50257
     assert shape_of(["gpt2", "tiny"])["vocab_size"] == 65 == shape_of([])["vocab_size"]
+    assert shape_of(["tiny"]).keys() <= field_types(GPTConfig).keys()
 
 
 def test_a_command_of_flags_takes_no_names():
@@ -76,3 +77,16 @@ def test_help_shows_the_defaults_of_the_command():
 
     assert default("train", "activation") == "'gelu']" and default("train", "bias") == "False]"
     assert default("gradcheck", "n_embd") == "6]" and default("bench", "n_embd") == "128]"
+    assert "presets: tiny, " in cli.help_of("train") and "presets" not in cli.help_of("sample")
+
+
+def test_help_is_asked_for_in_four_ways(capsys):
+    for words in (["bench", "-h"], ["bench", "--help"], ["bench", "tiny", "-h"], ["help", "bench"]):
+        assert cli.main(words) == cli.OK
+        assert "usage: gpt-numpy bench" in capsys.readouterr().out
+
+
+def test_a_preset_is_no_command(capsys):
+    for word in ("tiny", "--n_layer=3"):
+        assert cli.main([word]) == cli.BAD_INPUT
+        assert f"did you mean gpt-numpy train {word}?" in capsys.readouterr().err

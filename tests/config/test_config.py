@@ -89,6 +89,20 @@ def test_presets_make_configurations():
     GPTConfig(**GRADCHECK_MODEL)
 
 
+def test_messages_say_what_a_value_must_be():
+    for given, message in (
+        ({"n_layer": 0}, "n_layer=0: must be an integer, at least 1 and less than 2^64"),
+        ({"dropout": 1.0}, "dropout=1.0: must be a finite number, at least 0 and less than 1"),
+        ({"activation": "swish"}, "activation='swish': must be one of gelu, gelu_tanh, relu"),
+        ({"bias": "yes"}, "bias='yes': must be True or False"),
+    ):
+        with pytest.raises(InputError) as caught:
+            GPTConfig(**MODEL | given)
+        assert str(caught.value) == message
+    with pytest.raises(InputError, match="one of kernels, reference, or empty"):
+        GradcheckConfig(ops="torch")
+
+
 def test_presets_of_nanogpt_have_its_values():
     # Of nanoGPT's config/train_shakespeare_char.py, and of its README for a laptop.
     sizes = "n_layer n_head n_embd block_size batch_size dropout eval_iters max_iters".split()

@@ -20,7 +20,11 @@ from gpt_numpy.data.tokenizers import byte_pairs as bpe
 from gpt_numpy.data.tokenizers import gpt2 as gpt2_vocabulary
 from gpt_numpy.data.tokenizers.byte_pairs import END_OF_TEXT, BPETokenizer, last_cut, pieces
 from gpt_numpy.data.tokenizers.characters import CharTokenizer
-from gpt_numpy.data.tokenizers.tokenizer_files import tokenizer_from_json
+from gpt_numpy.data.tokenizers.tokenizer_files import (
+    read_tokenizer,
+    tokenizer_from_json,
+    write_tokenizer,
+)
 
 AWKWARD = [
     "",
@@ -121,6 +125,26 @@ def test_tokens_with_a_gap_count_to_the_largest(small):
     name, last = max(described["model"]["vocab"].items(), key=lambda item: item[1])
     described["model"]["vocab"][name] = last + 7
     assert BPETokenizer(bpe.json.dumps(described)).vocab_size == last + 8
+
+
+def test_a_folder_of_vocabulary_and_merges_is_a_tokenizer(small, tmp_path):
+    model = bpe.json.loads(small.description)["model"]
+    (tmp_path / "vocab.json").write_text(bpe.json.dumps(model["vocab"]), encoding="utf-8")
+    assert read_tokenizer(tmp_path) is None
+    pairs = [pair if isinstance(pair, str) else " ".join(pair) for pair in model["merges"]]
+    lines = ["#version: 0.2", *pairs, ""]
+    (tmp_path / "merges.txt").write_text("\n".join(lines), encoding="utf-8")
+    again = read_tokenizer(tmp_path)
+    assert np.array_equal(again.encode(TEXT), small.encode(TEXT))
+    write_tokenizer(tmp_path / "written", again)
+    told = bpe.json.loads((tmp_path / "written" / "tokenizer_config.json").read_text())
+    assert told["eos_token"] == told["bos_token"] == END_OF_TEXT
+
+
+def test_byte_pairs_need_the_bytes_and_the_end_of_text(small):
+    assert BPETokenizer.train([TEXT], 257).vocab_size == 257
+    with pytest.raises(InputError, match="vocab_size=256: must be at least 257"):
+        BPETokenizer.train([TEXT], 256)
 
 
 def test_a_vocabulary_of_which_a_file_is_missing_is_downloaded(tmp_path, monkeypatch):

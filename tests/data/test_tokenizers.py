@@ -175,3 +175,10 @@ def test_a_damaged_file_of_a_tokenizer_is_refused_by_name(name, content, tmp_pat
     (tmp_path / "merges.txt").write_text("a b\n")
     with pytest.raises(InputError, match=f"{name} is not"):
         read_tokenizer(tmp_path)
+
+
+def test_a_large_vocabulary_is_not_shown_whole():
+    tokenizer = CharTokenizer(map(chr, range(0x4E00, 0x4E00 + 3000)))
+    with pytest.raises(InputError, match="vocabulary of 3000") as caught:
+        tokenizer.encode("a")
+    assert len(str(caught.value)) < 500 and len(repr(tokenizer)) < 300

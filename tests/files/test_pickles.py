@@ -205,3 +205,9 @@ def test_damaged_pickles_raise_nothing_but_input_errors():
             pickles.read_pickle(bytes(data[:cut]))
         except InputError:
             pass
+
+
+@pytest.mark.parametrize("data", [b"N(NNe.", b"](NNu.", b"}(NNe.", b"(NNe.", b"Na."])
+def test_a_value_is_added_to_what_takes_it(data):
+    with pytest.raises(InputError, match="to add to|no mark|enough values"):
+        pickles.read_pickle(data)

@@ -8,7 +8,7 @@ import pytest
 from gpt_numpy.base.errors import InputError
 from gpt_numpy.files import durable
 from gpt_numpy.files.reading import read_bounded, read_into, read_json
-from gpt_numpy.files.zip_archives import open_archive, start_of
+from gpt_numpy.files.zip_archives import MAX_DIRECTORY, open_archive, start_of
 
 
 class Parts(io.RawIOBase):
@@ -93,3 +93,24 @@ def test_a_members_content_begins_after_its_header(tmp_path):
         for name, content in (("a", b"1" * 50), ("long name", b"2" * 7)):
             file.seek(start_of(file, opened.getinfo(name)))
             assert file.read(len(content)) == content
+
+
+def test_members_do_not_overlap(tmp_path):
+    path = archive(tmp_path / "z", "")
+    data = bytearray(path.read_bytes())
+    entry = data.rindex(b"PK\x01\x02")  # of the second member, in the list at the end
+    at = int.from_bytes(data[entry + 42 : entry + 46], "little")
+    data[entry + 42 : entry + 46] = (at - 5).to_bytes(4, "little")
+    path.write_bytes(data)
+    with path.open("rb") as file, pytest.raises(InputError, match="'long name' overlaps"):
+        with open_archive(file):
+            pytest.fail("it was opened")
+
+
+def test_a_list_of_members_is_bounded(tmp_path):
+    with zipfile.ZipFile(tmp_path / "z", "w") as out:
+        for k in range(MAX_DIRECTORY // 60000 + 1):
+            out.writestr(f"{k:060000}", b"")
+    with (tmp_path / "z").open("rb") as file, pytest.raises(InputError, match="list of members"):
+        with open_archive(file):
+            pytest.fail("it was opened")

@@ -5,6 +5,8 @@ import re
 import numpy as np
 import pytest
 
+from gpt_numpy.config.model import GPTConfig
+from gpt_numpy.gradients.diagnosis.clues import layer_clues, model_clues
 from gpt_numpy.gradients.diagnosis.diagnose import diagnose
 from gpt_numpy.gradients.diagnosis.regions import axis_names, ranges
 from gpt_numpy.gradients.diagnosis.wrong_gradient import Clues, WrongGradient
@@ -15,6 +17,7 @@ OTHER, ROWS = RNG.standard_normal((4, 6)), RNG.standard_normal(4)
 XHAT = OTHER - OTHER.mean(axis=-1, keepdims=True)
 TARGETS = np.array([2, 0, -1, 5])
 PARTS = RNG.standard_normal((2, 3, 24))  # of each position of an output of two axes
+MANY, PLACES = RNG.standard_normal((30, 6)), RNG.standard_normal((2, 3, 2, 24))
 HIT = np.zeros((4, 6))
 HIT[[0, 1, 3], TARGETS[TARGETS >= 0]] = 1
 KEPT = WIDE * (TARGETS >= 0)[:, None]
@@ -89,6 +92,20 @@ CASES = [
         {"contributions": PARTS},
         "the contribution of index 1 of axis 0 of out is counted twice",
     ),
+    (
+        "one of many",
+        MANY.sum(0) - MANY[7],
+        MANY.sum(0),
+        {"contributions": MANY},
+        "the contribution of index 7 of axis 0 of out is missing",
+    ),
+    (
+        "a position of two axes",
+        PLACES.sum((0, 1, 2)).reshape(4, 6) - PLACES[1, 2].sum(0).reshape(4, 6),
+        PLACES.sum((0, 1, 2)).reshape(4, 6),
+        {"contributions": PLACES},
+        r"the contribution of position \(1, 2\) of out is missing",
+    ),
     ("several", TABLE + (USED > 1), TABLE, {"arrays": {"tokens": TOKENS}}, "several times in tok"),
     ("used", TABLE + (USED > 0), TABLE, {"arrays": {"tokens": TOKENS}}, "rows that occur in tok"),
     (
@@ -125,6 +142,7 @@ def test_nearly_the_mistake_has_no_name(case):
     found = diagnose(spoilt, exact, float(np.abs(exact).max()) or 1.0, 1e-10, Clues(**clues))
     if name not in ("a third", "not zero", "targets that do not count", "unused"):
         assert not re.search(words, " ".join(found)), found
+        assert "looks like" not in " ".join(found), found
 
 
 def test_one_element_that_is_not_finite_is_counted():
@@ -148,3 +166,31 @@ def test_an_element_that_is_not_a_number_is_wrong():
     hand = WIDE.copy()
     hand[1, 2] = np.nan
     assert np.argwhere(WrongGradient(hand, WIDE, 1.0, 1e-10).wrong).tolist() == [[1, 2]]
+
+
+def test_one_element_proves_nothing():
+    found = diagnose(np.array([3.0]), np.array([1.0]), 1.0, 1e-10)
+    assert len(found) == 2 and "no known mistake" in found[1]
+
+
+def test_arrays_are_chosen_by_kind():
+    given = {"x": WIDE, "tokens": TOKENS, "n": 3, "mask": TOKENS > 1}
+    grad = WrongGradient(WIDE, WIDE, 1.0, 1e-10, Clues(given))
+    assert [name for name, _ in grad.arrays("f")] == ["x"]
+    assert [name for name, _ in grad.arrays("iu")] == ["tokens"]
+
+
+def test_clues_are_what_may_be_a_factor():
+    clues = layer_clues({"dout": CUBE, "targets": TARGETS, "qkv": CUBE, "n_head": 2, "rate": 0.25})
+    assert clues.numbers == {
+        "number of rows": 15, "number of channels": 8, "length of axis 0 of out": 3,
+        "length of axis 1 of out": 5, "size of targets": 4, "number of targets that count": 3,
+        "n_head": 2, "head size": 1, "n_embd": 2, "1 - rate of dropout": 0.75,
+    }  # fmt: skip
+    config = GPTConfig(vocab_size=9, block_size=4, n_layer=1, n_head=2, n_embd=6, dropout=0.5)
+    clues = model_clues(config, TOKENS[:, :2], TARGETS.reshape(2, 2), "h.0.attn.c_attn.weight")
+    assert clues.n_head == 2 and clues.arrays == {} and clues.axes == ()
+    assert clues.numbers["number of targets that count"] == 3
+    assert clues.numbers["number of tokens"] == 4 and clues.numbers["1 - rate of dropout"] == 0.5
+    clues = model_clues(config, TOKENS, TOKENS, "wte.weight")
+    assert clues.axes == ("token", "channel") and list(clues.arrays) == ["tokens"]

@@ -155,6 +155,7 @@ def test_the_report_counts_what_is_wrong():
     report = Report(tuple(rows), "a method", 1e-10, 1.5, ("a note",))
     assert not report.ok and report.worst.name == "bb"
     assert "1 of 2 gradients WRONG; largest error 5.0e-01 in bb" in str(report)
+    assert [line.split()[-1] for line in report.lines()[1:3]] == ["exact", "WRONG"]
     assert "2 x 3" in str(report) and "a note" in str(report)
     right = Report(tuple(rows[:1]), "a method", 1e-10, 1.5)
     assert right.ok and "all exact" in str(right) and right.assert_exact() is right
@@ -168,3 +169,37 @@ def test_parameters_of_a_check_hide_nothing():
         assert param.std() > 0.1, name
         assert (np.abs(param) > 1e-6).all(), name
     assert model.params["ln_f.weight"].mean() > 0.3
+
+
+def test_differences_have_a_tolerance_of_their_own():
+    case = twins()
+    report = gn.gradcheck(case.hand, case.tokens, case.targets, method="differences")
+    assert report.ok and report.tolerance == 1e-6
+    assert 1e-13 < report.worst.error < 1e-7
+
+
+def test_a_kind_with_a_wrong_gradient_is_measured():
+    case = twins()
+    case.hand.grads["h.0.ln_2.weight"][...] *= 1.5
+    found = oracles.by_kind(case, np.random.default_rng(0), quiet)
+    wrong = [kind for kind, (error, _, _) in found.items() if not error < 1e-6]
+    assert wrong == ["h.*.ln_2.weight"]
+
+
+def test_a_tensor_of_zeros_is_moved():
+    case = twins()
+    case.hand.params["ln_f.bias"][...] = 0
+    rng = np.random.default_rng(0)
+    assert oracles._scaled_directions(case.hand, ["ln_f.bias"], rng)["ln_f.bias"].all()
+
+
+def test_a_plan_says_what_is_done():
+    case = twins(dropout=0.25)
+
+    def said(key):
+        return plan.choose_method(
+            case.hand, case.oracle, case.tokens, case.targets, key, "auto"
+        ).description
+
+    assert said(5).endswith("tokens 2 x 6, float64, reference, dropout 0.25 with a fixed mask")
+    assert said(None).endswith("tokens 2 x 6, float64, reference")

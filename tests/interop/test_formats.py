@@ -13,9 +13,9 @@ from gpt_numpy.base.errors import InputError
 from gpt_numpy.data.tokenizers.characters import CharTokenizer
 from gpt_numpy.interop.open_model import cropped
 from gpt_numpy.interop.safetensors_files import read_safetensors, write_safetensors
-from gpt_numpy.interop.torch_reader import open_torch, tensors_of
+from gpt_numpy.interop.torch_reader import Storage, StoredTensor, _dense, open_torch, tensors_of
 from gpt_numpy.interop.torch_writer import write_torch
-from gpt_numpy.interop.weights import read_elements
+from gpt_numpy.interop.weights import is_size, read_elements
 from gpt_numpy.training.checkpoint import Run
 
 SHAPE = {"vocab_size": 23, "block_size": 12, "n_layer": 2, "n_head": 2, "n_embd": 10}
@@ -178,6 +178,53 @@ def test_a_name_that_is_not_called_is_refused_too(tmp_path):
     with pytest.raises(InputError, match="it names 'builtins print'"):
         with open_torch(tmp_path / "ckpt.pt"):
             pytest.fail("it was opened")
+    with pytest.raises(InputError) as caught:
+        gn.from_pretrained(tmp_path)
+    assert str(caught.value).startswith(str(tmp_path))
+
+
+def test_an_array_fills_its_place(tmp_path):
+    for shape, message in (([2], None), ([3], "give different sizes"), ([1], "different sizes")):
+        header = json.dumps({"a": {"dtype": "F32", "shape": shape, "data_offsets": [0, 8]}})
+        data = len(header).to_bytes(8, "little") + header.encode() + bytes(8)
+        (tmp_path / "f").write_bytes(data)
+        with (tmp_path / "f").open("rb") as file:
+            if message is None:
+                assert read_safetensors(file)["a"].shape == (2,)
+                continue
+            with pytest.raises(InputError, match=message):
+                read_safetensors(file)
+
+
+def test_big_endian_numbers_are_refused(tmp_path):
+    exported(tmp_path, "nanogpt", **NANOGPT)
+    with zipfile.ZipFile(tmp_path / "ckpt.pt") as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    assert members["archive/byteorder"] == b"little"
+    members["archive/byteorder"] = b"big"
+    with zipfile.ZipFile(tmp_path / "ckpt.pt", "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    with pytest.raises(InputError, match="big-endian"):
+        gn.from_pretrained(tmp_path)
+
+
+def test_dense_tensors_have_no_gaps():
+    storage = Storage("float32", "0", 6)
+    for shape, strides, dense in (
+        ((2, 3), (3, 1), True),
+        ((2, 3), (1, 2), True),
+        ((2, 1, 3), (3, 99, 1), True),
+        ((2, 3), (0, 1), False),
+        ((2, 3), (6, 2), False),
+        ((2, 3), (4, 1), False),
+    ):
+        assert _dense(StoredTensor(storage, 0, shape, strides)) is dense, strides
+
+
+def test_sizes_are_plain_integers():
+    assert is_size(0) and is_size(2**48 - 1)
+    assert not any(map(is_size, (-1, 2**48, True, 1.0, "1", None)))
 
 
 @pytest.mark.parametrize("form", ["huggingface", "nanogpt", "gpt_numpy"])

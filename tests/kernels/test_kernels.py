@@ -166,6 +166,47 @@ def test_products_larger_than_one_block(dtype):
         assert_close(got, wanted, dtype)
 
 
+@pytest.mark.parametrize("columns", [40, 49, 50, 100, 160])
+def test_an_operand_packed_whole_leaves_room_for_the_copied_rows(columns):
+    # Rows 4 KiB apart are copied to the second half of what a worker packs in.
+    rng = np.random.default_rng(3)
+    x, w = rng.standard_normal((340, 1024)), rng.standard_normal((1024, columns))
+    x, w = x.astype(np.float32), w.astype(np.float32)
+    got = run_guarded(
+        function_of(gpt_numpy.kernels, "linear_forward"), {"x": x, "weight": w, "bias": None},
+        {"out": (340, columns)}, np.float32,
+    )  # fmt: skip
+    assert_close(got, {"out": x.astype(np.float64) @ w.astype(np.float64)}, "float32")
+
+
+@pytest.mark.parametrize("package", [gpt_numpy.kernels, gpt_numpy.reference])
+@pytest.mark.parametrize("rate", [1 - 1e-10, 1 - 2.0**-33, 1 - 2.0**-53])
+def test_a_rate_next_to_1_drops_everything(rate, package):
+    # round(rate 2^32) is 2^32, which in 32 bits is 0: nothing would be dropped.
+    for site in range(3):
+        out = np.full(5000, np.nan, np.float32)
+        function_of(package, "dropout_forward")(
+            np.ones(5000, np.float32), Dropout.of(rate, 77, site), out=out
+        )
+        assert not out.any()
+
+
+@pytest.mark.parametrize("size", [3e3, 2e4, 1e5])
+def test_gradients_at_large_logits_do_not_feel_the_rounding_of_lse(size):
+    rng = np.random.default_rng(6)
+    logits = (size + rng.standard_normal((6, 37))).astype(np.float32)
+    targets = np.array([0, 36, 5, 7, 9, 11])
+    p = np.exp(logits - logits.max(axis=-1, keepdims=True), dtype=np.float64)
+    wanted = p / p.sum(axis=-1, keepdims=True)
+    wanted[range(6), targets] -= 1
+    out, lse, dlogits = np.empty(6, np.float32), np.empty(6, np.float32), np.empty_like(logits)
+    function_of(gpt_numpy.kernels, "cross_entropy_forward")(logits, targets, out=out, lse=lse)
+    function_of(gpt_numpy.kernels, "cross_entropy_backward")(
+        np.ones(6, np.float32), logits, targets, lse, dlogits=dlogits
+    )
+    assert_close({"dlogits": dlogits}, {"dlogits": wanted}, "float32")
+
+
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize("positions", [1, 3, 5, 9, 10])
 def test_the_head_works_with_a_part_of_the_logits_at_a_time(positions, dtype):

@@ -65,6 +65,17 @@ CHECKS: dict[str, tuple[str, dict[str, tuple[object, ...]]]] = {
         "kernels/test_kernels.py::test_few_long_heads_are_cut_into_parts[{rate}-float64]",
         {"rate": ("0.0", "0.3")},
     ),
+    # Each alone notices what it is for.
+    "pages": ("kernels/test_pages.py::test_no_{layer}", {}),
+    "crowded": (
+        "kernels/test_kernels.py::test_an_operand_packed_whole_leaves_room_for_the_copied_rows",
+        {},
+    ),
+    "next_to_1": ("kernels/test_kernels.py::test_a_rate_next_to_1_drops_everything", {}),
+    "large_logits": (
+        "kernels/test_kernels.py::test_gradients_at_large_logits_do_not_feel_the_rounding_of_lse",
+        {},
+    ),
     "optimizer": ("kernels/test_kernels.py::test_optimizer_kernels[float64]", {}),
     "decode": (
         "generation/test_kv_cache.py::test_the_kernel_agrees_with_its_twin_and_writes_nothing_else"
@@ -133,6 +144,7 @@ CHECKS: dict[str, tuple[str, dict[str, tuple[object, ...]]]] = {
     "pickles": ("files/test_pickles.py::test_{layer}", {}),
     "reading": ("files/test_reading.py::test_{layer}", {}),
     "config": ("config/test_config.py::test_{layer}", {}),
+    "main": ("cli/test_main.py::test_{layer}", {}),
     "settings": ("cli/test_settings.py::test_{layer}", {}),
     "options": ("cli/test_options.py::test_{layer}", {}),
     "gradcheck": ("gradients/test_model_check.py::test_{layer}", {}),

@@ -336,6 +336,62 @@ TOKENIZERS = [
     ),
 ]  # fmt: skip
 
+MORE = [
+    *listed(
+        "data/nanogpt_bins.py",
+        (
+            "Y37", "a table with more characters than tokens makes a tokenizer",
+            ("or len(itos) != vocab_size:", "or len(itos) < vocab_size:"),
+            "bins:without_a_character_for_each_token_there_is_no_tokenizer_and_a_note",
+        ),
+    ),
+    *listed(
+        "data/tokenizers/byte_pairs.py",
+        (
+            "Y90", "the first line of merges.txt is a pair",
+            ('if not line.startswith("#version")]', "if line]"),
+            "prepare:a_folder_of_vocabulary_and_merges_is_a_tokenizer",
+        ),
+        (
+            "Y91", "a vocabulary without the end of text is learned",
+            ("if vocab_size < 257:", "if vocab_size < 256:"),
+            "prepare:byte_pairs_need_the_bytes_and_the_end_of_text",
+        ),
+        (
+            "Y92", "of a long text the last pieces alone are tokens",
+            ("            found += [np.array(one.ids", "            found = [np.array(one.ids"),
+            "prepare:a_long_text_is_encoded_as_in_one_piece",
+        ),
+    ),
+    *listed(
+        "data/tokenizers/characters.py",
+        (
+            "Y93", "any number of unknown characters is shown",
+            ("unknown[:10])", "unknown[:11])"),
+            "tokenizers:at_most_ten_unknown_characters_are_shown",
+        ),
+        (
+            "Y94", "a large vocabulary is shown whole",
+            ("repr(characters[:200])", "repr(characters)"),
+            "tokenizers:a_large_vocabulary_is_not_shown_whole",
+        ),
+    ),
+    *listed(
+        "data/tokenizers/tokenizer_files.py",
+        (
+            "Y95", "a vocabulary without its merges is opened",
+            ("(folder / vocabulary).is_file() and (folder / merges).is_file()",
+             "(folder / vocabulary).is_file()"),
+            "prepare:a_folder_of_vocabulary_and_merges_is_a_tokenizer",
+        ),
+        (
+            "Y96", "transformers is not told the end-of-text token",
+            ("if tokenizer.end_of_text is not None:", "if tokenizer.end_of_text is None:"),
+            "prepare:a_folder_of_vocabulary_and_merges_is_a_tokenizer",
+        ),
+    ),
+]  # fmt: skip
+
 TEXTS = listed(
     "data/texts.py",
     (
@@ -360,4 +416,4 @@ TEXTS = listed(
     ),
 )  # fmt: skip
 
-MISTAKES = [*BATCHES, *DATASET, *BINS, *FILES, *PREPARE, *TOKENIZERS, *TEXTS]
+MISTAKES = [*BATCHES, *DATASET, *BINS, *FILES, *PREPARE, *TOKENIZERS, *MORE, *TEXTS]

@@ -196,7 +196,8 @@ TORCH = [
         ),
         (
             "F51", "names of functions are not compared with those known",
-            ("if argument not in KNOWN_NAMES:", "if not argument:"), "formats:a_name_that_is_not_called_is_refused_too",
+            ("if argument not in KNOWN_NAMES:", "if not argument:"),
+            "formats:a_name_that_is_not_called_is_refused_too",
         ),
         (
             "F52", "an array is read in the order of its axes, not of its strides",
@@ -250,8 +251,77 @@ OPEN = listed(
     ),
     (
         "F66", "the tokenizer is not written",
-        ("        write_tokenizer(path, run.tokenizer)\n", "        pass\n"), "formats:the_tokenizer_goes_along",
+        ("        write_tokenizer(path, run.tokenizer)\n", "        pass\n"),
+        "formats:the_tokenizer_goes_along",
     ),
 )  # fmt: skip
 
-MISTAKES = [*HUGGINGFACE, *WEIGHTS, *NANOGPT, *TORCH, *OPEN]
+MORE = [
+    *listed(
+        "interop/huggingface.py",
+        (
+            "F15", "three rates of dropout are the first of them",
+            ("if any(repr(other) != repr(rate) for other in others):", "if not others:"), _REFUSED,
+        ),
+        (
+            "F16", "a .safetensors file is read as PyTorch's",
+            ('if path.suffix == ".safetensors":', 'if path.suffix == ".st":'), _SHARDS,
+        ),
+    ),
+    *listed(
+        "interop/nanogpt.py",
+        (
+            "F45", "nothing is transposed in reading",
+            ("tensors_of(archive, state, _transposed)", "tensors_of(archive, state)"), _TRANSPOSED,
+        ),
+    ),
+    *listed(
+        "interop/open_model.py",
+        (
+            "F67", "an error does not name the source",
+            ('raise (error if named else InputError(f"{path}: {error}")) from None',
+             "raise error from None"), "formats:a_name_that_is_not_called_is_refused_too",
+        ),
+        (
+            "F68", "a model that is known by name is not explained",
+            ('elif path.parent == Path() and path.name.startswith("gpt2"):',
+             'elif path.parent == Path() and path.name.startswith("gpt9"):'),
+            "interop:a_source_that_is_not_there_is_named",
+        ),
+    ),
+    *listed(
+        "interop/safetensors_files.py",
+        (
+            "F36", "an array may have another size than its place",
+            ("if len(offsets) != 2 or offsets[1] - offsets[0] != math.prod(shape) *"
+             " _ITEMSIZE[dtype]:",
+             "if len(offsets) != 2:"), "formats:an_array_fills_its_place",
+        ),
+    ),
+    *listed(
+        "interop/torch_reader.py",
+        (
+            "F53", "big-endian numbers are read as little-endian",
+            ("archive.getinfo(order).file_size == 3:", "archive.getinfo(order).file_size == 0:"),
+            "formats:big_endian_numbers_are_refused",
+        ),
+        (
+            "F54", "the strides of a transpose are those of the array",
+            ("strides=value.strides[::-1]", "strides=value.strides"), _TRANSPOSED,
+        ),
+        (
+            "F57", "a tensor with gaps counts as dense",
+            ("if count > 1 and step != expected:", "if count > 1 and step < expected:"),
+            "formats:dense_tensors_have_no_gaps",
+        ),
+    ),
+    *listed(
+        "interop/weights.py",
+        (
+            "F28", "a negative number is a size",
+            ("0 <= value < 2**48", "value < 2**48"), "formats:sizes_are_plain_integers",
+        ),
+    ),
+]  # fmt: skip
+
+MISTAKES = [*HUGGINGFACE, *WEIGHTS, *NANOGPT, *TORCH, *OPEN, *MORE]

@@ -516,6 +516,81 @@ BFLOAT16 = [
     ),
 ]  # fmt: skip
 
+# What no test but one notices: what is read beyond an end, and what only odd values show.
+BEYOND = [
+    _kernel(
+        "N70", "packing: a panel that is not full is read beyond the rows", "packing",
+        ("    whole = columns // width * width\n    for j0",
+         "    whole = -(-columns // width) * width\n    for j0"),
+        ("pages:product_leaves_its_operands[shape4-float32-end]",),
+    ),
+    _kernel(
+        "N71", "packing: columns beyond the last are read", "packing",
+        ("if j + width <= columns:\n            filled", "if j < columns:\n            filled"),
+        ("pages:product_leaves_its_operands[shape4-float32-end]",),
+    ),
+    _kernel(
+        "N72", "packing columns: the last rows are read in whole vectors", "packing",
+        ("vectors = max(inner - 1 - wide // a_stride, 0)", "vectors = inner"),
+        ("pages:product_leaves_its_operands[shape4-float32-end]",),
+    ),
+    _kernel(
+        "N73", "packing: the copy of a strip reads beyond its rows", "packing",
+        ("whole = inner // width * width\n    for k in range(0, whole, width):\n        for r",
+         "whole = -(-inner // width) * width\n    for k in range(0, whole, width):\n        for r"),
+        ("pages:product_leaves_its_operands[shape6-float32-end]",),
+    ),
+    _kernel(
+        "N74", "tile: rows beyond the last are read", "tile",
+        ("builder.select(\n            outside, last, constant(row)\n        )",
+         "builder.select(\n            outside, constant(row), constant(row)\n        )"),
+        ("pages:product_leaves_its_operands[shape4-float32-end]",),
+    ),
+    _kernel(
+        "N75", "bfloat16 packing columns: the last rows are read in whole vectors", "packing_bf16",
+        ("max(inner - -(-WIDE // a_stride), 0) // 2", "inner // 2"),
+        ("pages:bfloat16_product_leaves_its_operands[end]",),
+    ),
+    _kernel(
+        "N76", "bfloat16 packing: columns beyond the last are read", "packing_bf16",
+        ("filled = inner // (2 * LANES) * LANES if j + WIDTH <= columns else 0",
+         "filled = inner // (2 * LANES) * LANES"),
+        ("pages:bfloat16_product_leaves_its_operands[end]",),
+    ),
+    _kernel(
+        "N77", "bfloat16: the rows of a strip are rounded beyond their end", "packing_bf16",
+        ("    whole = inner // (2 * LANES) * LANES\n    for r",
+         "    whole = -(-inner // (2 * LANES)) * LANES\n    for r"),
+        ("pages:bfloat16_product_leaves_its_operands[end]",),
+    ),
+    _kernel(
+        "N78", "products: an operand is packed whole into the room of the copied rows", "matmul",
+        ("<= PACKED // 2 and rows", "<= PACKED and rows"), ("crowded",),
+    ),
+    _kernel(
+        "N79", "dropout: a rate next to 1 drops nothing", "dropout",
+        ("min(round(rate * 2**32), 2**32 - 1)", "round(rate * 2**32) & (2**32 - 1)"),
+        ("next_to_1",),
+    ),
+    Mistake(
+        edit(
+            "N80", "reference of dropout: a rate next to 1 drops nothing", "reference/dropout.py",
+            "min(round(rate * 2**32), 2**32 - 1)", "round(rate * 2**32) & (2**32 - 1)",
+        ),
+        ("next_to_1",),
+    ),
+    _kernel(
+        "N81", "cross-entropy: the gradient is not divided by the sum of its exponentials",
+        "cross_entropy",
+        ("np.float64(dout[r]) / (others + np.float64(exp(own - lse[r])))", "np.float64(dout[r])"),
+        ("large_logits",),
+    ),
+    _kernel(
+        "N82", "attention in parts: every part has a dropout mask of its own", "attention",
+        ("(head * T + q0 + r) * T, base", "(task * T + q0 + r) * T, base"), ("parts",),
+    ),
+]  # fmt: skip
+
 MISTAKES = [
     *ENGINE,
     *ROWS,
@@ -526,4 +601,5 @@ MISTAKES = [
     *FUSED,
     *DECODING,
     *BFLOAT16,
+    *BEYOND,
 ]

@@ -151,7 +151,7 @@ FILES = [
         (
             "X41", "members may overlap",
             ("        if item.header_offset < end:\n", "        if item.header_offset < 0:\n"),
-            "hostile:torch: overlapping members",
+            "reading:members_do_not_overlap",
         ),
         (
             "X42", "two members may have one name",
@@ -483,7 +483,7 @@ CHECKS = [
         (
             "X114", "any order of the heads is a wrong one",
             ("if grad.same(grad.hand, by_position) or grad.same(grad.hand, by_head):",
-             "if grad.wrong.all():"), _NEARLY,
+             "if n_head:"), _NEARLY,
         ),
     ),
     *listed(
@@ -565,4 +565,268 @@ CHECKS = [
     ),
 ]  # fmt: skip
 
-MISTAKES = [*FILES, *CONFIG, *CLI, *CHECKS]
+MORE_FILES = [
+    *listed(
+        "files/downloads.py",
+        (
+            "X07", "any file that pip leaves is the wheel",
+            ("        if not path.is_file():\n", "        if not os.listdir(folder):\n"),
+            "downloads:a_wheel_that_is_not_the_pinned_one_is_refused",
+        ),
+        (
+            "X08", "pip's failure is not looked at",
+            ("    if done.returncode == 0:\n", "    if done.returncode >= 0:\n"),
+            "downloads:a_wheel_that_is_not_the_pinned_one_is_refused",
+        ),
+    ),
+                                (
+                                    "X17", "nothing is flushed to the disk",
+                                    ("    os.fsync(handle)\n", "    pass\n"), "flushed",
+                                ),
+                              (
+                                  "X13", "a file system without locks looks like another run",
+                                  ("        if held is None:\n", "        if held is path:\n"),
+                                  "durability:a_file_system_without_locks_says_so",
+                              ),
+    *listed(
+        "files/pickles.py",
+        (
+            "X36", "integers are written without room for their sign",
+            ("value.bit_length() // 8 + 1", "max(1, (value.bit_length() + 7) // 8)"),
+            "interop:python_unpickles_what_is_pickled_here",
+        ),
+        (
+            "X37", "a mark that is not there is at the beginning",
+            ('            raise InputError("there is no mark")\n',
+             "            self.marks.append(0)\n"), _PICKLE,
+        ),
+        (
+            "X38", "a value is added to something of another type",
+            ("type(self.stack[-1]) is not kind:", "type(self.stack[-1]) is type:"),
+            "pickles:a_value_is_added_to_what_takes_it",
+        ),
+    ),
+                                (
+                                    "X25", "an error has no advice",
+                                    ('f"{message}; {advice}" if advice else message', "message"),
+                                    "downloads:a_folder_that_cannot_be_written_is_named_with_the_fix",
+                                ),
+                                     (
+                                         "X44", "a list of members of any size is read",
+                                         ("            if size > self.limit:\n",
+                                          "            if size < 0:\n"),
+                                         "reading:a_list_of_members_is_bounded",
+                                     ),
+]  # fmt: skip
+
+MORE_SETTINGS = [
+                                (
+                                    "X59", "the largest integer is not named",
+                                    ('bounds.setdefault("below", "2^64")', "pass"),
+                                    "config:messages_say_what_a_value_must_be",
+                                ),
+                               (
+                                   "X49", "a run may have no folder",
+                                   ("        if not self.out_dir:\n",
+                                    "        if self.out_dir is None:\n"), _RANGE,
+                               ),
+    *listed(
+        "cli/settings.py",
+        (
+            "X45", "settings that a command does not take are taken",
+            ("if field.name not in without}", "if field.name}"),
+            "options:train_takes_no_vocabulary_size",
+        ),
+        (
+            "X46", "a message is as long as the word",
+            ("return text if len(text) <= _SHOWN and line == text else",
+             "return text if len(text) > 0 else"), _WORD,
+        ),
+        (
+            "X47", "a setting with one dash is not recognised",
+            ('if name.replace("-", "_") in types:', "if not name:"), _WORD,
+        ),
+        (
+            "X48", "settings of wandb must be literals",
+            ('if key.startswith("wandb_"):', 'if key.startswith("wandb-"):'),
+            "settings:a_nanogpt_file_is_read_as_data",
+        ),
+        (
+            "X74", "a shape has settings of training",
+            ("for name, value in values.items() if name in names}",
+             "for name, value in values.items()}"),
+            "options:a_shape_has_the_vocabulary_of_its_last_preset",
+        ),
+    ),
+    *listed(
+        "cli/main.py",
+        (
+            "X78", "a loss that is not finite is bad input",
+            ("return _fail(str(error), NOT_FINITE)", "return _fail(str(error), BAD_INPUT)"),
+            "main:every_end_has_its_status",
+        ),
+        (
+            "X79", "-h is a setting",
+            ('if "-h" in rest or "--help" in rest:', 'if "--help" in rest:'),
+            "options:help_is_asked_for_in_four_ways",
+        ),
+        (
+            "X135", "a preset without a command is not explained",
+            ('if command in PRESETS or command.startswith("--"):', 'if command.startswith("--"):'),
+            "options:a_preset_is_no_command",
+        ),
+        (
+            "X136", "help names no presets",
+            ("    if sources == _MODEL:\n", '    if sources == "":\n'),
+            "options:help_shows_the_defaults_of_the_command",
+        ),
+        (
+            "X137", "characters that the terminal lacks end the command",
+            ("if isinstance(sys.stdout, io.TextIOWrapper):", "if isinstance(sys.stdout, str):"),
+            "main:characters_that_the_terminal_does_not_have_are_escaped",
+        ),
+    ),
+]  # fmt: skip
+
+MORE_CHECKS = [
+    *listed(
+        "gradients/diagnosis/clues.py",
+        (
+            "X140", "layers: numbers that do not count are counted",
+            ("int((value >= 0).sum())", "value.size"), "diagnosis:clues_are_what_may_be_a_factor",
+        ),
+        (
+            "X141", "models: targets that do not count are counted",
+            ("kept = int((targets >= 0).sum())", "kept = targets.size"),
+            "diagnosis:clues_are_what_may_be_a_factor",
+        ),
+    ),
+    *listed(
+        "gradients/diagnosis/diagnose.py",
+        (
+            "X142", "no hypothesis is heard",
+            ("        if found:\n            return found\n",
+             "        if not found:\n            return found\n"), _NAMED,
+        ),
+        (
+            "X143", "the parts that are right are diagnosed",
+            ("        if part.wrong.any():\n", "        if not part.wrong.any():\n"), _NAMED,
+        ),
+    ),
+    *listed(
+        "gradients/diagnosis/missing.py",
+        (
+            "X144", "what is counted twice is not seen",
+            ("doubled = np.abs(weights - 2) < 1e-6", "doubled = np.abs(weights - 2) < 0"), _NAMED,
+        ),
+        (
+            "X145", "weights that do not give the gradient are believed",
+            ("if rank < len(used) or not grad.same(found @ used, grad.hand.reshape(-1)):",
+             "if rank < len(used):\n"
+             "        return None\n"
+             "    found = np.rint(found)\n"
+             "    if not len(found):"), _NEARLY,
+        ),
+        (
+            "X146", "one of many positions that is lost is not found",
+            ("if grad.same(grad.missing.reshape(-1), part):",
+             "if grad.same(grad.missing.reshape(-1), -part):"), _NAMED,
+        ),
+        (
+            "X147", "a position has one number, not two",
+            ("    if mask.ndim == 1:\n", "    if mask.ndim:\n"), _NAMED,
+        ),
+    ),
+    *listed(
+        "gradients/diagnosis/regions.py",
+        (
+            "X148", "one wrong element is all",
+            ("    if wrong.all():\n", "    if wrong.any():\n"), "gradcheck:regions_are_named",
+        ),
+        (
+            "X149", "heads are not looked at one by one",
+            ('"" if by_head.all() else', '"" if by_head.any() else'), "gradcheck:regions_are_named",
+        ),
+        (
+            "X150", "several rows are one row",
+            ("indices.size > 1 else ''", "indices.size > 9 else ''"), "gradcheck:regions_are_named",
+        ),
+    ),
+    *listed(
+        "gradients/diagnosis/wrong_gradient.py",
+        (
+            "X151", "arrays of another kind are looked at",
+            ("array.dtype.kind in kinds:", 'array.dtype.kind in "fiu":'),
+            "diagnosis:arrays_are_chosen_by_kind",
+        ),
+        (
+            "X152", "what is roughly equal is equal",
+            ("<= self.match)", "<= 1e9 * self.match)"), _NEARLY,
+        ),
+        (
+            "X153", "one element is enough for a hypothesis",
+            (".sum()) >= elements", ".sum()) >= 1"), "diagnosis:one_element_proves_nothing",
+        ),
+        (
+            "X154", "the query's third ends where the key's does",
+            ("slice(k * C, (k + 1) * C)", "slice(k * C, (k + 2) * C)"), _NAMED,
+        ),
+    ),
+                                        (
+                                            "X155",
+                                            "differences have to be as exact as the complex step",
+                                            ("tolerance = max(tolerance,"
+                                             " TOLERANCE_OF_DIFFERENCES)",
+                                             "tolerance = tolerance * 1.0"),
+                                            "measured:differences_have_a_tolerance_of_their_own",
+                                        ),
+    *listed(
+        "gradients/model_diagnosis.py",
+        (
+            "X156", "a gradient of zero is not called missing",
+            ("    if not hand.any():\n", "    if hand is None:\n"),
+            "gradcheck:a_wrong_tensor_is_named_and_explained",
+        ),
+        (
+            "X157", "the halves of the tied table are one",
+            ('is missing", exact - half', 'is missing", half'),
+            "gradcheck:mistakes_of_the_tied_table_are_named",
+        ),
+        (
+            "X158", "any two ratios are equal",
+            ("if abs(ratios[0] - ratios[1]) <= SAME * abs(ratios[0]):", "if abs(ratios[0]) >= 0:"),
+            "gradcheck:a_wrong_tensor_is_named_and_explained",
+        ),
+        (
+            "X159", "query, key and value are moved together",
+            ("mask[k * C : (k + 1) * C] = 1", "mask[:] = 1"),
+            "gradcheck:a_wrong_tensor_is_named_and_explained",
+        ),
+    ),
+    *listed(
+        "gradients/oracles.py",
+        (
+            "X160", "differences through the model never disagree",
+            ("found[kind] = (abs(hand - slope.value) / scale,",
+             "found[kind] = (slope.error / scale,"),
+            "measured:a_kind_with_a_wrong_gradient_is_measured",
+        ),
+        (
+            "X161", "a tensor of zeros is not moved",
+            ("or 0.02", "or 0.0"), "measured:a_tensor_of_zeros_is_moved",
+        ),
+    ),
+                                 (
+                                     "X162", "a mask is said to be fixed where there is none",
+                                     ("if rate and key is not None else", "if rate else"),
+                                     "measured:a_plan_says_what_is_done",
+                                 ),
+                                   (
+                                       "X163", "right and wrong change places",
+                                       ('"exact" if row.ok else "WRONG"',
+                                        '"WRONG" if row.ok else "exact"'),
+                                       "measured:the_report_counts_what_is_wrong",
+                                   ),
+]  # fmt: skip
+
+MISTAKES = [*FILES, *CONFIG, *CLI, *CHECKS, *MORE_FILES, *MORE_SETTINGS, *MORE_CHECKS]

@@ -23,8 +23,12 @@ def test_numbers_of_files_have_their_signs_and_quotients(tmp_path):
     values = gather([str(tmp_path / "c.py")], TYPES)
     assert values["seed"] == values["patience"] == 3
     assert values["weight_decay"] == 0.75 and values["beta1"] == 0.5 and values["max_iters"] == 30
-    (tmp_path / "c.py").write_text("weight_decay = -0.5")
-    assert gather([str(tmp_path / "c.py")], TYPES) == {"weight_decay": -0.5}
+    for exponent in (65, -65):
+        (tmp_path / "c.py").write_text(f"max_iters = 1 ** {exponent}")
+        with pytest.raises(InputError, match=f"exponent {exponent} is larger than 64"):
+            gather([str(tmp_path / "c.py")], TYPES)
+    (tmp_path / "c.py").write_text("max_iters = 1 ** 64\nweight_decay = -0.5")
+    assert gather([str(tmp_path / "c.py")], TYPES) == {"max_iters": 1, "weight_decay": -0.5}
 
 
 def test_a_shape_has_the_vocabulary_of_its_last_preset():
@@ -61,7 +65,7 @@ def test_a_prompt_without_a_tokenizer_is_numbers():
 
 @pytest.mark.parametrize("text", ["0", "-1", "1025", "two", "", "1.0"])
 def test_threads_are_a_number_of_threads(text, capsys):
-    assert cli.main(["bench", f"--threads={text}"]) == cli.BAD_INPUT
+    assert cli.main(["plot", "nowhere", f"--threads={text}"]) == cli.BAD_INPUT
     assert "must be an integer from 1 to 1024" in capsys.readouterr().err
 
 

@@ -308,6 +308,15 @@ def test_what_cannot_be_prepared_leaves_nothing_behind(folder, files, options, m
     assert not list(Path("data").iterdir())
 
 
+def test_as_many_byte_pairs_are_learned_as_asked_for(folder, small):
+    (folder / "t").write_text(LINES * 9)
+    for size in (260, 270):
+        preparation.prepare(
+            ["t"], Path(f"data/{size}"), tokenizer="train", vocab_size=size, say=lambda text: None
+        )
+        assert open_dataset(str(size), say=pytest.fail).vocab_size == size
+
+
 def test_both_splits_need_two_tokens(folder):
     (folder / "t").write_text("abcdefghij")
     for share, message in ((0.1, "9 of 10 .* and 1 for"), (0.85, "1 of 10 .* and 9 for")):

@@ -182,3 +182,11 @@ def test_a_large_vocabulary_is_not_shown_whole():
     with pytest.raises(InputError, match="vocabulary of 3000") as caught:
         tokenizer.encode("a")
     assert len(str(caught.value)) < 500 and len(repr(tokenizer)) < 300
+
+
+def test_a_text_may_be_of_a_subclass_of_str():
+    class Text(str):
+        pass
+
+    assert CharTokenizer("ab").encode(Text("ba")).tolist() == [1, 0]
+    assert CharTokenizer.from_text(Text("ba")).characters == "ab"

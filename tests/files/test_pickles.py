@@ -211,3 +211,8 @@ def test_damaged_pickles_raise_nothing_but_input_errors():
 def test_a_value_is_added_to_what_takes_it(data):
     with pytest.raises(InputError, match="to add to|no mark|enough values"):
         pickles.read_pickle(data)
+
+
+def test_a_tuple_is_no_key():
+    with pytest.raises(InputError, match="a key of type tuple"):
+        pickles.read_pickle(pickle.dumps({(1, 2): 3}))

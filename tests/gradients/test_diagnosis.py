@@ -53,6 +53,13 @@ CASES = [
         {"n_head": 1},
         "in the key: .*sign is wrong",
     ),
+    (
+        "a known third",
+        np.concatenate([WIDE[:, :2], WIDE[:, 2:4] ** 2, WIDE[:, 4:]], axis=1),
+        WIDE,
+        {"n_head": 1, "named": {"it is squared": WIDE**2}},
+        "in the key: it is squared",
+    ),
     ("zero", WIDE * 0, WIDE, {}, "it is zero"),
     ("not zero", WIDE, WIDE * 0, {}, "should be zero everywhere"),
     ("sign", -WIDE, WIDE, {}, "sign is wrong"),
@@ -140,7 +147,7 @@ def test_nearly_the_mistake_has_no_name(case):
     spoilt.flat[-1] += 0.01
     spoilt.flat[1] -= 0.01
     found = diagnose(spoilt, exact, float(np.abs(exact).max()) or 1.0, 1e-10, Clues(**clues))
-    if name not in ("a third", "not zero", "targets that do not count", "unused"):
+    if name not in ("a third", "a known third", "not zero", "targets that do not count", "unused"):
         assert not re.search(words, " ".join(found)), found
         assert "looks like" not in " ".join(found), found
 
@@ -194,3 +201,10 @@ def test_clues_are_what_may_be_a_factor():
     assert clues.numbers["number of tokens"] == 4 and clues.numbers["1 - rate of dropout"] == 0.5
     clues = model_clues(config, TOKENS, TOKENS, "wte.weight")
     assert clues.axes == ("token", "channel") and list(clues.arrays) == ["tokens"]
+
+
+def test_what_has_no_name_is_compared_as_a_whole():
+    hand = 3 * WIDE + 0.1 * OTHER
+    _, said = diagnose(hand, WIDE, 1.0, 1e-10)
+    ratio = np.linalg.norm(hand) / np.linalg.norm(WIDE)
+    assert f"it is {ratio:.6g} times as long as it should be, at a cosine of 0.99" in said

@@ -13,7 +13,18 @@ from gpt_numpy.base.errors import InputError
 from gpt_numpy.data.tokenizers.characters import CharTokenizer
 from gpt_numpy.interop.open_model import cropped
 from gpt_numpy.interop.safetensors_files import read_safetensors, write_safetensors
-from gpt_numpy.interop.torch_reader import Storage, StoredTensor, _dense, open_torch, tensors_of
+from gpt_numpy.interop.torch_reader import (
+    ORDERED,
+    REBUILD,
+    Name,
+    Storage,
+    StoredTensor,
+    _called,
+    _dense,
+    _storage,
+    open_torch,
+    tensors_of,
+)
 from gpt_numpy.interop.torch_writer import write_torch
 from gpt_numpy.interop.weights import is_size, read_elements
 from gpt_numpy.training.checkpoint import Run
@@ -220,6 +231,36 @@ def test_dense_tensors_have_no_gaps():
         ((2, 3), (4, 1), False),
     ):
         assert _dense(StoredTensor(storage, 0, shape, strides)) is dense, strides
+
+
+def test_calls_and_references_are_those_of_a_model():
+    storage, rebuild = Storage("float32", "0", 6), Name(REBUILD)
+    assert _called(rebuild, (storage, 0, (2, 3), (3, 1))).shape == (2, 3)
+    for arguments in (
+        (storage, 0, (2, 3), (1,)),
+        (storage, 0, (2,), (-1,)),
+        (storage, 0, (1,) * 9, (1,) * 9),
+        (storage, 0, [2, 3], (3, 1)),
+    ):
+        with pytest.raises(InputError):
+            _called(rebuild, arguments)
+    with pytest.raises(InputError):
+        _called(Name(ORDERED), (storage, 0, (2, 3), (3, 1)))
+    assert _storage(("storage", Name("torch HalfStorage"), "0", "cpu", 6)).dtype == "float16"
+    for kind, size in (
+        (Name(ORDERED), 6),
+        ("torch HalfStorage", 6),
+        (Name("torch HalfStorage"), -1),
+    ):
+        with pytest.raises(InputError):
+            _storage(("storage", kind, "0", "cpu", size))
+
+
+@pytest.mark.parametrize("name", ["gpt2", "gpt2-xl"])
+def test_a_model_that_is_known_by_name_is_not_downloaded(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=f"not downloaded by name: .* of {name} into a folder"):
+        gn.from_pretrained(name)
 
 
 def test_sizes_are_plain_integers():

@@ -113,7 +113,7 @@ def _campaign(mistakes: list[Mistake], options: argparse.Namespace) -> int:
     verdicts.sort(key=lambda verdict: order[verdict.name])
     for of_part in _by_part(verdicts).values():
         print("\n".join(matrix(of_part)))
-    print("\n".join(_summary(verdicts, seconds)))
+    print("\n".join(summary(verdicts, seconds)))
     if options.json:
         sys.stdout = sys.__stdout__
         print(json.dumps([dataclasses.asdict(verdict) for verdict in verdicts], indent=1))
@@ -150,7 +150,7 @@ def _by_part(verdicts: list[Verdict]) -> dict[str, list[Verdict]]:
     return {part: some for part, some in found.items() if some}
 
 
-def _summary(verdicts: list[Verdict], seconds: float) -> list[str]:
+def summary(verdicts: list[Verdict], seconds: float) -> list[str]:
     """A line for each part and one for all; the seconds of a part are those of its mutants."""
     lines = ["", f"{'part':<10}  mutations  killed  equivalent  others  seconds"]
     for part, some in {**_by_part(verdicts), "all": verdicts}.items():

@@ -8,8 +8,8 @@ import pytest
 
 from gpt_numpy.base.errors import InputError
 from gpt_numpy.gradients.mutation import PACKAGE, mutated
-from tests.mutations.__main__ import ALL, matrix
-from tests.mutations.campaign import BROKEN, EQUIVALENT, KILLED, MISSED, SURVIVED, campaign
+from tests.mutations.__main__ import ALL, PARTS, matrix, summary
+from tests.mutations.campaign import BROKEN, EQUIVALENT, KILLED, MISSED, SURVIVED, Verdict, campaign
 from tests.mutations.checks import nodes
 from tests.mutations.mistake import Mistake, edit
 
@@ -94,6 +94,33 @@ def test_the_campaign_tells_the_five_verdicts_apart(tmp_path):
     assert lines[1].split() == ["pair"]
     assert lines[2].split() == ["A", "X"]
     assert lines[3].split() == ["B", ".", "SURVIVED"]
+
+
+def test_a_skipped_test_is_no_verdict(tmp_path):
+    (mistake,) = [mistake for mistake in ALL if mistake.name == "F60"]
+    said, copied = [], tmp_path / "copy0" / "tests" / "interop" / "test_formats.py"
+
+    def say(text):
+        said.append(text)
+        if text.startswith("all pass"):  # from here on the mutant is alone
+            skip = "\n\npytestmark = pytest.mark.skip(reason='nothing is looked at')\n"
+            copied.write_text(copied.read_text(encoding="utf-8") + skip, encoding="utf-8")
+
+    (verdict,) = campaign([mistake], tmp_path, jobs=1, say=say)
+    assert verdict.verdict == BROKEN and "no verdict but skipped" in verdict.why
+
+
+def test_the_summary_has_a_line_for_each_part():
+    verdicts = [Verdict("Y01", KILLED, {}, 2.0), Verdict("S20", EQUIVALENT, {}, 3.0)]
+    verdicts += [Verdict("Y02", SURVIVED, {}, 1.0), Verdict("M01", KILLED, {}, 4.4)]
+    lines = [line.split() for line in summary(verdicts, 60)[2:]]
+    assert lines[:4] == [
+        ["backward", "1", "1", "0", "0", "4"],
+        ["data", "2", "1", "0", "1", "3"],
+        ["generation", "1", "0", "1", "0", "3"],
+        ["all", "4", "2", "1", "1", "10"],
+    ]
+    assert sum(map(len, PARTS.values())) == len(ALL)
 
 
 def test_the_campaign_does_not_begin_on_code_that_fails(tmp_path):

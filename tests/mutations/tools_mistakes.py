@@ -25,7 +25,7 @@ FILES = [
         ),
         (
             "X02", "a redirect may leave https",
-            ('if not newurl.lower().startswith("https://"):', "if not newurl:"), _REFUSED,
+            ('if not newurl.lower().startswith("https://"):', "if not newurl:"), "downloads:refused_with_nothing_left_behind[a redirect to http]",
         ),
         (
             "X03", "a URL may be any",
@@ -121,8 +121,9 @@ FILES = [
         ),
         (
             "X32", "a tuple may be a key",
-            ("        if not isinstance(key, _KEYS):\n", "        if isinstance(key, list):\n"),
-            "pickles:nested_tuples_that_take_forever_to_hash_are_refused_at_once",
+            ("        if not isinstance(key, _KEYS):\n",
+             "        if not isinstance(key, (*_KEYS, tuple)):\n"),
+            "pickles:a_tuple_is_no_key",
         ),
         (
             "X33", "bytes after the end are ignored",
@@ -252,8 +253,9 @@ CLI = [
             "options:numbers_of_files_have_their_signs_and_quotients",
         ),
         (
-            "X66", "a huge power is computed",
-            ("not abs(right) <= _LARGEST_EXPONENT:", "right is None:"), _CODE,
+            "X66", "an exponent is larger than the largest",
+            ("not abs(right) <= _LARGEST_EXPONENT:", "not abs(right) <= _LARGEST_EXPONENT + 1:"),
+            "options:numbers_of_files_have_their_signs_and_quotients",
         ),
         (
             "X67", "an unknown setting in a file is ignored",
@@ -579,15 +581,21 @@ MORE_FILES = [
             "downloads:a_wheel_that_is_not_the_pinned_one_is_refused",
         ),
     ),
-                                (
-                                    "X17", "nothing is flushed to the disk",
-                                    ("    os.fsync(handle)\n", "    pass\n"), "flushed",
-                                ),
-                              (
-                                  "X13", "a file system without locks looks like another run",
-                                  ("        if held is None:\n", "        if held is path:\n"),
-                                  "durability:a_file_system_without_locks_says_so",
-                              ),
+    *listed(
+        "files/durable.py",
+        (
+            "X17", "nothing is flushed to the disk",
+            ("    os.fsync(handle)\n", "    pass\n"), "flushed",
+        ),
+    ),
+    *listed(
+        "files/locks.py",
+        (
+            "X13", "a file system without locks looks like another run",
+            ("        if held is None:\n", "        if held is path:\n"),
+            "durability:a_file_system_without_locks_says_so",
+        ),
+    ),
     *listed(
         "files/pickles.py",
         (
@@ -601,35 +609,48 @@ MORE_FILES = [
              "            self.marks.append(0)\n"), _PICKLE,
         ),
         (
-            "X38", "a value is added to something of another type",
-            ("type(self.stack[-1]) is not kind:", "type(self.stack[-1]) is type:"),
+            "X38", "a value is added to nothing and lost",
+            ('raise InputError(f"there is no {kind.__name__} to add to")',
+             "self.stack.append(kind())"),
             "pickles:a_value_is_added_to_what_takes_it",
         ),
     ),
-                                (
-                                    "X25", "an error has no advice",
-                                    ('f"{message}; {advice}" if advice else message', "message"),
-                                    "downloads:a_folder_that_cannot_be_written_is_named_with_the_fix",
-                                ),
-                                     (
-                                         "X44", "a list of members of any size is read",
-                                         ("            if size > self.limit:\n",
-                                          "            if size < 0:\n"),
-                                         "reading:a_list_of_members_is_bounded",
-                                     ),
+    *listed(
+        "files/reading.py",
+        (
+            "X25", "an error has no advice",
+            ('f"{message}; {advice}" if advice else message', "message"),
+            "downloads:a_folder_that_cannot_be_written_is_named_with_the_fix",
+        ),
+    ),
+    *listed(
+        "files/zip_archives.py",
+        (
+            "X44", "a list of members of any size is read",
+            ("            if size > self.limit:\n",
+             "            if size < 0:\n"),
+            "reading:a_list_of_members_is_bounded",
+        ),
+    ),
 ]  # fmt: skip
 
 MORE_SETTINGS = [
-                                (
-                                    "X59", "the largest integer is not named",
-                                    ('bounds.setdefault("below", "2^64")', "pass"),
-                                    "config:messages_say_what_a_value_must_be",
-                                ),
-                               (
-                                   "X49", "a run may have no folder",
-                                   ("        if not self.out_dir:\n",
-                                    "        if self.out_dir is None:\n"), _RANGE,
-                               ),
+    *listed(
+        "config/fields.py",
+        (
+            "X59", "the largest integer is not named",
+            ('bounds.setdefault("below", "2^64")', "pass"),
+            "config:messages_say_what_a_value_must_be",
+        ),
+    ),
+    *listed(
+        "config/train.py",
+        (
+            "X49", "a run may have no folder",
+            ("        if not self.out_dir:\n",
+             "        if self.out_dir is None:\n"), _RANGE,
+        ),
+    ),
     *listed(
         "cli/settings.py",
         (
@@ -714,6 +735,21 @@ MORE_CHECKS = [
         ),
     ),
     *listed(
+        "gradients/diagnosis/diagnose.py",
+        (
+            "X164", "the ratio of the lengths is upside down",
+            ("{hand / exact:.6g} times", "{exact / hand:.6g} times"),
+            "diagnosis:what_has_no_name_is_compared_as_a_whole",
+        ),
+    ),
+    *listed(
+        "gradients/diagnosis/wrong_gradient.py",
+        (
+            "X165", "known mistakes are not looked for in a part",
+            ("{text: array[index] for text, array in clues.named.items()}", "{}"), _NAMED,
+        ),
+    ),
+    *listed(
         "gradients/diagnosis/missing.py",
         (
             "X144", "what is counted twice is not seen",
@@ -772,14 +808,17 @@ MORE_CHECKS = [
             ("slice(k * C, (k + 1) * C)", "slice(k * C, (k + 2) * C)"), _NAMED,
         ),
     ),
-                                        (
-                                            "X155",
-                                            "differences have to be as exact as the complex step",
-                                            ("tolerance = max(tolerance,"
-                                             " TOLERANCE_OF_DIFFERENCES)",
-                                             "tolerance = tolerance * 1.0"),
-                                            "measured:differences_have_a_tolerance_of_their_own",
-                                        ),
+    *listed(
+        "gradients/model_check.py",
+        (
+            "X155",
+            "differences have to be as exact as the complex step",
+            ("tolerance = max(tolerance,"
+             " TOLERANCE_OF_DIFFERENCES)",
+             "tolerance = tolerance * 1.0"),
+            "measured:differences_have_a_tolerance_of_their_own",
+        ),
+    ),
     *listed(
         "gradients/model_diagnosis.py",
         (
@@ -816,17 +855,23 @@ MORE_CHECKS = [
             ("or 0.02", "or 0.0"), "measured:a_tensor_of_zeros_is_moved",
         ),
     ),
-                                 (
-                                     "X162", "a mask is said to be fixed where there is none",
-                                     ("if rate and key is not None else", "if rate else"),
-                                     "measured:a_plan_says_what_is_done",
-                                 ),
-                                   (
-                                       "X163", "right and wrong change places",
-                                       ('"exact" if row.ok else "WRONG"',
-                                        '"WRONG" if row.ok else "exact"'),
-                                       "measured:the_report_counts_what_is_wrong",
-                                   ),
+    *listed(
+        "gradients/plan.py",
+        (
+            "X162", "a mask is said to be fixed where there is none",
+            ("if rate and key is not None else", "if rate else"),
+            "measured:a_plan_says_what_is_done",
+        ),
+    ),
+    *listed(
+        "gradients/report.py",
+        (
+            "X163", "right and wrong change places",
+            ('"exact" if row.ok else "WRONG"',
+             '"WRONG" if row.ok else "exact"'),
+            "measured:the_report_counts_what_is_wrong",
+        ),
+    ),
 ]  # fmt: skip
 
 MISTAKES = [*FILES, *CONFIG, *CLI, *CHECKS, *MORE_FILES, *MORE_SETTINGS, *MORE_CHECKS]

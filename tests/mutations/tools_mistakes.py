@@ -25,7 +25,8 @@ FILES = [
         ),
         (
             "X02", "a redirect may leave https",
-            ('if not newurl.lower().startswith("https://"):', "if not newurl:"), "downloads:refused_with_nothing_left_behind[a redirect to http]",
+            ('if not newurl.lower().startswith("https://"):', "if not newurl:"),
+            "downloads:refused_with_nothing_left_behind[a redirect to http]",
         ),
         (
             "X03", "a URL may be any",

@@ -143,10 +143,10 @@ def test_a_mistake_has_its_name(case):
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case[0])
 def test_nearly_the_mistake_has_no_name(case):
     name, hand, exact, clues, words = case
-    spoilt = hand.copy()
-    spoilt.flat[-1] += 0.01
-    spoilt.flat[1] -= 0.01
-    found = diagnose(spoilt, exact, float(np.abs(exact).max()) or 1.0, 1e-10, Clues(**clues))
+    nearly = hand.copy()
+    nearly.flat[-1] += 0.01
+    nearly.flat[1] -= 0.01
+    found = diagnose(nearly, exact, float(np.abs(exact).max()) or 1.0, 1e-10, Clues(**clues))
     if name not in ("a third", "a known third", "not zero", "targets that do not count", "unused"):
         assert not re.search(words, " ".join(found)), found
         assert "looks like" not in " ".join(found), found

@@ -600,7 +600,7 @@ MORE_FILES = [
     *listed(
         "files/pickles.py",
         (
-            "X36", "integers are written without room for their sign",
+            "X36", "integers are written without a bit for their sign",
             ("value.bit_length() // 8 + 1", "max(1, (value.bit_length() + 7) // 8)"),
             "interop:python_unpickles_what_is_pickled_here",
         ),

@@ -13,6 +13,7 @@ from gpt_numpy.kernels.attention_sublayer import (
 )
 from gpt_numpy.kernels.decoding import decode_step
 from gpt_numpy.kernels.embedding import embedding_backward, embedding_forward
+from gpt_numpy.kernels.engine.machine_code import bfloat16_tile
 from gpt_numpy.kernels.engine.pool import prepare
 from gpt_numpy.kernels.head import (
     LOGITS,
@@ -28,6 +29,7 @@ __all__ = [
     "adamw_update",
     "attention_sublayer_backward",
     "attention_sublayer_forward",
+    "bfloat16_tile",
     "decode_step",
     "embedding_backward",
     "embedding_forward",

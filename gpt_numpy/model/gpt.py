@@ -57,6 +57,7 @@ class GPT(Guarded):
     Attributes
     ----------
     dtype, precision : the type of all arrays, and the name given as `dtype`.
+    products : the precision of matrix products, "full" or "bfloat16".
     params, grads : `NamedArrays` with the same names and shapes, one flat buffer each.
     activations, activation_grads : mappings of the names that `keep` asked for.
 
@@ -95,7 +96,7 @@ class GPT(Guarded):
         self.ops = load_ops(ops)
         self.precision = checked_dtype(dtype, ops)
         self.dtype = array_type(self.precision)
-        self._products = BFLOAT16 if self.precision == BFLOAT16 else FULL
+        self.products = BFLOAT16 if self.precision == BFLOAT16 else FULL
         self._stages = list(gpt(config))
         self._keep = match_patterns(config, keep)
         self._statistics = frozenset(n for n, a in activations(config).items() if not a.grad)
@@ -179,7 +180,7 @@ class GPT(Guarded):
         if (rate, accumulate) not in layout.calls:
             grads = self._grads_of_micro_batch() if accumulate else self.grads
             weights = {**self.params, **self._fixed}
-            arrays = Arrays(layout, weights, grads, rate, self._dropout_key, self._products)
+            arrays = Arrays(layout, weights, grads, rate, self._dropout_key, self.products)
             known = layout.calls.get((rate, not accumulate))  # its forward calls are the same
             layout.calls[rate, accumulate] = Calls(
                 known.forward if known else [arrays.forward(s, self.ops) for s in self._stages],

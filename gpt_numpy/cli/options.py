@@ -61,6 +61,9 @@ class GradcheckConfig(Configuration):
     seed: int = setting(0, "of parameters, tokens and random directions", low=0)
     tolerance: float = setting(1e-10, "largest error of a correct gradient", above=0)
     method: str = setting("auto", ", ".join(GRADCHECK_METHODS), choices=GRADCHECK_METHODS)
+    dtype: str = setting(
+        "float64", "float64; bfloat16: what its rounding costs", choices=("float64", "bfloat16")
+    )
     json: bool = setting(False, "print the result as JSON, and progress to stderr")
     ops: str = setting("", "implementation; empty: the run's, or kernels if large", choices=OPS)
 
@@ -95,7 +98,7 @@ class BenchConfig(Configuration):
     """What is timed."""
 
     batch_size: int = setting(0, "sequences; 0: the preset's", low=0)
-    dtype: str = setting("float32", "float32 or float64", choices=DTYPES[:2])
+    dtype: str = setting("float32", "float32, bfloat16 or float64", choices=DTYPES[:3])
     ops: str = setting("kernels", "implementation: kernels or reference", choices=IMPLEMENTATIONS)
     device: str = setting("cpu", "cpu, the only one", **CPU_ONLY)
     compile: bool = setting(False, "accepted for nanoGPT, without effect")

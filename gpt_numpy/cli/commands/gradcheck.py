@@ -25,6 +25,8 @@ from gpt_numpy.data.batches import EVALUATE_VAL, draw_batch
 from gpt_numpy.data.dataset import open_dataset
 from gpt_numpy.gradients.model_check import gradcheck, randomise
 from gpt_numpy.gradients.plan import positions_of
+from gpt_numpy.gradients.report import Report, RoundingReport
+from gpt_numpy.gradients.rounding import rounding_errors
 from gpt_numpy.model.gpt import GPT
 from gpt_numpy.model.memory import check_memory, parameter_count
 from gpt_numpy.training.checkpoint import load
@@ -47,18 +49,26 @@ def run(words: list[str], types: Types) -> int:
         model, tokens, targets = _from_run(config, say)
     else:
         model, tokens, targets = _random_model(config, sources, shape)
-    with _Bars(say) as bars:
-        report = gradcheck(
-            model,
-            tokens,
-            targets,
-            dropout_key=1 if model.config.dropout else None,
-            method=_method(model.config, config, say),
-            tolerance=config.tolerance,
-            seed=config.seed,
-            say=say,
-            tick=bars.tick,
-        )
+    dropout_key = 1 if model.config.dropout else None
+    report: Report | RoundingReport
+    if config.dtype == "bfloat16":
+        batch_size, used = _used(model.config, config)
+        T = used.block_size
+        shorter = tokens[:batch_size, :T], targets[:batch_size, :T]
+        report = rounding_errors(model, *shorter, dropout_key=dropout_key)
+    else:
+        with _Bars(say) as bars:
+            report = gradcheck(
+                model,
+                tokens,
+                targets,
+                dropout_key=dropout_key,
+                method=_method(model.config, config, say),
+                tolerance=config.tolerance,
+                seed=config.seed,
+                say=say,
+                tick=bars.tick,
+            )
     if config.json:
         print(json.dumps(report.as_dict(), indent=1, allow_nan=False))
     else:

@@ -67,7 +67,7 @@ def layer_times(model: GPT, optimizer: AdamW, shape: tuple[int, int]) -> dict[st
 
     The calls are those of training, on the batch of the last pass.
     """
-    calls = model.calls(shape, dropout=model.config.dropout > 0)
+    calls = model.calls(shape, rate=model.config.dropout)
     times: dict[str, list[float]] = {call.stage.kind: [0.0, 0.0] for call in calls.forward}
     times["optimizer"] = [0.0, 0.0]
     for _ in range(LAYER_STEPS):

@@ -4,6 +4,10 @@ The derivations stand in the reference, and so do the named tuples that argument
 layer is a kernel, a function of one row, strip or tile under a thin loop over tasks, and a function
 around it that launches it on flat arrays. Tasks depend on the shape alone, so that the results are
 the same bits for any number of threads.
+
+In training a layer function runs once for each batch shape, to record its launches
+(engine/pool.py), and only these are repeated. So it may look at shapes, rates and addresses, never
+at values, and a NumPy statement in it would take effect only once.
 """
 
 from gpt_numpy.kernels.adamw import adamw_update, sum_of_squares

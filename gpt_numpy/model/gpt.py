@@ -22,7 +22,7 @@ from gpt_numpy.base.guarded import Guarded
 from gpt_numpy.config.choices import IMPLEMENTATIONS
 from gpt_numpy.config.model import GPTConfig
 from gpt_numpy.model.buffers import Buffers, Kept, Layout, match_patterns
-from gpt_numpy.model.calls import Arrays, Call, Calls
+from gpt_numpy.model.calls import Call, CallBuilder, Calls
 from gpt_numpy.model.implementations import array_type, checked_dtype, load_ops
 from gpt_numpy.model.stages import SINUSOIDS, activations, gpt, parameter_shapes, parameters
 from gpt_numpy.reference.cross_entropy import IGNORED
@@ -38,7 +38,7 @@ class Pass(NamedTuple):
 
     layout: Layout
     divisor: int
-    dropout: bool
+    rate: float  # of dropout
 
 
 class GPT(Guarded):
@@ -115,7 +115,7 @@ class GPT(Guarded):
         self._forwarded: Layout | None = None  # the layout of the last forward pass
         self._last: Pass | None = None  # a forward pass that backward has not been called for
         self.overrides: dict[str, Callable[[Call], None]] = {}  # by stage; inspection/hooks
-        self._complete = True
+        self._complete = True  # from here on Guarded refuses assignments
         if seed is not None:
             self.initialise(seed)
 
@@ -146,6 +146,7 @@ class GPT(Guarded):
         ------
         InputError : the rate is not at least 0 and less than 1.
         """
+        # Past Guarded, which refuses the assignment.
         vars(self)["config"] = dataclasses.replace(self.config, dropout=rate)
 
     @property
@@ -170,22 +171,24 @@ class GPT(Guarded):
         done = self._forwarded if self._last is None else None
         return Kept(self._keep, self._statistics, done.dacts if done else None)
 
-    def calls(self, shape: Shape, *, dropout: bool = False, accumulate: bool = False) -> Calls:
+    def calls(self, shape: Shape, *, rate: float = 0.0, accumulate: bool = False) -> Calls:
         """The calls of both passes over a batch of this shape (B, T), prepared once.
 
-        `accumulate`: those of backward write to the gradients of a micro-batch.
+        rate : of dropout.
+        accumulate : whether those of backward write to the gradients of a micro-batch.
         """
         layout = self._buffers.layout(*shape)
-        rate = self.config.dropout if dropout else 0.0
         if (rate, accumulate) not in layout.calls:
             grads = self._grads_of_micro_batch() if accumulate else self.grads
             weights = {**self.params, **self._fixed}
-            arrays = Arrays(layout, weights, grads, rate, self._dropout_key, self.products)
-            known = layout.calls.get((rate, not accumulate))  # its forward calls are the same
-            layout.calls[rate, accumulate] = Calls(
-                known.forward if known else [arrays.forward(s, self.ops) for s in self._stages],
-                [arrays.backward(stage, self.ops) for stage in reversed(self._stages)],
-            )
+            builder = CallBuilder(layout, weights, grads, rate, self._dropout_key, self.products)
+            sibling = layout.calls.get((rate, not accumulate))  # its forward is the same
+            if sibling:
+                forward = sibling.forward
+            else:
+                forward = [builder.forward_call(stage, self.ops) for stage in self._stages]
+            backward = [builder.backward_call(s, self.ops) for s in reversed(self._stages)]
+            layout.calls[rate, accumulate] = Calls(forward, backward)
         calls: Calls = layout.calls[rate, accumulate]
         return calls
 
@@ -203,8 +206,8 @@ class GPT(Guarded):
         ----------
         tokens, targets : integers (B, T), T at most block_size. Targets of -1 are left out.
         dropout_key : an integer from which all masks of dropout follow; None: no dropout.
-        divisor : what the sum of losses is divided by; the number of targets that count in
-            `targets` by default. With several micro-batches: that of all of them together.
+        divisor : what the sum of losses is divided by; by default the number of targets other than
+            -1. With several micro-batches: that of all of them together.
 
         Raises
         ------
@@ -222,13 +225,13 @@ class GPT(Guarded):
             np.not_equal(targets, IGNORED, out=counts)
             divisor = max(int(np.count_nonzero(counts)), 1)
         divisor = integer("divisor", divisor, 1, "the number of targets that count, at least 1")
-        dropout = dropout_key is not None and self.config.dropout > 0
+        rate = 0.0 if dropout_key is None else self.config.dropout
         if dropout_key is not None:
             self._dropout_key[0] = integer("dropout_key", dropout_key) & MASK64
 
         layout = self._begin(tokens, targets)
-        self._run(self.calls(tokens.shape, dropout=dropout).forward)
-        self._last = Pass(layout, divisor, dropout)
+        self._run(self.calls(tokens.shape, rate=rate).forward)
+        self._last = Pass(layout, divisor, rate)
         wide = self._workspace("losses", targets.shape, np.result_type(self.dtype, np.float64))
         wide[...] = layout.acts["losses"]
         return wide.sum().item() / divisor
@@ -247,7 +250,7 @@ class GPT(Guarded):
         last, self._last = self._last, None
         shape = last.layout.inputs["tokens"].shape
         last.layout.dacts["losses"][...] = 1 / last.divisor
-        self._run(self.calls(shape, dropout=last.dropout, accumulate=accumulate).backward)
+        self._run(self.calls(shape, rate=last.rate, accumulate=accumulate).backward)
         if accumulate:
             self.grads.flat += self._grads_of_micro_batch().flat
 
@@ -276,7 +279,7 @@ class GPT(Guarded):
         return [layout.acts[f"h.{i}.attn.qkv"] for i in range(self.config.n_layer)]
 
     def _begin(self, tokens: Array, targets: Array) -> Layout:
-        """Copy the batch to where the calls read it; the passes before are over."""
+        """Copy the batch to where the calls read it; no earlier pass can be continued."""
         self._last = None
         layout = self._forwarded = self._buffers.layout(*tokens.shape)
         layout.inputs["tokens"][...], layout.inputs["targets"][...] = tokens, targets

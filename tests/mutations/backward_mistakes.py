@@ -348,8 +348,8 @@ OTHERS = [
     Mistake(
         edit(
             "R7", "accumulating backward takes the calls that write to the gradients",
-            "model/gpt.py", "calls(shape, dropout=last.dropout, accumulate=accumulate)",
-            "calls(shape, dropout=last.dropout)",
+            "model/gpt.py", "calls(shape, rate=last.rate, accumulate=accumulate)",
+            "calls(shape, rate=last.rate)",
         ),
         ("model",),
     ),

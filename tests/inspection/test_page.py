@@ -20,7 +20,7 @@ from gpt_numpy.inspection.trace import operations
 from gpt_numpy.reference import activation
 from tests.support.pages import CHARACTERS, FOLDER, HOSTILE, SAMPLE, look, make_run
 
-HALF = 2.0**-11  # the relative error of a half float
+ROUNDED = 0.00501  # the relative error of three digits
 PARTS = sorted((Path(assemble.__file__).parent / "parts").iterdir())
 
 
@@ -36,6 +36,9 @@ def page(seen):
 
 def unpack(packed):
     """The inverse of `pack`, as in parts/data.js."""
+    if packed.get("wide"):
+        data = np.frombuffer(base64.b64decode(packed["data"]), dtype="<f4")
+        return data.reshape(packed["shape"])
     half = np.frombuffer(base64.b64decode(packed["data"]), dtype="<f2")
     numbers = np.ldexp(half.astype(np.float64), -packed["shift"])
     shape = tuple(packed["shape"])
@@ -48,15 +51,18 @@ def unpack(packed):
 
 
 def is_packed(found, array):
-    """Equal to three digits, down to a millionth of the largest."""
+    """The same three digits, those that the page shows, down to 1e-8 of the largest."""
     floor = np.abs(array[np.isfinite(array)]).max(initial=0) * 1e-8
-    np.testing.assert_allclose(found, array, rtol=HALF, atol=floor)
+    large = ~(np.abs(array) < floor)
+    shown = [[f"{float(x):.2e}" for x in some[large]] for some in (found, array)]
+    assert shown[0] == shown[1]
+    np.testing.assert_allclose(found[~large], array[~large], rtol=0, atol=floor)
 
 
 # ---------------------------------------------------------------- numbers
 
 
-@pytest.mark.parametrize("size", [1.0, 1e-30, 1e30, 1e-300, 0.0])
+@pytest.mark.parametrize("size", [1.0, 1e-30, 1e30, 1e-280, 0.0])
 def test_packed_numbers_keep_three_digits(size):
     x = np.random.default_rng(0).standard_normal((3, 4, 5)) * size
     x[0, 0] *= 1e-4
@@ -108,7 +114,7 @@ def test_rows_of_the_tables_and_the_distribution_are_those_of_the_trace(seen):
     _, trace, contents = seen
     rows = contents["embedding"]
     both = unpack(rows["token"]) + unpack(rows["position"])
-    np.testing.assert_allclose(both, trace["embedding.out"].value[0], atol=2e-3)
+    np.testing.assert_allclose(both, trace["embedding.out"].value[0], atol=1e-2)
     p = trace["probabilities"].value[0]
     best = np.array(contents["next"]["tokens"])
     is_packed(unpack(contents["next"]["probabilities"]), np.take_along_axis(p, best, axis=-1))
@@ -130,7 +136,7 @@ def test_influence_is_the_gradient_of_a_pass_with_a_single_target(seen):
         model.forward(trace.tokens, targets, divisor=trace.tokens.shape[1])
         model.backward()
         norms = np.linalg.norm(model.activation_grads["embedding.out"][0], axis=-1)
-        np.testing.assert_allclose(unpack(contents["influence"])[q], norms, rtol=2e-3, atol=1e-7)
+        np.testing.assert_allclose(unpack(contents["influence"])[q], norms, rtol=ROUNDED, atol=1e-7)
 
 
 def test_large_arrays_are_grouped_and_far_too_large_ones_refused(seen, monkeypatch):
@@ -235,10 +241,7 @@ def test_the_lines_of_code_are_those_that_write_the_gradient(seen, title, array,
 def test_the_gradient_check_finds_all_right_and_a_mistake_wrong(seen, tmp_path, monkeypatch):
     _, trace, contents = seen
     checked = contents["verdicts"]
-    assert set(trace.backward_order) - checked.keys() == {
-        name for name in trace.backward_order
-        if name.endswith(("losses", "xhat", "scores", "probabilities"))
-    }  # fmt: skip
+    assert checked.keys() == set(trace.backward_order) and contents["unchecked"] == ""
     assert all(verdict["ok"] for verdict in checked.values())
     right = activation.BACKWARD["gelu_tanh"]
 

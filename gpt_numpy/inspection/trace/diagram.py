@@ -13,7 +13,7 @@ it, and parts of what is stored:
     probabilities                 of the next token
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from gpt_numpy.base.arrays import Array, Shape
@@ -77,6 +77,9 @@ def nodes(config: GPTConfig) -> list[Node]:
                     arrays[letter], not_stored[letter] = inside[field].name, field
                 elif (name := stage.array_name(field)) not in (None, SINUSOIDS, "tokens"):
                     arrays[letter] = name
+            if "bias" in operation.backward and "bias" not in arrays:
+                forward = {k: text.removesuffix(" + bias") for k, text in operation.forward.items()}
+                operation = replace(operation, forward=forward)
             listed.append(Node(operation, arrays, not_stored))
     return listed
 

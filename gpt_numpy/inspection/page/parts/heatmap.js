@@ -59,10 +59,20 @@ function keyed(event, m, o, cursor, move) {
 function description(m, o, { row, col }) {
   if (o.masked && o.masked(row, col)) return `${tokenNames(o, row, col)}: masked, position ${row} cannot see what comes after it`;
   const x = at(m, row, col);
-  return o.describe ? o.describe(row, col, x) : `row ${grouped(row, m.group[0])}, channel ${grouped(col, m.group[1])}: ${number(x)}`;
+  return o.describe ? o.describe(row, col, x) : `row ${grouped(row, m.group[0])}, channel ${channel(col, m)}: ${number(x)}`;
 }
 function tokenNames(o, row, col) { return `“${o.rowNames ? o.rowNames[row] : row}”, “${o.colNames ? o.colNames[col] : col}”`; }
-function grouped(k, group) { return group > 1 ? `${k * group}–${(k + 1) * group - 1} (the largest)` : String(k); }
+function grouped(k, group, count = Infinity) {
+  const first = k * group, last = Math.min(first + group, count) - 1;
+  return last > first ? `${first}–${last} (the largest)` : String(first);
+}
+// The channels of a column; where they are those of heads, no group has channels of two.
+function channel(col, m) {
+  if (!m.ofHead || m.group[1] === 1) return grouped(col, m.group[1], m.channels);
+  const cells = Math.ceil(m.ofHead / m.group[1]), head = Math.floor(col / cells), inside = (col % cells) * m.group[1];
+  const first = head * m.ofHead + inside, last = head * m.ofHead + Math.min(inside + m.group[1], m.ofHead) - 1;
+  return last > first ? `${first}–${last} (the largest)` : String(first);
+}
 
 // Where the cells lie: a margin for names, then rows of equal height.
 function layout(canvas, m, o) {

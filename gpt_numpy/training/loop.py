@@ -216,7 +216,9 @@ class Training:
 
     def _report(self, progress: Progress, iteration: int, loss: float, norm: float) -> None:
         flops = flops_per_token(self.model) * self.tokens_per_iteration
-        share = flops / (self._milliseconds / 1e3) / self._peak
+        rate = flops / (self._milliseconds / 1e3)
+        self._peak = max(self._peak, rate)  # too low if other programs ran when it was measured
+        share = rate / self._peak
         progress.say(
             f"iter {iteration}: loss {loss:.4f}, time {self._milliseconds:.2f}ms, mfu {share:.2%}"
         )

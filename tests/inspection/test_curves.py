@@ -7,12 +7,14 @@ import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import gpt_numpy as gn
 from gpt_numpy.base.errors import InputError
 from gpt_numpy.cli import main as cli
 from gpt_numpy.config.presets import PRESETS
+from gpt_numpy.inspection.curves import drawing
 from gpt_numpy.inspection.curves.history import History, read_history
 from gpt_numpy.inspection.curves.measured import (
     compare_with_measured,
@@ -154,7 +156,10 @@ def test_a_run_without_an_iteration_in_common_is_reported(call, folder):
     (folder / "s").mkdir()
     (folder / "s" / "log.jsonl").write_text('{"iter": 7, "val_loss": 3.0}', encoding="utf-8")
     _, out, _ = call("r", "s", "--reference=tiny")
-    assert "r: validation loss 4.3000 at 0" in out and "s: no evaluation at an iteration of" in out
+    # Of r there is the loss before training alone, which is within those of every run.
+    for name in ("r", "s"):
+        assert f"{name}: no evaluation yet at an iteration of" in out
+    assert "within" not in out
 
 
 def test_an_unknown_reference_is_refused(call, folder):
@@ -230,3 +235,79 @@ def test_the_lowest_of_the_measured_runs_is_within_them():
     assert " within " in compare_with_measured(
         History("r", val=[(tiny.iterations[-1], lowest)]), tiny
     )
+
+
+def test_no_line_joins_the_measured_losses(folder):
+    pytest.importorskip("matplotlib")
+    from matplotlib.figure import Figure
+
+    axes = Figure().add_subplot()
+    tiny = read_measured("tiny")
+    drawing._draw_measured(axes, tiny)
+    (container,) = axes.containers
+    points, _, (bars,) = container.lines
+    assert points.get_linestyle() == "None" and container.get_label() == tiny.label
+    np.testing.assert_allclose(points.get_ydata().astype(float), tiny.val["mean"])
+    ends = [segment[:, 1].astype(float) for segment in bars.get_segments()]
+    np.testing.assert_allclose(ends, list(zip(tiny.val["low"], tiny.val["high"], strict=True)))
+
+
+def test_each_of_several_runs_is_named_at_its_end(call, folder):
+    pytest.importorskip("matplotlib")
+    for name in ("one", "_two"):
+        make_run(folder, name)
+    call("one", "_two", "--out=both.svg")
+    texts = [
+        e.text or "" for e in ElementTree.fromstring((folder / "both.svg").read_bytes()).iter()
+    ]
+    assert "one  2.6000" in texts and "./_two  2.6000" in texts
+
+
+def test_names_at_the_ends_do_not_lie_over_each_other():
+    pytest.importorskip("matplotlib")
+    from matplotlib.figure import Figure
+
+    axes = Figure().add_subplot()
+    axes.set_ylim(1, 3)
+    losses = (2.0, 2.001, 2.5, 1.999)
+    drawing._name_the_ends(axes, [History(str(k), val=[(9, x)]) for k, x in enumerate(losses)])
+    heights = {t.get_text()[0]: t.xyann[1] for t in axes.texts}
+    assert sorted(heights, key=heights.get) == ["3", "0", "1", "2"]
+    gaps = np.diff(sorted(heights.values()))
+    assert gaps.min() > 0.04 and heights["2"] == pytest.approx(0.75)
+
+
+def saved_beside(folder, name, vocab_size, **settings):
+    """A checkpoint next to the log of a run."""
+    model = gn.GPT(
+        gn.GPTConfig(vocab_size=vocab_size, block_size=4, n_layer=1, n_head=1, n_embd=4),
+        seed=0, ops="reference",
+    )  # fmt: skip
+    gn.save(folder / name / "ckpt.npz", model, settings=gn.TrainConfig(out_dir=name, **settings))
+
+
+def test_runs_over_other_texts_or_vocabularies_are_not_compared_without_a_word(call, folder):
+    pytest.importorskip("matplotlib")
+    for name in ("a", "b", "c", "d"):
+        make_run(folder, name)
+    saved_beside(folder, "a", 65, dataset="shakespeare")
+    saved_beside(folder, "b", 27, dataset="names")
+    saved_beside(folder, "c", 65, dataset="shakespeare", data="my.txt")
+    _, out, _ = call("a", "b", "--out=x.svg")
+    assert "do not compare (a: shakespeare, 65 tokens; b: names, 27 tokens)" in out
+    assert "not comparable" in (folder / "x.svg").read_text(encoding="utf-8")
+    assert "c: my.txt, 65 tokens" in call("a", "c", "--out=x.svg")[1]
+    for words in (["a"], ["a", "d"]):  # of d nothing is known
+        assert "compar" not in call(*words, "--out=x.svg")[1]
+    assert "comparable" not in (folder / "x.svg").read_text(encoding="utf-8")
+    (folder / "d" / "ckpt.npz").write_bytes(b"PK\x05\x06 no checkpoint")
+    assert read_history("d").vocab_size is None
+
+
+def test_a_run_of_another_text_is_not_measured_by_the_reference():
+    tiny = read_measured("tiny")
+    val = [(tiny.iterations[-1], tiny.val["mean"][-1])]
+    sentence = compare_with_measured(History("r", val=val, vocab_size=27, data="names"), tiny)
+    assert "trained on names" in sentence and "do not compare" in sentence
+    same = compare_with_measured(History("r", val=val, vocab_size=65, data="shakespeare"), tiny)
+    assert " within " in same

@@ -364,3 +364,16 @@ def test_random_damage_under_a_right_checksum_ends_in_one_kind_of_error(path):
             checkpoint.load(path)  # what it says may be another model, but it is one
         except InputError as error:
             assert "\n" not in str(error)
+
+
+def test_the_folder_of_a_run_is_refused_with_the_name_of_a_checkpoint_in_it(tmp_path):
+    with pytest.raises(InputError, match="is a folder, and holds no checkpoint"):
+        gn.load(tmp_path)
+    model = gn.GPT(gn.GPTConfig(vocab_size=3, block_size=2, n_layer=1, n_head=1, n_embd=2), seed=0)
+    for name in ("ckpt.npz", "ckpt-00000250.npz", "ckpt-best.npz"):
+        gn.save(tmp_path / name, model)
+        with pytest.raises(InputError, match="is a folder: name a checkpoint in it, ") as caught:
+            gn.load(tmp_path)
+    remedy = str(caught.value).rpartition(", ")[2]
+    assert remedy == str(tmp_path / "ckpt-best.npz")
+    assert gn.load(remedy).config == model.config

@@ -242,7 +242,8 @@ def _about_groups(array: Array, groups: tuple[int, ...]) -> dict[str, Any]:
 
 def _is_lower(name: str, *, gradient: bool) -> bool:
     """Whether only the lower triangle means something: masked pairs have weight 0, and what their
-    gradient is has no effect."""
+    gradient is has no effect.
+    """
     return name.endswith(".attn.probabilities") or (gradient and name.endswith(".attn.scores"))
 
 

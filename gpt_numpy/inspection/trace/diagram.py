@@ -47,11 +47,12 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True)
 class Node:
-    """One operation: the names of its arrays by letter, and the fields of those not stored."""
+    """One operation of a stage: the names of its arrays by letter, the fields of those not stored."""
 
     operation: Operation
     arrays: dict[str, str]
     not_stored: dict[str, str]
+    stage: str
 
     @property
     def read(self) -> list[str]:
@@ -80,7 +81,7 @@ def nodes(config: GPTConfig) -> list[Node]:
             if "bias" in operation.backward and "bias" not in arrays:
                 forward = {k: text.removesuffix(" + bias") for k, text in operation.forward.items()}
                 operation = replace(operation, forward=forward)
-            listed.append(Node(operation, arrays, not_stored))
+            listed.append(Node(operation, arrays, not_stored, stage.name))
     return listed
 
 

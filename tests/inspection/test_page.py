@@ -12,11 +12,12 @@ import pytest
 import gpt_numpy as gn
 from gpt_numpy.base.errors import InputError
 from gpt_numpy.cli import main as cli
-from gpt_numpy.inspection.page import assemble, backwards
+from gpt_numpy.inspection.page import assemble, backwards, gradient_check
 from gpt_numpy.inspection.page import contents as contents_module
 from gpt_numpy.inspection.page.encoding import pack, strongest
 from gpt_numpy.inspection.page.training_history import MOST_POINTS, training_history
 from gpt_numpy.inspection.trace import operations
+from gpt_numpy.inspection.trace.lookup import Sources
 from gpt_numpy.reference import activation
 from tests.support.pages import CHARACTERS, FOLDER, HOSTILE, SAMPLE, look, make_run
 
@@ -152,7 +153,171 @@ def test_large_arrays_are_grouped_and_far_too_large_ones_refused(seen, monkeypat
         contents_module.contents(run, trace, "r", HOSTILE)
 
 
+@pytest.fixture(scope="module")
+def grouped(tmp_path_factory):
+    """A page whose channels are in groups of 4; heads have 5."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(contents_module, "BUDGET", 70_000)
+        folder = make_run(tmp_path_factory.mktemp("grouped"), n_embd=10, activation="relu")
+        found = look(folder)
+    assert found[2]["about"]["group"] == 4
+    return found
+
+
+def test_lengths_are_those_of_all_channels(grouped):
+    run, trace, contents = grouped
+    seen = set()
+    for name, shown in contents["arrays"].items():
+        if "lengths" in shown:
+            is_packed(unpack(shown["lengths"]), np.linalg.norm(trace[name].value[0], axis=-1))
+            seen.add(re.sub(r"^h\.\d\.", "", name))
+    assert seen == {
+        *("embedding.out", "resid_mid", "resid_post", "attn.proj", "mlp.proj"),
+        *("attn.query", "attn.key", "attn.value", "attn.heads"),
+    }
+    lengths = contents["embedding"]["lengths"]
+    rows = run.model.params["wte.weight"][trace.tokens[0]]
+    is_packed(unpack(lengths["token"]), np.linalg.norm(rows, axis=-1))
+    rows = run.model.positions[: len(rows)]
+    is_packed(unpack(lengths["position"]), np.linalg.norm(rows, axis=-1))
+    waves = contents["embedding"]["waves"]
+    assert waves["channels"] == [0, 1, 2, 5]
+    is_packed(unpack(waves["values"]), rows[:, waves["channels"]])
+
+
+def test_no_group_has_channels_of_two_heads(grouped):
+    _, trace, contents = grouped
+    for name in ("h.0.attn.qkv", "h.1.attn.out"):
+        packed = contents["arrays"][name]["value"]
+        value = trace[name].value[0]
+        assert (packed["of_head"], packed["channels"]) == (5, value.shape[-1])
+        heads = value.reshape(len(value), -1, 5)
+        first, last = heads[..., :4], heads[..., 4]
+        place = np.abs(first).argmax(axis=-1)[..., None]
+        expected = np.stack([np.take_along_axis(first, place, axis=-1)[..., 0], last], axis=-1)
+        is_packed(unpack(packed), expected.reshape(len(value), -1))
+
+
+def test_counts_of_neurons_are_of_single_neurons_and_dots_lie_on_the_curve(grouped):
+    _, trace, contents = grouped
+    for i, shown in enumerate(contents["neurons"]):
+        before, after = (trace[f"h.{i}.mlp.{part}"].value[0] for part in ("fc", "act"))
+        assert shown["active"] == [sum(x > 0.05 for x in row) for row in after]
+        order = np.sort(after, axis=-1)[:, ::-1][:, :8]
+        is_packed(unpack(shown["values"]), order)
+        picked = np.take_along_axis(after, np.array(shown["best"]), axis=-1)
+        np.testing.assert_array_equal(picked, order)
+        is_packed(unpack(shown["after"]), np.maximum(strongest(before, (1, 4)), 0))
+
+
+def test_ungrouped_dots_are_the_neurons_themselves(seen):
+    assert [shown["after"] for shown in seen[2]["neurons"]] == [None, None]
+
+
+def test_the_range_of_a_norms_weight_is_exact(seen):
+    _, trace, contents = seen
+    weight = trace["h.0.ln_1.weight"].value
+    shown = contents["arrays"]["h.0.ln_1.weight"]["range"]
+    assert shown == pytest.approx([weight.min(), weight.max()], rel=1e-8)
+    assert "range" not in contents["arrays"]["wte.weight"]
+
+
+def test_numbers_to_compute_with_are_not_rounded(seen):
+    _, trace, contents = seen
+    packed = contents["arrays"]["h.0.ln_1.rstd"]["value"]
+    np.testing.assert_array_equal(unpack(packed), trace["h.0.ln_1.rstd"].value[0])
+
+
+def test_the_norm_of_the_gradient_of_weights_leaves_masked_pairs_out(seen):
+    _, trace, contents = seen
+    for h in range(2):
+        grad = np.tril(trace[f"h.{h}.attn.probabilities"].grad)
+        shown = contents["arrays"][f"h.{h}.attn.probabilities"]["grad_numbers"]["norm"]
+        assert shown == pytest.approx(np.linalg.norm(grad), rel=1e-6)
+
+
+def test_a_text_that_is_too_long_is_told_how_many_tokens_fit(seen, monkeypatch):
+    run, trace, _ = seen
+    monkeypatch.setattr(contents_module, "BUDGET", 60_000)
+    monkeypatch.setattr(contents_module, "LARGEST", 70_000)
+    with pytest.raises(InputError, match="text has 34 tokens: too many for") as caught:
+        contents_module.contents(run, trace, "r", HOSTILE)
+    most = int(re.search(r"which holds (\d+);", str(caught.value))[1])
+    assert 2 <= most < 34
+    for count, fits in ((most, True), (most + 1, False)):
+        tokens = trace.tokens[:, :count]
+        short = gn.trace(run.model, tokens[:, :-1], tokens[:, 1:])
+        if fits:
+            contents_module.contents(run, short, "r", HOSTILE)
+        else:
+            with pytest.raises(InputError, match=f"which holds {most};"):
+                contents_module.contents(run, short, "r", HOSTILE)
+    monkeypatch.setattr(contents_module, "LARGEST", 700)
+    with pytest.raises(InputError, match="the model is too large for a page"):
+        contents_module.contents(run, trace, "r", HOSTILE)
+
+
 # ---------------------------------------------------------------- backward
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("tied", [True, False])
+def test_equations_are_those_of_this_model(bias, tied):
+    settings = {"n_layer": 1, "n_head": 2, "n_embd": 4, "block_size": 4}
+    config = gn.GPTConfig(vocab_size=5, bias=bias, tied=tied, **settings)
+    model = gn.GPT(config, seed=1, ops="reference")
+    tokens = np.random.default_rng(0).integers(0, 5, (2, 1, 4))
+    found = backwards.steps(gn.trace(model, *tokens))
+    forward = [line for step in found for line in step["forward"]]
+    assert sum("weight + bias" in line for line in forward) == (7 if bias else 0)
+    assert {"out = x @ weight", "out = xhat * weight"} <= set(forward) or bias
+    (rows,) = [e for e in found[-1]["equations"] if e["array"] == "wte.weight"]
+    assert ("dlogits" in rows["text"]) == tied
+    # The steps that share a gradient name each other.
+    assert rows["others"] == ([2] if tied else [])
+    for number, step in enumerate(found, start=1):
+        for equation in step["equations"]:
+            for other in equation["others"]:
+                arrays = {e["array"]: e["others"] for e in found[other - 1]["equations"]}
+                assert other != number and number in arrays[equation["array"]]
+    stream = [e["others"] for s in found for e in s["equations"] if e["array"] == "embedding.out"]
+    assert len(stream) == 2 and all(len(others) == 1 for others in stream)
+
+
+def test_what_is_checked_depends_on_the_model_and_the_text_alone(seen, monkeypatch):
+    run, trace, contents = seen
+    monkeypatch.setattr(gradient_check, "MOST_WORK", 10.5 * run.model.n_params * trace.tokens.size)
+    ticks = []
+    found, why = gradient_check.check_gradients(run.model, trace, lambda: ticks.append(1))
+    assert len(found) == len(ticks) == 10 and why.startswith("10 of 69 gradients are")
+    order = trace.backward_order
+    assert order[0] in found and order[-1] in found  # evenly spaced
+    assert (found, why) == gradient_check.check_gradients(run.model, trace)
+    monkeypatch.setattr(gradient_check, "MOST_PARAMETERS", run.model.n_params)
+    assert len(gradient_check.check_gradients(run.model, trace)[0]) == 10
+    monkeypatch.setattr(gradient_check, "MOST_PARAMETERS", run.model.n_params - 1)
+    found, why = gradient_check.check_gradients(run.model, trace)
+    assert found == {} and "parameters are not checked" in why
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["losses", "logits", "xhat", "scores", "probabilities", "heads", "query", "qkv", "resid_mid"],
+)
+def test_a_wrong_gradient_of_any_kind_gets_a_verdict_of_its_own(seen, monkeypatch, kind):
+    run, trace, _ = seen
+    right = Sources.grad
+    (name, *_) = [name for name in reversed(trace.backward_order) if name.split(".")[-1] == kind]
+    wrong = np.random.default_rng(1).standard_normal(trace[name].grad.shape)
+    wrong *= 0.01 * np.linalg.norm(trace[name].grad) / np.linalg.norm(wrong)
+
+    def grad(self, wanted):
+        return right(self, wanted) + wrong if wanted == name else right(self, wanted)
+
+    monkeypatch.setattr(Sources, "grad", grad)
+    monkeypatch.setattr(gradient_check, "_chosen", lambda *_: ([name, "wpe.weight"], ""))
+    found, _ = gradient_check.check_gradients(run.model, trace)
+    assert found["wpe.weight"]["ok"] and not found[name]["ok"]
 
 
 @pytest.mark.parametrize("changes", [{}, {"bias": False, "activation": "relu"},
@@ -266,10 +431,11 @@ def test_the_history_skips_damaged_lines_of_the_log(tmp_path):
         file.write('{"iter": 70, "layers": {"a": [1], "b": 2}, "sample": 3}\n')
     found = training_history(str(folder))
     assert found["curves"]["loss"] == [[i, pytest.approx(4 - i / 50)] for i in range(0, 60, 10)]
-    assert found["curves"]["val_loss"] == [[0, 4.0], [50, pytest.approx(3.1667)]]
+    assert found["curves"]["val_loss"] == [[0, 4.0], [50, pytest.approx(4 - 50 / 60)]]
     assert [text["text"] for text in found["samples"]] == [SAMPLE, SAMPLE]
     assert found["layers"]["update"][HOSTILE][0] == [0, 0.002]
     assert training_history(str(tmp_path / "nowhere"))["samples"] == []
+    assert training_history(str(tmp_path / "nowhere"), 1.0)["clipped"] is None
 
 
 def test_long_curves_are_thinned_and_keep_their_ends(tmp_path):
@@ -277,6 +443,19 @@ def test_long_curves_are_thinned_and_keep_their_ends(tmp_path):
     (tmp_path / "log.jsonl").write_text("\n".join(lines), encoding="utf-8")
     curve = training_history(str(tmp_path))["curves"]["loss"]
     assert len(curve) == MOST_POINTS and (curve[0][0], curve[-1][0]) == (0, 4999)
+
+
+def test_what_is_said_of_a_curve_is_of_all_its_points(tmp_path):
+    lines = [{"iter": i, "loss": 2.0, "grad_norm": 1.0 + (i % 4 == 1)} for i in range(5000)]
+    lines[1001]["loss"], lines[1003]["loss"] = 0.5, 7.5
+    (tmp_path / "log.jsonl").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    found = training_history(str(tmp_path), 1.0)
+    shown = found["facts"]["loss"]
+    assert (shown["lowest"], shown["highest"]) == ((1001, 0.5), (1003, 7.5))
+    assert (shown["first"], shown["last"]) == ((0, 2.0), (4999, 2.0))
+    assert not {1001, 1003} & {i for i, _ in found["curves"]["loss"]}
+    assert found["clipped"] == 0.25 and "val_loss" not in found["facts"]
+    assert training_history(str(tmp_path))["clipped"] is None
 
 
 # ---------------------------------------------------------------- the file

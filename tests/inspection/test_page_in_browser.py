@@ -17,7 +17,7 @@ from tests.support.pages import HOSTILE, SAMPLE, look, make_run
 BROWSER = os.environ.get("GPT_NUMPY_BROWSER") or shutil.which("chromium")
 VIEWS = ("transformer", "embedding", "attention", "layers", "backwards", "training")
 SECTIONS = ("stream", "norm", "mlp", "head")
-SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
+SIZES = {"desktop": (1280, 900), "half": (960, 700), "phone": (390, 844), "narrow": (320, 568)}
 
 if not os.environ.get("GPT_NUMPY_BROWSER"):
     pytest.importorskip("playwright", reason="playwright is not installed: pip install playwright")
@@ -222,3 +222,52 @@ def test_hostile_strings_are_shown_as_text(opened):
         "['img', 'script', 'iframe', 'a'].map(tag => document.querySelectorAll(tag).length)"
     )
     assert counts == [0, 2, 0, 1]  # its own program and contents; the link to the view
+
+
+def test_a_click_in_a_map_chooses_the_token_and_keeps_the_number(opened):
+    page = opened("phone")
+    page.keyboard.press("3")
+    canvas = page.locator("canvas[aria-label^='weights between tokens']")
+    box = canvas.bounding_box()
+    canvas.click(position={"x": box["width"] / 2, "y": box["height"] * 0.8})
+    assert "position=2" in page.url  # drawn again with another token
+    readout = canvas.locator("xpath=..").locator(".readout").inner_text()
+    assert readout.startswith("query") and "weight" in readout
+
+
+def test_back_and_reload_show_the_same_again(opened):
+    page = opened()
+    page.keyboard.press("3")
+    page.select_option("[data-key=block]", "1")
+    page.select_option("[data-key=head]", "1")
+    page.keyboard.press("5")
+    page.keyboard.press("ArrowRight")
+    page.reload()
+    assert "step 2 of" in page.inner_text("main")
+    page.go_back()
+    assert chosen(page) == "attention"
+    assert [page.input_value(f"[data-key={name}]") for name in ("block", "head")] == ["1", "1"]
+    for nonsense in ("#attention&block=7&head=x&position=-1&norm=__proto__", "#constructor&step=1"):
+        page.goto(page.url.partition("#")[0] + nonsense)
+        page.reload()
+        is_sound(page)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_paper_is_light_and_the_bars_stay(opened, scheme):
+    page = opened("desktop", scheme)
+    page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    page.emulate_media(media="print")
+    assert page.get_attribute("html", "data-theme") == "light"
+    style = "getComputedStyle(document.querySelector('.track i')).printColorAdjust"
+    assert page.evaluate(style) == "exact"
+    assert page.evaluate("getComputedStyle(document.querySelector('nav')).display") == "none"
+    page.evaluate("window.dispatchEvent(new Event('afterprint'))")
+    assert page.get_attribute("html", "data-theme") == scheme
+
+
+def test_bars_stay_where_the_system_chooses_the_colours(opened):
+    page = opened()
+    page.emulate_media(forced_colors="active")
+    style = "getComputedStyle(document.querySelector('.track i')).backgroundColor"
+    assert page.evaluate(style) != page.evaluate("getComputedStyle(document.body).backgroundColor")

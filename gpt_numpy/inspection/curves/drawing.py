@@ -120,7 +120,7 @@ def _draw_measured(axes: Any, measured: MeasuredCurves) -> None:
     bars = [[a - b for a, b in zip(*pair, strict=True)] for pair in pairs]
     style = {"color": "0.45", "fmt": "D", "markersize": 3.5, "linewidth": 1.2, "capsize": 3}
     axes.errorbar(
-        measured.iterations, losses["mean"], yerr=bars, label=measured.label, zorder=1, **style
+        measured.iterations, losses["mean"], yerr=bars, label=measured.label, zorder=4, **style
     )
 
 

@@ -83,7 +83,7 @@ def contents(
         "verdicts": verdicts,
         "unchecked": unchecked,
         "influence": None if influence is None else pack(influence, lower=True),
-        "history": training_history(folder),
+        "history": training_history(folder, run.optimizer and run.optimizer.grad_clip),
     }
     found["names"] = _names(run, trace, found)
     return found

@@ -2,6 +2,7 @@
 // under it. Of cells narrower than a pixel the largest in magnitude is drawn.
 
 const painters = new Set();  // of the figures on the screen; each draws at its width
+let pointed = {};  // the cell whose number was asked for last: it stays when the view is drawn again
 
 function paintAll() {
   for (const painter of [...painters]) {
@@ -23,19 +24,20 @@ function heatmap(m, options) {
   const o = { kind: "diverging", ...options };
   o.largest = o.largest === undefined ? largestOf(m) : o.largest;
   const cursor = { row: o.chosen === undefined ? 0 : o.chosen, col: 0, on: false };
-  const canvas = el("canvas", {
-    tabindex: o.bare ? null : 0, role: "img", "aria-label": `${o.label}; ${m.rows} rows, ${m.cols} columns`, "data-key": o.key || `map-${o.label}`,
-  });
+  const name = o.key || `map-${o.label}`;
+  const canvas = el("canvas", { tabindex: o.bare ? null : 0, role: "img", "aria-label": `${o.label}; ${m.rows} rows, ${m.cols} columns`, "data-key": name });
   const painter = { canvas, paint: () => paint(canvas, m, o, cursor) };
   painters.add(painter);
   if (o.bare) return canvas;
   const readout = el("p", { class: "readout idle", "aria-live": "polite" }, "Point at a cell for its number.");
   const move = (row, col) => {
     Object.assign(cursor, { row: clamp(row, m.rows), col: clamp(col, m.cols), on: true });
+    pointed = { name, row: cursor.row, col: cursor.col };
     readout.className = "readout";
     readout.textContent = description(m, o, cursor);
-    painter.paint();
+    if (canvas.isConnected) painter.paint();
   };
+  if (pointed.name === name) move(pointed.row, pointed.col);
   canvas.addEventListener("pointermove", event => move(...cellAt(canvas, m, o, event)));
   canvas.addEventListener("pointerdown", event => move(...cellAt(canvas, m, o, event)));
   canvas.addEventListener("click", event => o.pick && o.pick(...cellAt(canvas, m, o, event)));

@@ -22,8 +22,13 @@ from gpt_numpy.inspection.curves.measured import (
     read_measured,
 )
 
-SCRIPT = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks" / "reference_curves.py"))
 POINTS = [(0, 4.2), (10, 3.1), (20, 2.5)]
+
+
+@pytest.fixture(scope="module")
+def script():
+    """The names of the script that measures reference curves."""
+    return runpy.run_path(str(Path(__file__).parents[2] / "benchmarks" / "reference_curves.py"))
 
 
 @pytest.fixture(autouse=True)
@@ -52,6 +57,7 @@ def make_run(folder, name, more=""):
 
 def test_a_history_has_the_losses_of_the_log(folder):
     damaged = '{"iter": 30, "lo\nnull\n[1]\n{"iter": 40, "loss": NaN}\n'
+    damaged += '{"iter": true, "loss": 1.0}\n{"iter": 45, "loss": Infinity}\n'
     make_run(folder, "r", more=damaged + json.dumps({"iter": 50, "loss": 10**400}))
     history = read_history("r")
     assert history.batches == POINTS
@@ -184,18 +190,18 @@ def test_the_measured_curves_are_those_of_a_preset_and_plausible(name):
         assert list(kinds["mean"]) == sorted(kinds["mean"], reverse=True)
 
 
-def test_curves_are_summarised_as_lowest_mean_and_highest(folder):
+def test_curves_are_summarised_as_lowest_mean_and_highest(folder, script):
     runs = []
     for number, losses in enumerate([(4.0, 2.0), (4.2, 1.7), (4.1, 2.3)]):
         runs.append(
             History(str(number), train=list(enumerate(losses)), val=list(enumerate(losses)))
         )
-    content = SCRIPT["summarise"](runs)
+    content = script["summarise"](runs)
     expected = {"low": [4.0, 1.7], "mean": [4.1, 2.0], "high": [4.2, 2.3]}
     assert content == {"iterations": [0, 1], "train": expected, "val": expected}
     runs[0].val.append((2, 1.0))
     with pytest.raises(InputError, match="same iterations"):
-        SCRIPT["summarise"](runs)
+        script["summarise"](runs)
 
 
 def saved_run(folder, name, **changes):
@@ -218,15 +224,15 @@ def saved_run(folder, name, **changes):
         ({"dataset": "names"}, "not trained on the data set shakespeare"),
     ],
 )
-def test_reference_curves_are_made_of_runs_of_the_preset_alone(folder, changes, message):
+def test_reference_curves_are_made_of_runs_of_the_preset_alone(folder, script, changes, message):
     saved_run(folder, "r", **changes)
     if message:
         with pytest.raises(SystemExit, match=message):
-            SCRIPT["checked"]("r", "tiny")
+            script["checked"]("r", "tiny")
     else:
-        assert SCRIPT["checked"]("r", "tiny").seed == 1
+        assert script["checked"]("r", "tiny").seed == 1
     content = {"preset": "tiny", "train": {"low": [1.0, 2.0]}}
-    assert json.loads(SCRIPT["written"](content)) == content
+    assert json.loads(script["written"](content)) == content
 
 
 def test_the_lowest_of_the_measured_runs_is_within_them():
@@ -311,3 +317,10 @@ def test_a_run_of_another_text_is_not_measured_by_the_reference():
     assert "trained on names" in sentence and "do not compare" in sentence
     same = compare_with_measured(History("r", val=val, vocab_size=65, data="shakespeare"), tiny)
     assert " within " in same
+
+
+def test_the_last_evaluation_is_compared():
+    tiny = read_measured("tiny")
+    val = [(i, tiny.val["high"][k] + k) for k, i in enumerate(tiny.iterations)]
+    sentence = compare_with_measured(History("r", val=val), tiny)
+    assert f"at {tiny.iterations[-1]}, {len(val) - 1}.0000 above" in sentence

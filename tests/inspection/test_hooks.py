@@ -247,3 +247,26 @@ def test_bad_replacements_are_refused():
         with pytest.raises(gn.InputError, match=r"has shape \(3,\): it must fit \(2, 4, 16\)"):
             model.forward(*batch())
     assert model.ops.__name__ == "gpt_numpy.reference"
+
+
+def test_two_replacements_of_one_array_are_undone_in_reverse():
+    def nested():
+        return {"h.0.attn.qkv": as_pair("squared"), "h.0.attn.query": as_pair("squared")}
+
+    assert_exact(build(), nested)
+
+
+def test_after_an_error_nothing_is_replaced():
+    model = build()
+    loss = model.forward(*batch())
+    with pytest.raises(ZeroDivisionError), gn.replaced(model, {"h.0.mlp.act": 0.0}):
+        raise ZeroDivisionError
+    assert model.forward(*batch()) == loss
+
+
+def test_the_change_of_a_gradient_that_was_zero_is_infinite():
+    model = build(activation="relu")
+    model.params["h.1.mlp.c_fc.bias"][...] = -1000  # no neuron is active
+    effect = gn.ablate(model, *batch(), "h.1.mlp.act", value=1.0)
+    assert effect.grad_change["h.1.mlp.c_proj.weight"] == np.inf
+    assert effect.grad_change["h.1.mlp.c_fc.weight"] == 0

@@ -12,13 +12,14 @@ import pytest
 import gpt_numpy as gn
 from gpt_numpy.base.errors import InputError
 from gpt_numpy.cli import main as cli
-from gpt_numpy.inspection.page import assemble, backwards, gradient_check
+from gpt_numpy.inspection.page import assemble, backwards, gradient_check, token_influence
 from gpt_numpy.inspection.page import contents as contents_module
 from gpt_numpy.inspection.page.encoding import pack, strongest
 from gpt_numpy.inspection.page.training_history import MOST_POINTS, training_history
 from gpt_numpy.inspection.trace import operations
 from gpt_numpy.inspection.trace.lookup import Sources
 from gpt_numpy.reference import activation
+from gpt_numpy.training.checkpoint import load
 from tests.support.pages import CHARACTERS, FOLDER, HOSTILE, SAMPLE, look, make_run
 
 ROUNDED = 0.00501  # the relative error of three digits
@@ -257,6 +258,60 @@ def test_a_text_that_is_too_long_is_told_how_many_tokens_fit(seen, monkeypatch):
         contents_module.contents(run, trace, "r", HOSTILE)
 
 
+def test_scores_are_shown_above_the_diagonal_too(seen):
+    _, trace, contents = seen
+    is_packed(
+        unpack(contents["arrays"]["h.1.attn.scores"]["value"]),
+        trace["h.1.attn.scores"].value[0],
+    )
+
+
+def test_what_a_sublayer_adds_has_the_gradient_of_the_sum(seen):
+    _, trace, contents = seen
+    for name in ("h.0.attn.proj", "h.1.mlp.proj"):
+        place = contents["arrays"][name]["grad"]["of"]
+        is_packed(unpack(contents["arrays"][place]["grad"]), trace[name].grad[0])
+
+
+def test_a_model_with_infinities_has_a_page(tmp_path):
+    folder = make_run(tmp_path)
+    run = load(folder / "ckpt.npz", ops="reference")
+    run.model.params["h.1.ln_2.weight"][0] = np.inf
+    tokens = run.tokenizer.encode("ab<a")[None]
+    with np.errstate(all="ignore"):
+        trace = gn.trace(run.model, tokens[:, :-1], tokens[:, 1:])
+        contents = contents_module.contents(run, trace, "r", "ab<a")
+    assert contents["about"]["loss"] is None
+    assemble.assemble(contents)
+    # Nothing that cannot be compared is said to be right.
+    assert not contents["verdicts"]["wte.weight"]["ok"]
+
+
+def test_a_large_vocabulary_has_names_and_no_map_of_logits(seen, monkeypatch):
+    run, trace, whole = seen
+    monkeypatch.setattr(contents_module, "LARGEST_VOCABULARY", 29)
+    found = contents_module.contents(run, trace, "r", HOSTILE)
+    for name in ("logits", "probabilities"):
+        assert "value" in whole["arrays"][name] and "value" not in found["arrays"][name]
+    shown = set(found["tokens"]) | set(found["targets"])
+    shown |= {token for row in found["next"]["tokens"] for token in row}
+    assert {str(token) for token in shown} <= found["names"].keys()
+    (last,) = set(found["targets"]) - set(found["tokens"]) or {found["targets"][-1]}
+    monkeypatch.setattr(contents_module, "most_likely", lambda p, count=1: np.zeros((33, 1), int))
+    monkeypatch.setattr(contents_module, "logit_lens", lambda trace: [])
+    target = gn.trace(run.model, trace.tokens, np.full_like(trace.targets, 4))
+    names = contents_module.contents(run, target, "r", HOSTILE)["names"]
+    assert names["4"] == CHARACTERS[4] and len(names) < 29
+
+
+def test_influence_is_left_out_where_it_would_take_long(seen, monkeypatch):
+    run, trace, _ = seen
+    monkeypatch.setattr(token_influence, "MOST_WORK", run.model.n_params * 33**2)
+    assert token_influence.token_influence(run.model, trace) is not None
+    monkeypatch.setattr(token_influence, "MOST_WORK", run.model.n_params * 33**2 - 1)
+    assert token_influence.token_influence(run.model, trace) is None
+
+
 # ---------------------------------------------------------------- backward
 
 
@@ -298,6 +353,21 @@ def test_what_is_checked_depends_on_the_model_and_the_text_alone(seen, monkeypat
     monkeypatch.setattr(gradient_check, "MOST_PARAMETERS", run.model.n_params - 1)
     found, why = gradient_check.check_gradients(run.model, trace)
     assert found == {} and "parameters are not checked" in why
+
+
+def test_the_error_is_relative_to_the_gradient(seen, monkeypatch):
+    run, trace, _ = seen
+    right = Sources.grad
+    # The same direction, a thousandth longer.
+    monkeypatch.setattr(Sources, "grad", lambda self, name: right(self, name) * 1.001)
+    monkeypatch.setattr(gradient_check, "_chosen", lambda *_: (["wpe.weight"], ""))
+    found, _ = gradient_check.check_gradients(run.model, trace)
+    slope = abs(found["wpe.weight"]["error"])
+    direction = np.random.default_rng(0).standard_normal(trace["wpe.weight"].grad.shape)
+    grad = trace["wpe.weight"].grad / 1.001
+    along = abs((direction * grad).sum())
+    expected = 0.001 * along / max(along, 1.001 * np.linalg.norm(grad))
+    assert slope == pytest.approx(expected, rel=0.01)
 
 
 @pytest.mark.parametrize(

@@ -83,6 +83,12 @@ CHECKS: dict[str, tuple[str, dict[str, tuple[object, ...]]]] = {
     ),
     "key": ("model/test_calls.py::test_the_key_of_dropout_is_read_anew_in_every_pass", {}),
     "hash": ("kernels/test_kernels.py::test_a_mask_goes_on_beyond_2_to_the_32nd_index", {}),
+    # What is shown: a test of tests/inspection.
+    "page": ("inspection/test_page.py::{layer}", {}),
+    "trace": ("inspection/test_trace.py::{layer}", {}),
+    "inspect": ("inspection/test_inspect.py::{layer}", {}),
+    "hooks": ("inspection/test_hooks.py::{layer}", {}),
+    "curves": ("inspection/test_curves.py::{layer}", {}),
     "rules": ("kernels/test_rules.py::test_kernels_keep_the_rules[{layer}.py]", {}),
 }
 

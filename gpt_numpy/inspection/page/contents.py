@@ -69,6 +69,7 @@ def contents(
     """
     group = _group_of_channels(trace)
     verdicts, unchecked = check_gradients(run.model, trace, tick)
+    verdicts = {name: v | {"error": _finite(v["error"])} for name, v in verdicts.items()}
     influence = token_influence(run.model, trace)
     found = {
         "about": _about(run, trace, folder, text, group),

@@ -17,7 +17,8 @@ def training_history(folder: str, grad_clip: float | None = None) -> dict[str, A
     """Curves by name as [[iteration, value], ...], those of each layer, and samples.
 
     `facts` are those of all points, also where a curve is thinned: its first and last point, the
-    lowest and the highest. `clipped` is the share of the norms above `grad_clip`. Damaged lines and numbers that are not finite are skipped; without a log everything is empty.
+    lowest and the highest. `clipped` is the share of the norms above `grad_clip`. Damaged lines and
+    numbers that are not finite are skipped; without a log everything is empty.
     """
     entries: list[dict[str, Any]] = []
     with suppress(OSError):

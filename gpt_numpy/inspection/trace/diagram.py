@@ -47,7 +47,7 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True)
 class Node:
-    """One operation of a stage: the names of its arrays by letter, the fields of those not stored."""
+    """One operation of a stage: its arrays by letter, and the fields of those not stored."""
 
     operation: Operation
     arrays: dict[str, str]

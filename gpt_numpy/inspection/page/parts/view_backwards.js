@@ -7,8 +7,8 @@ function drawBackwards() {
   const step = STEPS[state.step];
   return [
     el("h2", {}, "Backwards"),
-    el("p", {}, `${checkedSentence()}`),
     el("p", {}, ["From the loss back to the embeddings: each step takes the gradient of what a line of forward wrote, and computes the gradient of what it read. ", el("kbd", {}, "→"), " is the next step towards the embeddings, ", el("kbd", {}, "←"), " back towards the loss."]),
+    el("p", { class: "small" }, checkedSentence()),
     rail(),
     el("div", { class: "step" },
       el("button", { type: "button", class: "button", "data-key": "earlier", disabled: state.step === 0, onclick: () => turn(-1) }, "← towards the loss"),

@@ -115,4 +115,4 @@ def one_blas_thread() -> AbstractContextManager[object]:
         import threadpoolctl
     except ImportError:
         return contextlib.nullcontext()
-    return threadpoolctl.threadpool_limits(limits=1, user_api="blas")  # type: ignore[no-any-return]
+    return threadpoolctl.threadpool_limits(limits=1, user_api="blas")

@@ -15,6 +15,7 @@ from gpt_numpy.cli import main as cli
 from gpt_numpy.inspection.page import assemble, backwards, gradient_check, token_influence
 from gpt_numpy.inspection.page import contents as contents_module
 from gpt_numpy.inspection.page.encoding import pack, strongest
+from gpt_numpy.inspection.page.logit_lens import most_likely
 from gpt_numpy.inspection.page.training_history import MOST_POINTS, training_history
 from gpt_numpy.inspection.trace import operations
 from gpt_numpy.inspection.trace.lookup import Sources
@@ -302,6 +303,13 @@ def test_a_large_vocabulary_has_names_and_no_map_of_logits(seen, monkeypatch):
     target = gn.trace(run.model, trace.tokens, np.full_like(trace.targets, 4))
     names = contents_module.contents(run, target, "r", HOSTILE)["names"]
     assert names["4"] == CHARACTERS[4] and len(names) < 29
+
+
+@pytest.mark.parametrize("count", [1, 10, 700, 800])
+def test_the_most_likely_tokens_come_in_order(count):
+    p = np.random.default_rng(0).random((5, 700))
+    expected = np.argsort(-p, axis=-1)[:, :count]
+    np.testing.assert_array_equal(most_likely(p, count), expected)
 
 
 def test_influence_is_left_out_where_it_would_take_long(seen, monkeypatch):

@@ -161,7 +161,7 @@ MISTAKES = [
         edit(
             "V16", "channels are never grouped", CONTENTS,
             "max(math.ceil(math.log2(channels / left)), 0)",
-            "0 * math.ceil(channels / left)",
+            "min(math.ceil(math.log2(channels / left)), 0)",
         ),
         (_GROUPS,),
     ),
@@ -237,7 +237,7 @@ MISTAKES = [
             "return np.take_along_axis(some, order, axis=-1)",
             "return some",
         ),
-        (_NEURONS,),
+        ("page:test_the_most_likely_tokens_come_in_order",),
     ),
     Mistake(
         edit(
@@ -855,8 +855,8 @@ MISTAKES = [
     Mistake(
         edit(
             "W4", "an empty log is drawn", LOG,
-            "    if not any(curves):\n",
-            "    if not curves:\n",
+            "    if not (batches or train or val):\n",
+            "    if not entries and val:\n",
         ),
         ("curves:test_bad_arguments_are_refused_in_one_line",),
     ),

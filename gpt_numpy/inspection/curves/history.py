@@ -48,10 +48,11 @@ def read_history(run: str) -> History:
         raise InputError(f"{run} is not the folder of a run: it has no {LOG}") from None
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from error
-    curves = [log_curve(entries, name) for name in ("loss", "train_loss", "val_loss")]
-    if not any(curves):
+    batches, train, val = (log_curve(entries, name) for name in ("loss", "train_loss", "val_loss"))
+    if not (batches or train or val):
         raise InputError(f"{path} holds no loss yet: let the run get as far as its first report")
-    return History(run, *curves, *_vocabulary_and_data(folder / CHECKPOINT))
+    vocab_size, data = _vocabulary_and_data(folder / CHECKPOINT)
+    return History(run, batches, train, val, vocab_size, data)
 
 
 def incomparable(histories: list[History]) -> str:

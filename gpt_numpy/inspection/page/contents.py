@@ -67,6 +67,7 @@ def contents(
     ------
     InputError : the arrays exceed LARGEST even in groups.
     """
+    assert trace.targets is not None
     group = _group_of_channels(trace)
     verdicts, unchecked = check_gradients(run.model, trace, tick)
     verdicts = {name: v | {"error": _finite(v["error"])} for name, v in verdicts.items()}
@@ -84,7 +85,7 @@ def contents(
         "verdicts": verdicts,
         "unchecked": unchecked,
         "influence": None if influence is None else pack(influence, lower=True),
-        "history": training_history(folder, run.optimizer and run.optimizer.grad_clip),
+        "history": training_history(folder, run.optimizer.grad_clip if run.optimizer else None),
     }
     found["names"] = _names(run, trace, found)
     return found

@@ -52,7 +52,7 @@ def check_gradients(
         return {}, why
     oracle = GPT(model.config, seed=None, dtype="complex128", ops="reference")
     oracle.params.flat[...] = model.params.flat
-    oracle.forward(trace.tokens, trace.targets)
+    _loss(oracle, trace)
     stages = _first_stages(trace)
     rng = np.random.default_rng(0)
     tolerance = TOLERANCES[model.dtype.name]
@@ -98,11 +98,12 @@ def _slope(oracle: GPT, trace: Trace, name: str, direction: Array, first: int) -
     """The exact derivative of the loss along a direction in one array, from stage `first` on."""
     if name == "losses":  # their mean is the loss
         return float(direction.mean())
-    before = {stage.name: _skip for stage in islice(gpt(oracle.config), first)}
+    skipped = islice(gpt(oracle.config), first)
+    before: dict[str, Callable[[Call], None]] = {stage.name: _skip for stage in skipped}
     if name in oracle.params:
         oracle.overrides = before
         oracle.params[name].imag[...] = direction * STEP
-        loss = oracle.forward(trace.tokens, trace.targets)
+        loss = _loss(oracle, trace)
         oracle.params[name].imag[...] = 0
     else:
         place, moved = name, 1j * STEP * direction
@@ -110,8 +111,13 @@ def _slope(oracle: GPT, trace: Trace, name: str, direction: Array, first: int) -
             place, moved = _computed_from(trace, name, moved)
         with replaced(oracle, {place: (lambda x: x + moved, lambda dout: dout)}):
             oracle.overrides |= before
-            loss = oracle.forward(trace.tokens, trace.targets)
+            loss = _loss(oracle, trace)
     return float(loss.imag / STEP)
+
+
+def _loss(oracle: GPT, trace: Trace) -> complex:
+    assert trace.targets is not None
+    return complex(oracle.forward(trace.tokens, trace.targets))
 
 
 def _skip(call: Call) -> None:

@@ -135,10 +135,10 @@ EMBEDDING = Operation(
 )
 TIED_EMBEDDING = replace(
     EMBEDDING,
-    backward=EMBEDDING.backward
-    | {
+    backward={
+        **EMBEDDING.backward,
         "wte": "dwte[v, c] = sum over all (b, t) with tokens[b, t] = v of drow_btc"
-        " + sum_bt dlogits_btv norm_btc"
+        " + sum_bt dlogits_btv norm_btc",
     },
 )
 LAYERNORM = Operation(

@@ -69,6 +69,7 @@ function equation(e) {
 function verdict(name) {
   const found = contents.verdicts[name];
   if (!found) return el("span", { class: "verdict none" }, "Not compared with the exact derivative.");
+  if (found.error === null) return el("span", { class: "verdict bad" }, "✗ not finite, so it cannot be compared");
   return el("span", { class: `verdict ${found.ok ? "ok" : "bad"}` }, found.ok ? "✓ exact" : "✗ WRONG",
     el("span", { class: "soft" }, `: differs from the complex step by ${number(found.error)} of its size (${about.dtype})`));
 }

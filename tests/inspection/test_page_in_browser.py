@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gpt_numpy.inspection.page import assemble
+from gpt_numpy.inspection.page import assemble, gradient_check
+from gpt_numpy.inspection.page import contents as contents_module
 from tests.support.pages import HOSTILE, SAMPLE, look, make_run
 
 BROWSER = os.environ.get("GPT_NUMPY_BROWSER") or shutil.which("chromium")
@@ -49,7 +50,7 @@ def opened(browser, seen):
     """A function that opens the page; whatever it logs, asks for or alerts is a failure."""
     complaints, contexts = [], []
 
-    def open_page(size="desktop", scheme="light"):
+    def open_page(size="desktop", scheme="light", path=None):
         width, height = SIZES[size]
         context = browser.new_context(
             viewport={"width": width, "height": height}, color_scheme=scheme
@@ -59,7 +60,7 @@ def opened(browser, seen):
         page.on("console", lambda message: complaints.append(message.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("dialog", lambda dialog: (complaints.append(dialog.message), dialog.dismiss()))
-        address = seen[2].as_uri()
+        address = (path or seen[2]).as_uri()
         page.on("request", lambda request: request.url.split("#")[0] == address
                 or complaints.append(request.url))  # fmt: skip
         page.goto(address)
@@ -271,3 +272,65 @@ def test_bars_stay_where_the_system_chooses_the_colours(opened):
     page.emulate_media(forced_colors="active")
     style = "getComputedStyle(document.querySelector('.track i')).backgroundColor"
     assert page.evaluate(style) != page.evaluate("getComputedStyle(document.body).backgroundColor")
+
+
+def three_digits(x):
+    """A number as the page writes it."""
+    size = abs(x)
+    if size >= 1e4 or size < 1e-3:
+        mantissa, _, exponent = f"{x:.2e}".partition("e")
+        text = f"{mantissa}e{int(exponent)}"
+    else:
+        text = f"{x:#.3g}".rstrip(".")
+    return text.replace("-", "−")
+
+
+def test_lengths_in_words_are_exact_where_channels_are_in_groups(opened, tmp_path, monkeypatch):
+    monkeypatch.setattr(contents_module, "BUDGET", 70_000)
+    _, trace, contents = look(make_run(tmp_path, n_embd=10))
+    assert contents["about"]["group"] == 4
+    assemble.write_page(str(tmp_path / "page.html"), contents)
+    page = opened(path=tmp_path / "page.html")
+    page.keyboard.press("3")
+    text = page.inner_text("main")
+    for part in ("query", "key", "value", "heads"):
+        norm = np.linalg.norm(trace[f"h.0.attn.{part}"].value[0, 0, -1])
+        assert f"at 32 has length {three_digits(norm)}." in text
+    page.keyboard.press("4")
+    text = page.inner_text("main")
+    first, last = (
+        three_digits(np.linalg.norm(trace[name].value[0, -1]))
+        for name in ("embedding.out", "h.1.resid_post")
+    )
+    assert f"goes from length {first} to {last};" in text
+    page.focus("[data-key=section-mlp]")
+    page.keyboard.press("Enter")
+    act = trace["h.0.mlp.act"].value[0, -1]
+    text = page.inner_text("main")
+    assert f"{(act > 0.05).sum()} of 40 neurons are active" in text
+    assert f"Neuron {act.argmax()} is the most active" in text
+    is_sound(page)
+    # A cell of the last group of a head has the numbers of that head alone.
+    page.keyboard.press("3")
+    canvas = page.locator("canvas[aria-label^='Keys']")
+    canvas.focus()
+    for _ in range(3):
+        page.keyboard.press("ArrowRight")
+    readout = canvas.locator("xpath=..").locator(".readout").inner_text()
+    shown = three_digits(trace["h.0.attn.key"].value[0, 0, -1, 4])
+    assert readout.endswith(f"channel 4: {shown}")
+
+
+def test_nothing_is_said_to_be_right_that_was_not_checked(opened, tmp_path, monkeypatch):
+    monkeypatch.setattr(gradient_check, "MOST_PARAMETERS", 1)
+    _, _, contents = look(make_run(tmp_path))
+    assemble.write_page(str(tmp_path / "page.html"), contents)
+    page = opened(path=tmp_path / "page.html")
+    page.keyboard.press("5")
+    for _ in contents["steps"]:
+        text = page.inner_text("main")
+        assert "0 of the 69 gradients were compared" in text and "are not checked here" in text
+        assert "Not compared with the exact derivative." in text
+        for claim in ("✓", "exact:", "right", "neighbouring", "before and after it are"):
+            assert claim not in text, claim
+        page.keyboard.press("ArrowRight")

@@ -494,9 +494,9 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "T6", "what a recomputed gradient needs is not kept", LOOKUP,
+            "T6", "what a recomputed array needs is not kept", LOOKUP,
             "for table in (self.values, self.grads) if name in table",
-            "for table in (self.values,) if name in table",
+            "for table in (self.grads,) if name in table",
         ),
         (
             "trace:test_only_what_a_pattern_names_is_kept_and_has_the_same_numbers[bi"
@@ -696,7 +696,7 @@ MISTAKES = [
             "(np.abs(value) <= SILENT).all(axis=(0, 1))",
             "(np.abs(value) <= SILENT).any(axis=(0, 1))",
         ),
-        ("inspect:test_dead_neurons_are_counted[relu]",),
+        ("inspect:test_a_neuron_that_is_silent_at_some_positions_is_not_dead",),
     ),
     Mistake(
         edit(

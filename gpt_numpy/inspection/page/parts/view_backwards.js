@@ -46,7 +46,7 @@ function forwardSentence(step) {
 
 // What was checked of this pass, in all; nothing is said of what was not.
 function checkedSentence() {
-  const arrays = new Set(STEPS.flatMap(step => step.equations.map(e => e.array))), found = [...arrays].filter(name => contents.verdicts[name]);
+  const arrays = new Set(["losses", ...STEPS.flatMap(step => step.equations.map(e => e.array))]), found = [...arrays].filter(name => contents.verdicts[name]);
   const right = found.filter(name => contents.verdicts[name].ok).length;
   const why = contents.unchecked ? ` (${contents.unchecked}; gpt-numpy gradcheck has no such limit)` : "";
   return `${found.length} of the ${arrays.size} gradients were compared, one by one, with the exact derivative${why}${found.length ? `: ${right === found.length ? "all" : right} are right${right === found.length ? "" : `, ${found.length - right} are WRONG`}` : ""}.`;

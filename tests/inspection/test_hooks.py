@@ -141,8 +141,9 @@ def test_replacing_an_activation_by_itself_changes_nothing(ops, name):
 # ---------------------------------------------------------------- values
 
 
-def test_the_model_uses_the_replacement_within_the_block_only():
-    model = build("kernels", keep=("*",))
+@pytest.mark.parametrize("ops", IMPLEMENTATIONS)
+def test_the_model_uses_the_replacement_within_the_block_only(ops):
+    model = build(ops, keep=("*",))
     before = model.forward(*batch())
     whole = np.arange(2 * 4 * 4.0).reshape(2, 4, 4)
     with gn.replaced(model, {"h.0.resid_post": whole}):
@@ -155,7 +156,7 @@ def test_the_model_uses_the_replacement_within_the_block_only():
             if name.startswith(("h.0.", "wpe")):
                 assert not grad.any(), name
     assert inside != before and model.forward(*batch()) == before
-    other = build("kernels")
+    other = build(ops)
     other.params["wpe.weight"][...] += 1
     with gn.replaced(other, {"h.0.resid_post": whole}):
         assert other.forward(*batch()) == pytest.approx(inside, rel=1e-12)
@@ -206,8 +207,9 @@ def test_ablating_leaves_the_model_as_it_was():
     assert model.ops is ops
 
 
-def test_a_trace_shows_the_replacement():
-    model = build("kernels")
+@pytest.mark.parametrize("ops", IMPLEMENTATIONS)
+def test_a_trace_shows_the_replacement(ops):
+    model = build(ops)
     with gn.replaced(model, {"h.0.attn.heads": 0.0}), gn.replaced(model, {"h.1.mlp.act": 1.0}):
         trace = gn.trace(model, *batch())
     assert not trace["h.0.attn.out"].value.any() and not trace["h.0.attn.out"].grad.any()
@@ -251,9 +253,15 @@ def test_bad_replacements_are_refused():
 
 def test_two_replacements_of_one_array_are_undone_in_reverse():
     def nested():
-        return {"h.0.attn.qkv": as_pair("squared"), "h.0.attn.query": as_pair("squared")}
+        rolled = (lambda x: np.roll(x, 1, axis=-1)), (lambda dout: np.roll(dout, -1, axis=-1))
+        return {"h.0.attn.qkv": as_pair("squared"), "h.0.attn.query": rolled}
 
     assert_exact(build(), nested)
+
+
+def test_no_gradient_passes_through_what_was_ablated():
+    effect = gn.ablate(build(), *batch(), "h.0.resid_post")
+    assert effect.grad_change["wpe.weight"] == 1  # none is left
 
 
 def test_after_an_error_nothing_is_replaced():

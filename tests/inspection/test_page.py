@@ -352,7 +352,7 @@ def test_what_is_checked_depends_on_the_model_and_the_text_alone(seen, monkeypat
     monkeypatch.setattr(gradient_check, "MOST_WORK", 10.5 * run.model.n_params * trace.tokens.size)
     ticks = []
     found, why = gradient_check.check_gradients(run.model, trace, lambda: ticks.append(1))
-    assert len(found) == len(ticks) == 10 and why.startswith("10 of 69 gradients are")
+    assert len(found) == len(ticks) == 10 and why == "all 69 would take too long here"
     order = trace.backward_order
     assert order[0] in found and order[-1] in found  # evenly spaced
     assert (found, why) == gradient_check.check_gradients(run.model, trace)

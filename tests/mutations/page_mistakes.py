@@ -559,10 +559,10 @@ MISTAKES = [
     Mistake(
         edit(
             "T12", "the function of a gradient is that of forward", OPERATIONS,
-            '        if direction == "backward":\n',
-            '        if direction == "none":\n',
+            'name = table.get(direction, f"',
+            'name = table.get("forward", f"',
         ),
-        ("trace:test_the_function_of_a_step_was_called_with_that_array[biased-kernels]",),
+        ("trace:test_the_function_of_a_step_was_called_with_that_array[biased-reference]",),
     ),
     Mistake(
         edit(
@@ -760,7 +760,7 @@ MISTAKES = [
             "lambda dout: np.where(where, 0, dout))",
             "lambda dout: dout)",
         ),
-        ("hooks:test_ablating_a_head_is_setting_its_rows_of_the_projection_to_zero",),
+        ("hooks:test_no_gradient_passes_through_what_was_ablated",),
     ),
     Mistake(
         edit(
@@ -794,7 +794,7 @@ MISTAKES = [
             "new: Any = 0 if gradient else replacement",
             "new: Any = part.copy() if gradient else replacement",
         ),
-        ("hooks:test_the_model_uses_the_replacement_within_the_block_only",),
+        ("hooks:test_the_model_uses_the_replacement_within_the_block_only[reference]",),
     ),
     Mistake(
         edit(
@@ -802,7 +802,7 @@ MISTAKES = [
             "outer = before.listed if isinstance(before, Replacements) else []",
             "outer = [] if isinstance(before, Replacements) else []",
         ),
-        ("hooks:test_a_trace_shows_the_replacement",),
+        ("hooks:test_a_trace_shows_the_replacement[reference]",),
     ),
     Mistake(
         edit(

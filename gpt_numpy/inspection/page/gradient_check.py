@@ -81,7 +81,7 @@ def _chosen(names: list[str], n_params: int, n_tokens: int) -> tuple[list[str], 
     if count >= len(names):
         return names, ""
     places = np.linspace(0, len(names) - 1, count).round().astype(int)
-    return [names[k] for k in places], f"{count} of {len(names)} gradients are: all take too long"
+    return [names[k] for k in places], f"all {len(names)} would take too long here"
 
 
 def _first_stages(trace: Trace) -> dict[str, int]:

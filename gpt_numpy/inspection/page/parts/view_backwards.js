@@ -48,8 +48,8 @@ function forwardSentence(step) {
 function checkedSentence() {
   const arrays = new Set(["losses", ...STEPS.flatMap(step => step.equations.map(e => e.array))]), found = [...arrays].filter(name => contents.verdicts[name]);
   const right = found.filter(name => contents.verdicts[name].ok).length;
-  const why = contents.unchecked ? ` (${contents.unchecked}; gpt-numpy gradcheck has no such limit)` : "";
-  return `${found.length} of the ${arrays.size} gradients were compared, one by one, with the exact derivative${why}${found.length ? `: ${right === found.length ? "all" : right} are right${right === found.length ? "" : `, ${found.length - right} are WRONG`}` : ""}.`;
+  const why = contents.unchecked ? ` (${contents.unchecked}; gpt-numpy gradcheck checks all parameters of any model)` : "";
+  return `${found.length} of the ${arrays.size} gradients were compared, one by one, with the exact derivative${why}${found.length ? `: ${right === found.length ? `all ${found.length === arrays.size ? "" : "of these "}` : `${right} `}are right${right === found.length ? "" : `, ${found.length - right} are WRONG`}` : ""}.`;
 }
 function othersSentence({ array, others }) {
   return `${array} is read in several places, so its gradient is a sum: ${others.length === 1 ? "a term comes" : "terms come"} from step ${others.join(", ")}. Norm, map and check are of the whole sum.`;

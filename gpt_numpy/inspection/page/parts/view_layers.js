@@ -57,7 +57,7 @@ function drawNorm() {
   return [
     el("div", { class: "bar" }, chooser("layer norm", 3, kinds.indexOf(state.norm), "norm", k => change({ norm: kinds[k] }), k => ["before attention (ln_1)", "before the MLP (ln_2)", "before the head (ln_f)"][k]), last ? null : chooseBlock()),
     el("div", { class: "grid" },
-      row("Input", before, `The vector of ${quoted(t)} has mean ${number(mean)} and is divided by its standard deviation, ${number(1 / rstd)}.`),
+      row("Input", before, `The vector of ${quoted(t)} has mean ${number(mean)} and is divided by ${number(1 / rstd)}, the root of its variance + eps.`),
       figure("Normalised", `Every row now has mean 0 and variance 1, less a trace: eps = 1e-5 is added to the variance that it is divided by.`, { size: "half", formula: lines[1] }, textMap(`${norm}.xhat`, "normalised")),
       figure("Weight", `One learned factor for each channel, initially 1; now they lie between ${number(least)} and ${number(most)}.`, {},
         heatmap(w, { height: 26, label: "weight of the layer norm", describe: (r, col, x) => `weight of channel ${channel(col, w)}: ${number(x)}` })),

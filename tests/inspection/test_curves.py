@@ -57,10 +57,10 @@ def make_run(folder, name, more=""):
 
 def test_a_history_has_the_losses_of_the_log(folder):
     damaged = '{"iter": 30, "lo\nnull\n[1]\n{"iter": 40, "loss": NaN}\n'
-    damaged += '{"iter": true, "loss": 1.0}\n{"iter": 45, "loss": Infinity}\n'
+    damaged += '{"iter": true, "loss": 1.0}\n{"iter": 45, "loss": Infinity}\n{"iter": 60, "loss": 2.0}\n'
     make_run(folder, "r", more=damaged + json.dumps({"iter": 50, "loss": 10**400}))
     history = read_history("r")
-    assert history.batches == POINTS
+    assert history.batches == [*POINTS, (60, 2.0)]
     assert history.train == [(i, y - 0.1) for i, y in POINTS]
     assert history.val == [(i, y + 0.1) for i, y in POINTS]
 

@@ -57,7 +57,8 @@ def make_run(folder, name, more=""):
 
 def test_a_history_has_the_losses_of_the_log(folder):
     damaged = '{"iter": 30, "lo\nnull\n[1]\n{"iter": 40, "loss": NaN}\n'
-    damaged += '{"iter": true, "loss": 1.0}\n{"iter": 45, "loss": Infinity}\n{"iter": 60, "loss": 2.0}\n'
+    damaged += '{"iter": true, "loss": 1.0}\n{"iter": 45, "loss": Infinity}\n'
+    damaged += '{"iter": 60, "loss": 2.0}\n'
     make_run(folder, "r", more=damaged + json.dumps({"iter": 50, "loss": 10**400}))
     history = read_history("r")
     assert history.batches == [*POINTS, (60, 2.0)]

@@ -194,7 +194,7 @@ def test_places_that_cannot_be_written_or_read_are_refused(tmp_path):
             checkpoint.save(place, make()[0])
     assert os.listdir(tmp_path) == ["file"]
     refused(tmp_path / "none.npz", "No such file")
-    refused(tmp_path, "directory")
+    refused(tmp_path, "is a folder")
 
 
 @pytest.mark.parametrize("content", [b"", b"x", b"PK\x03\x04", b"\x80\x04." * 100, b"\0" * 10_000])

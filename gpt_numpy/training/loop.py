@@ -212,8 +212,12 @@ class Training:
         self, progress: Progress, iteration: int, loss: float, norm: float, milliseconds: float
     ) -> None:
         flops = flops_per_token(self.model) * self.tokens_per_iteration
-        mfu = flops / (milliseconds / 1e3) / self._peak
-        progress.say(f"iter {iteration}: loss {loss:.4f}, time {milliseconds:.2f}ms, mfu {mfu:.2%}")
+        rate = flops / (milliseconds / 1e3)
+        self._peak = max(self._peak, rate)  # too low if other programs ran when it was measured
+        share = rate / self._peak
+        progress.say(
+            f"iter {iteration}: loss {loss:.4f}, time {milliseconds:.2f}ms, mfu {share:.2%}"
+        )
         also = iteration % UPDATES_BETWEEN == 0
         self.log.write(
             iter=iteration,

@@ -11,12 +11,21 @@ from pathlib import Path
 
 from gpt_numpy.base.errors import InputError
 from gpt_numpy.base.progress import Progress, duration
-from tests.mutations import backward_mistakes, durability_mistakes, kernel_mistakes, record
+from tests.mutations import (
+    backward_mistakes,
+    durability_mistakes,
+    kernel_mistakes,
+    page_mistakes,
+    record,
+)
 from tests.mutations.campaign import Verdict, campaign
 from tests.mutations.checks import CHECKS, column
 from tests.mutations.mistake import Mistake
 
-ALL = [*backward_mistakes.MISTAKES, *durability_mistakes.MISTAKES, *kernel_mistakes.MISTAKES]
+ALL = [
+    *backward_mistakes.MISTAKES, *durability_mistakes.MISTAKES, *kernel_mistakes.MISTAKES,
+    *page_mistakes.MISTAKES,
+]  # fmt: skip
 
 
 def main() -> int:

@@ -116,6 +116,12 @@ CHECKS: dict[str, tuple[str, dict[str, tuple[object, ...]]]] = {
             )
         },
     ),
+    # What is shown: a test of tests/inspection.
+    "page": ("inspection/test_page.py::{layer}", {}),
+    "trace": ("inspection/test_trace.py::{layer}", {}),
+    "inspect": ("inspection/test_inspect.py::{layer}", {}),
+    "hooks": ("inspection/test_hooks.py::{layer}", {}),
+    "curves": ("inspection/test_curves.py::{layer}", {}),
     "rules": ("kernels/test_rules.py::test_kernels_keep_the_rules[{layer}.py]", {}),
 }
 

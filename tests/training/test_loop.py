@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import re
 import signal
 
 import numpy as np
@@ -267,3 +268,10 @@ def test_adamw_equals_the_algorithm_in_plain_python():
     for name, values in expected.items():
         got = model.params[name].ravel()
         assert np.abs(got - values).max() <= 1e-12 * max(np.abs(values).max(), 1)
+
+
+def test_no_step_uses_more_than_the_machine_has(config, dataset, monkeypatch, capsys):
+    monkeypatch.setattr(training, "machine_peak", lambda: 1.0)  # measured while others worked
+    go(*start(dataclasses.replace(config, log_interval=1), dataset))
+    shares = [float(share) for share in re.findall(r"mfu ([\d.]+)%", capsys.readouterr().out)]
+    assert shares and max(shares) <= 100

@@ -4,6 +4,7 @@ import numpy as np
 
 from gpt_numpy.base.checks import shown
 from gpt_numpy.base.errors import InputError
+from gpt_numpy.base.progress import Progress
 from gpt_numpy.cli.options import InspectConfig
 from gpt_numpy.cli.prompts import encode_setting
 from gpt_numpy.cli.settings import Types, only_flags
@@ -23,8 +24,10 @@ def run(words: list[str], types: Types) -> int:
     trained = load(find_checkpoint(config.out_dir, config.checkpoint), ops=config.ops or None)
     seen = trace_of_text(trained, config)
     if config.html:
-        with np.errstate(all="ignore"):
-            size = write_page(config.html, contents(trained, seen, config.out_dir, config.text))
+        checked = Progress(len(seen.backward_order), unit="gradients checked")
+        with np.errstate(all="ignore"), checked:
+            found = contents(trained, seen, config.out_dir, config.text, checked.advance)
+        size = write_page(config.html, found)
         print(f"page in {config.html}, {size / 1e6:.1f} MB: open it in a browser")
         return 0
     print("\n".join(table(seen, array_statistics(seen, trained.optimizer))))

@@ -1,41 +1,34 @@
 """Reads settings from presets, TOML files, nanoGPT's `.py` files, and `--key=value`.
 
 Words are read from left to right and later ones win, as in nanoGPT's configurator. A `.py` file is
-read as data and never executed: `name = value` lines whose values are literals, or arithmetic and
-concatenation of literals.
+read as data and never executed: `name = value` lines whose values are literals, names assigned
+before, or arithmetic and concatenation of these.
 """
 
-import ast
 import dataclasses
 import math
-import operator
 import tomllib
-import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from gpt_numpy.base.errors import InputError, did_you_mean
+from gpt_numpy.cli.python_files import assignments, one_line
 from gpt_numpy.config.fields import KINDS
 from gpt_numpy.config.model import GPTConfig
-from gpt_numpy.config.presets import CHARACTERS, NANOGPT_DEFAULTS, PRESETS, VOCABULARIES
+from gpt_numpy.config.presets import (
+    CHARACTERS,
+    NANOGPT_BYTE_PAIRS,
+    NANOGPT_DEFAULTS,
+    NANOGPT_TRAINING,
+    PRESETS,
+    VOCABULARIES,
+)
 from gpt_numpy.config.train import TrainConfig
 
 Types = Mapping[str, type]
 Log = Callable[[str], None]
 
-_ARITHMETIC: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-    ast.FloorDiv: operator.floordiv,
-    ast.Mod: operator.mod,
-    ast.Pow: operator.pow,
-}
-_LARGEST_EXPONENT = 64
-_LONGEST_STRING = 10_000
-_SHOWN = 60  # characters of a value or line shown in a message
 _DASHES = "-\u2010\u2011\u2012\u2013\u2014\u2212"  # web pages replace -- by one of these
 
 
@@ -63,14 +56,44 @@ def gather(words: Iterable[str], types: Types, log: Log = mute) -> dict[str, Any
     InputError : an unknown preset, file or key, or a value of the wrong type.
     """
     values: dict[str, Any] = {}
+    for _, given in _each(words, types, log):
+        values |= given
+    return values
+
+
+def _each(words: Iterable[str], types: Types, log: Log) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every word, and the settings that it gives."""
+    known: dict[str, Any] = {}  # so far
     for word in words:
         if is_flag(word):
             key, value = parse_flag(word, types)
             log(f"Overriding: {key} = {value}")
-            values[key] = value
+            given = {key: value}
         else:
-            values |= _from_source(word, types, log)
-    return values
+            given = _from_source(word, types, log, known)
+        known |= given
+        yield word, given
+
+
+def nanogpts_training(words: Iterable[str]) -> dict[str, Any]:
+    """What nanoGPT's train.py assumes, where a `.py` file and no preset is among the words."""
+    words = list(words)
+    nanogpts = any(map(_is_nanogpts, words)) and not any(word in PRESETS for word in words)
+    return NANOGPT_TRAINING if nanogpts else {}
+
+
+def names_nanogpts_data(words: Iterable[str], types: Types) -> bool:
+    """Whether the data set is one of nanoGPT: its name stands in a `.py` file, or nowhere."""
+    words = list(words)
+    result = bool(nanogpts_training(words))
+    for word, given in _each(words, types, mute):
+        if given.keys() & {"dataset", "data"}:
+            result = _is_nanogpts(word)
+    return result
+
+
+def _is_nanogpts(word: str) -> bool:
+    return word.endswith(".py") and not is_flag(word)
 
 
 def is_flag(word: str) -> bool:
@@ -88,18 +111,12 @@ def parse_flag(word: str, types: Types) -> tuple[str, Any]:
     key, equals, text = word.removeprefix("--").partition("=")
     key = key.replace("-", "_")
     if key not in types:
-        raise InputError(f"unknown setting --{_short(key)}: {_flags(did_you_mean(key, types))}")
+        raise InputError(f"unknown setting --{one_line(key)}: {_flags(did_you_mean(key, types))}")
     if not equals:
         if types[key] is bool:
             return key, True
         raise InputError(f"--{key} has no value: write --{key}=VALUE, without spaces")
     return key, _from_text(f"--{key}", text, types[key])
-
-
-def _short(text: str) -> str:
-    """The first line of a string, so that a message stays one line."""
-    line = text.strip().partition("\n")[0]
-    return text if len(text) <= _SHOWN and line == text else line[:_SHOWN] + "..."
 
 
 def _flags(sentence: str) -> str:
@@ -114,7 +131,7 @@ def _from_text(name: str, text: str, expected: type) -> Any:
             return True
         if text.lower() in ("false", "0"):
             return False
-        raise InputError(f"{name}={_short(text)!r}: must be True or False")
+        raise InputError(f"{name}={one_line(text)!r}: must be True or False")
     try:
         if expected is int:
             number = float(text) if "e" in text.lower() else int(text)
@@ -125,10 +142,10 @@ def _from_text(name: str, text: str, expected: type) -> Any:
     except (ValueError, OverflowError):
         pass
     example = "12" if expected is int else "0.001"
-    raise InputError(f"{name}={_short(text)!r}: must be {KINDS[expected]}, such as {example}")
+    raise InputError(f"{name}={one_line(text)!r}: must be {KINDS[expected]}, such as {example}")
 
 
-def _from_source(word: str, types: Types, log: Log) -> dict[str, Any]:
+def _from_source(word: str, types: Types, log: Log, known: Mapping[str, Any]) -> dict[str, Any]:
     if word in PRESETS:
         return {key: value for key, value in PRESETS[word].items() if key in types}
     path = Path(word)
@@ -139,7 +156,7 @@ def _from_source(word: str, types: Types, log: Log) -> dict[str, Any]:
             hint = f"did you mean --{name}=VALUE?"
         elif word in ("True", "False"):
             hint = f"settings are written --key={word}, without spaces"
-        raise InputError(f"{_short(word)!r} is neither a preset nor a .toml or .py file: {hint}")
+        raise InputError(f"{one_line(word)!r} is neither a preset nor a .toml or .py file: {hint}")
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
@@ -152,7 +169,7 @@ def _from_source(word: str, types: Types, log: Log) -> dict[str, Any]:
     return (
         _from_toml(word, text, types)
         if path.suffix == ".toml"
-        else _from_python(word, text, types, log)
+        else _from_python(word, text, types, log, known)
     )
 
 
@@ -160,7 +177,7 @@ def _from_toml(name: str, text: str, types: Types) -> dict[str, Any]:
     try:
         values = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # ValueError also for a number of 5,000 digits
-        raise InputError(f"{name} is not valid TOML: {_short(str(error))}") from error
+        raise InputError(f"{name} is not valid TOML: {one_line(str(error))}") from error
     return {key: _of_type(name, key, value, types) for key, value in values.items()}
 
 
@@ -168,7 +185,7 @@ def _of_type(where: str, key: str, value: Any, types: Types) -> Any:
     if isinstance(value, dict):
         raise InputError(f"{where}: [{key}] is a table: settings are `key = value` without tables")
     if key not in types:
-        raise InputError(f"{where}: unknown setting {_short(key)}: {did_you_mean(key, types)}")
+        raise InputError(f"{where}: unknown setting {one_line(key)}: {did_you_mean(key, types)}")
     expected = types[key]
     if expected is float and type(value) is int:
         return float(value) if abs(value) < 1e300 else math.inf
@@ -176,102 +193,35 @@ def _of_type(where: str, key: str, value: Any, types: Types) -> Any:
         return int(value)
     if type(value) is not expected:
         raise InputError(
-            f"{where}: {key}={_short(repr(value))}: must be {KINDS[expected]}, "
+            f"{where}: {key}={one_line(repr(value))}: must be {KINDS[expected]}, "
             f"not of type {type(value).__name__}"
         )
     return value
 
 
-def _from_python(name: str, text: str, types: Types, log: Log) -> dict[str, Any]:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of invalid escapes, as in 'C:\data'
-            statements = ast.parse(text).body
-    except SyntaxError as error:
-        raise InputError(f"{name}, line {error.lineno or 1}: {_short(error.msg)}") from error
-    except (ValueError, RecursionError, MemoryError) as error:
-        raise InputError(f"{name} is not a Python configuration file: {error}") from error
-    values: dict[str, Any] = {}
-    for statement in statements:
-        where = f"{name}, line {statement.lineno}"
-        if isinstance(statement, ast.Import | ast.ImportFrom):
-            log(f"{where}: import skipped")
-        elif isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
-            pass  # a docstring
-        else:
-            key, expression = _assignment(where, statement)
-            if key.startswith("wandb_"):
-                log(f"{where}: {key} skipped; the log is log.jsonl in out_dir")
-            else:
-                values[key] = _of_type(where, key, _value(where, expression), types)
-    return values
-
-
-def _value(where: str, expression: ast.expr) -> Any:
-    try:
-        return _evaluate(where, expression)
-    except RecursionError:
-        raise InputError(f"{where}: the expression is nested too deeply") from None
-
-
-def _assignment(where: str, statement: ast.stmt) -> tuple[str, ast.expr]:
-    if isinstance(statement, ast.Assign) and len(statement.targets) == 1:
-        target = statement.targets[0]
-        if isinstance(target, ast.Name):
-            return target.id, statement.value
-    raise InputError(
-        f"{where}: {_code(statement)} is not `name = value`; "
-        "configuration files are read, not executed"
-    )
-
-
-def _code(node: ast.AST) -> str:
-    try:
-        return f"`{_short(ast.unparse(node))}`"
-    except RecursionError:
-        return "an expression nested too deeply"
-
-
-def _evaluate(where: str, expression: ast.expr) -> Any:
-    """The value of a literal, or of arithmetic or concatenation of literals."""
-    if isinstance(expression, ast.Constant) and type(expression.value) in (int, float, str, bool):
-        return expression.value
-    if isinstance(expression, ast.UnaryOp) and isinstance(expression.op, ast.USub | ast.UAdd):
-        value = _evaluate(where, expression.operand)
-        if type(value) in (int, float):
-            return -value if isinstance(expression.op, ast.USub) else value
-    if isinstance(expression, ast.BinOp) and type(expression.op) in _ARITHMETIC:
-        left = _evaluate(where, expression.left)
-        right = _evaluate(where, expression.right)
-        return _calculate(where, expression, left, right)
-    raise InputError(
-        f"{where}: {_code(expression)} is neither a literal nor arithmetic of literals; "
-        "write the value itself"
-    )
-
-
-def _calculate(where: str, expression: ast.BinOp, left: Any, right: Any) -> Any:
-    strings = [isinstance(value, str) for value in (left, right)]
-    if any(strings) and not (all(strings) and isinstance(expression.op, ast.Add)):
-        raise InputError(f"{where}: strings can only be joined with +")
-    if isinstance(expression.op, ast.Pow) and not abs(right) <= _LARGEST_EXPONENT:
-        raise InputError(f"{where}: exponent {right} is larger than {_LARGEST_EXPONENT}")
-    try:
-        value = _ARITHMETIC[type(expression.op)](left, right)
-    except (ArithmeticError, ValueError) as error:
-        raise InputError(f"{where}: {_code(expression)}: {error}") from error
-    too_long = len(value) > _LONGEST_STRING if isinstance(value, str) else abs(value) > 1e300
-    if too_long or type(value) is complex:
-        raise InputError(f"{where}: {_code(expression)} is too large, or not a real number")
-    return value
+def _from_python(
+    name: str, text: str, types: Types, log: Log, known: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The settings in a `.py` file, which may use those that are `known` before it."""
+    found = assignments(name, text, known, log)
+    return {
+        key: _of_type(where, key, value, types)
+        for where, key, value, helps in found
+        if key in types or not helps
+    }
 
 
 def shape_of(sources: Iterable[str]) -> dict[str, Any]:
     """The settings of the model in presets and files; those of training are left out."""
     sources = list(sources)
-    given = gather(sources, field_types(GPTConfig, TrainConfig))
+    types = field_types(GPTConfig, TrainConfig)
+    given = gather(sources, types)
     vocabularies = [VOCABULARIES.get(source, CHARACTERS) for source in sources if source in PRESETS]
-    base = NANOGPT_DEFAULTS | {"vocab_size": vocabularies[-1] if vocabularies else CHARACTERS}
+    vocab_size = vocabularies[-1] if vocabularies else CHARACTERS
+    dataset = (nanogpts_training(sources) | given).get("dataset")
+    if names_nanogpts_data(sources, types) and dataset in NANOGPT_BYTE_PAIRS:
+        vocab_size = VOCABULARIES["gpt2"]
+    base = NANOGPT_DEFAULTS | {"vocab_size": vocab_size}
     return base | settings_of(GPTConfig, given)
 
 

@@ -32,12 +32,13 @@ _CHUNK = 1 << 20  # tokens read at a time
 
 
 def read_bins(
-    folder: Path, say: Callable[[str], None]
+    folder: Path, say: Callable[[str], None], models: Tokenizer | None = None
 ) -> tuple[TokenFile, TokenFile, int, Tokenizer | None]:
     """The two splits, the vocabulary size, and the tokenizer if it is known.
 
-    With neither a `meta.pkl` nor a `tokenizer.json`, the vocabulary ends at the largest token and
-    there is no tokenizer. `say` reports what is missing.
+    With neither a `meta.pkl` nor a `tokenizer.json`, the tokens are those of `models`, the
+    tokenizer of the model to be trained. Without that one, too, the vocabulary ends at the largest
+    token and there is no tokenizer. `say` reports what is missing.
 
     Shapes: each split is (n,), uint16 or uint32, read from its file when needed. Raises
     `InputError` when a file is missing, damaged, or does not match the others.
@@ -52,8 +53,12 @@ def read_bins(
     dtype = token_dtype(vocab_size)
     splits = {name: _token_file(folder / name, dtype) for name in ("train.bin", "val.bin")}
     largest = {name: _largest(tokens) for name, tokens in splits.items()}
+    found = max(largest.values()) + 1
+    if not vocab_size and models is not None and found <= models.vocab_size:
+        say(f"no {source.as_posix()}: taking the tokens for those of the model's tokenizer")
+        return splits["train.bin"], splits["val.bin"], models.vocab_size, models
     if not vocab_size:
-        vocab_size = max(largest.values()) + 1
+        vocab_size = found
         say(
             f"no {source.as_posix()}: vocab_size = {vocab_size}, the largest token + 1 "
             f"(nanoGPT would use {NANOGPT_VOCAB_SIZE}); text cannot be encoded or decoded"

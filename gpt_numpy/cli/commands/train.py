@@ -15,7 +15,15 @@ from gpt_numpy.base.environment import describe, differences
 from gpt_numpy.base.errors import InputError, NotFiniteError
 from gpt_numpy.base.progress import Progress
 from gpt_numpy.cli.exit_status import INTERRUPTED
-from gpt_numpy.cli.settings import Types, gather, is_flag, settings_of, split
+from gpt_numpy.cli.settings import (
+    Types,
+    gather,
+    is_flag,
+    names_nanogpts_data,
+    nanogpts_training,
+    settings_of,
+    split,
+)
 from gpt_numpy.config.model import GPTConfig
 from gpt_numpy.config.presets import DEFAULT_PRESET, NANOGPT_DEFAULTS, PRESETS
 from gpt_numpy.config.train import TrainConfig
@@ -51,9 +59,9 @@ def run(words: list[str], types: Types) -> int:
                 held.enter_context(locked(Path(out_dir), print))
             run, config, dataset = _resume(out_dir, values)
         elif init_from == "scratch":
-            run, config, dataset = _start(words, values)
+            run, config, dataset = _start(words, values, types)
         else:
-            run, config, dataset = _start_from_model(values, flags)
+            run, config, dataset = _start_from_model(words, values, types)
         if config.eval_only:
             return _evaluate(run, config, dataset)
         if init_from != "resume":
@@ -73,16 +81,18 @@ def _resume(out_dir: str, values: dict[str, Any]) -> tuple[Run, TrainConfig, Dat
     return run, config, dataset
 
 
-def _start(words: list[str], values: dict[str, Any]) -> tuple[Run, TrainConfig, Dataset]:
+def _start(
+    words: list[str], values: dict[str, Any], types: Types
+) -> tuple[Run, TrainConfig, Dataset]:
     if all(map(is_flag, words)):
         print(f"no preset or file named: starting from the preset {DEFAULT_PRESET}")
         values = PRESETS[DEFAULT_PRESET] | values
-    values = NANOGPT_DEFAULTS | values
+    values = NANOGPT_DEFAULTS | nanogpts_training(words) | values
     config = TrainConfig(**settings_of(TrainConfig, values))
     shape = settings_of(GPTConfig, values)
     # Refuse a wrong shape before any data is fetched.
     _check_training_memory(GPTConfig(vocab_size=1, **shape), config)
-    dataset = _open(config)
+    dataset = _open(config, nanogpts=names_nanogpts_data(words, types))
     model_config = GPTConfig(vocab_size=dataset.vocab_size, **shape)
     check_length(dataset, model_config.block_size)
     _check_training_memory(model_config, config)
@@ -91,10 +101,11 @@ def _start(words: list[str], values: dict[str, Any]) -> tuple[Run, TrainConfig, 
 
 
 def _start_from_model(
-    values: dict[str, Any], flags: dict[str, Any]
+    words: list[str], values: dict[str, Any], types: Types
 ) -> tuple[Run, TrainConfig, Dataset]:
     """A run that starts from the parameters and the tokenizer of an existing model."""
-    config = TrainConfig(**settings_of(TrainConfig, values))
+    _, flags = split(words, types)
+    config = TrainConfig(**settings_of(TrainConfig, nanogpts_training(words) | values))
     source = config.init_from
     # Without dropout unless a setting says otherwise, as in nanoGPT.
     found = open_run(source, dropout=values.get("dropout", 0.0), dtype=config.dtype, ops=config.ops)
@@ -107,7 +118,8 @@ def _start_from_model(
             )
     model = cropped(found.model, values.get("block_size", found.config.block_size))
     _check_training_memory(model.config, config)
-    dataset = _open(config, found.tokenizer)
+    nanogpts = names_nanogpts_data(words, types)
+    dataset = _open(config, found.tokenizer, nanogpts=nanogpts)
     _check_vocabulary(found, dataset, config)
     check_length(dataset, model.config.block_size)
     print(f"Initializing from the model in {source}")
@@ -148,8 +160,12 @@ def _check_training_memory(model: GPTConfig, config: TrainConfig) -> None:
     )
 
 
-def _open(config: TrainConfig, tokenizer: Tokenizer | None = None) -> Dataset:
-    dataset = open_dataset(config.dataset, config.data, tokenizer=tokenizer, say=print)
+def _open(
+    config: TrainConfig, tokenizer: Tokenizer | None = None, *, nanogpts: bool = False
+) -> Dataset:
+    dataset = open_dataset(
+        config.dataset, config.data, tokenizer=tokenizer, nanogpts=nanogpts, say=print
+    )
     print(f"found vocab_size = {dataset.vocab_size} (inside {config.data or dataset.name})")
     return dataset
 

@@ -3,6 +3,7 @@
 import collections
 import json
 import pickle
+import zipfile
 
 import numpy as np
 import pytest
@@ -346,13 +347,67 @@ def test_python_unpickles_what_is_pickled_here():
         pickles.pickled({"value": {1, 2}})
 
 
-def test_a_part_of_a_storage_is_refused(tmp_path, torch):
+def test_views_of_a_larger_storage_are_read_and_masks_do_not_matter(tmp_path, torch):
     model = exported(tmp_path, "huggingface")
     (tmp_path / "model.safetensors").unlink()
     state = {name: torch.tensor(param) for name, param in model.params.items()}
-    state["wte.weight"] = torch.zeros(46, 10)[:23]
+
+    def within(name, place):
+        """The parameter as the view `place` of a larger tensor, as a cropped wpe is one."""
+        large = torch.full([2 * n + 1 for n in state[name].shape], 7.0)
+        large[place] = state[name]
+        state[name] = large[place]
+
+    within("wpe.weight", np.s_[:12, :10])
+    within("wte.weight", np.s_[5:28, 3:13])
+    within("h.0.attn.c_attn.weight", np.s_[1::2, 1::2])
+    within("h.1.ln_1.bias", np.s_[11:21])
+    state["h.1.ln_2.bias"] = torch.full((3,), 0.5, dtype=torch.float64)[1].expand(10)
+    for dtype in ("bfloat16", "float16", "float64"):
+        name = f"h.1.mlp.c_proj.{'bias' if dtype == 'float16' else 'weight'}"
+        within(name, np.s_[:10] if dtype == "float16" else np.s_[1:41, 2:12])
+    state["h.0.attn.bias"] = torch.ones(1, 1, 30, 30).tril()[:, :, :12, :12]
+    state["h.1.attn.bias"] = torch.ones(1, 1, 30, 30, dtype=torch.bool)[:, :, :12, :12]
     torch.save(state, tmp_path / "pytorch_model.bin")
-    with pytest.raises(InputError, match="a part of a storage of 460"):
+    read = gn.from_pretrained(tmp_path, ops="reference")
+    for name, param in read.params.items():
+        assert np.array_equal(param, state[name].float().numpy()), name
+
+
+def rebuilt(shape, strides, offset=0, size=230):
+    """The pickle of a dictionary whose wte.weight is this view of a storage of `size` numbers."""
+    storage = ("storage", b"ctorch\nFloatStorage\n", "0", "cpu", size)
+    view = (pickles.instructions(storage) + b"Q", offset, shape, strides, False, {})
+    call = b"ctorch._utils\n_rebuild_tensor_v2\n" + pickles.instructions(view) + b"R"
+    return pickles.pickled({"wte.weight": call})
+
+
+@pytest.mark.parametrize(
+    ("shape", "strides", "offset"),
+    [((23, 10), (10, 1), 1), ((23, 10), (11, 1), 0), ((24, 10), (10, 1), 0), ((1,), (1,), 230)],
+)
+def test_a_view_beyond_its_storage_is_refused_by_name(shape, strides, offset, tmp_path):
+    exported(tmp_path, "huggingface")
+    (tmp_path / "model.safetensors").unlink()
+    with zipfile.ZipFile(tmp_path / "pytorch_model.bin", "w") as archive:
+        archive.writestr("archive/data.pkl", rebuilt(shape, strides, offset))
+        archive.writestr("archive/data/0", bytes(4 * 230))
+    with pytest.raises(InputError, match="wte.weight: of shape .* beyond its storage of 230"):
+        gn.from_pretrained(tmp_path)
+
+
+def test_a_flipped_bit_outside_of_a_view_is_noticed(tmp_path, torch):
+    model = exported(tmp_path, "huggingface")
+    (tmp_path / "model.safetensors").unlink()
+    state = {name: torch.tensor(param) for name, param in model.params.items()}
+    large = torch.cat([state["wpe.weight"], torch.full((5, 10), 7.0)])
+    state["wpe.weight"] = large[:12]
+    torch.save(state, tmp_path / "pytorch_model.bin")
+    data = bytearray((tmp_path / "pytorch_model.bin").read_bytes())
+    place = data.index(np.full(50, 7, "f4").tobytes())
+    data[place + 100] ^= 1
+    (tmp_path / "pytorch_model.bin").write_bytes(data)
+    with pytest.raises(InputError, match="CRC"):
         gn.from_pretrained(tmp_path)
 
 

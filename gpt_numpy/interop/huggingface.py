@@ -100,13 +100,13 @@ def _dropout(keys: Mapping[str, Any]) -> float:
 
 
 @contextmanager
-def open_huggingface(folder: Path, dropout: float | None) -> Iterator[StoredModel]:
+def open_huggingface(folder: Path, dropout: float | None) -> Iterator[tuple[StoredModel, None]]:
     """The model in a folder, while its files are open; see `read_config` for `dropout`."""
     config, paths = read_config(folder, dropout), weight_files(folder)
     with ExitStack() as stack:
         tensors = parameter_table(item for path in paths for item in _tensors_of(path, stack))
         size = sum(path.stat().st_size for path in paths)
-        yield StoredModel(config, tensors, size)
+        yield StoredModel(config, tensors, size), None
 
 
 def _tensors_of(path: Path, stack: ExitStack) -> Iterable[tuple[str, Tensor]]:

@@ -107,21 +107,26 @@ def open_torch(path: Path) -> Iterator[tuple[zipfile.ZipFile, dict[Any, Any]]]:
             yield archive, value
 
 
+def torch_turns(name: str) -> bool:
+    """Whether a parameter is the matrix of one of PyTorch's linear layers: (out, in)."""
+    return name.endswith((".c_attn.weight", ".c_proj.weight", ".c_fc.weight"))
+
+
 def tensors_of(
     archive: zipfile.ZipFile,
     state: dict[Any, Any],
-    transposed: Callable[[str], bool] = lambda name: False,
+    turned: Callable[[str], bool] = lambda name: False,
 ) -> Iterator[tuple[str, Tensor]]:
     """The tensors of a dictionary in the archive, by name, which can be read while it is open.
 
-    Matrices of the names for which `transposed` is true are read as their transpose. Raises
+    Matrices of the names for which `turned` is true are read as their transpose. Raises
     `InputError`, naming the tensor, for anything else in the dictionary.
     """
     verified: set[str] = set()
     for name, value in state.items():
         if not isinstance(value, StoredTensor):
             raise InputError(f"{str(name)[:80]!r} is not a tensor")
-        if transposed(str(name)):
+        if turned(str(name)):
             value = value._replace(shape=value.shape[::-1], strides=value.strides[::-1])
         try:
             yield str(name), _tensor(archive, value, verified)

@@ -153,15 +153,19 @@ def _unwritable(out_dir: str, error: OSError) -> InputError:
     )
 
 
-def resume(out_dir: str, overrides: dict[str, Any]) -> tuple[Run, TrainConfig]:
+def resume(
+    out_dir: str, overrides: dict[str, Any], found: Run | None = None
+) -> tuple[Run, TrainConfig]:
     """The run to go on with, and its settings with `overrides` over them.
+
+    found : the run, where another program's file in the folder holds it.
 
     Raises
     ------
     InputError : no checkpoint, one without training state, or a changed shape of the model.
     """
-    path = find_checkpoint(out_dir, "last")
-    run = _load_last(path, overrides.get("ops"))
+    path = Path(out_dir) if found else find_checkpoint(out_dir, "last")
+    run = found or _load_last(path, overrides.get("ops"))
     if run.optimizer is None or run.settings is None:
         raise InputError(
             f"{path} holds a model but no training state: it cannot be resumed, only sampled from"

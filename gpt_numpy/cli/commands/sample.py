@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,10 +16,9 @@ from gpt_numpy.cli.settings import Types, only_flags
 from gpt_numpy.generation.generate import Drawn, check_prompts, stream
 from gpt_numpy.generation.sampling import Sampling
 from gpt_numpy.generation.streaming import TextStream
-from gpt_numpy.interop import open_run
+from gpt_numpy.interop import open_out_dir, open_run
 from gpt_numpy.model.memory import check_memory
-from gpt_numpy.training.checkpoint import Run, load
-from gpt_numpy.training.run_folder import find_checkpoint
+from gpt_numpy.training.checkpoint import Run
 
 RULE = "---------------"
 
@@ -48,9 +48,13 @@ def run(words: list[str], types: Types) -> int:
 
 
 def _load_model(config: SampleConfig) -> Run:
+    def say(line: str) -> None:
+        print(line, file=sys.stderr)
+
+    how: dict[str, Any] = {"checkpoint": config.checkpoint, "ops": config.ops or None, "say": say}
     if config.init_from != "resume":
-        return open_run(config.init_from, checkpoint=config.checkpoint, ops=config.ops or None)
-    return load(find_checkpoint(config.out_dir, config.checkpoint), ops=config.ops or None)
+        return open_run(config.init_from, **how)
+    return open_out_dir(config.out_dir, **how)
 
 
 def _write(trained: Run, start: Array, config: SampleConfig) -> None:

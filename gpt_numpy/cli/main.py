@@ -57,6 +57,7 @@ COMMANDS: dict[str, tuple[str, tuple[type, ...]]] = {
     "selfcheck": ("check that gradients are correct here and that wrong ones are noticed", ()),
 }
 SOURCES = {
+    "sample": "[FILE.toml | FILE.py]...",
     "train": "[PRESET | FILE.toml | FILE.py]...",
     "gradcheck": "[PRESET | FILE.toml | FILE.py]...",
     "bench": "[PRESET | FILE.toml | FILE.py]...",

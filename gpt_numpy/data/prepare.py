@@ -19,7 +19,11 @@ from gpt_numpy.data.tokenizers.byte_pairs import END_OF_TEXT, BPETokenizer, last
 from gpt_numpy.data.tokenizers.characters import CharTokenizer
 from gpt_numpy.data.tokenizers.gpt2 import gpt2_tokenizer
 from gpt_numpy.data.tokenizers.tokenizer import Tokenizer
-from gpt_numpy.data.tokenizers.tokenizer_files import read_tokenizer, write_tokenizer
+from gpt_numpy.data.tokenizers.tokenizer_files import (
+    read_tokenizer,
+    tokenizer_from_file,
+    write_tokenizer,
+)
 from gpt_numpy.files.durable import written_durably
 from gpt_numpy.files.reading import os_errors_as_input_errors
 
@@ -93,7 +97,7 @@ def _tokenizer(
         return BPETokenizer.train(words, vocab_size)
     path = Path(name)
     if path.is_file():
-        return BPETokenizer.from_file(path)
+        return tokenizer_from_file(path)
     found = read_tokenizer(path) if path.is_dir() else None
     if found is None:
         raise InputError(

@@ -2,7 +2,7 @@
 
 ckpt.pt is a dictionary that `torch.save` wrote: `model`, the parameters under GPT-2's names with
 the prefix `transformer.` (and `_orig_mod.` before it if the model was compiled); `model_args`; and
-the progress of the run. PyTorch's linear layers are (out, in): their weights are torch_turns.
+the progress of the run. PyTorch's linear layers are (out, in): their weights are transposed.
 
 Source: https://github.com/karpathy/nanoGPT, train.py, model.py and sample.py.
 """

@@ -50,7 +50,7 @@ def from_pretrained(
     ------
     InputError : there is no such model, it is damaged, or of a kind that is not supported here.
     """
-    return _open(Path(folder), "best", dropout, dtype, ops).model
+    return _open(Path(folder), "best", dropout, dtype, ops, None).model
 
 
 def open_run(
@@ -68,7 +68,7 @@ def open_run(
     vocabulary of GPT-2's size is GPT-2's, as its sample.py has it. `say` reports what is assumed.
     """
     path = Path(source)
-    run = _open(path, checkpoint, dropout, dtype, ops)
+    run = _open(path, checkpoint, dropout, dtype, ops, say)
     if run.tokenizer is None:
         folder = path if path.is_dir() else path.parent
         with _errors_name(path):
@@ -148,7 +148,12 @@ def _tokenizer_of(run: Run, folder: Path, say: Callable[[str], None]) -> Tokeniz
 
 
 def _open(
-    path: Path, checkpoint: str, dropout: float | None, dtype: str | None, ops: str | None
+    path: Path,
+    checkpoint: str,
+    dropout: float | None,
+    dtype: str | None,
+    ops: str | None,
+    say: Callable[[str], None] | None,
 ) -> Run:
     """The model of a source, and everything else that its checkpoint holds."""
     with _errors_name(path):
@@ -156,7 +161,7 @@ def _open(
         if any((path / name).is_file() for name in (LAST, BEST)):
             own = find_checkpoint(str(path), checkpoint)
         if own is None:
-            with _stored_model(path, dropout) as (stored, training):
+            with _stored_model(path, dropout, say) as (stored, training):
                 check_stored(stored)
                 model = GPT(stored.config, seed=None, dtype=dtype or "float32", ops=ops or _DEFAULT)
                 load_parameters(model, stored)
@@ -263,11 +268,11 @@ def _write(run: Run, path: Path, form: str, say: Callable[[str], None]) -> None:
 
 
 def _stored_model(
-    path: Path, dropout: float | None
+    path: Path, dropout: float | None, say: Callable[[str], None] | None
 ) -> AbstractContextManager[tuple[StoredModel, StoredTraining | None]]:
     """A model in another program's files, and its training if they hold it, while they are open."""
     if (path / huggingface.CONFIG).exists():
-        return huggingface.open_huggingface(path, dropout)
+        return huggingface.open_huggingface(path, dropout, say)
     file = path / nanogpt.CHECKPOINT if path.is_dir() else path
     if file.is_file():
         return nanogpt.open_nanogpt(file, dropout)

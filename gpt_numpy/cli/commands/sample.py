@@ -12,7 +12,9 @@ from gpt_numpy.base.checks import shown
 from gpt_numpy.base.errors import InputError
 from gpt_numpy.cli.options import SampleConfig
 from gpt_numpy.cli.prompts import encode_setting
-from gpt_numpy.cli.settings import Types, only_flags
+from gpt_numpy.cli.settings import Types, field_types, gather, is_flag, only_flags, settings_of
+from gpt_numpy.config.model import GPTConfig
+from gpt_numpy.config.train import TrainConfig
 from gpt_numpy.generation.generate import Drawn, check_prompts, stream
 from gpt_numpy.generation.sampling import Sampling
 from gpt_numpy.generation.streaming import TextStream
@@ -25,7 +27,7 @@ RULE = "---------------"
 
 def run(words: list[str], types: Types) -> int:
     """`gpt-numpy sample`."""
-    config = SampleConfig(**only_flags("sample", words, types))
+    config = SampleConfig(**_settings(words, types))
     trained = _load_model(config)
     start = _start_tokens(trained, config)
     token_bytes = 8 * config.num_samples * (len(start) + config.max_new_tokens)
@@ -45,6 +47,16 @@ def run(words: list[str], types: Types) -> int:
     with np.errstate(all="ignore"):
         _write(trained, start, config)
     return 0
+
+
+def _settings(words: list[str], types: Types) -> dict[str, Any]:
+    """The settings of flags and files; in a file, those of training alone are passed over."""
+    files = [word for word in words if not is_flag(word) and word.endswith((".py", ".toml"))]
+    flags = only_flags("sample", (word for word in words if word not in files), types)
+    values = gather(words, {**field_types(GPTConfig, TrainConfig), **types})
+    if values.get("init_from") == "scratch" and "init_from" not in flags:
+        del values["init_from"]  # how training began
+    return settings_of(SampleConfig, values)
 
 
 def _load_model(config: SampleConfig) -> Run:

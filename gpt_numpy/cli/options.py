@@ -133,7 +133,7 @@ class PrepareConfig(Configuration):
         "<|endoftext|>", "string between documents in a file, for byte pairs; empty: none"
     )
     val_share: float = setting(
-        0.1, "share of the tokens for validation, taken from the end", above=0, below=1
+        0.1, "share of the characters for validation, taken from the end", above=0, below=1
     )
 
 

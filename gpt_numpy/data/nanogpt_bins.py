@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from gpt_numpy.base.errors import InputError
+from gpt_numpy.data.foreign_bins import check_layout
 from gpt_numpy.data.token_file import TokenFile
 from gpt_numpy.data.tokenizers.byte_pairs import BPETokenizer
 from gpt_numpy.data.tokenizers.characters import CharTokenizer
@@ -88,6 +89,7 @@ def _token_file(path: Path, dtype: np.dtype[Any]) -> TokenFile:
                 f"{path} has {size} bytes, not a multiple of the {dtype.itemsize} of a token: "
                 "it was truncated, or is not nanoGPT's; prepare the folder again"
             )
+        check_layout(path, dtype.itemsize)
         return TokenFile(path, dtype)
 
 

@@ -198,9 +198,8 @@ def _plain(token: dict[str, Any]) -> bool:
     Pieces end before white space. The decoder restores tokens of printable ASCII as they are.
     """
     content = token["content"]
-    return bool(token["special"]) or (
-        content.isascii() and content.isprintable() and " " not in content and not token["rstrip"]
-    )
+    word = content.isascii() and content.isprintable() and " " not in content
+    return bool(token["special"]) or (word and content != END_OF_TEXT and not token["rstrip"])
 
 
 def _make_gpt2s_kind(library: Any, tokenizer: Any) -> None:

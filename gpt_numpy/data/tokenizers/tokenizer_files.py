@@ -89,7 +89,7 @@ def tokenizer_from_file(path: Path) -> Tokenizer:
 def _character_description(tokenizer: CharTokenizer) -> str:
     """A tokenizer.json with which transformers encodes and decodes as the tokenizer does."""
     vocabulary = {character: token for token, character in enumerate(tokenizer.characters)}
-    content = {
+    content: dict[str, Any] = {
         "version": "1.0",
         **dict.fromkeys(("truncation", "padding", "normalizer", "post_processor")),
         "added_tokens": [],

@@ -56,7 +56,10 @@ def open_dataset(
     """
     if not isinstance(data, str) or data:
         file = str(path("data", data))
-        return _from_text(file, texts.file_text(file), tokenizer)
+        text = texts.file_text(file)
+        if odd := texts.oddity(file, text[:_CHUNK]):
+            say(odd)
+        return _from_text(file, text, tokenizer)
     if not isinstance(dataset, str):
         raise InputError(f"dataset={shown(dataset)}: must be the name of a data set")
     folder = Path("data") / dataset

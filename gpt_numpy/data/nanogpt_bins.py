@@ -121,7 +121,7 @@ def read_vocabulary(path: Path, say: Callable[[str], None]) -> tuple[int, CharTo
     if tokenizer is None:
         say(
             f"itos in {path.as_posix()} does not map every token to a character of its own: "
-            "text cannot be encoded or decoded"
+            "text cannot be encoded or decoded, and samples are token numbers"
         )
     return vocab_size, tokenizer
 

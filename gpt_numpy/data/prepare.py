@@ -16,6 +16,7 @@ import numpy as np
 from gpt_numpy.base.arrays import Array
 from gpt_numpy.base.errors import InputError
 from gpt_numpy.data.nanogpt_bins import token_dtype, write_vocabulary
+from gpt_numpy.data.texts import oddity
 from gpt_numpy.data.tokenizers.byte_pairs import END_OF_TEXT, BPETokenizer, last_cut
 from gpt_numpy.data.tokenizers.characters import CharTokenizer
 from gpt_numpy.data.tokenizers.gpt2 import gpt2_tokenizer
@@ -62,6 +63,9 @@ def prepare(
             raise InputError(f"{name!r}: {what}: name text files")
     if not any(Path(name).stat().st_size for name in files):
         raise InputError(f"{', '.join(files)}: there is no text in it")
+    for name in files:
+        if odd := oddity(name, next(_blocks(name), "")):
+            say(odd)
     if (folder / "train.bin").exists():
         raise InputError(f"{folder} already holds train.bin: remove it, or name another --dataset")
     known = _tokenizer(files, tokenizer, vocab_size, separator, say)

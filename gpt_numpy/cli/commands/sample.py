@@ -29,6 +29,8 @@ def run(words: list[str], types: Types) -> int:
     """`gpt-numpy sample`."""
     config = SampleConfig(**_settings(words, types))
     trained = _load_model(config)
+    if trained.tokenizer is None:
+        print("the model has no tokenizer: its tokens are printed as numbers", file=sys.stderr)
     start = _start_tokens(trained, config)
     token_bytes = 8 * config.num_samples * (len(start) + config.max_new_tokens)
     check_memory(

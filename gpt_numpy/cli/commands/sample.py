@@ -29,8 +29,6 @@ def run(words: list[str], types: Types) -> int:
     """`gpt-numpy sample`."""
     config = SampleConfig(**_settings(words, types))
     trained = _load_model(config)
-    if trained.tokenizer is None:
-        print("the model has no tokenizer: its tokens are printed as numbers", file=sys.stderr)
     start = _start_tokens(trained, config)
     token_bytes = 8 * config.num_samples * (len(start) + config.max_new_tokens)
     check_memory(
@@ -82,6 +80,8 @@ def _write(trained: Run, start: Array, config: SampleConfig) -> None:
         config.seed,
     )
     prompts, _ = check_prompts(trained.model, np.tile(start, (config.num_samples, 1)))
+    if trained.tokenizer is None:
+        print("the model has no tokenizer: its tokens are printed as numbers", file=sys.stderr)
     texts = [Sample(trained, start, config) for _ in prompts]
     current = 0  # the text that is being printed
     print(texts[0].take(), end="", flush=True)

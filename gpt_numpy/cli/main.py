@@ -33,7 +33,11 @@ _MODEL = "[PRESET | FILE.toml | FILE.py]..."
 # What a command does, the words that it takes in addition to settings, and its settings.
 COMMANDS: dict[str, tuple[str, str, tuple[type, ...]]] = {
     "train": ("train a model", _MODEL, (GPTConfig, TrainConfig)),
-    "sample": ("let a trained model write text", "", (options.SampleConfig,)),
+    "sample": (
+        "let a trained model write text",
+        "[FILE.toml | FILE.py]...",
+        (options.SampleConfig,),
+    ),
     "gradcheck": (
         "check every hand-derived gradient against the exact derivative",
         _MODEL,

@@ -102,6 +102,9 @@ class BenchConfig(Configuration):
     ops: str = setting("kernels", "implementation: kernels or reference", choices=IMPLEMENTATIONS)
     device: str = setting("cpu", "cpu, the only one", **CPU_ONLY)
     compile: bool = setting(False, "accepted for nanoGPT, without effect")
+    real_data: bool = setting(True, "accepted for nanoGPT; the time does not depend on the tokens")
+    seed: int = setting(1337, "accepted for nanoGPT, without effect", low=0)
+    profile: bool = setting(False, "accepted for nanoGPT; layers are always timed")
 
 
 @dataclass(frozen=True)

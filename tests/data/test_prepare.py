@@ -3,6 +3,7 @@
 import hashlib
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -20,7 +21,7 @@ from gpt_numpy.data.tokenizers import byte_pairs as bpe
 from gpt_numpy.data.tokenizers import gpt2 as gpt2_vocabulary
 from gpt_numpy.data.tokenizers.byte_pairs import END_OF_TEXT, BPETokenizer, last_cut, pieces
 from gpt_numpy.data.tokenizers.characters import CharTokenizer
-from gpt_numpy.data.tokenizers.tokenizer_files import tokenizer_from_json
+from gpt_numpy.data.tokenizers.tokenizer_files import tokenizer_from_json, write_tokenizer
 
 AWKWARD = [
     "",
@@ -185,12 +186,36 @@ def test_documents_are_separated_by_the_end_of_text_token(folder, small, block, 
     options = {"tokenizer": "tokenizer.json", "say": lambda text: None}
     preparation.prepare(["a", "b"], Path("data/mine"), **options)
     dataset = open_dataset("mine", say=pytest.fail)
-    expected = []
-    for part in "".join(f"{d}{END_OF_TEXT}" for d in documents).split(END_OF_TEXT):
-        expected += [*small.encode(part).tolist(), small.end_of_text] if part else []
-    assert np.concatenate([dataset.train, dataset.val]).tolist() == expected
-    assert len(dataset.train) == int(len(expected) * 0.9)
+    # As in nanoGPT the characters are cut, and each part is encoded on its own.
+    documents = END_OF_TEXT.join(documents).split(END_OF_TEXT)
+    left = int(len("".join(documents)) * 0.9)
+    expected = [[], []]
+    for document in filter(None, documents):
+        parts = document[:left], document[left:]
+        left -= len(parts[0])
+        for split, part in zip(expected, parts, strict=True):
+            split += small.encode(part).tolist()
+        expected[bool(parts[1])].append(small.end_of_text)
+    assert expected[1].pop() == small.end_of_text  # between documents, not after the last
+    assert [dataset.train[:].tolist(), dataset.val[:].tolist()] == expected
     assert dataset.train.dtype == np.uint16
+
+
+@pytest.mark.parametrize("block", [7, 1 << 18])
+def test_byte_pairs_are_split_where_nanogpt_splits_and_as_a_text_file_is(
+    folder, small, block, monkeypatch
+):
+    monkeypatch.setattr(preparation, "_BLOCK", block)
+    write_tokenizer(folder, small)
+    for text in (TEXT, LINES * 5 + "unfinished", "word" * 33):
+        (folder / "t").write_text(text, encoding="utf-8", newline="")
+        options = {"tokenizer": "tokenizer.json", "separator": ""}
+        preparation.prepare(["t"], Path("data/m"), **options, say=lambda line: None)
+        prepared, cut = open_dataset("m", say=pytest.fail), int(len(text) * 0.9)
+        assert prepared.train[:].tolist() == small.encode(text[:cut]).tolist()
+        assert prepared.val[:].tolist() == small.encode(text[cut:]).tolist()
+        assert prepared.fingerprint == open_dataset("", "t", tokenizer=small).fingerprint
+        shutil.rmtree("data/m")
 
 
 def test_a_large_vocabulary_takes_32_bits(folder):

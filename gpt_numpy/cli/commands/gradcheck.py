@@ -27,10 +27,9 @@ from gpt_numpy.gradients.model_check import gradcheck, randomise
 from gpt_numpy.gradients.plan import positions_of
 from gpt_numpy.gradients.report import Report, RoundingReport
 from gpt_numpy.gradients.rounding import rounding_errors
+from gpt_numpy.interop import open_out_dir
 from gpt_numpy.model.gpt import GPT
 from gpt_numpy.model.memory import check_memory, parameter_count
-from gpt_numpy.training.checkpoint import load
-from gpt_numpy.training.run_folder import find_checkpoint
 
 SMALL = 100_000  # parameters; up to here usually every element is checked
 SECONDS_BETWEEN_LINES = 20.0  # of progress, where there is no terminal for a bar
@@ -98,8 +97,11 @@ class _Bars(contextlib.ExitStack):
 
 
 def _from_run(config: GradcheckConfig, say: Callable[[str], None]) -> tuple[GPT, Array, Array]:
-    run = load(find_checkpoint(config.out_dir, config.checkpoint), ops=config.ops or None)
-    if run.settings is None:
+    run = open_out_dir(
+        config.out_dir, checkpoint=config.checkpoint, ops=config.ops or None, say=say
+    )
+    # A model from elsewhere is checked on random tokens: its data may not be here.
+    if run.settings is None or not run.dataset:
         return _random_tokens(run.model, config)
     data = run.settings.data
     dataset = open_dataset(run.settings.dataset, data, tokenizer=run.tokenizer, say=say)

@@ -13,15 +13,17 @@ from gpt_numpy.inspection.page.contents import contents
 from gpt_numpy.inspection.summary.statistics import array_statistics
 from gpt_numpy.inspection.summary.table import table
 from gpt_numpy.inspection.trace.trace import Trace, trace
+from gpt_numpy.interop import open_out_dir
 from gpt_numpy.model.memory import check_memory
-from gpt_numpy.training.checkpoint import Run, load
-from gpt_numpy.training.run_folder import find_checkpoint
+from gpt_numpy.training.checkpoint import Run
 
 
 def run(words: list[str], types: Types) -> int:
     """`gpt-numpy inspect`."""
     config = InspectConfig(**only_flags("inspect", words, types))
-    trained = load(find_checkpoint(config.out_dir, config.checkpoint), ops=config.ops or None)
+    trained = open_out_dir(
+        config.out_dir, checkpoint=config.checkpoint, ops=config.ops or None, say=print
+    )
     seen = trace_of_text(trained, config)
     if config.html:
         checked = Progress(len(seen.backward_order), unit="gradients checked")

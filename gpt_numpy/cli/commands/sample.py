@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -10,26 +11,23 @@ from gpt_numpy.base.checks import shown
 from gpt_numpy.base.errors import InputError
 from gpt_numpy.cli.options import SampleConfig
 from gpt_numpy.cli.prompts import encode_setting
-from gpt_numpy.cli.settings import Types, only_flags
+from gpt_numpy.cli.settings import Types, field_types, gather, only_flags, settings_of
+from gpt_numpy.config.model import GPTConfig
+from gpt_numpy.config.train import TrainConfig
 from gpt_numpy.generation.generate import Drawn, check_prompts, stream
 from gpt_numpy.generation.sampling import Sampling
 from gpt_numpy.generation.streaming import TextStream
-from gpt_numpy.interop import open_run
+from gpt_numpy.interop import open_out_dir, open_run
 from gpt_numpy.model.memory import check_memory
-from gpt_numpy.training.checkpoint import Run, load
-from gpt_numpy.training.run_folder import find_checkpoint
+from gpt_numpy.training.checkpoint import Run
 
 RULE = "---------------"
 
 
 def run(words: list[str], types: Types) -> int:
     """`gpt-numpy sample`."""
-    config = SampleConfig(**only_flags("sample", words, types))
-    if config.init_from == "resume":
-        path = find_checkpoint(config.out_dir, config.checkpoint)
-        trained = load(path, ops=config.ops or None)
-    else:
-        trained = open_run(config.init_from, checkpoint=config.checkpoint, ops=config.ops or None)
+    config = SampleConfig(**_settings(words, types))
+    trained = _load_model(config)
     start = _start_tokens(trained, config)
     token_bytes = 8 * config.num_samples * (len(start) + config.max_new_tokens)
     check_memory(
@@ -50,6 +48,26 @@ def run(words: list[str], types: Types) -> int:
     return 0
 
 
+def _settings(words: list[str], types: Types) -> dict[str, Any]:
+    """The settings of flags and files; in a file, those of training alone are passed over."""
+    files = [w for w in words if not w.startswith("--") and w.endswith((".py", ".toml"))]
+    flags = only_flags("sample", (word for word in words if word not in files), types)
+    values = gather(words, {**field_types(GPTConfig, TrainConfig), **types})
+    if values.get("init_from") == "scratch" and "init_from" not in flags:
+        del values["init_from"]  # how training began
+    return settings_of(SampleConfig, values)
+
+
+def _load_model(config: SampleConfig) -> Run:
+    def say(line: str) -> None:
+        print(line, file=sys.stderr)
+
+    how: dict[str, Any] = {"checkpoint": config.checkpoint, "ops": config.ops or None, "say": say}
+    if config.init_from != "resume":
+        return open_run(config.init_from, **how)
+    return open_out_dir(config.out_dir, **how)
+
+
 def _write(trained: Run, start: Array, config: SampleConfig) -> None:
     """Stream the first unfinished text; print each of the others when its turn comes."""
     how = Sampling(
@@ -61,6 +79,8 @@ def _write(trained: Run, start: Array, config: SampleConfig) -> None:
         config.seed,
     )
     prompts, _ = check_prompts(trained.model, np.tile(start, (config.num_samples, 1)))
+    if trained.tokenizer is None:
+        print("the model has no tokenizer: its tokens are printed as numbers", file=sys.stderr)
     texts = [Sample(trained, start, config) for _ in prompts]
     current = 0  # the text that is being printed
     print(texts[0].take(), end="", flush=True)

@@ -15,15 +15,23 @@ from gpt_numpy.base.environment import describe, differences
 from gpt_numpy.base.errors import InputError, NotFiniteError
 from gpt_numpy.base.progress import Progress
 from gpt_numpy.cli.exit_status import INTERRUPTED
-from gpt_numpy.cli.settings import Types, gather, settings_of, split
+from gpt_numpy.cli.settings import (
+    Types,
+    gather,
+    names_nanogpts_data,
+    nanogpts_training,
+    settings_of,
+    split,
+)
 from gpt_numpy.config.model import GPTConfig
 from gpt_numpy.config.presets import DEFAULT_PRESET, NANOGPT_DEFAULTS, PRESETS
 from gpt_numpy.config.train import TrainConfig
 from gpt_numpy.data.dataset import Dataset, check_length, open_dataset
+from gpt_numpy.data.tokenizers.characters import CharTokenizer
 from gpt_numpy.data.tokenizers.tokenizer import Tokenizer
 from gpt_numpy.files.durable import remove_leftovers
 from gpt_numpy.files.locks import locked
-from gpt_numpy.interop import cropped, open_run
+from gpt_numpy.interop import cropped, holds_foreign_model, open_nanogpt_run, open_run
 from gpt_numpy.model.flops import counted_parameters
 from gpt_numpy.model.gpt import GPT
 from gpt_numpy.model.implementations import array_type
@@ -47,14 +55,15 @@ def run(words: list[str], types: Types) -> int:
         # Training itself reports what is not finite; NumPy's warnings would only repeat it.
         held.enter_context(np.errstate(all="ignore"))
         if init_from == "resume":
-            find_checkpoint(out_dir, "last")
+            if not holds_foreign_model(out_dir):
+                find_checkpoint(out_dir, "last")
             if not values.get("eval_only"):
                 held.enter_context(locked(Path(out_dir), print))
-            run, config, dataset = _resume(out_dir, values)
+            run, config, dataset = _resume(out_dir, words, values, types)
         elif init_from == "scratch":
-            run, config, dataset = _start(names, values)
+            run, config, dataset = _start(names, words, values, types)
         else:
-            run, config, dataset = _start_from_model(values, flags)
+            run, config, dataset = _start_from_model(words, values, types)
         if config.eval_only:
             return _evaluate(run, config, dataset)
         if init_from != "resume":
@@ -62,10 +71,29 @@ def run(words: list[str], types: Types) -> int:
         return _train(run, config, dataset)
 
 
-def _resume(out_dir: str, values: dict[str, Any]) -> tuple[Run, TrainConfig, Dataset]:
-    run, config = resume(out_dir, values)
-    dataset = _open(config, run.tokenizer)
-    _check_same_data(run, dataset, config)
+def _resume(
+    out_dir: str, words: list[str], values: dict[str, Any], types: Types
+) -> tuple[Run, TrainConfig, Dataset]:
+    _, flags = split(words, types)
+    found = None
+    if holds_foreign_model(out_dir):
+        found = open_nanogpt_run(out_dir, ops=values.get("ops"), say=print)
+    # The shape in a file gives way to the run's, as in nanoGPT; a flag that differs is refused.
+    shape = settings_of(GPTConfig, values).keys() - settings_of(GPTConfig, flags).keys()
+    ignored = {name: values.pop(name) for name in shape - {"dropout"}}
+    run, config = resume(out_dir, values, found)
+    for name, value in ignored.items():
+        if value != getattr(run.config, name):
+            kept = getattr(run.config, name)
+            print(f"{name} = {value} is ignored: the run in {out_dir} has {name} = {kept}")
+    # nanoGPT's `shakespeare` is byte pairs, and not our text.
+    nanogpts = found is not None and not isinstance(run.tokenizer, CharTokenizer)
+    dataset = _open(config, run.tokenizer, nanogpts=nanogpts and "dataset" not in flags)
+    if found is None:
+        _check_same_data(run, dataset, config)
+    else:
+        _check_vocabulary(run, dataset, config)
+        check_length(dataset, run.config.block_size)
     _check_progress(run, config)
     print(f"Resuming training from {config.out_dir}")
     changed = differences(run.environment, describe(run.model.ops_name))
@@ -74,16 +102,18 @@ def _resume(out_dir: str, values: dict[str, Any]) -> tuple[Run, TrainConfig, Dat
     return run, config, dataset
 
 
-def _start(names: list[str], values: dict[str, Any]) -> tuple[Run, TrainConfig, Dataset]:
+def _start(
+    names: list[str], words: list[str], values: dict[str, Any], types: Types
+) -> tuple[Run, TrainConfig, Dataset]:
     if not names:
         print(f"no preset or file named: starting from the preset {DEFAULT_PRESET}")
         values = PRESETS[DEFAULT_PRESET] | values
-    values = NANOGPT_DEFAULTS | values
+    values = NANOGPT_DEFAULTS | nanogpts_training(words) | values
     config = TrainConfig(**settings_of(TrainConfig, values))
     shape = settings_of(GPTConfig, values)
     # Refuse a wrong shape before any data is fetched.
     _check_training_memory(GPTConfig(vocab_size=1, **shape), config)
-    dataset = _open(config)
+    dataset = _open(config, nanogpts=names_nanogpts_data(words, types))
     model_config = GPTConfig(vocab_size=dataset.vocab_size, **shape)
     check_length(dataset, model_config.block_size)
     _check_training_memory(model_config, config)
@@ -92,10 +122,11 @@ def _start(names: list[str], values: dict[str, Any]) -> tuple[Run, TrainConfig, 
 
 
 def _start_from_model(
-    values: dict[str, Any], flags: dict[str, Any]
+    words: list[str], values: dict[str, Any], types: Types
 ) -> tuple[Run, TrainConfig, Dataset]:
     """A run that starts from the parameters and the tokenizer of an existing model."""
-    config = TrainConfig(**settings_of(TrainConfig, values))
+    _, flags = split(words, types)
+    config = TrainConfig(**settings_of(TrainConfig, nanogpts_training(words) | values))
     source = config.init_from
     # Without dropout unless a setting says otherwise, as in nanoGPT.
     found = open_run(source, dropout=values.get("dropout", 0.0), dtype=config.dtype, ops=config.ops)
@@ -108,7 +139,8 @@ def _start_from_model(
             )
     model = cropped(found.model, values.get("block_size", found.config.block_size))
     _check_training_memory(model.config, config)
-    dataset = _open(config, found.tokenizer)
+    nanogpts = names_nanogpts_data(words, types)
+    dataset = _open(config, found.tokenizer, nanogpts=nanogpts)
     _check_vocabulary(found, dataset, config)
     check_length(dataset, model.config.block_size)
     print(f"Initializing from the model in {source}")
@@ -119,21 +151,22 @@ def _start_from_model(
 def _check_vocabulary(found: Run, dataset: Dataset, config: TrainConfig) -> None:
     """Refuse data whose tokens do not mean what the model's tokens mean."""
     theirs, ours = dataset.tokenizer, found.tokenizer
+    source = config.out_dir if config.init_from == "resume" else config.init_from
     if theirs is not None and ours is not None and theirs.to_json() != ours.to_json():
         raise InputError(
-            f"{dataset.name} has tokens of {theirs}, the model in {config.init_from} of {ours}: "
+            f"{dataset.name} has tokens of {theirs}, the model in {source} of {ours}: "
             "prepare the text with the model's own, "
-            f"gpt-numpy prepare FILE --tokenizer={config.init_from}, or use --data=FILE"
+            f"gpt-numpy prepare FILE --tokenizer={source}, or use --data=FILE"
         )
     if ours is None and config.data:
         raise InputError(
-            f"the model in {config.init_from} has no tokenizer, so it cannot read the text of "
+            f"the model in {source} has no tokenizer, so it cannot read the text of "
             f"{config.data}: put its tokenizer.json next to it, or prepare the text with its "
             "tokenizer and use --dataset"
         )
     if dataset.vocab_size > found.config.vocab_size:
         raise InputError(
-            f"{dataset.name} has vocab_size={dataset.vocab_size}, the model in {config.init_from} "
+            f"{dataset.name} has vocab_size={dataset.vocab_size}, the model in {source} "
             f"has vocab_size={found.config.vocab_size}: they do not belong together"
         )
 
@@ -150,8 +183,12 @@ def _check_training_memory(model: GPTConfig, config: TrainConfig) -> None:
     )
 
 
-def _open(config: TrainConfig, tokenizer: Tokenizer | None = None) -> Dataset:
-    dataset = open_dataset(config.dataset, config.data, tokenizer=tokenizer, say=print)
+def _open(
+    config: TrainConfig, tokenizer: Tokenizer | None = None, *, nanogpts: bool = False
+) -> Dataset:
+    dataset = open_dataset(
+        config.dataset, config.data, tokenizer=tokenizer, nanogpts=nanogpts, say=print
+    )
     print(f"found vocab_size = {dataset.vocab_size} (inside {config.data or dataset.name})")
     return dataset
 

@@ -56,7 +56,7 @@ class BPETokenizer(Tokenizer):
         """The tokenizer of vocab.json and merges.txt, or of GPT-2's encoder.json and vocab.bpe."""
         library = _library()
         tokens = read_json(vocabulary, FILE_LIMIT)
-        lines = [line for line in _read(merges).split("\n") if line]
+        lines = [line for line in _read(merges).replace("\r\n", "\n").split("\n") if line]
         pairs = [tuple(line.split(" ")) for line in lines if not line.startswith("#version")]
         if any(len(pair) != 2 for pair in pairs):
             raise InputError(f"{merges} is not a list of pairs of tokens")
@@ -65,7 +65,8 @@ class BPETokenizer(Tokenizer):
         except Exception as error:
             raise InputError(f"{vocabulary} and {merges} do not match: {error}") from None
         _make_gpt2s_kind(library, tokenizer)
-        tokenizer.add_special_tokens([END_OF_TEXT])
+        if END_OF_TEXT in tokens:
+            tokenizer.add_special_tokens([END_OF_TEXT])
         return cls(tokenizer.to_str())
 
     @classmethod
@@ -163,6 +164,9 @@ def _from_description(description: str) -> Any:
         raise InputError(f"a tokenizer.json is a string of at most {FILE_LIMIT} characters")
     try:
         tokenizer = library.Tokenizer.from_str(description)
+        # They are for batches of a fixed length.
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
         known = json.loads(tokenizer.to_str())
     except (KeyboardInterrupt, SystemExit, MemoryError):
         raise
@@ -171,21 +175,31 @@ def _from_description(description: str) -> Any:
     model, splitter = known["model"], known["pre_tokenizer"] or {}
     expected = {"type": "ByteLevel", "add_prefix_space": False, "use_regex": True}
     marks = ("continuing_subword_prefix", "end_of_word_suffix", "unk_token", "byte_fallback")
+    added = known["added_tokens"]
     alphabet = library.pre_tokenizers.ByteLevel.alphabet()
     for what, holds in (
         ("model is not BPE", model["type"] == "BPE"),
         ("pre_tokenizer is not ByteLevel as GPT-2's", {**splitter, **expected} == splitter),
         ("decoder is not ByteLevel", (known["decoder"] or {}).get("type") == "ByteLevel"),
         ("normalizer changes the text", known["normalizer"] is None),
-        ("truncation or padding is set", not (known["truncation"] or known["padding"])),
         ("model has a dropout", not model.get("dropout")),
         ("model marks parts of words", not any(model.get(mark) for mark in marks)),
-        ("added tokens are not all special", all(t["special"] for t in known["added_tokens"])),
+        ("added tokens are not special, and not plain words", all(map(_plain, added))),
         ("vocabulary lacks some bytes", all(symbol in model["vocab"] for symbol in alphabet)),
     ):
         if not holds:
             raise InputError(f"tokenizer.json: its {what}: only GPT-2's kind of tokenizer is read")
     return tokenizer
+
+
+def _plain(token: dict[str, Any]) -> bool:
+    """Whether an added token is special, or read alike in a text that is encoded in pieces.
+
+    Pieces end before white space. The decoder restores tokens of printable ASCII as they are.
+    """
+    content = token["content"]
+    word = content.isascii() and content.isprintable() and " " not in content
+    return bool(token["special"]) or (word and content != END_OF_TEXT and not token["rstrip"])
 
 
 def _make_gpt2s_kind(library: Any, tokenizer: Any) -> None:
@@ -197,7 +211,7 @@ def _read(path: Path) -> str:
     with os_errors_as_input_errors(f"{path} cannot be read"):
         data = read_bounded(path, FILE_LIMIT)
     try:
-        return data.decode("utf-8")
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise InputError(f"{path} is not UTF-8") from None
 

@@ -13,6 +13,7 @@ Sennrich et al., "Neural Machine Translation of Rare Words with Subword Units" (
 
 import itertools
 import json
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,10 @@ END_OF_TEXT = "<|endoftext|>"
 FILE_LIMIT = 1 << 24  # bytes of a tokenizer's file; GPT-2's has 4 million, all of Unicode 14
 _PIECE = 1 << 16  # characters encoded at a time
 _PIECES = 8  # pieces encoded in parallel, one thread each
+# The library learns from a word in a time quadratic in its length: longer ones are cut for that.
+_LONG_WORD = re.compile(r"\S{1000}|\s{1000}")
+# As long as possible; it backtracks character by character from the end, so it takes linear time.
+_UP_TO_A_CUT = re.compile(r".*\S(?=[ \n])", re.DOTALL)
 
 
 class BPETokenizer(Tokenizer):
@@ -91,7 +96,7 @@ class BPETokenizer(Tokenizer):
             initial_alphabet=sorted(library.pre_tokenizers.ByteLevel.alphabet()),
             show_progress=False,
         )
-        tokenizer.train_from_iterator(texts, trainer)
+        tokenizer.train_from_iterator((part for text in texts for part in _cut(text)), trainer)
         return cls(tokenizer.to_str())
 
     @property
@@ -142,19 +147,22 @@ def pieces(text: str) -> Iterator[str]:
         start += len(part)
 
 
+def _cut(text: str) -> Iterator[str]:
+    start = 0
+    for run in _LONG_WORD.finditer(text):
+        yield text[start : run.end()]
+        start = run.end()
+    yield text[start:]
+
+
 def last_cut(text: str) -> int:
     """The last index at which GPT-2's pattern ends a word whatever follows; 0 if there is none.
 
     No word continues across a space or line break that follows a character other than white space,
     and what precedes the cut does not change how the pattern splits what follows it.
     """
-    end = len(text)
-    while end > 0:
-        place = max(text.rfind(" ", 0, end), text.rfind("\n", 0, end))
-        if place < 1 or not text[place - 1].isspace():
-            return max(place, 0)
-        end = place
-    return 0
+    found = _UP_TO_A_CUT.match(text)
+    return found.end() if found else 0
 
 
 def _from_description(description: str) -> Any:

@@ -123,7 +123,8 @@ class PrepareConfig(Configuration):
 
     dataset: str = setting("", "NAME of the folder data/NAME to write; train takes the same")
     tokenizer: str = setting(
-        "char", "char, gpt2, train (byte pairs of the files), or a tokenizer.json"
+        "char",
+        "char, gpt2, train (byte pairs of the files), a tokenizer.json, or a folder with a model",
     )
     vocab_size: int = setting(8192, "largest number of tokens, with --tokenizer=train", low=257)
     separator: str = setting(

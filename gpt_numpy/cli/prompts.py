@@ -18,7 +18,7 @@ def encode_setting(run: Run, name: str, text: str) -> Array:
     given = f"{name}={shown(text)}"
     if run.tokenizer is not None:
         try:
-            return run.tokenizer.encode(text)
+            return run.tokenizer.encode_prompt(text)
         except InputError as error:
             raise InputError(f"{given}: {error}") from None
     try:
@@ -28,3 +28,8 @@ def encode_setting(run: Run, name: str, text: str) -> Array:
             f"{given}: this run has no tokenizer (its data came as tokens); "
             f"give token numbers, such as --{name}='5 17'"
         ) from None
+
+
+def with_line_breaks(text: str) -> str:
+    """A setting in which a line break is typed as a backslash and an n."""
+    return text.replace("\\n", "\n")

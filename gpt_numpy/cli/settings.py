@@ -9,6 +9,7 @@ import ast
 import dataclasses
 import math
 import operator
+import os
 import tomllib
 import warnings
 from collections.abc import Callable, Iterable, Mapping
@@ -33,6 +34,7 @@ _ARITHMETIC: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Mod: operator.mod,
     ast.Pow: operator.pow,
 }
+_PATHS = ("data", "html", "init_from", "out", "out_dir", "tokenizer")  # a ~ in them is expanded
 _LARGEST_EXPONENT = 64
 _LONGEST_STRING = 10_000
 _SHOWN = 60  # characters of a value or line shown in a message
@@ -70,7 +72,15 @@ def gather(words: Iterable[str], types: Types, log: Log = mute) -> dict[str, Any
             values[key] = value
         else:
             values |= _from_source(word, types, log)
-    return values
+    return {key: expanded(key, value) if key in _PATHS else value for key, value in values.items()}
+
+
+def expanded(name: str, path: Any) -> Any:
+    """A path whose leading ~ is replaced by the home folder; `InputError` if there is none."""
+    full = os.path.expanduser(path) if isinstance(path, str) else path
+    if full == path and isinstance(path, str) and path.partition("/")[0] == "~":
+        raise InputError(f"{name}={path!r}: there is no home folder for ~: write the whole path")
+    return full
 
 
 def is_flag(word: str) -> bool:
@@ -131,7 +141,7 @@ def _from_text(name: str, text: str, expected: type) -> Any:
 def _from_source(word: str, types: Types, log: Log) -> dict[str, Any]:
     if word in PRESETS:
         return {key: value for key, value in PRESETS[word].items() if key in types}
-    path = Path(word)
+    path = Path(expanded("file", word))
     if path.suffix not in (".toml", ".py"):
         name = word.lstrip(_DASHES).partition("=")[0]
         hint = did_you_mean(word, PRESETS)
@@ -284,7 +294,7 @@ def settings_of(config: type, values: Mapping[str, Any]) -> dict[str, Any]:
 def split(words: Iterable[str], types: Types) -> tuple[list[str], dict[str, Any]]:
     """The presets, files and folders of a command line, and the settings given as flags."""
     words = list(words)
-    names = [word for word in words if not is_flag(word)]
+    names = [expanded("path", word) for word in words if not is_flag(word)]
     return names, gather(filter(is_flag, words), types)
 
 

@@ -15,7 +15,7 @@ from gpt_numpy.base.cache_folder import cache_folder
 from gpt_numpy.base.errors import InputError
 from gpt_numpy.files import downloads
 from gpt_numpy.files.downloads import Pin
-from gpt_numpy.files.reading import os_errors_as_input_errors
+from gpt_numpy.files.reading import is_open_pipe, os_errors_as_input_errors
 
 NAMES = ("shakespeare", "tinyshakespeare", "names", "python-docs")
 
@@ -89,7 +89,7 @@ def file_text(path: str) -> str:
             f"data={path!r} is a folder: name a text file; "
             "a folder with train.bin and val.bin belongs under data/ and is named with --dataset"
         )
-    if not os.path.isfile(path):
+    if not os.path.isfile(path) and not is_open_pipe(path):
         raise InputError(f"data={path!r} is not a regular file: name a text file")
     with os_errors_as_input_errors(f"data={path!r} cannot be read"):
         content = Path(path).read_bytes()

@@ -20,6 +20,11 @@ def os_errors_as_input_errors(what: str, advice: str = "") -> Iterator[None]:
         raise InputError(f"{message}; {advice}" if advice else message) from error
 
 
+def is_open_pipe(path: str | Path) -> bool:
+    """Whether a path is that of a pipe that this process holds open, as `<(command)` gives it."""
+    return str(path).startswith(("/dev/", "/proc/")) and Path(path).is_fifo()
+
+
 def read_bounded(path: Path, limit: int) -> bytes:
     """The content of a file; `InputError` if it has more than `limit` bytes."""
     with path.open("rb") as file:

@@ -168,7 +168,7 @@ class Training:
         seed = random_key(config.seed, SAMPLE, iteration, 0) >> 1
         start = np.asarray(self.dataset.val[:1])
         with suppress(NotFiniteError):  # it is training's to find out and to tell
-            tokens = sample(self.model, start, seed, lambda: self._stopped)
+            tokens = sample(self.model, start, seed, tokenizer.vocab_size, lambda: self._stopped)
             if tokens is None:
                 return False
             assert self.log is not None

@@ -14,7 +14,8 @@ from collections.abc import Callable
 import numpy as np
 
 from gpt_numpy.base.arrays import Array
-from gpt_numpy.generation.generate import generate
+from gpt_numpy.generation.generate import stream
+from gpt_numpy.generation.sampling import Sampling
 from gpt_numpy.model.gpt import GPT
 from gpt_numpy.training.optimizer import AdamW
 
@@ -91,13 +92,22 @@ def sample_due(iteration: int, eval_interval: int, max_iters: int, tokens_an_upd
 
 
 def sample(
-    model: GPT, start: Array, seed: int, interrupted: Callable[[], bool] = lambda: False
+    model: GPT,
+    start: Array,
+    seed: int,
+    vocab_size: int = 0,
+    interrupted: Callable[[], bool] = lambda: False,
 ) -> Array | None:
-    """How the model goes on after the tokens `start`, (T,); None where `interrupted` said so."""
-    tokens = np.asarray(start)
+    """How the model goes on after the tokens `start`, (T,); None where `interrupted` said so.
+
+    `vocab_size` and the seed: see `sampling.Sampling`.
+    """
+    tokens = np.asarray(start, dtype=np.int64)
     for _ in range(SAMPLE_TOKENS):
         if interrupted():
             return None
         # Each token has a seed of its own: the draws are those of no other place in the project.
-        tokens = np.asarray(generate(model, tokens, 1, seed=seed + tokens.size))
+        how = Sampling(seed=seed + tokens.size, vocab_size=vocab_size)
+        (drawn,) = stream(model, [tokens], 1, how)
+        tokens = np.append(tokens, drawn.token)
     return tokens

@@ -268,7 +268,7 @@ def test_memory_does_not_depend_on_the_size_of_a_file(folder, small, tokenizer):
 
 
 def test_any_text_takes_about_as_long_as_prose(small):
-    """Quadratic in a run of one character, this would take minutes instead of tenths of a second."""
+    """Quadratic in a run of one character, it would take minutes."""
 
     def seconds(text):
         start = time.perf_counter()

@@ -13,7 +13,7 @@ import numpy as np
 
 from gpt_numpy.base.arrays import Array
 from gpt_numpy.base.errors import InputError
-from gpt_numpy.base.progress import Progress
+from gpt_numpy.base.progress import Progress, is_terminal
 from gpt_numpy.cli.exit_status import CHECK_FAILED, OK
 from gpt_numpy.cli.options import GradcheckConfig
 from gpt_numpy.cli.settings import Types, settings_of, shape_of, split
@@ -184,6 +184,6 @@ def _random_tokens(model: GPT, config: GradcheckConfig) -> tuple[GPT, Array, Arr
 
 
 def _painter() -> Callable[[str, bool], str]:
-    if not sys.stdout.isatty() or os.environ.get("NO_COLOR"):
+    if not is_terminal(sys.stdout) or os.environ.get("NO_COLOR"):
         return lambda text, ok: text
     return lambda text, ok: f"\033[{32 if ok else 31}m{text}\033[0m"

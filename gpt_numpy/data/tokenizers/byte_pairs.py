@@ -11,6 +11,7 @@ Source: Radford et al., "Language Models are Unsupervised Multitask Learners" (2
 Sennrich et al., "Neural Machine Translation of Rare Words with Subword Units" (2016).
 """
 
+import contextlib
 import itertools
 import json
 import re
@@ -22,7 +23,7 @@ import numpy as np
 
 from gpt_numpy.base.arrays import Array
 from gpt_numpy.base.errors import InputError
-from gpt_numpy.data.tokenizers.tokenizer import Tokenizer
+from gpt_numpy.data.tokenizers.tokenizer import Tokenizer, checked_text
 from gpt_numpy.files.reading import os_errors_as_input_errors, read_bounded, read_json
 
 END_OF_TEXT = "<|endoftext|>"
@@ -65,10 +66,10 @@ class BPETokenizer(Tokenizer):
         pairs = [tuple(line.split(" ")) for line in lines if not line.startswith("#version")]
         if any(len(pair) != 2 for pair in pairs):
             raise InputError(f"{merges} is not a list of pairs of tokens")
-        try:
+        if not all(type(token) is int and 0 <= token < 2**32 for token in tokens.values()):
+            raise InputError(f"{vocabulary} is not a table of tokens and their numbers")
+        with _all_errors_as_input_errors(f"{vocabulary} and {merges} do not match"):
             tokenizer = library.Tokenizer(library.models.BPE(tokens, pairs))
-        except Exception as error:
-            raise InputError(f"{vocabulary} and {merges} do not match: {error}") from None
         _make_gpt2s_kind(library, tokenizer)
         tokenizer.add_special_tokens([END_OF_TEXT])
         return cls(tokenizer.to_str())
@@ -104,6 +105,14 @@ class BPETokenizer(Tokenizer):
         """The token between texts; None if the vocabulary has none."""
         token: int | None = self._tokenizer.token_to_id(END_OF_TEXT)
         return token
+
+    def encode_prompt(self, text: str) -> Array:
+        """The tokens of a text in which END_OF_TEXT is one token, as in nanoGPT's sample.py."""
+        if self.end_of_text is None:
+            return self.encode(text)
+        first, *others = map(self.encode, checked_text(text).split(END_OF_TEXT))
+        end = np.array([self.end_of_text], np.int64)
+        return np.concatenate([first, *(part for other in others for part in (end, other))])
 
     def to_json(self) -> dict[str, Any]:
         """A description from which `tokenizer_from_json` makes this tokenizer again."""
@@ -169,13 +178,9 @@ def _from_description(description: str) -> Any:
     library = _library()
     if not isinstance(description, str) or len(description) > FILE_LIMIT:
         raise InputError(f"a tokenizer.json is a string of at most {FILE_LIMIT} characters")
-    try:
+    with _all_errors_as_input_errors("not a tokenizer.json"):
         tokenizer = library.Tokenizer.from_str(description)
         known = json.loads(tokenizer.to_str())
-    except (KeyboardInterrupt, SystemExit, MemoryError):
-        raise
-    except BaseException as error:  # a panic of the library is not an Exception
-        raise InputError(f"not a tokenizer.json: {str(error)[:200]}") from None
     model, splitter = known["model"], known["pre_tokenizer"] or {}
     expected = {"type": "ByteLevel", "add_prefix_space": False, "use_regex": True}
     marks = ("continuing_subword_prefix", "end_of_word_suffix", "unk_token", "byte_fallback")
@@ -194,6 +199,17 @@ def _from_description(description: str) -> Any:
         if not holds:
             raise InputError(f"tokenizer.json: its {what}: only GPT-2's kind of tokenizer is read")
     return tokenizer
+
+
+@contextlib.contextmanager
+def _all_errors_as_input_errors(what: str) -> Iterator[None]:
+    """Turn every error of the library into an `InputError` of one line that begins with `what`."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit, MemoryError):
+        raise
+    except BaseException as error:  # a panic of the library is not an Exception
+        raise InputError(f"{what}: {' '.join(str(error).split())[:200]}") from None
 
 
 def _make_gpt2s_kind(library: Any, tokenizer: Any) -> None:

@@ -97,7 +97,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return OK
     except OSError as error:
         _drop_output()
-        return _fail(f"cannot read or write: {error}", BAD_INPUT)
+        advice = "make room, or write to another place"
+        return _fail(f"cannot read or write: {error}; {advice}", BAD_INPUT)
 
 
 def _fail(message: str, status: int) -> int:

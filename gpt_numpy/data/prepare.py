@@ -6,7 +6,6 @@ Files are read in blocks, and their tokens are written at once. The layout is na
 
 import contextlib
 import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO
@@ -22,7 +21,8 @@ from gpt_numpy.data.tokenizers.gpt2 import gpt2_tokenizer
 from gpt_numpy.data.tokenizers.tokenizer import Tokenizer
 from gpt_numpy.data.tokenizers.tokenizer_files import read_tokenizer, write_tokenizer
 from gpt_numpy.files.durable import written_durably
-from gpt_numpy.files.reading import is_open_pipe, os_errors_as_input_errors
+from gpt_numpy.files.reading import WRITABLE, is_open_pipe, os_errors_as_input_errors
+from gpt_numpy.files.temporary import temporary_folder
 
 _BLOCK = 1 << 18  # characters read at a time
 _LONGEST_WORD = 1 << 20  # characters; longer words are cut, so that memory use stays bounded
@@ -77,7 +77,7 @@ def _prepare(
     known = _tokenizer(files, tokenizer, vocab_size, separator, say)
     try:
         with (
-            os_errors_as_input_errors(f"{folder}: cannot write there"),
+            os_errors_as_input_errors(f"{folder}: cannot write there", WRITABLE),
             written_durably(folder / "train.bin") as train,
             written_durably(folder / "val.bin") as val,
         ):
@@ -107,8 +107,7 @@ def _pipes_as_files(files: list[str]) -> Iterator[list[str]]:
         for i, name in enumerate(files):
             if is_open_pipe(name):
                 with os_errors_as_input_errors(f"{name!r} cannot be copied", advice):
-                    folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="gpt_numpy-"))
-                    regular[i] = f"{folder}/pipe"
+                    regular[i] = str(stack.enter_context(temporary_folder()) / "pipe")
                     with open(name, "rb") as pipe, open(regular[i], "wb") as copy:
                         shutil.copyfileobj(pipe, copy)
         yield regular

@@ -9,6 +9,8 @@ from typing import IO, Any
 from gpt_numpy.base.checks import shown
 from gpt_numpy.base.errors import InputError
 
+WRITABLE = "make room, or work in a folder that can be written"
+
 
 @contextlib.contextmanager
 def os_errors_as_input_errors(what: str, advice: str = "") -> Iterator[None]:

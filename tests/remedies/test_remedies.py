@@ -28,7 +28,6 @@ Step = str | Callable[[], object]
 MODEL = " ".join(QUICK[1:])  # all but the data
 TRAIN = f"train {MODEL} --data=t.txt"
 SAMPLE = "sample --num_samples=1 --max_new_tokens=2 --ops=reference"
-TOKENS = np.zeros((1, 4), np.int64)
 
 
 class Remedy(NamedTuple):
@@ -73,10 +72,6 @@ def saved_without_tokenizer():
     gn.save("m.npz", model())
 
 
-def logits(**changes):
-    return lambda: model(**changes).logits(TOKENS)
-
-
 HF = "convert run hf"
 PREPARE = "prepare t.txt --dataset=d"
 FINE = f"train {MODEL} --init_from=run --out_dir=fine"
@@ -91,7 +86,8 @@ REMEDIES = {
         "tiny", "did you mean gpt-numpy train tiny", (f"train tiny {MODEL} --data=t.txt",)
     ),
     "a preset misspelt": Remedy(
-        f"train tinny {MODEL} --data=t.txt", "did you mean tiny", (f"train tiny {MODEL} --data=t.txt",)
+        f"train tinny {MODEL} --data=t.txt", "did you mean tiny",
+        (f"train tiny {MODEL} --data=t.txt",)
     ),
     "a flag without dashes": Remedy(
         f"{TRAIN} out_dir=r", "did you mean --out_dir=VALUE", (f"{TRAIN} --out_dir=r",)
@@ -100,7 +96,8 @@ REMEDIES = {
         f"{TRAIN} --out_dir r", "write --out_dir=VALUE, without spaces", (f"{TRAIN} --out_dir=r",)
     ),
     "a truth value after a blank": Remedy(
-        f"{TRAIN} --eval_only True", "settings are written --key=True", (f"{TRAIN} --eval_only=True",)
+        f"{TRAIN} --eval_only True", "settings are written --key=True",
+        (f"{TRAIN} --eval_only=True",)
     ),
     "a number that is none": Remedy(
         f"{TRAIN} --seed=x", "must be an integer, such as 12", (f"{TRAIN} --seed=12",)
@@ -132,8 +129,8 @@ REMEDIES = {
     "heads that do not divide": Remedy(
         f"{TRAIN} --n_embd=7", "try n_embd=8", (f"{TRAIN} --n_embd=8",)
     ),
-    "an empty vocabulary": Remedy(
-        logits(vocab_size=1), "give 2 or more", (logits(vocab_size=2),)
+    "nothing to predict": Remedy(
+        "gradcheck --vocab_size=1", "give 2 or more", ("gradcheck --vocab_size=2",)
     ),
     "too large for memory": Remedy(
         f"{TRAIN} --batch_size=100000000", "make some of them smaller", (f"{TRAIN} --batch_size=2",)
@@ -161,7 +158,8 @@ REMEDIES = {
         (written("l", ("ä" + TEXT).encode("latin-1")),),
     ),
     "a text too short for the context": Remedy(
-        f"{TRAIN} --block_size=999", "use --block_size=(299) or less", (f"{TRAIN} --block_size=299",)
+        f"{TRAIN} --block_size=999", "use --block_size=(299) or less",
+        (f"{TRAIN} --block_size=299",)
     ),
     "no data set of this name": Remedy(
         f"train {MODEL} --dataset=dd", "did you mean d", (f"train {MODEL} --dataset=d",), (PREPARE,)
@@ -171,7 +169,8 @@ REMEDIES = {
     ),
     "a folder that is prepared": Remedy(
         PREPARE, "remove it, or name another --dataset",
-        ("prepare t.txt --dataset=e", lambda: Path("data/d/train.bin").unlink(), PREPARE), (PREPARE,),
+        ("prepare t.txt --dataset=e", lambda: Path("data/d/train.bin").unlink(), PREPARE),
+         (PREPARE,),
     ),
     "a data set outside of data": Remedy(
         "prepare t.txt --dataset=../d", "must be the NAME of a new folder", (PREPARE,)
@@ -223,7 +222,8 @@ REMEDIES = {
     ),
     "another data set's tokens": Remedy(
         f"{FINE} --dataset=d", "gpt-numpy prepare FILE --tokenizer=run, or use --data=FILE",
-        ("prepare t.txt --dataset=e --tokenizer=run", f"{FINE} --dataset=e", f"{FINE} --data=t.txt"),
+        ("prepare t.txt --dataset=e --tokenizer=run", f"{FINE} --dataset=e",
+         f"{FINE} --data=t.txt"),
         (written("u.txt", TEXT + "0123"), "prepare u.txt --dataset=d"),
     ),
     "another shape than the model": Remedy(
@@ -259,7 +259,7 @@ REMEDIES = {
     "one name to convert": Remedy("convert run", "convert FROM TO", ("convert run other",)),
     # prompts
     "an unknown character": Remedy(
-        f"{SAMPLE} --out_dir=run --start=T0", "use only the", (f"{SAMPLE} --out_dir=run --start=T",)
+        f"{SAMPLE} --out_dir=run --start=T0", "use only its", (f"{SAMPLE} --out_dir=run --start=T",)
     ),
     "an empty prompt": Remedy(
         f"{SAMPLE} --out_dir=run --start=", "give at least one character",
@@ -290,10 +290,14 @@ REMEDIES = {
     ),
     # curves
     "no run to plot": Remedy("plot", "plot out-tiny", ("plot run",)),
-    "a picture of no kind": Remedy("plot run --out=l.bmp", r"\.png or \.svg", ("plot run --out=l.svg",)),
+    "a picture of no kind": Remedy(
+        "plot run --out=l.bmp", r"\.png or \.svg",
+        ("plot run --out=l.svg",),
+    ),
     # the disk
     "a folder that is a file": Remedy(
-        f"{TRAIN} --out_dir=t.txt", "choose another folder with --out_dir", (f"{TRAIN} --out_dir=r",)
+        f"{TRAIN} --out_dir=t.txt", "choose another folder with --out_dir",
+        (f"{TRAIN} --out_dir=r",)
     ),
     "a page that cannot be written": Remedy(
         "inspect --out_dir=run --text=be --html=t.txt/p.html", "name another file",

@@ -234,10 +234,13 @@ REMEDIES = {
         (f"{FINE} --data=t.txt --block_size=8", f"{FINE} --data=t.txt --block_size=4"),
     ),
     "a model without a tokenizer": Remedy(
-        f"train {MODEL} --init_from=hf --data=t.txt --out_dir=fine", "has no tokenizer",
-        (lambda: shutil.copy("data/d/meta.pkl", "hf/meta.pkl"),
+        f"train {MODEL} --init_from=hf --data=t.txt --out_dir=fine",
+        "put its tokenizer.json next to it, or prepare the text with its tokenizer and use --datas",
+        (f"train {MODEL} --init_from=hf --dataset=d --out_dir=other",
+         lambda: os.rename("tokenizer.json", "hf/tokenizer.json"),
          f"train {MODEL} --init_from=hf --data=t.txt --out_dir=fine"),
-        (PREPARE, HF, lambda: [p.unlink() for p in Path("hf").glob("*tokenizer*")]),
+        (f"{PREPARE} --tokenizer=train --vocab_size=300", f"train {MODEL} --dataset=d --out_dir=b",
+         "convert b hf", lambda: os.rename("hf/tokenizer.json", "tokenizer.json")),
     ),
     "a target that is in use": Remedy(
         HF, "name another folder", ("convert run other",), (HF,)
@@ -340,6 +343,8 @@ def test_what_a_message_says_works(case, trained, tmp_path, monkeypatch, capsys)
         pytest.importorskip("matplotlib")
     if HF in (*remedy.before, remedy.wrong) or "convert" in str(remedy.then):
         pytest.importorskip("safetensors")
+    if "tokenizer=train" in str(remedy.before):
+        pytest.importorskip("tokenizers")
     for step in remedy.before:
         done(step, capsys)
     message = refusal(remedy.wrong, capsys)

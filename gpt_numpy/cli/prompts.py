@@ -22,12 +22,16 @@ def encode_setting(run: Run, name: str, text: str) -> Array:
         except InputError as error:
             raise InputError(f"{given}: {error}") from None
     try:
-        return np.array([int(word) for word in text.split()], dtype=np.int64)
+        tokens = np.array([int(word) for word in text.split()], dtype=np.int64)
     except (ValueError, OverflowError):
         raise InputError(
             f"{given}: this run has no tokenizer (its data came as tokens); "
             f"give token numbers, such as --{name}='5 17'"
         ) from None
+    last = run.config.vocab_size - 1
+    if tokens.min(initial=0) < 0 or tokens.max(initial=0) > last:
+        raise InputError(f"{given}: the tokens of this model are the numbers from 0 to {last}")
+    return tokens
 
 
 def with_line_breaks(text: str) -> str:

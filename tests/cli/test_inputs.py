@@ -289,3 +289,15 @@ def test_sampling_refuses_a_vocabulary_that_is_none():
     assert dataclasses.asdict(Sampling())["vocab_size"] == 0
     with pytest.raises(InputError, match="vocab_size=-1"):
         Sampling(vocab_size=-1)
+
+
+@pytest.mark.parametrize("numbers", ["9", "-1", "0 9 1"])
+def test_token_numbers_that_the_model_has_not_are_refused_by_name(capsys, numbers):
+    config = gn.GPTConfig(9, 8, n_layer=1, n_head=1, n_embd=8)
+    gn.save("m.npz", gn.GPT(config, ops="reference"))
+    words = ["sample", "--init_from=m.npz", *SHORT]
+    assert cli.main([*words, f"--start={numbers}"]) == cli.BAD_INPUT
+    assert f"start='{numbers}': the tokens of this model are the numbers from 0 to 8" in (
+        capsys.readouterr().err
+    )
+    assert cli.main([*words, "--start=0 8"]) == 0

@@ -30,7 +30,8 @@ def encode_setting(run: Run, name: str, text: str) -> Array:
         ) from None
     last = run.config.vocab_size - 1
     if tokens.min(initial=0) < 0 or tokens.max(initial=0) > last:
-        raise InputError(f"{given}: the tokens of this model are the numbers from 0 to {last}")
+        wrong = tokens[(tokens < 0) | (tokens > last)][0]
+        raise InputError(f"{given} contains {wrong}: must be from 0 to vocab_size - 1 = {last}")
     return tokens
 
 

@@ -18,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from gpt_numpy.base.errors import InputError, NotFiniteError, did_you_mean
+from gpt_numpy.base.progress import is_terminal
 from gpt_numpy.base.threads import set_variables
 from gpt_numpy.base.version import __version__
 from gpt_numpy.cli import options
@@ -70,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MemoryError:
         return _fail("out of memory: make batch_size, block_size or the model smaller", BAD_INPUT)
     except KeyboardInterrupt:
-        if sys.stderr.isatty():
+        if is_terminal(sys.stderr):
             print(file=sys.stderr)  # after the ^C that the terminal shows
         status = _fail("interrupted", INTERRUPTED)
         if arguments is None:
@@ -81,7 +82,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return OK
     except OSError as error:
         _drop_output()
-        return _fail(f"cannot read or write: {error}", BAD_INPUT)
+        advice = "make room, or write to another place"
+        return _fail(f"cannot read or write: {error}; {advice}", BAD_INPUT)
 
 
 def _fail(message: str, status: int) -> int:
@@ -92,16 +94,17 @@ def _fail(message: str, status: int) -> int:
 
 
 def _prepare_output() -> None:
-    """Escape characters that the terminal's encoding lacks; discard output if stdout is closed."""
-    if sys.stdout is None:  # closed by the shell, as in `gpt-numpy train >&-`
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")
+    """Escape characters that the terminal's encoding lacks; discard output if there is none."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by the shell, as in `gpt-numpy train >&-`
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _drop_output() -> None:
     """Discard buffered output, or Python would try to write it again when it exits."""
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # it may have no number
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
         os.close(nowhere)

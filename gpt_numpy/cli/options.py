@@ -18,7 +18,10 @@ class SampleConfig(Configuration):
     out_dir: str = setting("out", "folder of the run")
     checkpoint: str = setting("best", "best, last, or the iteration of one that was kept")
     init_from: str = setting("resume", "resume: the run in out_dir; or a folder with a model")
-    start: str = setting("\n", "prompt, or FILE:path of a file with the prompt")
+    start: str = setting(
+        "\n",
+        "prompt, or FILE:path of a file with it",
+    )
     num_samples: int = setting(10, "number of texts to write", low=1)
     max_new_tokens: int = setting(500, "tokens to write in each", low=0)
     temperature: float = setting(0.8, "low: cautious; high: bold; 0: the most likely token", low=0)
@@ -32,7 +35,7 @@ class SampleConfig(Configuration):
     repetition_penalty: float = setting(
         1.0, "above 1: tokens already in the text become less likely", above=0
     )
-    stop: str = setting("", "end a text where this string comes; it is not printed")
+    stop: str = setting("", "end a text where this string comes; \\n is a line break")
     logprobs: bool = setting(False, "print the log-probability of the new text")
     window: str = setting(
         WINDOWS[0],
@@ -113,10 +116,13 @@ class PrepareConfig(Configuration):
 
     dataset: str = setting("", "NAME of the folder data/NAME to write; train takes the same")
     tokenizer: str = setting(
-        "char", "char, gpt2, train (byte pairs of the files), or a tokenizer.json"
+        "char",
+        "char, gpt2, train (byte pairs of the files), a tokenizer.json, or a folder with a model",
     )
     vocab_size: int = setting(8192, "largest number of tokens, with --tokenizer=train", low=257)
-    separator: str = setting("<|endoftext|>", "between documents, for byte pairs; empty: none")
+    separator: str = setting(
+        "<|endoftext|>", "between documents, for byte pairs; \\n is a line break"
+    )
     val_share: float = setting(0.1, "share for validation, from the end", above=0, below=1)
 
 

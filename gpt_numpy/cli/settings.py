@@ -8,6 +8,7 @@ before, or arithmetic and concatenation of these.
 import contextlib
 import dataclasses
 import math
+import os
 import tomllib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -31,6 +32,7 @@ from gpt_numpy.config.train import TrainConfig
 Types = Mapping[str, type]
 Log = Callable[[str], None]
 
+_PATHS = ("data", "html", "init_from", "out", "out_dir", "tokenizer")  # a ~ in them is expanded
 _DASHES = "-\u2010\u2011\u2012\u2013\u2014\u2212"  # web pages replace -- by one of these
 _BOOLS = {"true": True, "1": True, "false": False, "0": False}
 _EXAMPLES = {int: ", such as 12", float: ", such as 0.001"}
@@ -51,7 +53,15 @@ def gather(words: Iterable[str], types: Types, log: Log = lambda line: None) -> 
     values: dict[str, Any] = {}
     for _, given in _each(words, types, log):
         values |= given
-    return values
+    return {key: expanded(key, value) if key in _PATHS else value for key, value in values.items()}
+
+
+def expanded(name: str, path: Any) -> Any:
+    """A path whose leading ~ is replaced by the home folder; `InputError` if there is none."""
+    full = os.path.expanduser(path) if isinstance(path, str) else path
+    if full == path and isinstance(path, str) and path.partition("/")[0] == "~":
+        raise InputError(f"{name}={path!r}: there is no home folder for ~: write the whole path")
+    return full
 
 
 def _each(words: Iterable[str], types: Types, log: Log) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -125,7 +135,7 @@ def _from_source(word: str, types: Types, log: Log, known: Mapping[str, Any]) ->
     """The settings of a preset or a file."""
     if word in PRESETS:
         return {key: value for key, value in PRESETS[word].items() if key in types}
-    path = Path(word)
+    path = Path(expanded("file", word))
     if path.suffix not in (".toml", ".py"):
         name = word.lstrip(_DASHES).partition("=")[0]
         hint = did_you_mean(word, PRESETS)
@@ -196,7 +206,8 @@ def split(words: Iterable[str], types: Types) -> tuple[list[str], dict[str, Any]
     """The presets, files and folders of a command line, and the settings given as flags."""
     words = list(words)
     flags = [word for word in words if word.startswith("--")]
-    return [word for word in words if not word.startswith("--")], gather(flags, types)
+    names = [expanded("path", word) for word in words if not word.startswith("--")]
+    return names, gather(flags, types)
 
 
 def only_flags(command: str, words: Iterable[str], types: Types) -> dict[str, Any]:

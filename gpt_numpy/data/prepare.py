@@ -7,6 +7,7 @@ encoded on its own, in val.bin.
 
 import contextlib
 import functools
+import shutil
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO
@@ -27,17 +28,19 @@ from gpt_numpy.data.tokenizers.tokenizer_files import (
     write_tokenizer,
 )
 from gpt_numpy.files.durable import written_durably
-from gpt_numpy.files.reading import os_errors_as_input_errors
+from gpt_numpy.files.reading import WRITABLE, is_open_pipe, os_errors_as_input_errors
+from gpt_numpy.files.temporary import temporary_folder
 
 _BLOCK = 1 << 18  # characters read at a time
 _LONGEST_WORD = 1 << 20  # characters; longer words are cut, so that memory use stays bounded
+KINDS = ("char", "gpt2", "train")  # of tokenizers that are not read from a file
 
 
 def prepare(
     files: list[str],
     folder: Path,
     *,
-    tokenizer: str = "char",
+    tokenizer: str | Tokenizer = "char",
     vocab_size: int = 8192,
     separator: str = END_OF_TEXT,
     val_share: float = 0.1,
@@ -47,7 +50,7 @@ def prepare(
 
     tokenizer : "char", one token for each character of the concatenated files; "gpt2", GPT-2's own
         byte pairs; "train", byte pairs learned from the files; or a tokenizer.json, or a folder
-        with one.
+        with one; or a tokenizer itself.
     vocab_size : the maximal number of tokens, for "train".
     separator : string that separates documents within a file, for byte pairs; "": every file is one
         document. In its place, and between files, stands the end-of-text token.
@@ -57,6 +60,19 @@ def prepare(
     Raises `InputError` when a file cannot be read or is not UTF-8, there is too little text, or the
     folder is in use or cannot be written.
     """
+    with _pipes_as_files(files) as regular:
+        _prepare(regular, folder, tokenizer, vocab_size, separator, val_share, say)
+
+
+def _prepare(
+    files: list[str],
+    folder: Path,
+    tokenizer: str | Tokenizer,
+    vocab_size: int,
+    separator: str,
+    val_share: float,
+    say: Callable[[str], None],
+) -> None:
     for name in files:
         if not Path(name).is_file():
             what = "is a folder" if Path(name).is_dir() else "there is no such file"
@@ -71,7 +87,7 @@ def prepare(
     known = _tokenizer(files, tokenizer, vocab_size, separator, say)
     try:
         with (
-            os_errors_as_input_errors(f"{folder}: cannot write there"),
+            os_errors_as_input_errors(f"{folder}: cannot write there", WRITABLE),
             written_durably(folder / "train.bin") as train,
             written_durably(folder / "val.bin") as val,
         ):
@@ -91,9 +107,33 @@ def prepare(
         say(f"{split} has {count:,} tokens")
 
 
+@contextlib.contextmanager
+def _pipes_as_files(files: list[str]) -> Iterator[list[str]]:
+    """The files, of which some are read twice; for a pipe, a copy."""
+    if not any(map(is_open_pipe, files)):
+        yield files
+        return
+    advice = "set TMPDIR to a folder with space for a copy, or name a file"
+    with contextlib.ExitStack() as stack:
+        regular = list(files)
+        for i, name in enumerate(files):
+            if is_open_pipe(name):
+                with os_errors_as_input_errors(f"{name!r} cannot be copied", advice):
+                    regular[i] = str(stack.enter_context(temporary_folder()) / "pipe")
+                    with open(name, "rb") as pipe, open(regular[i], "wb") as copy:
+                        shutil.copyfileobj(pipe, copy)
+        yield regular
+
+
 def _tokenizer(
-    files: list[str], name: str, vocab_size: int, separator: str, say: Callable[[str], None]
+    files: list[str],
+    name: str | Tokenizer,
+    vocab_size: int,
+    separator: str,
+    say: Callable[[str], None],
 ) -> Tokenizer:
+    if isinstance(name, Tokenizer):
+        return name
     if name == "char":
         return CharTokenizer.from_texts(block for file in files for block in _blocks(file))
     if name == "gpt2":
@@ -108,7 +148,8 @@ def _tokenizer(
     found = read_tokenizer(path) if path.is_dir() else None
     if found is None:
         raise InputError(
-            f"tokenizer={name!r}: must be char, gpt2, train, a tokenizer.json or a folder with one"
+            f"tokenizer={name!r}: must be char, gpt2, train, a tokenizer.json, a folder with one, "
+            "or a folder with a model"
         )
     return found
 

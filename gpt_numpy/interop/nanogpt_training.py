@@ -1,4 +1,4 @@
-"""What nanoGPT's ckpt.pt holds in addition to the model: its optimizer, its progress and its settings.
+"""What nanoGPT's ckpt.pt holds next to the model: its optimizer, its progress and its settings.
 
 `optimizer` is the state of torch's AdamW, with the two groups that nanoGPT's configure_optimizers
 makes: first the tensors of two or more dimensions, which decay, then the others, each in the order

@@ -168,7 +168,7 @@ class Training:
         seed = random_key(config.seed, SAMPLE, iteration, 0) >> 1
         start = np.asarray(self.dataset.val[:1])
         with suppress(NotFiniteError):  # the next training step will find and report it
-            tokens = sample(self.model, start, seed, self._poll)
+            tokens = sample(self.model, start, seed, tokenizer.vocab_size, self._poll)
             self.log.write(iter=iteration, sample=tokenizer.decode(tokens))
 
     def _iterate(self, progress: Progress) -> None:

@@ -21,15 +21,7 @@ from gpt_numpy.cli.commands import train as train_command
 from gpt_numpy.cli.exit_status import CHECK_FAILED
 from gpt_numpy.training import checkpoint
 from gpt_numpy.training import run_folder as runs
-
-TEXT = "To be, or not to be, that is the question:\nWhether 'tis nobler in the mind\n" * 40
-ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(gn.__file__).parents[1])}
-QUICK = [
-    *("--data=t.txt", "--n_layer=1", "--n_head=2", "--n_embd=8", "--block_size=8"),
-    *("--batch_size=2", "--max_iters=4", "--eval_interval=2", "--eval_iters=1"),
-    *("--warmup_iters=1", "--lr_decay_iters=4", "--log_interval=1"),
-    *("--learning_rate=0.01", "--ops=reference"),
-]
+from tests.support.commands import ENVIRONMENT, QUICK, TEXT
 
 
 @pytest.fixture(autouse=True)

@@ -6,6 +6,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -289,3 +290,25 @@ def test_memory_does_not_depend_on_the_size_of_a_file(folder, small, tokenizer):
         )  # fmt: skip
         peaks[size] = int(done.stdout.split()[-1])
     assert peaks[6] <= peaks[1] + 6, peaks
+
+
+def test_any_text_takes_about_as_long_as_prose(small):
+    """Quadratic in a run of one character, it would take minutes."""
+
+    def seconds(text):
+        start = time.perf_counter()
+        small.encode(text)
+        return time.perf_counter() - start
+
+    n = 400_000
+    prose = seconds((LINES * 10_000)[:n])
+    for character in (" ", "\n", "\t", "a", "-", "7"):
+        assert seconds(character * n) < 3 * prose + 1, repr(character)
+
+
+@pytest.mark.parametrize("text", [" ", "a", "a\t"])
+def test_byte_pairs_are_learned_from_long_words_in_little_time(small, text):
+    start = time.perf_counter()
+    learned = BPETokenizer.train([text * 200_000], 300)
+    assert time.perf_counter() - start < 3
+    assert learned.decode(learned.encode(text * 3)) == text * 3

@@ -14,7 +14,7 @@ import numpy as np
 
 from gpt_numpy.base.arrays import Array
 from gpt_numpy.base.errors import InputError
-from gpt_numpy.base.progress import Progress
+from gpt_numpy.base.progress import Progress, is_terminal
 from gpt_numpy.cli.exit_status import CHECK_FAILED, OK
 from gpt_numpy.cli.options import GradcheckConfig
 from gpt_numpy.cli.settings import Types, settings_of, shape_of, split
@@ -173,5 +173,5 @@ def _random_tokens(model: GPT, config: GradcheckConfig) -> tuple[GPT, Array, Arr
 
 
 def _paint(text: str, ok: bool) -> str:
-    colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    colour = is_terminal(sys.stdout) and not os.environ.get("NO_COLOR")
     return f"\033[{32 if ok else 31}m{text}\033[0m" if colour else text

@@ -144,6 +144,11 @@ def _start_from_model(
     _check_vocabulary(found, dataset, config)
     check_length(dataset, model.config.block_size)
     print(f"Initializing from the model in {source}")
+    if dataset.tokenizer is not None and dataset.vocab_size < model.config.vocab_size:
+        print(
+            f"the model has {model.config.vocab_size} tokens, its tokenizer {dataset.vocab_size}: "
+            "the others are not drawn"
+        )
     optimizer = optimizer_for(model, config)
     return Run(model, model.config, optimizer=optimizer, settings=config), config, dataset
 

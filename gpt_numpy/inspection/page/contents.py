@@ -321,4 +321,8 @@ def _names(run: Run, trace: Trace, found: dict[str, Any]) -> dict[str, str]:
         numbers |= set(found["tokens"]) | set(found["targets"])
     if run.tokenizer is None:
         return {str(number): str(number) for number in numbers}
-    return {str(number): run.tokenizer.decode(np.array([number])) for number in numbers}
+    known = run.tokenizer.vocab_size  # a model may have more tokens, to round their number up
+    return {
+        str(number): run.tokenizer.decode(np.array([number])) if number < known else "\ufffd"
+        for number in numbers
+    }

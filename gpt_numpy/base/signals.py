@@ -20,7 +20,9 @@ def end_signals_call(handler: Callable[..., object], *, restore: bool = True) ->
         that is about to end.
     """
     main = threading.current_thread() is threading.main_thread()
-    kinds = [kind for kind in KINDS if main and signal.getsignal(kind) not in (signal.SIG_IGN, None)]
+    kinds = [
+        kind for kind in KINDS if main and signal.getsignal(kind) not in (signal.SIG_IGN, None)
+    ]
     before = [signal.signal(kind, handler) for kind in kinds]
     try:
         yield

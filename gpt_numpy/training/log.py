@@ -37,7 +37,9 @@ class Log:
         lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines()
         kept = []
         for line in lines:
-            with suppress(ValueError, KeyError, TypeError):  # a line that a crash cut off
+            with suppress(
+                ValueError, KeyError, TypeError, AttributeError
+            ):  # a line that a crash cut off
                 values = json.loads(line)
                 of_evaluation = values.keys() & {"val_loss", "sample"}
                 if values["iter"] <= (evaluated if of_evaluation else iteration - 1):

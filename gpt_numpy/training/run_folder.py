@@ -188,6 +188,5 @@ def _load_last(path: Path, ops: str | None) -> Run:
         if not names:
             raise
         raise InputError(
-            f"{error}; to resume from another checkpoint of this run ({names}), "
-            f"rename it to {LAST}"
+            f"{error}; to resume from another checkpoint of this run ({names}), rename it to {LAST}"
         ) from error

@@ -8,8 +8,8 @@ from gpt_numpy.config.train import TrainConfig
 def learning_rate_at(iteration: int, config: TrainConfig) -> float:
     """The learning rate at an iteration: linear warm-up, cosine decay, then `min_lr`.
 
-    As nanoGPT's get_lr, but a `min_lr` above the learning rate counts as the learning rate: then the
-    rate stays constant after the warm-up.
+    As nanoGPT's get_lr, but a `min_lr` above the learning rate counts as the learning rate: the
+    rate then stays constant after the warm-up.
     """
     peak, low = config.learning_rate, min(config.min_lr, config.learning_rate)
     if not config.decay_lr:

@@ -11,12 +11,19 @@ from pathlib import Path
 
 from gpt_numpy.base.errors import InputError
 from gpt_numpy.base.progress import Progress, duration
-from tests.mutations import backward_mistakes, durability_mistakes, kernel_mistakes, record
+from tests.mutations import (
+    backward_mistakes,
+    durability_mistakes,
+    kernel_mistakes,
+    record,
+    training_mistakes,
+)
 from tests.mutations.campaign import Verdict, campaign
 from tests.mutations.checks import CHECKS, column
 from tests.mutations.mistake import Mistake
 
-ALL = [*backward_mistakes.MISTAKES, *durability_mistakes.MISTAKES, *kernel_mistakes.MISTAKES]
+CATALOGUES = (backward_mistakes, durability_mistakes, training_mistakes, kernel_mistakes)
+ALL = [mistake for catalogue in CATALOGUES for mistake in catalogue.MISTAKES]
 
 
 def main() -> int:

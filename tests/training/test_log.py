@@ -1,4 +1,4 @@
-"""The log of a run: complete lines, and after a resume nothing twice and nothing of a lost future."""
+"""The log of a run: complete lines, and after a resume none twice and none of a lost future."""
 
 import json
 import os

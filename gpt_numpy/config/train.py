@@ -19,7 +19,7 @@ class TrainConfig(Configuration):
     eval_full: bool = setting(False, "evaluate the whole validation split, exactly")
     always_save_checkpoint: bool = setting(True, "save at every evaluation, not only a better one")
     save_minutes: float = setting(
-        10.0, "save as often as that, too, not only at evaluations; 0: never", low=0
+        10.0, "save at least this often; 0: only at evaluations and at the end", low=0
     )
     keep_last: int = setting(
         1, "checkpoints to keep in addition to the best, 12 bytes per parameter each", low=1

@@ -503,7 +503,7 @@ def python(*words, **keywords):
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | keywords
     if os.name == "posix":
         # A shell starts what runs in the background with SIGINT ignored, and that is inherited.
-        pipes["preexec_fn"] = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
+        pipes["preexec_fn"] = lambda: [signal.signal(kind, signal.SIG_DFL) for kind in KINDS]
     STARTED.append(
         subprocess.Popen([sys.executable, "-m", "gpt_numpy", *words], env=environment, **pipes)
     )

@@ -11,14 +11,13 @@ import dataclasses
 import importlib
 import io
 import os
-import signal
 import sys
-import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from gpt_numpy.base.errors import InputError, NotFiniteError, did_you_mean
 from gpt_numpy.base.progress import is_terminal
+from gpt_numpy.base.signals import end_signals_call, ignore_end_signals
 from gpt_numpy.base.threads import set_variables
 from gpt_numpy.base.version import __version__
 from gpt_numpy.cli import options
@@ -58,9 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     _prepare_output()
     try:
-        with _interruptible(restore=arguments is not None):
+        with end_signals_call(_interrupt, restore=arguments is not None):
             status = _run(words)
-            sys.stdout.flush()  # now: an error at Python's exit would be a traceback
+            _flush_output(status)  # now: an error at Python's exit would be a traceback
             if status == INTERRUPTED and arguments is None:
                 os._exit(status)  # another thread may still be compiling
             return status
@@ -71,8 +70,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MemoryError:
         return _fail("out of memory: make batch_size, block_size or the model smaller", BAD_INPUT)
     except KeyboardInterrupt:
-        if is_terminal(sys.stderr):
-            print(file=sys.stderr)  # after the ^C that the terminal shows
+        with contextlib.suppress(OSError):  # the terminal may be gone
+            if is_terminal(sys.stderr):
+                print(file=sys.stderr)  # after the ^C that the terminal shows
         status = _fail("interrupted", INTERRUPTED)
         if arguments is None:
             os._exit(status)  # Python would exit with another one after an interrupted `exec`
@@ -89,8 +89,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _fail(message: str, status: int) -> int:
     with contextlib.suppress(OSError, ValueError):
         sys.stdout.flush()  # so that earlier output comes first
-    print(f"gpt-numpy: {message}", file=sys.stderr)
+    with contextlib.suppress(OSError, ValueError):  # nobody may be left to read it
+        print(f"gpt-numpy: {message}", file=sys.stderr)
     return status
+
+
+def _flush_output(status: int) -> None:
+    """Write what is buffered; an interrupted run, already saved, may have no terminal any more."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        if status != INTERRUPTED:
+            raise
+        _drop_output()
 
 
 def _prepare_output() -> None:
@@ -110,29 +121,10 @@ def _drop_output() -> None:
         os.close(nowhere)
 
 
-@contextlib.contextmanager
-def _interruptible(*, restore: bool) -> Iterator[None]:
-    """Raise KeyboardInterrupt at the first Ctrl-C or SIGTERM.
-
-    Later ones are ignored, so that the last message is printed whole. restore: put the old handlers
-    back at the end, instead of ignoring signals until the process has ended.
-    """
-    kinds = [signal.SIGINT, signal.SIGTERM]
-    kinds = [kind for kind in kinds if signal.getsignal(kind) != signal.SIG_IGN]  # nohup's stay
-    if threading.current_thread() is not threading.main_thread():
-        kinds = []  # only the main thread may install signal handlers
-
-    def interrupt(*_: object) -> None:
-        for kind in kinds:
-            signal.signal(kind, signal.SIG_IGN)
-        raise KeyboardInterrupt
-
-    before = [signal.signal(kind, interrupt) for kind in kinds]
-    try:
-        yield
-    finally:
-        for kind, handler in zip(kinds, before, strict=True):
-            signal.signal(kind, handler if restore else signal.SIG_IGN)
+def _interrupt(*_: object) -> None:
+    """Raise KeyboardInterrupt at the first signal; later ones do not cut off the last message."""
+    ignore_end_signals()
+    raise KeyboardInterrupt
 
 
 def _run(words: list[str]) -> int:

@@ -1,6 +1,7 @@
 """Byte pairs, and folders of tokens prepared from text files of any size."""
 
 import hashlib
+import itertools
 import os
 import pickle
 import shutil
@@ -67,6 +68,14 @@ def test_a_long_text_is_encoded_as_in_one_piece(small, monkeypatch):
         monkeypatch.setattr(bpe, "_PIECE", length)
         assert np.array_equal(small.encode(text), whole)
         assert "".join(pieces(text)) == text
+
+
+@pytest.mark.parametrize("length", [65_535, 65_536, 65_537, 131_072, 131_073, 200_000])
+def test_a_text_without_a_break_is_one_piece_whatever_its_length(small, length):
+    for end in ("", " b", " bc d"):
+        found = list(itertools.islice(pieces("a" * length + end), 10))
+        assert len(found) <= 2 and "".join(found) == "a" * length + end
+    assert small.decode(small.encode("a" * length)) == "a" * length
 
 
 @pytest.mark.parametrize(

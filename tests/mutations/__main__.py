@@ -17,15 +17,20 @@ from tests.mutations import (
     kernel_mistakes,
     page_mistakes,
     record,
+    training_mistakes,
 )
 from tests.mutations.campaign import Verdict, campaign
 from tests.mutations.checks import CHECKS, column
 from tests.mutations.mistake import Mistake
 
-ALL = [
-    *backward_mistakes.MISTAKES, *durability_mistakes.MISTAKES, *kernel_mistakes.MISTAKES,
-    *page_mistakes.MISTAKES,
-]  # fmt: skip
+CATALOGUES = (
+    backward_mistakes,
+    durability_mistakes,
+    training_mistakes,
+    page_mistakes,
+    kernel_mistakes,
+)
+ALL = [mistake for catalogue in CATALOGUES for mistake in catalogue.MISTAKES]
 
 
 def main() -> int:

@@ -259,7 +259,7 @@ OPTIMIZER = [
     Mistake(
         edit(
             "O8", "the warm-up is off by one", "training/schedule.py",
-            "config.learning_rate * (iteration + 1) /", "config.learning_rate * iteration /",
+            "peak * (iteration + 1) /", "peak * iteration /",
         ),
         ("schedule",),
     ),

@@ -40,7 +40,9 @@ class Recorder:
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, item, call):
         report = yield
-        if call.excinfo is not None:
+        if report.skipped:  # or xfailed: it has not looked
+            self.outcomes[item.nodeid] = "skipped"
+        elif call.excinfo is not None:
             kinds = {kind.__name__ for kind in type(call.excinfo.value).__mro__}
             broken = kinds.intersection(NO_PROGRAM)
             self.outcomes[item.nodeid] = min(broken) if broken else "failed"

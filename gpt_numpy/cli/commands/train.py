@@ -56,7 +56,9 @@ def run(words: list[str], types: Types) -> int:
         held.enter_context(np.errstate(all="ignore"))
         if init_from == "resume":
             if not holds_foreign_model(out_dir):
-                find_checkpoint(out_dir, "last")
+                found = find_checkpoint(out_dir, "last")
+                if found.name != LAST:
+                    print(f"no {LAST} in {out_dir}: resuming from {found.name}")
             if not values.get("eval_only"):
                 held.enter_context(locked(Path(out_dir), print))
             run, config, dataset = _resume(out_dir, words, values, types)
@@ -253,6 +255,12 @@ def _evaluate(run: Run, config: TrainConfig, dataset: Dataset) -> int:
 def _train(run: Run, config: TrainConfig, dataset: Dataset) -> int:
     training = Training(run, config, dataset)
     _describe(run.model, training)
+    if config.decay_lr and config.min_lr > config.learning_rate:
+        rate = config.learning_rate
+        print(
+            f"min_lr={config.min_lr:g} is above learning_rate={rate:g}, which stays constant after "
+            f"the warm-up; to let it decay, give --min_lr={rate / 10:g}"
+        )
     folder = Path(config.out_dir) if run.progress else begin(config.out_dir, print)
     remove_leftovers(folder)
     log = Log(folder, run.progress)
@@ -260,8 +268,9 @@ def _train(run: Run, config: TrainConfig, dataset: Dataset) -> int:
         outcome = training.run(log, progress)
     state, quoted = training.state, shlex.quote(config.out_dir)
     if outcome == "interrupted":
-        print(f"interrupted: iteration {state.iteration} is the next; saved in {folder / LAST}")
-        print(f"continue with: gpt-numpy train --init_from=resume --out_dir={quoted}")
+        with contextlib.suppress(OSError):  # a terminal that closed reads nothing more
+            print(f"interrupted: iteration {state.iteration} is the next; saved in {folder / LAST}")
+            print(f"continue with: gpt-numpy train --init_from=resume --out_dir={quoted}")
         return INTERRUPTED
     if outcome == "out of patience":
         print(f"no better validation loss in {config.patience} evaluations: ending here")

@@ -1,6 +1,6 @@
 """Mistakes in what is shown: traces, statistics, hooks, curves, and the contents of the page.
 
-V: the page; T: the trace; Y: statistics; Q: hooks; W: curves.
+VV: the page; VT: the trace; VY: statistics; VQ: hooks; VW: curves.
 """
 
 from tests.mutations.mistake import Mistake, edit
@@ -47,7 +47,7 @@ _COMPARED = "curves:test_a_reference_is_drawn_and_compared_with"
 MISTAKES = [
     Mistake(
         edit(
-            "V1", "packing: a lower triangle without its diagonal", ENCODING,
+            "VV1", "packing: a lower triangle without its diagonal", ENCODING,
             "np.tril_indices(x.shape[-1])",
             "np.tril_indices(x.shape[-1], -1)",
         ),
@@ -55,7 +55,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "V2", "packing: half floats of numbers that were not rounded to three digits", ENCODING,
+            "VV2", "packing: half floats of numbers that were not rounded to three digits", ENCODING,
             "return np.where(usual, rounded, x)",
             "return x",
         ),
@@ -63,7 +63,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "V3", "packing: the power of two of the mean instead of the largest", ENCODING,
+            "VV3", "packing: the power of two of the mean instead of the largest", ENCODING,
             "float(finite.max()) if finite.size",
             "float(finite.mean()) if finite.size",
         ),
@@ -71,7 +71,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "V4", "packing: numbers below 1 keep three decimals, not three digits", ENCODING,
+            "VV4", "packing: numbers below 1 keep three decimals, not three digits", ENCODING,
             "digits = 2 - np.floor(np.log10(np.where(usual, size, 1)))",
             "digits = 2 - np.maximum(np.floor(np.log10(np.where(usual, size, 1))), 0)",
         ),
@@ -79,7 +79,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "V5", "a group is shown by its largest, not its largest in magnitude", ENCODING,
+            "VV5", "a group is shown by its largest, not its largest in magnitude", ENCODING,
             "np.where(high >= -low, high, low)",
             "np.where(high >= low, high, low)",
         ),
@@ -87,7 +87,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "V6", "numbers that the page computes with are rounded", ENCODING,
+            "VV6", "numbers that the page computes with are rounded", ENCODING,
             "    if wide:\n",
             "    if wide and False:\n",
         ),
@@ -95,7 +95,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "V7", "lengths over the positions instead of the channels", CONTENTS,
+            "VV7", "lengths over the positions instead of the channels", CONTENTS,
             "np.linalg.norm(vectors.astype(np.float64), axis=-1)",
             "np.linalg.norm(vectors.astype(np.float64), axis=0)",
         ),
@@ -103,7 +103,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "V8", "lengths of the vectors as they are shown, in groups", CONTENTS,
+            "VV8", "lengths of the vectors as they are shown, in groups", CONTENTS,
             "pack(_lengths(entry.value[0]))",
             "pack(_lengths(strongest(entry.value[0], (1,) * (entry.value.ndim - 2) + (group,))))",
         ),
@@ -111,7 +111,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "V9", "the streams have no lengths", CONTENTS,
+            "VV9", "the streams have no lengths", CONTENTS,
             "with_lengths = {*streams, *sums,",
             "with_lengths = {*sums,",
         ),
@@ -119,7 +119,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "V10", "groups of channels across the border of two heads", CONTENTS,
+            "VV10", "groups of channels across the border of two heads", CONTENTS,
             "array.reshape(len(array), -1, head_size)",
             "array.reshape(len(array), 1, -1)",
         ),
@@ -127,7 +127,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "V11", "heads are grouped as any channels are", CONTENTS,
+            "VV11", "heads are grouped as any channels are", CONTENTS,
             "if entry.name in {part.whole for part in parts(trace.config).values()}:",
             "if False:",
         ),
@@ -135,7 +135,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "V12", "active neurons are counted below the threshold", CONTENTS,
+            "VV12", "active neurons are counted below the threshold", CONTENTS,
             "(after > ACTIVE).sum(axis=-1)",
             "(after >= -ACTIVE).sum(axis=-1)",
         ),
@@ -143,7 +143,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "V13", "dots of the nonlinearity: the strongest after it, of another neuron", CONTENTS,
+            "VV13", "dots of the nonlinearity: the strongest after it, of another neuron", CONTENTS,
             "shown = strongest(before, (1, group)).astype(np.float64)",
             "shown = strongest(after, (1, group)).astype(np.float64)",
         ),
@@ -151,7 +151,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "V15", "the weights above the diagonal are packed as if they were below", CONTENTS,
+            "VV15", "the weights above the diagonal are packed as if they were below", CONTENTS,
             'return name.endswith(".attn.probabilities") or (',
             'return name.endswith(".attn.scores") or name.endswith(".attn.probabilities") or (',
         ),
@@ -159,7 +159,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "V16", "channels are never grouped", CONTENTS,
+            "VV16", "channels are never grouped", CONTENTS,
             "max(math.ceil(math.log2(channels / left)), 0)",
             "min(math.ceil(math.log2(channels / left)), 0)",
         ),
@@ -167,7 +167,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "V17", "a text that is too long: the number that fits is one too large", CONTENTS,
+            "VV17", "a text that is too long: the number that fits is one too large", CONTENTS,
             "which holds {most + 1}; ",
             "which holds {most + 2}; ",
         ),
@@ -175,7 +175,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "V18", "a page of any size is written", CONTENTS,
+            "VV18", "a page of any size is written", CONTENTS,
             "    if size <= LARGEST:\n",
             "    if size < math.inf:\n",
         ),
@@ -183,7 +183,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "V19", "infinities get into the JSON", CONTENTS,
+            "VV19", "infinities get into the JSON", CONTENTS,
             "if value is not None and math.isfinite(value) else None",
             "if value is not None else None",
         ),
@@ -191,7 +191,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "V20",
+            "VV20",
             "the gradient of what a sublayer adds is its own, which nothing stores", CONTENTS,
             'about["grad"] = {"of": sums[row.name]}',
             'about["grad"] = {"of": row.name}',
@@ -200,7 +200,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "V21", "a large vocabulary: every logit is stored", CONTENTS,
+            "VV21", "a large vocabulary: every logit is stored", CONTENTS,
             "large = trace.config.vocab_size > LARGEST_VOCABULARY",
             "large = False",
         ),
@@ -208,7 +208,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "V22", "a large vocabulary: the targets have no names", CONTENTS,
+            "VV22", "a large vocabulary: the targets have no names", CONTENTS,
             'numbers |= set(found["tokens"]) | set(found["targets"])',
             'numbers |= set(found["tokens"])',
         ),
@@ -216,7 +216,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "V23", "the probability of the token that was read, not of the one to come", CONTENTS,
+            "VV23", "the probability of the token that was read, not of the one to come", CONTENTS,
             "right = trace.targets[0][:, None]",
             "right = trace.tokens[0][:, None]",
         ),
@@ -224,7 +224,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "V24", "the logit lens: the stream before each sublayer", LENS,
+            "VV24", "the logit lens: the stream before each sublayer", LENS,
             "p = _predictions(trace, head, stage.writes.name)",
             'p = _predictions(trace, head, stage.reads if "." in stage.reads else '
             '"embedding.out")',
@@ -233,7 +233,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "V25", "most likely tokens in no order", LENS,
+            "VV25", "most likely tokens in no order", LENS,
             "return np.take_along_axis(some, order, axis=-1)",
             "return some",
         ),
@@ -241,7 +241,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "V26", "influence: every loss divided by 1, not by the number of tokens", INFLUENCE,
+            "VV26", "influence: every loss divided by 1, not by the number of tokens", INFLUENCE,
             "targets, divisor=T)",
             "targets, divisor=1)",
         ),
@@ -249,7 +249,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "V27", "influence: the last batch of losses is left out", INFLUENCE,
+            "VV27", "influence: the last batch of losses is left out", INFLUENCE,
             "range(0, T, SEQUENCES)",
             "range(0, T - SEQUENCES, SEQUENCES)",
             "norms = np.empty((T, T))",
@@ -259,7 +259,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "V28", "influence: no limit to its work", INFLUENCE,
+            "VV28", "influence: no limit to its work", INFLUENCE,
             "if model.n_params * T * T > MOST_WORK:",
             "if False:",
         ),
@@ -267,7 +267,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "V30", "every gradient is said to be right", CHECK,
+            "VV30", "every gradient is said to be right", CHECK,
             "bool(error <= tolerance)",
             "bool(error >= 0)",
         ),
@@ -275,7 +275,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "V31", "the error is measured by a hundred norms of the gradient", CHECK,
+            "VV31", "the error is measured by a hundred norms of the gradient", CHECK,
             "max(abs(slope), float(np.linalg.norm(grad)))",
             "max(abs(slope), 100 * float(np.linalg.norm(grad)))",
         ),
@@ -283,7 +283,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "V32", "the check stops by the clock: what it has is said to be all", CHECK,
+            "VV32", "the check stops by the clock: what it has is said to be all", CHECK,
             "if count >= len(names):",
             "if count >= len(names) // 100:",
         ),
@@ -291,7 +291,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "V33", "only the first arrays are checked, not some of everywhere", CHECK,
+            "VV33", "only the first arrays are checked, not some of everywhere", CHECK,
             "np.linspace(0, len(names) - 1, count)",
             "np.linspace(0, count - 1, count)",
         ),
@@ -299,7 +299,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "V34", "no limit to the number of parameters", CHECK,
+            "VV34", "no limit to the number of parameters", CHECK,
             "if n_params > MOST_PARAMETERS:",
             "if n_params > 1e99:",
         ),
@@ -307,7 +307,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "V35", "one stage too many is not run again", CHECK,
+            "VV35", "one stage too many is not run again", CHECK,
             "islice(gpt(oracle.config), first)",
             "islice(gpt(oracle.config), first + 1)",
         ),
@@ -315,7 +315,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "V36", "from the embedding up: streams that earlier checks have moved", CHECK,
+            "VV36", "from the embedding up: streams that earlier checks have moved", CHECK,
             "key=lambda name: -stages[name]",
             "key=lambda name: stages[name]",
         ),
@@ -323,7 +323,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "V37", "xhat moves the norm's output without its weight", CHECK,
+            "VV37", "xhat moves the norm's output without its weight", CHECK,
             'moved * trace[f"{prefix}.weight"].value',
             "moved",
         ),
@@ -331,7 +331,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "V38", "scores are checked as if they were weights", CHECK,
+            "VV38", "scores are checked as if they were weights", CHECK,
             'if kind == "scores":',
             'if kind == "no such":',
         ),
@@ -339,7 +339,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "V39", "a parameter that was moved stays where it was moved to", CHECK,
+            "VV39", "a parameter that was moved stays where it was moved to", CHECK,
             "oracle.params[name].imag[...] = 0",
             "pass",
         ),
@@ -347,7 +347,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "V40", "the steps of backward from the embedding to the loss", BACKWARDS,
+            "VV40", "the steps of backward from the embedding to the loss", BACKWARDS,
             "backward = list(reversed(trace.diagram))",
             "backward = list(trace.diagram)",
         ),
@@ -355,7 +355,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "V41", "a step names itself as the other one of a sum", BACKWARDS,
+            "VV41", "a step names itself as the other one of a sum", BACKWARDS,
             " and backward[k - 1] is not node]",
             "]",
         ),
@@ -363,7 +363,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "V42", "the lines of code do not begin at the line of forward", BACKWARDS,
+            "VV42", "the lines of code do not begin at the line of forward", BACKWARDS,
             "range(above[-1] if above else first, last + 1)",
             "range(first, last + 1)",
         ),
@@ -371,7 +371,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "V43", "only the last line that writes a gradient is marked", BACKWARDS,
+            "VV43", "only the last line that writes a gradient is marked", BACKWARDS,
             '"marked": marked,',
             '"marked": marked[-1:],',
         ),
@@ -379,7 +379,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "V44", "an equation of forward has a bias that the model does not have", DIAGRAM,
+            "VV44", "an equation of forward has a bias that the model does not have", DIAGRAM,
             'if "bias" in operation.backward and "bias" not in arrays:',
             "if False:",
         ),
@@ -387,7 +387,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "V45", "the equation of a tied embedding leaves the head's half out", OPERATIONS,
+            "VV45", "the equation of a tied embedding leaves the head's half out", OPERATIONS,
             'if stage.backward_settings["tied"] else',
             'if not stage.backward_settings["tied"] else',
         ),
@@ -395,7 +395,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "V46", "`<` gets into the page as it is", ASSEMBLE,
+            "VV46", "`<` gets into the page as it is", ASSEMBLE,
             '.replace("<", "\\\\u003c")',
             "",
         ),
@@ -403,7 +403,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "V47", "the policy allows any script", ASSEMBLE,
+            "VV47", "the policy allows any script", ASSEMBLE,
             "script-src '{_hash(script)}'",
             "script-src 'unsafe-inline'",
         ),
@@ -411,7 +411,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "V50", "a thinned curve loses its end", HISTORY,
+            "VV50", "a thinned curve loses its end", HISTORY,
             "round(k * (len(points) - 1) / (most - 1))",
             "k * len(points) // most",
         ),
@@ -419,7 +419,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "V51", "the lowest loss of the points that are shown", HISTORY,
+            "VV51", "the lowest loss of the points that are shown", HISTORY,
             "name: _facts(curve) for name, curve in curves.items() if curve",
             "name: _facts(_thinned(curve)) for name, curve in curves.items() if curve",
         ),
@@ -427,7 +427,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "V52", "norms at the limit count as clipped", HISTORY,
+            "VV52", "norms at the limit count as clipped", HISTORY,
             "norm > grad_clip for norm",
             "norm >= grad_clip for norm",
         ),
@@ -435,7 +435,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "V53", "lists of another length are taken for norms of a layer", HISTORY,
+            "VV53", "lists of another length are taken for norms of a layer", HISTORY,
             "if isinstance(pair, list) and len(pair) == 2:",
             "if isinstance(pair, list):",
         ),
@@ -443,7 +443,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "V54", "a sample that is not a string", HISTORY,
+            "VV54", "a sample that is not a string", HISTORY,
             'if isinstance(entry.get("sample"), str)',
             'if "sample" in entry',
             'entry["sample"][:LONGEST_SAMPLE]',
@@ -453,7 +453,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "T1", "the key is the value's part of qkv", DIAGRAM,
+            "VT1", "the key is the value's part of qkv", DIAGRAM,
             '("K", "key", "qkv", 1, 3),',
             '("K", "key", "qkv", 2, 3),',
         ),
@@ -461,7 +461,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "T2", "a layer of two digits belongs to the head", DIAGRAM,
+            "VT2", "a layer of two digits belongs to the head", DIAGRAM,
             '    if first == "h":\n',
             '    if first == "h" and rest[0] != "1":\n',
         ),
@@ -469,7 +469,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "T3", "the order of gradients by the last reader of each array", DIAGRAM,
+            "VT3", "the order of gradients by the last reader of each array", DIAGRAM,
             'return ["losses", *reversed(order)]',
             'return ["losses", *dict.fromkeys(reversed([n.arrays[x] for n in listed '
             "for x in reversed(n.read)]))]",
@@ -478,7 +478,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "T4", "the gradient of a part is that of the whole", LOOKUP,
+            "VT4", "the gradient of a part is that of the whole", LOOKUP,
             "return None if whole is None else self._parts[name].view(whole)",
             "return whole",
         ),
@@ -486,7 +486,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "T5", "a gradient is called with values instead of gradients", LOOKUP,
+            "VT5", "a gradient is called with values instead of gradients", LOOKUP,
             "yield node.arrays.get(letter[1:]), True",
             "yield node.arrays.get(letter[1:]), False",
         ),
@@ -494,7 +494,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "T6", "what a recomputed array needs is not kept", LOOKUP,
+            "VT6", "what a recomputed array needs is not kept", LOOKUP,
             "for table in (self.values, self.grads) if name in table",
             "for table in (self.grads,) if name in table",
         ),
@@ -505,7 +505,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "T7", "norms of sequences: squares alone, no products between rows", NORMS,
+            "VT7", "norms of sequences: squares alone, no products between rows", NORMS,
             "return one.astype(np.float64) @ other.astype(np.float64).swapaxes(1, 2)",
             "return np.eye(one.shape[1]) * (one.astype(np.float64) @ "
             "other.astype(np.float64).swapaxes(1, 2))",
@@ -517,7 +517,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "T8", "norms: no products between the two halves of a tied weight", NORMS,
+            "VT8", "norms: no products between the two halves of a tied weight", NORMS,
             "        for a2, b2 in listed\n    )",
             "        for a2, b2 in listed\n        if a1 is a2\n    )",
         ),
@@ -528,7 +528,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "T9", "norms of a norm's weight: dout without xhat", NORMS,
+            "VT9", "norms of a norm's weight: dout without xhat", NORMS,
             'dout if letter == "bias" else dout * value(arrays["xhat"])',
             "dout",
         ),
@@ -539,7 +539,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "T10", "norms of the position table: the row of the token", NORMS,
+            "VT10", "norms of the position table: the row of the token", NORMS,
             "np.broadcast_to(np.arange(tokens.shape[1]), tokens.shape), dout",
             "tokens, dout",
         ),
@@ -550,7 +550,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "T11", "norms of tokens: those of sequences, spread over the tokens", NORMS,
+            "VT11", "norms of tokens: those of sequences, spread over the tokens", NORMS,
             "x.reshape(B * T, 1, *x.shape[2:]) for x in both",
             "x.reshape(B * T, 1, *x.shape[2:])[::-1] for x in both",
         ),
@@ -558,7 +558,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "T12", "the function of a gradient is that of forward", OPERATIONS,
+            "VT12", "the function of a gradient is that of forward", OPERATIONS,
             'name = table.get(direction, f"',
             'name = table.get("forward", f"',
         ),
@@ -566,7 +566,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "T13", "an unknown layer has the equations of the head", OPERATIONS,
+            "VT13", "an unknown layer has the equations of the head", OPERATIONS,
             "        return [_whole_layer(stage)]",
             "        return [HEAD]",
         ),
@@ -577,7 +577,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "T14", "an unknown layer: gradients of the statistics, too", OPERATIONS,
+            "VT14", "an unknown layer: gradients of the statistics, too", OPERATIONS,
             "for field, array in stage.kept.items() if array.grad]",
             "for field, array in stage.kept.items()]",
         ),
@@ -588,7 +588,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "T15", "xhat without subtracting the mean", RECOMPUTED,
+            "VT15", "xhat without subtracting the mean", RECOMPUTED,
             "(x if mean is None else x - mean[..., None])",
             "(x if mean is not None else x)",
         ),
@@ -596,7 +596,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "T16", "the gradient of scores without delta", RECOMPUTED,
+            "VT16", "the gradient of scores without delta", RECOMPUTED,
             "return p * (dp - delta)",
             "return p * dp",
         ),
@@ -604,7 +604,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "T17", "what a sublayer adds: without its bias", RECOMPUTED,
+            "VT17", "what a sublayer adds: without its bias", RECOMPUTED,
             "return x @ weight if bias is None else x @ weight + bias",
             "return x @ weight",
         ),
@@ -612,7 +612,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "T18", "probabilities that need not sum to 1 where logits are large", RECOMPUTED,
+            "VT18", "probabilities that need not sum to 1 where logits are large", RECOMPUTED,
             "return P / P.sum(axis=-1, keepdims=True)",
             "return P",
         ),
@@ -620,7 +620,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "T19", "statistics are called activations", TRACE,
+            "VT19", "statistics are called activations", TRACE,
             "statistic = name in stored and not stored[name].grad",
             "statistic = name in stored and stored[name].grad",
         ),
@@ -628,7 +628,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "T20", "a pattern that matches nothing is ignored", TRACE,
+            "VT20", "a pattern that matches nothing is ignored", TRACE,
             '        if not found:\n            raise InputError(f"keep',
             '        if not names:\n            raise InputError(f"keep',
         ),
@@ -636,7 +636,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "T21", "the terms of a gradient in the order of forward", TRACE,
+            "VT21", "the terms of a gradient in the order of forward", TRACE,
             "steps[key] = (_step(node, letter, direction, sources, ops), *steps.get(key, ()))",
             "steps[key] = (*steps.get(key, ()), _step(node, letter, direction, sources, ops))",
         ),
@@ -644,7 +644,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "T22", "norms of tokens over one head only", TRACE,
+            "VT22", "norms of tokens over one head only", TRACE,
             "others = (1, 3) if grad.ndim == 4 else",
             "others = (3,) if grad.ndim == 4 else",
         ),
@@ -652,7 +652,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "T23", "the norm of all gradients is that of the last array", TRACE,
+            "VT23", "the norm of all gradients is that of the last array", TRACE,
             "math.sqrt(sum_of_squares(self._grads.flat))",
             "math.sqrt(sum_of_squares(self._grads.flat[-9:]))",
         ),
@@ -660,7 +660,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "Y1", "root mean square: the sum of squares is not divided", STATISTICS,
+            "VY1", "root mean square: the sum of squares is not divided", STATISTICS,
             "norm / math.sqrt(x.size))",
             "norm)",
         ),
@@ -668,7 +668,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "Y2", "vanishing compared with the first block instead of the last", STATISTICS,
+            "VY2", "vanishing compared with the first block instead of the last", STATISTICS,
             "_comparisons(row, alike[0], alike[-1])",
             "_comparisons(row, alike[0], alike[0])",
         ),
@@ -676,7 +676,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "Y3", "an exploding gradient is not marked", STATISTICS,
+            "VY3", "an exploding gradient is not marked", STATISTICS,
             "if ratio < VANISHING or ratio > EXPLODING:",
             "if ratio < VANISHING:",
         ),
@@ -684,7 +684,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "Y4", "exploding values are not marked", STATISTICS,
+            "VY4", "exploding values are not marked", STATISTICS,
             "value.rms > EXPLODING * first.value.rms",
             "value.rms > EXPLODING * value.rms",
         ),
@@ -692,7 +692,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "Y5", "a neuron is dead if it is silent once", STATISTICS,
+            "VY5", "a neuron is dead if it is silent once", STATISTICS,
             "(np.abs(value) <= SILENT).all(axis=(0, 1))",
             "(np.abs(value) <= SILENT).any(axis=(0, 1))",
         ),
@@ -700,7 +700,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "Y6", "a tenth of the neurons is dead already below a tenth", STATISTICS,
+            "VY6", "a tenth of the neurons is dead already below a tenth", STATISTICS,
             "if silent.mean() > DEAD:",
             "if silent.mean() > 0:",
         ),
@@ -708,7 +708,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "Y7", "saturated: the first query, which sees one key, counts", STATISTICS,
+            "VY7", "saturated: the first query, which sees one key, counts", STATISTICS,
             "value[:, :, 1:].max(axis=-1)",
             "value[:, :, :1].max(axis=-1)",
         ),
@@ -716,7 +716,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "Y8", "the next update without clipping", STATISTICS,
+            "VY8", "the next update without clipping", STATISTICS,
             "min(1.0, optimizer.grad_clip / (norm + CLIP_EPS)) if",
             "1.0 if",
         ),
@@ -724,7 +724,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "Y9", "the next update by the moments' step before", STATISTICS,
+            "VY9", "the next update by the moments' step before", STATISTICS,
             "step=optimizer.steps + 1",
             "step=optimizer.steps",
         ),
@@ -732,7 +732,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "Y10", "masked pairs count in the gradient of attention's weights", STATISTICS,
+            "VY10", "masked pairs count in the gradient of attention's weights", STATISTICS,
             "grad = np.tril(grad)",
             "grad = np.asarray(grad)",
         ),
@@ -740,7 +740,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "Y11", "arrays that are not finite are not marked", STATISTICS,
+            "VY11", "arrays that are not finite are not marked", STATISTICS,
             '        yield "not finite"',
             '        yield "large"',
         ),
@@ -748,7 +748,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "Y12", "the table has the spread in the column of the mean", TABLE,
+            "VY12", "the table has the spread in the column of the mean", TABLE,
             "mean, spread, norm = numbers.mean, numbers.spread, numbers.norm",
             "spread, mean, norm = numbers.mean, numbers.spread, numbers.norm",
         ),
@@ -756,7 +756,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "Q1", "ablation: the gradient passes through what was replaced", HOOKS,
+            "VQ1", "ablation: the gradient passes through what was replaced", HOOKS,
             "lambda dout: np.where(where, 0, dout))",
             "lambda dout: dout)",
         ),
@@ -764,7 +764,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "Q2", "a head out of range is taken from the end", HOOKS,
+            "VQ2", "a head out of range is taken from the end", HOOKS,
             "if not 0 <= number < shape[axis]:",
             "if not -shape[axis] <= number < shape[axis]:",
         ),
@@ -772,7 +772,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "Q3", "a head of an array without heads is its first position", HOOKS,
+            "VQ3", "a head of an array without heads is its first position", HOOKS,
             "        if kind not in axes:\n",
             "        if kind not in ('head', *axes):\n",
             "axis = 1 + axes.index(kind)",
@@ -782,7 +782,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "Q4", "gradients of several replacements in the order of forward", HOOKS,
+            "VQ4", "gradients of several replacements in the order of forward", HOOKS,
             "in reversed(self.listed) if gradient else self.listed:",
             "in self.listed:",
         ),
@@ -790,7 +790,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "Q5", "the gradient of an array that replaces another is passed on", HOOKS,
+            "VQ5", "the gradient of an array that replaces another is passed on", HOOKS,
             "new: Any = 0 if gradient else replacement",
             "new: Any = part.copy() if gradient else replacement",
         ),
@@ -798,7 +798,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "Q6", "an inner replacement undoes the outer one", HOOKS,
+            "VQ6", "an inner replacement undoes the outer one", HOOKS,
             "outer = before.listed if isinstance(before, Replacements) else []",
             "outer = [] if isinstance(before, Replacements) else []",
         ),
@@ -806,7 +806,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "Q7", "after an error the replacement stays", HOOKS,
+            "VQ7", "after an error the replacement stays", HOOKS,
             "    try:\n        yield model\n    finally:\n        model.overrides = before",
             "    yield model\n    model.overrides = before",
         ),
@@ -814,7 +814,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "Q8", "the change of a gradient that was zero is zero", HOOKS,
+            "VQ8", "the change of a gradient that was zero is zero", HOOKS,
             "(math.inf if difference else 0.0)",
             "0.0",
         ),
@@ -822,7 +822,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "Q9", "statistics can be replaced", HOOKS,
+            "VQ9", "statistics can be replaced", HOOKS,
             'if array.grad and n != "losses"]',
             'if n != "losses"]',
         ),
@@ -830,7 +830,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "W1", "a damaged line ends the log", LOG,
+            "VW1", "a damaged line ends the log", LOG,
             "            continue\n        if isinstance(entry, dict)",
             "            break\n        if isinstance(entry, dict)",
         ),
@@ -838,7 +838,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "W2", "infinite losses are in the curve", LOG,
+            "VW2", "infinite losses are in the curve", LOG,
             "abs(value) <= sys.float_info.max",
             "abs(value) != sys.float_info.max",
         ),
@@ -846,7 +846,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "W3", "true is an iteration", LOG,
+            "VW3", "true is an iteration", LOG,
             'type(entry.get("iter")) is int',
             'isinstance(entry.get("iter"), int)',
         ),
@@ -854,7 +854,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "W4", "an empty log is drawn", LOG,
+            "VW4", "an empty log is drawn", LOG,
             "    if not (batches or train or val):\n",
             "    if not entries and val:\n",
         ),
@@ -862,7 +862,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "W5", "the loss before training is compared", MEASURED,
+            "VW5", "the loss before training is compared", MEASURED,
             "if i > 0 and i in measured.iterations]",
             "if i in measured.iterations]",
         ),
@@ -870,7 +870,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "W6", "the first evaluation is compared, not the last", MEASURED,
+            "VW6", "the first evaluation is compared, not the last", MEASURED,
             "iteration, loss = common[-1]",
             "iteration, loss = common[0]",
         ),
@@ -878,7 +878,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "W7", "a loss below the measured ones is within them", MEASURED,
+            "VW7", "a loss below the measured ones is within them", MEASURED,
             "    if loss < low:\n",
             "    if loss < 0:\n",
         ),
@@ -886,7 +886,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "W8", "a run of another text is compared", MEASURED,
+            "VW8", "a run of another text is compared", MEASURED,
             'if history.data not in ("", measured.dataset):',
             'if history.data == "no such":',
         ),
@@ -894,7 +894,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "W9", "runs with other vocabularies are drawn without a word", LOG,
+            "VW9", "runs with other vocabularies are drawn without a word", LOG,
             "    if len({(h.vocab_size, h.data) for h in known}) < 2:",
             "    if len({h.data for h in known}) < 9:",
         ),
@@ -902,7 +902,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "W10", "the reference is a line again", DRAWING,
+            "VW10", "the reference is a line again", DRAWING,
             '"fmt": "D",',
             '"fmt": "D-",',
         ),
@@ -910,7 +910,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "W11", "the bars of the reference upside down", DRAWING,
+            "VW11", "the bars of the reference upside down", DRAWING,
             'pairs = [(losses["mean"], losses["low"]), (losses["high"], losses["mean"])]',
             'pairs = [(losses["high"], losses["mean"]), (losses["mean"], losses["low"])]',
         ),
@@ -918,7 +918,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "W12", "names at the ends over each other", DRAWING,
+            "VW12", "names at the ends over each other", DRAWING,
             "above = max(height, above + 0.045)",
             "above = height",
         ),
@@ -926,7 +926,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "W13", "any number of runs share the colours", DRAWING,
+            "VW13", "any number of runs share the colours", DRAWING,
             "if len(histories) > MOST_RUNS:",
             "if len(histories) > 9 * MOST_RUNS:",
         ),
@@ -934,7 +934,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "W14", "names that begin with an underscore are not in the legend", DRAWING,
+            "VW14", "names that begin with an underscore are not in the legend", DRAWING,
             'return f"./{shown}" if shown.startswith("_") else shown',
             "return shown",
         ),

@@ -293,7 +293,7 @@ FOLDER = _mistakes(
     ),
     (
         "T56", "resuming with another dtype goes on with the old one",
-        ('shape | {"dtype": run.model.dtype.name}', "shape"),
+        ('shape | {"dtype": run.model.precision}', "shape"),
         "folder:a_resumed_run_keeps_its_shape_and_dtype",
     ),
     (

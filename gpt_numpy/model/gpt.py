@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike
 
-from gpt_numpy.base.arrays import Array, NamedArrays, Shape, aligned_zeros, as_array
+from gpt_numpy.base.arrays import Array, NamedArrays, Shape, aligned_zeros
 from gpt_numpy.base.checks import integer, shown
 from gpt_numpy.base.errors import InputError
 from gpt_numpy.base.guarded import Guarded
@@ -25,6 +25,7 @@ from gpt_numpy.model.buffers import Buffers, Kept, Layout, match_patterns
 from gpt_numpy.model.calls import Call, CallBuilder, Calls
 from gpt_numpy.model.implementations import array_type, checked_dtype, load_ops
 from gpt_numpy.model.stages import SINUSOIDS, activations, gpt, parameter_shapes, parameters
+from gpt_numpy.model.token_check import checked_tokens
 from gpt_numpy.reference.cross_entropy import IGNORED
 from gpt_numpy.reference.embedding import sinusoidal_positions
 from gpt_numpy.reference.linear import BFLOAT16, FULL
@@ -149,6 +150,22 @@ class GPT(Guarded):
         # Past Guarded, which refuses the assignment.
         vars(self)["config"] = dataclasses.replace(self.config, dropout=rate)
 
+    def set_precision(self, dtype: str) -> None:
+        """Compute with float32 products instead of bfloat16 ones from now on, or the reverse.
+
+        Raises
+        ------
+        InputError : a dtype with arrays of another type; they would have to be converted.
+        """
+        precision = checked_dtype(dtype, self.ops_name)
+        if array_type(precision) != self.dtype:
+            raise InputError(
+                f"dtype={dtype!r}: a model of {self.precision} cannot change to it; "
+                + self.INSTEAD["dtype"]
+            )
+        products = BFLOAT16 if precision == BFLOAT16 else FULL
+        vars(self).update(precision=precision, products=products, _last=None)
+
     @property
     def n_params(self) -> int:
         """The number of parameters."""
@@ -177,19 +194,19 @@ class GPT(Guarded):
         rate : of dropout.
         accumulate : whether those of backward write to the gradients of a micro-batch.
         """
-        layout = self._buffers.layout(*shape)
-        if (rate, accumulate) not in layout.calls:
+        layout, precision = self._buffers.layout(*shape), self.products
+        if (rate, accumulate, precision) not in layout.calls:
             grads = self._grads_of_micro_batch() if accumulate else self.grads
             weights = {**self.params, **self._fixed}
-            builder = CallBuilder(layout, weights, grads, rate, self._dropout_key, self.products)
-            sibling = layout.calls.get((rate, not accumulate))  # its forward is the same
+            builder = CallBuilder(layout, weights, grads, rate, self._dropout_key, precision)
+            sibling = layout.calls.get((rate, not accumulate, precision))  # its forward is the same
             if sibling:
                 forward = sibling.forward
             else:
                 forward = [builder.forward_call(stage, self.ops) for stage in self._stages]
             backward = [builder.backward_call(s, self.ops) for s in reversed(self._stages)]
-            layout.calls[rate, accumulate] = Calls(forward, backward)
-        calls: Calls = layout.calls[rate, accumulate]
+            layout.calls[rate, accumulate, precision] = Calls(forward, backward)
+        calls: Calls = layout.calls[rate, accumulate, precision]
         return calls
 
     def forward(
@@ -213,8 +230,8 @@ class GPT(Guarded):
         ------
         InputError : wrong shape or type, a token or target out of range.
         """
-        tokens = self._check_tokens("tokens", tokens, lowest=0)
-        targets = self._check_tokens("targets", targets, lowest=IGNORED)
+        tokens = checked_tokens("tokens", tokens, self.config)
+        targets = checked_tokens("targets", targets, self.config, lowest=IGNORED)
         if targets.shape != tokens.shape:
             raise InputError(
                 f"targets has shape {targets.shape}, tokens has {tokens.shape}: "
@@ -261,7 +278,7 @@ class GPT(Guarded):
         ------
         InputError : wrong shape or type, a token out of range.
         """
-        tokens = self._check_tokens("tokens", tokens, lowest=0)
+        tokens = checked_tokens("tokens", tokens, self.config)
         self._begin(tokens, tokens)
         *calls, head = self.calls(tokens.shape).forward
         out = np.empty((*tokens.shape, self.config.vocab_size), self.dtype)
@@ -273,7 +290,7 @@ class GPT(Guarded):
 
         Views, until the next pass. Raises `InputError` as `logits` does.
         """
-        tokens = self._check_tokens("tokens", tokens, lowest=0)
+        tokens = checked_tokens("tokens", tokens, self.config)
         layout = self._begin(tokens, tokens)
         self._run(self.calls(tokens.shape).forward[:-1])
         return [layout.acts[f"h.{i}.attn.qkv"] for i in range(self.config.n_layer)]
@@ -297,29 +314,6 @@ class GPT(Guarded):
         if self._micro_grads is None:
             self._micro_grads = NamedArrays(parameter_shapes(self.config), self.dtype)
         return self._micro_grads
-
-    def _check_tokens(self, name: str, tokens: Array, lowest: int) -> Array:
-        """`tokens` as an array, range-checked here because kernels do not check."""
-        tokens = as_array(name, tokens)
-        if tokens.ndim != 2 or 0 in tokens.shape:
-            raise InputError(
-                f"{name} has shape {tokens.shape}: must be (sequences, positions), none of them 0"
-            )
-        if tokens.dtype.kind not in "iu":
-            raise InputError(f"{name} is of type {tokens.dtype}: must be integers, such as int64")
-        if tokens.shape[1] > self.config.block_size:
-            raise InputError(
-                f"{name} has {tokens.shape[1]} positions: "
-                f"the model sees at most block_size={self.config.block_size} at once"
-            )
-        low, high = int(tokens.min()), int(tokens.max())
-        if low < lowest or high >= self.config.vocab_size:
-            wrong = low if low < lowest else high
-            also = " (or -1 to leave a position out)" if lowest == IGNORED else ""
-            raise InputError(
-                f"{name} contains {wrong}: must be from 0 to {self.config.vocab_size - 1}{also}"
-            )
-        return tokens
 
     def _workspace(self, name: str, shape: Shape, dtype: DTypeLike) -> Array:
         """An array in the same memory every time: a step allocates none."""

@@ -19,6 +19,7 @@ from typing import Any
 from gpt_numpy.base.errors import InputError, did_you_mean
 from gpt_numpy.config.train import TrainConfig
 from gpt_numpy.files.durable import preserve
+from gpt_numpy.model.implementations import array_type
 from gpt_numpy.training.checkpoint import Run, load
 from gpt_numpy.training.log import LOG
 
@@ -164,6 +165,10 @@ def resume(
         )
     shape = dataclasses.asdict(run.config)
     kept = shape | {"dtype": run.model.precision}
+    dtype = overrides.get("dtype", run.model.precision)
+    if array_type(dtype) == run.model.dtype:  # float32 and bfloat16 have the same parameters
+        run.model.set_precision(dtype)
+        kept["dtype"] = dtype
     for name in sorted(kept.keys() & overrides.keys() - {"dropout"}):
         if overrides[name] != kept[name]:
             raise InputError(

@@ -55,7 +55,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "VV2", "packing: half floats of numbers that were not rounded to three digits", ENCODING,
+            "VV2", "packing: half floats of numbers not rounded to three digits", ENCODING,
             "return np.where(usual, rounded, x)",
             "return x",
         ),

@@ -98,6 +98,8 @@ def _resume(
         check_length(dataset, run.config.block_size)
     _check_progress(run, config)
     print(f"Resuming training from {config.out_dir}")
+    if run.settings is not None and run.settings.dtype != config.dtype:
+        print(f"dtype {run.settings.dtype} until now, {config.dtype} from here on")
     changed = differences(run.environment, describe(run.model.ops_name))
     if changed:
         print(f"the last bits may differ from those of an uninterrupted run: {'; '.join(changed)}")

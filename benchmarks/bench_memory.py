@@ -1,6 +1,6 @@
 """Peak memory of training, ours and PyTorch's, each in a process of its own.
 
-    python -m benchmarks.bench_memory [WORKLOAD]... [--threads N] [--steps N]
+    python -m benchmarks.bench_memory [WORKLOAD]... [--dtype bfloat16] [--threads N] [--steps N]
 
 Measured is the peak resident size of the whole process, libraries included, over a few steps. Ours
 runs twice, so that the second run finds its kernels compiled. With `--only` the growth is printed
@@ -27,6 +27,7 @@ def main() -> None:
     parser.add_argument("workloads", nargs="*", default=list(WORKLOADS))
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--steps", type=int, default=3)
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--only", choices=("ours", "torch"), help="one side, in this process")
     options = parser.parse_args()
     if options.only:
@@ -43,6 +44,7 @@ def apart(name: str, side: str, options: argparse.Namespace) -> dict:
     """The figures of one side, measured in a new process."""
     command = [sys.executable, "-m", "benchmarks.bench_memory", name, "--only", side]
     command += ["--threads", str(options.threads), "--steps", str(options.steps)]
+    command += ["--dtype", options.dtype]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, encoding="utf-8", cwd=ROOT)
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -52,12 +54,13 @@ def train(name: str, options: argparse.Namespace) -> dict:
     set_thread_variables(options.threads)
     config, tokens, targets = build(WORKLOADS[name])
     if options.only == "ours":
-        step, _ = our_step(config, tokens, targets, options.threads)
+        step, _ = our_step(config, tokens, targets, options.threads, options.dtype)
     else:
         from gpt_numpy import GPT
 
         weights = dict(GPT(config, ops="reference").params)
-        step = torch_step(config, tokens, targets, options.threads, weights, False)
+        mode = "eager" if options.dtype == "float32" else "eager bf16"
+        step = torch_step(config, tokens, targets, options.threads, weights, mode)
         del weights
     early = 0
     for k in range(options.steps):

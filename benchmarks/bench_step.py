@@ -1,10 +1,11 @@
 """Milliseconds of a training step against PyTorch, in one process, in alternating pairs.
 
-    python -m benchmarks.bench_step [WORKLOAD]... [--threads N] [--pairs N] [--no-compile]
+    python -m benchmarks.bench_step [WORKLOAD]... [--dtype bfloat16] [--threads N] [--pairs N]
 
-The losses of all sides are compared first. A pair is one step of each side (several in a row, where
-a step is short); its ratio is PyTorch's time divided by ours. A table is printed, then one line of
-JSON.
+With --dtype=float32, the default, the rivals are PyTorch's float32, eager and compiled; with
+bfloat16 also both under autocast. The losses of all sides are compared first. A pair is one step of
+each side (several in a row, where a step is short); its ratio is the time of PyTorch's best mode
+divided by ours. A table is printed, then one line of JSON.
 """
 
 import argparse
@@ -12,7 +13,15 @@ import json
 import statistics
 import time
 
-from benchmarks.workloads import WORKLOADS, build, our_step, pairs, set_thread_variables, torch_step
+from benchmarks.workloads import (
+    MODES,
+    WORKLOADS,
+    build,
+    our_step,
+    pairs,
+    set_thread_variables,
+    torch_step,
+)
 
 SHORTEST = 0.2  # seconds that each side runs in a pair, at least
 
@@ -25,36 +34,47 @@ def main() -> None:
     parser.add_argument("workloads", nargs="*", default=list(WORKLOADS))
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--pairs", type=pairs, default=9)
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--no-compile", action="store_true", help="without torch.compile")
     options = parser.parse_args()
     set_thread_variables(options.threads)
     results = {}
-    print(f"{'workload':12} {'ours ms':>9} {'eager ms':>9} {'compiled':>9}  ratio (quartiles)")
+    modes = modes_of(options)
+    print(
+        f"{'workload':12}" + "".join(f"{s:>15}" for s in ("ours", *modes)) + "  ratio (quartiles)"
+    )
     for name in options.workloads:
         results[name] = result = measure(name, options)
         low, middle, high = result["ratio"]
-        compiled = result["ms"].get("compiled", float("nan"))
-        print(
-            f"{name:12} {result['ms']['ours']:9.1f} {result['ms']['eager']:9.1f} {compiled:9.1f} "
-            f"{middle:9.3f} ({low:.3f}, {high:.3f})",
-            flush=True,
-        )
-    print(json.dumps({"threads": options.threads, "pairs": options.pairs, "results": results}))
+        times = "".join(f"{result['ms'][side]:15.1f}" for side in ("ours", *modes))
+        print(f"{name:12}{times}  {middle:.3f} ({low:.3f}, {high:.3f})", flush=True)
+    measured = {"threads": options.threads, "pairs": options.pairs, "dtype": options.dtype}
+    print(json.dumps({**measured, "results": results}))
+
+
+def modes_of(options: argparse.Namespace) -> list[str]:
+    """PyTorch's modes that are measured."""
+    return [
+        mode
+        for mode in MODES
+        if (options.dtype == "bfloat16" or "bf16" not in mode)
+        and not (options.no_compile and "compiled" in mode)
+    ]
 
 
 def measure(name: str, options: argparse.Namespace) -> dict:
     """Median times in ms, and quartiles of the ratio of PyTorch's better time to ours."""
     config, tokens, targets = build(WORKLOADS[name])
-    ours, model = our_step(config, tokens, targets, options.threads)
-    kinds = ["eager"] if options.no_compile else ["eager", "compiled"]
+    ours, model = our_step(config, tokens, targets, options.threads, options.dtype)
+    kinds = modes_of(options)
     weights = dict(model.params)
     sides = {"ours": ours}
     for kind in kinds:
-        compiled = kind == "compiled"
-        sides[kind] = torch_step(config, tokens, targets, options.threads, weights, compiled)
+        sides[kind] = torch_step(config, tokens, targets, options.threads, weights, kind)
+    largest = 1e-4 if options.dtype == "float32" else 1e-2  # of the loss
     for _ in range(3):  # warm up, and check that all compute the same
         losses = [step() for step in sides.values()]
-        if max(losses) - min(losses) > 1e-4 * losses[0]:
+        if max(losses) - min(losses) > largest * losses[0]:
             raise SystemExit(f"{name}: the losses differ: {losses}")
 
     seconds: dict[str, list[float]] = {kind: [] for kind in sides}

@@ -54,7 +54,7 @@ class TorchGPT(nn.Module):
         x = self.wte(tokens) + self.wpe.weight[: tokens.shape[1]]
         for block in self.blocks:
             x = block(x)
-        logits = self.ln_f(x) @ self.wte.weight.T
+        logits = (self.ln_f(x) @ self.wte.weight.T).float()  # autocast leaves them in 16 bits
         return F.cross_entropy(logits.view(-1, logits.shape[-1]), targets.view(-1))
 
 
@@ -82,7 +82,8 @@ def generate(model: TorchGPT, tokens: torch.Tensor, count: int, *, cached: bool)
 class TorchTrainer:
     """A training step in PyTorch: forward, backward, clip, AdamW."""
 
-    def __init__(self, config: GPTConfig, weights: dict, compiled: bool) -> None:
+    def __init__(self, config: GPTConfig, weights: dict, *, compiled: bool, bfloat16: bool) -> None:
+        self.bfloat16 = bfloat16
         self.model = TorchGPT(config)
         load(self.model, weights)
         decayed = [p for p in self.model.parameters() if p.ndim >= 2]
@@ -96,7 +97,8 @@ class TorchTrainer:
 
     def step(self, tokens: torch.Tensor, targets: torch.Tensor) -> float:
         """The loss before the update."""
-        loss = self.loss(tokens, targets)
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16):
+            loss = self.loss(tokens, targets)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()

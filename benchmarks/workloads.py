@@ -17,6 +17,8 @@ WORKLOADS = {
     "gpt2-short": (12, 12, 768, 1024, 50257, 4, 64, True),
 }
 
+MODES = ("eager", "compiled", "eager bf16", "compiled bf16")  # PyTorch's; bf16 is autocast
+
 
 def set_thread_variables(threads: int) -> None:
     """Limit every library to `threads` threads; call this before any of them is imported."""
@@ -48,14 +50,14 @@ def build(sizes: tuple[int, int, int, int, int, int, int, bool]) -> tuple[Any, A
 
 
 def our_step(
-    config: Any, tokens: Any, targets: Any, threads: int
+    config: Any, tokens: Any, targets: Any, threads: int, dtype: str = "float32"
 ) -> tuple[Callable[[], float], Any]:
     """A function that takes one step and returns the loss; and the model."""
     from gpt_numpy import GPT, AdamW
     from gpt_numpy.kernels.engine.pool import set_threads
 
     set_threads(threads)
-    model = GPT(config, ops="kernels")
+    model = GPT(config, dtype=dtype, ops="kernels")
     optimizer = AdamW(model, learning_rate=1e-4, betas=(0.9, 0.95), weight_decay=0.1)
 
     def step() -> float:
@@ -68,14 +70,15 @@ def our_step(
 
 
 def torch_step(
-    config: Any, tokens: Any, targets: Any, threads: int, weights: dict[str, Any], compiled: bool
+    config: Any, tokens: Any, targets: Any, threads: int, weights: dict[str, Any], mode: str
 ) -> Callable[[], float]:
-    """The same for PyTorch, from the same parameters."""
+    """The same for PyTorch, from the same parameters; `mode` is one of MODES."""
     import torch
 
     from benchmarks.torch_gpt import TorchTrainer
 
     torch.set_num_threads(threads)
-    trainer = TorchTrainer(config, weights, compiled)
+    compiled, bfloat16 = "compiled" in mode, "bf16" in mode
+    trainer = TorchTrainer(config, weights, compiled=compiled, bfloat16=bfloat16)
     tokens, targets = torch.tensor(tokens), torch.tensor(targets)
     return lambda: trainer.step(tokens, targets)

@@ -4,10 +4,12 @@ A slow or busy machine is no reason to fail.
 """
 
 import os
+import signal
 
 from hypothesis import HealthCheck, settings
 
 from gpt_numpy.base.cache_folder import cache_folder
+from gpt_numpy.base.signals import KINDS
 
 settings.register_profile(
     "gpt_numpy", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
@@ -16,3 +18,8 @@ settings.load_profile("gpt_numpy")
 
 # Tests of downloads set GPT_NUMPY_CACHE to an empty folder: kernels need not be compiled again.
 os.environ.setdefault("NUMBA_CACHE_DIR", str(cache_folder()))
+
+# What a shell starts in the background, or nohup, has signals ignored, and training respects that.
+for kind in KINDS:
+    if signal.getsignal(kind) is signal.SIG_IGN:
+        signal.signal(kind, signal.default_int_handler)

@@ -18,7 +18,7 @@ def cache_folder() -> Path:
     InputError : the folder depends on the user's home folder, and there is none.
     """
     chosen = os.environ.get("GPT_NUMPY_CACHE")
-    xdg = os.environ.get("XDG_CACHE_HOME", "")
+    xdg = os.path.expanduser(os.environ.get("XDG_CACHE_HOME", ""))
     try:
         if chosen:
             return Path(chosen).expanduser()

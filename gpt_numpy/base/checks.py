@@ -2,7 +2,7 @@
 
 import numbers
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,22 @@ def shown(value: object) -> str:
     if getattr(value, "shape", ()):
         return f"<{type(value).__name__} of shape {getattr(value, 'shape', ())}>"
     try:
-        text = repr(value)
+        text = repr(_beginning(value, iter(range(_SHOWN))))
     except ValueError:  # Python does not print integers of thousands of digits
         return f"<a number of {value.bit_length()} bits>" if isinstance(value, int) else "<?>"
     return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
+
+
+def _beginning(value: Any, budget: Iterator[int]) -> Any:
+    """No more of a string or container than is shown: all of it may take minutes to print."""
+    if isinstance(value, str | bytes):
+        return value[: _SHOWN + 1]
+    if type(value) in (list, tuple, set, frozenset):
+        return type(value)(_beginning(item, budget) for item, _ in zip(value, budget, strict=False))
+    if type(value) is dict:
+        pairs = zip(value.items(), budget, strict=False)
+        return {_beginning(k, budget): _beginning(v, budget) for (k, v), _ in pairs}
+    return value
 
 
 def is_integer(value: object) -> bool:

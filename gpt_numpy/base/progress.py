@@ -4,6 +4,11 @@ import sys
 import time
 
 
+def is_terminal(stream: object) -> bool:
+    """Whether an output is a terminal; other programs set outputs that cannot say so."""
+    return bool(getattr(stream, "isatty", bool)())
+
+
 class Progress:
     """A bar of `total` units on stderr where that is a terminal, and the lines printed above it."""
 
@@ -11,7 +16,7 @@ class Progress:
         self.total, self.done = total, done
         self._first: int | None = None  # units done when the clock was started
         self._start = 0.0
-        self.terminal = sys.stderr is not None and sys.stderr.isatty()
+        self.terminal = is_terminal(sys.stderr)
         self._bar = _bar(total, done, unit, shown=self.terminal)
 
     def __enter__(self) -> "Progress":

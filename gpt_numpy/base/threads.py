@@ -4,10 +4,12 @@ Environment variables set it before NumPy and Numba are loaded, `set_threads` af
 pools that each use all cores are slower than a single thread (benchmarks/README.md).
 """
 
+import contextlib
 import math
 import os
 import sys
 import warnings
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from gpt_numpy.base.cgroups import processor_quota
@@ -105,3 +107,12 @@ def set_threads(count: int) -> None:
         )
     else:
         threadpoolctl.threadpool_limits(limits=count, user_api="blas")
+
+
+def one_blas_thread() -> AbstractContextManager[object]:
+    """Within `with`, NumPy's BLAS has one thread; without threadpoolctl it keeps its number."""
+    try:
+        import threadpoolctl
+    except ImportError:
+        return contextlib.nullcontext()
+    return threadpoolctl.threadpool_limits(limits=1, user_api="blas")

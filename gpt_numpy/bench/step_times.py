@@ -13,6 +13,7 @@ import numpy as np
 
 from gpt_numpy.model.flops import forward_flops, machine_peak
 from gpt_numpy.model.gpt import GPT
+from gpt_numpy.reference.linear import BFLOAT16
 from gpt_numpy.training.optimizer import AdamW
 
 BURN_IN, TIMED = 10, 20  # steps, as in nanoGPT's bench.py
@@ -27,7 +28,9 @@ def bench(model: GPT, batch_size: int, report: Callable[[str], None] = print) ->
     tokens, targets = rng.integers(0, config.vocab_size, (2, batch_size, config.block_size))
     optimizer = AdamW(model, learning_rate=1e-4)
     ceiling = measure_ceiling(model)
-    report(f"this machine's ceiling: {ceiling / 1e9:,.0f} GFLOP/s ({model.dtype})")
+    report(f"this machine's ceiling: {ceiling / 1e9:,.0f} GFLOP/s ({model.precision})")
+    if model.precision == BFLOAT16 and model.ops_name == "kernels":
+        report(f"bfloat16 products: {model.ops.bfloat16_tile()}")
 
     def step() -> None:
         model.forward(tokens, targets, dropout_key=0)
@@ -64,7 +67,7 @@ def layer_times(model: GPT, optimizer: AdamW, shape: tuple[int, int]) -> dict[st
 
     The calls are those of training, on the batch of the last pass.
     """
-    calls = model.calls(shape, dropout=model.config.dropout > 0)
+    calls = model.calls(shape, rate=model.config.dropout)
     times: dict[str, list[float]] = {call.stage.kind: [0.0, 0.0] for call in calls.forward}
     times["optimizer"] = [0.0, 0.0]
     for _ in range(LAYER_STEPS):
@@ -83,6 +86,10 @@ def measure_ceiling(model: GPT) -> float:
 
         x = np.ones((1536, 384), model.dtype)
         weight, out = np.ones((384, 768), model.dtype), np.empty((1536, 768), model.dtype)
-        times = repeat(lambda: linear_forward(x, weight, None, out=out), number=1, repeat=60)
+
+        def product() -> None:
+            linear_forward(x, weight, None, out=out, precision=model.products)
+
+        times = repeat(product, number=1, repeat=60)
         best = max(best, 2 * 1536 * 384 * 768 / min(times))
     return best

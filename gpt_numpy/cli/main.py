@@ -11,13 +11,13 @@ import dataclasses
 import importlib
 import io
 import os
-import signal
 import sys
-import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from gpt_numpy.base.errors import InputError, NotFiniteError, did_you_mean
+from gpt_numpy.base.progress import is_terminal
+from gpt_numpy.base.signals import end_signals_call, ignore_end_signals
 from gpt_numpy.base.threads import set_variables
 from gpt_numpy.base.version import __version__
 from gpt_numpy.cli import options
@@ -33,7 +33,11 @@ _MODEL = "[PRESET | FILE.toml | FILE.py]..."
 # What a command does, the words that it takes in addition to settings, and its settings.
 COMMANDS: dict[str, tuple[str, str, tuple[type, ...]]] = {
     "train": ("train a model", _MODEL, (GPTConfig, TrainConfig)),
-    "sample": ("let a trained model write text", "", (options.SampleConfig,)),
+    "sample": (
+        "let a trained model write text",
+        "[FILE.toml | FILE.py]...",
+        (options.SampleConfig,),
+    ),
     "gradcheck": (
         "check every hand-derived gradient against the exact derivative",
         _MODEL,
@@ -53,9 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     _prepare_output()
     try:
-        with _interruptible(restore=arguments is not None):
+        with end_signals_call(_interrupt, restore=arguments is not None):
             status = _run(words)
-            sys.stdout.flush()  # now: an error at Python's exit would be a traceback
+            _flush_output(status)  # now: an error at Python's exit would be a traceback
             if status == INTERRUPTED and arguments is None:
                 os._exit(status)  # another thread may still be compiling
             return status
@@ -66,8 +70,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MemoryError:
         return _fail("out of memory: make batch_size, block_size or the model smaller", BAD_INPUT)
     except KeyboardInterrupt:
-        if sys.stderr.isatty():
-            print(file=sys.stderr)  # after the ^C that the terminal shows
+        with contextlib.suppress(OSError):  # the terminal may be gone
+            if is_terminal(sys.stderr):
+                print(file=sys.stderr)  # after the ^C that the terminal shows
         status = _fail("interrupted", INTERRUPTED)
         if arguments is None:
             os._exit(status)  # Python would exit with another one after an interrupted `exec`
@@ -77,55 +82,49 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return OK
     except OSError as error:
         _drop_output()
-        return _fail(f"cannot read or write: {error}", BAD_INPUT)
+        advice = "make room, or write to another place"
+        return _fail(f"cannot read or write: {error}; {advice}", BAD_INPUT)
 
 
 def _fail(message: str, status: int) -> int:
     with contextlib.suppress(OSError, ValueError):
         sys.stdout.flush()  # so that earlier output comes first
-    print(f"gpt-numpy: {message}", file=sys.stderr)
+    with contextlib.suppress(OSError, ValueError):  # nobody may be left to read it
+        print(f"gpt-numpy: {message}", file=sys.stderr)
     return status
 
 
+def _flush_output(status: int) -> None:
+    """Write what is buffered; an interrupted run, already saved, may have no terminal any more."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        if status != INTERRUPTED:
+            raise
+        _drop_output()
+
+
 def _prepare_output() -> None:
-    """Escape characters that the terminal's encoding lacks; discard output if stdout is closed."""
-    if sys.stdout is None:  # closed by the shell, as in `gpt-numpy train >&-`
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")
+    """Escape characters that the terminal's encoding lacks; discard output if there is none."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by the shell, as in `gpt-numpy train >&-`
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _drop_output() -> None:
     """Discard buffered output, or Python would try to write it again when it exits."""
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # it may have no number
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
         os.close(nowhere)
 
 
-@contextlib.contextmanager
-def _interruptible(*, restore: bool) -> Iterator[None]:
-    """Raise KeyboardInterrupt at the first Ctrl-C or SIGTERM.
-
-    Later ones are ignored, so that the last message is printed whole. restore: put the old handlers
-    back at the end, instead of ignoring signals until the process has ended.
-    """
-    kinds = [signal.SIGINT, signal.SIGTERM]
-    kinds = [kind for kind in kinds if signal.getsignal(kind) != signal.SIG_IGN]  # nohup's stay
-    if threading.current_thread() is not threading.main_thread():
-        kinds = []  # only the main thread may install signal handlers
-
-    def interrupt(*_: object) -> None:
-        for kind in kinds:
-            signal.signal(kind, signal.SIG_IGN)
-        raise KeyboardInterrupt
-
-    before = [signal.signal(kind, interrupt) for kind in kinds]
-    try:
-        yield
-    finally:
-        for kind, handler in zip(kinds, before, strict=True):
-            signal.signal(kind, handler if restore else signal.SIG_IGN)
+def _interrupt(*_: object) -> None:
+    """Raise KeyboardInterrupt at the first signal; later ones do not cut off the last message."""
+    ignore_end_signals()
+    raise KeyboardInterrupt
 
 
 def _run(words: list[str]) -> int:

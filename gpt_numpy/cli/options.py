@@ -18,7 +18,10 @@ class SampleConfig(Configuration):
     out_dir: str = setting("out", "folder of the run")
     checkpoint: str = setting("best", "best, last, or the iteration of one that was kept")
     init_from: str = setting("resume", "resume: the run in out_dir; or a folder with a model")
-    start: str = setting("\n", "prompt, or FILE:path of a file with the prompt")
+    start: str = setting(
+        "\n",
+        "prompt, or FILE:path of a file with it",
+    )
     num_samples: int = setting(10, "number of texts to write", low=1)
     max_new_tokens: int = setting(500, "tokens to write in each", low=0)
     temperature: float = setting(0.8, "low: cautious; high: bold; 0: the most likely token", low=0)
@@ -32,7 +35,7 @@ class SampleConfig(Configuration):
     repetition_penalty: float = setting(
         1.0, "above 1: tokens already in the text become less likely", above=0
     )
-    stop: str = setting("", "end a text where this string comes; it is not printed")
+    stop: str = setting("", "end a text where this string comes; \\n is a line break")
     logprobs: bool = setting(False, "print the log-probability of the new text")
     window: str = setting(
         WINDOWS[0],
@@ -61,6 +64,9 @@ class GradcheckConfig(Configuration):
     seed: int = setting(0, "of parameters, tokens and random directions", low=0)
     tolerance: float = setting(1e-10, "largest error of a correct gradient", above=0)
     method: str = setting("auto", ", ".join(GRADCHECK_METHODS), choices=GRADCHECK_METHODS)
+    dtype: str = setting(
+        "float64", "float64; bfloat16: what its rounding costs", choices=("float64", "bfloat16")
+    )
     json: bool = setting(False, "print the result as JSON, and progress to stderr")
     ops: str = setting("", "implementation; empty: the run's, or kernels if large", choices=OPS)
 
@@ -95,10 +101,13 @@ class BenchConfig(Configuration):
     """What is timed."""
 
     batch_size: int = setting(0, "sequences; 0: the preset's", low=0)
-    dtype: str = setting("float32", "float32 or float64", choices=DTYPES[:2])
+    dtype: str = setting("float32", "float32, bfloat16 or float64", choices=DTYPES[:3])
     ops: str = setting("kernels", "implementation: kernels or reference", choices=IMPLEMENTATIONS)
     device: str = setting("cpu", "cpu, the only one", **CPU_ONLY)
     compile: bool = setting(False, "accepted for nanoGPT, without effect")
+    real_data: bool = setting(True, "accepted for nanoGPT; the time does not depend on the tokens")
+    seed: int = setting(1337, "accepted for nanoGPT, without effect", low=0)
+    profile: bool = setting(False, "accepted for nanoGPT; layers are always timed")
 
 
 @dataclass(frozen=True)
@@ -107,10 +116,13 @@ class PrepareConfig(Configuration):
 
     dataset: str = setting("", "NAME of the folder data/NAME to write; train takes the same")
     tokenizer: str = setting(
-        "char", "char, gpt2, train (byte pairs of the files), or a tokenizer.json"
+        "char",
+        "char, gpt2, train (byte pairs of the files), a tokenizer.json, or a folder with a model",
     )
     vocab_size: int = setting(8192, "largest number of tokens, with --tokenizer=train", low=257)
-    separator: str = setting("<|endoftext|>", "between documents, for byte pairs; empty: none")
+    separator: str = setting(
+        "<|endoftext|>", "between documents, for byte pairs; \\n is a line break"
+    )
     val_share: float = setting(0.1, "share for validation, from the end", above=0, below=1)
 
 

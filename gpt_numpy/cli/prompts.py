@@ -16,13 +16,23 @@ def encode_setting(run: Run, name: str, text: str) -> Array:
     given = f"{name}={shown(text)}"
     if run.tokenizer is not None:
         try:
-            return run.tokenizer.encode(text)
+            return run.tokenizer.encode_prompt(text)
         except InputError as error:
             raise InputError(f"{given}: {error}") from None
     try:
-        return np.array([int(word) for word in text.split()], dtype=np.int64)
+        tokens = np.array([int(word) for word in text.split()], dtype=np.int64)
     except (ValueError, OverflowError):
         raise InputError(
             f"{given}: this run has no tokenizer (its data came as tokens); "
             f"give token numbers, such as --{name}='5 17'"
         ) from None
+    last = run.config.vocab_size - 1
+    if tokens.min(initial=0) < 0 or tokens.max(initial=0) > last:
+        wrong = tokens[(tokens < 0) | (tokens > last)][0]
+        raise InputError(f"{given} contains {wrong}: must be from 0 to vocab_size - 1 = {last}")
+    return tokens
+
+
+def with_line_breaks(text: str) -> str:
+    """A setting in which a line break is typed as a backslash and an n."""
+    return text.replace("\\n", "\n")

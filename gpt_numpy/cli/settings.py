@@ -1,43 +1,38 @@
 """Reads settings from presets, TOML files, nanoGPT's `.py` files, and `--key=value`.
 
 Words are read from left to right and later ones win, as in nanoGPT's configurator. A `.py` file is
-read as data and never executed: `name = value` lines whose values are literals, or arithmetic and
-concatenation of literals.
+read as data and never executed: `name = value` lines whose values are literals, names assigned
+before, or arithmetic and concatenation of these.
 """
 
-import ast
 import contextlib
 import dataclasses
 import math
-import operator
+import os
 import tomllib
-import warnings
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from gpt_numpy.base.checks import shown
 from gpt_numpy.base.errors import InputError, did_you_mean
+from gpt_numpy.cli.python_files import assignments, one_line
 from gpt_numpy.config.fields import KINDS
 from gpt_numpy.config.model import GPTConfig
-from gpt_numpy.config.presets import CHARACTERS, NANOGPT_DEFAULTS, PRESETS, VOCABULARIES
+from gpt_numpy.config.presets import (
+    CHARACTERS,
+    NANOGPT_BYTE_PAIRS,
+    NANOGPT_DEFAULTS,
+    NANOGPT_TRAINING,
+    PRESETS,
+    VOCABULARIES,
+)
 from gpt_numpy.config.train import TrainConfig
 
 Types = Mapping[str, type]
 Log = Callable[[str], None]
 
-_ARITHMETIC: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-    ast.FloorDiv: operator.floordiv,
-    ast.Mod: operator.mod,
-    ast.Pow: operator.pow,
-}
-_LARGEST_EXPONENT = 64
-_LONGEST_STRING = 10_000
-_SHOWN = 60  # characters of a key or of code shown in a message
+_PATHS = ("data", "html", "init_from", "out", "out_dir", "tokenizer")  # a ~ in them is expanded
 _DASHES = "-\u2010\u2011\u2012\u2013\u2014\u2212"  # web pages replace -- by one of these
 _BOOLS = {"true": True, "1": True, "false": False, "0": False}
 _EXAMPLES = {int: ", such as 12", float: ", such as 0.001"}
@@ -56,14 +51,50 @@ def gather(words: Iterable[str], types: Types, log: Log = lambda line: None) -> 
     unknown preset, file or key, or a value of the wrong type.
     """
     values: dict[str, Any] = {}
+    for _, given in _each(words, types, log):
+        values |= given
+    return {key: expanded(key, value) if key in _PATHS else value for key, value in values.items()}
+
+
+def expanded(name: str, path: Any) -> Any:
+    """A path whose leading ~ is replaced by the home folder; `InputError` if there is none."""
+    full = os.path.expanduser(path) if isinstance(path, str) else path
+    if full == path and isinstance(path, str) and path.partition("/")[0] == "~":
+        raise InputError(f"{name}={path!r}: there is no home folder for ~: write the whole path")
+    return full
+
+
+def _each(words: Iterable[str], types: Types, log: Log) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every word, and the settings that it gives."""
+    known: dict[str, Any] = {}  # so far
     for word in words:
         if word.startswith("--"):
             key, value = parse_flag(word, types)
             log(f"Overriding: {key} = {value}")
-            values[key] = value
+            given = {key: value}
         else:
-            values |= _from_source(word, types, log)
-    return values
+            given = _from_source(word, types, log, known)
+        known |= given
+        yield word, given
+
+
+def nanogpts_training(words: Collection[str]) -> dict[str, Any]:
+    """What nanoGPT's train.py assumes, where a `.py` file and no preset is among the words."""
+    nanogpts = any(map(_is_nanogpts, words)) and not any(word in PRESETS for word in words)
+    return NANOGPT_TRAINING if nanogpts else {}
+
+
+def names_nanogpts_data(words: Collection[str], types: Types) -> bool:
+    """Whether the data set is one of nanoGPT: its name stands in a `.py` file, or nowhere."""
+    result = bool(nanogpts_training(words))
+    for word, given in _each(words, types, lambda line: None):
+        if given.keys() & {"dataset", "data"}:
+            result = _is_nanogpts(word)
+    return result
+
+
+def _is_nanogpts(word: str) -> bool:
+    return word.endswith(".py") and not word.startswith("--")
 
 
 def parse_flag(word: str, types: Types) -> tuple[str, Any]:
@@ -72,7 +103,7 @@ def parse_flag(word: str, types: Types) -> tuple[str, Any]:
     key = name[2:].replace("-", "_")
     if key not in types:
         hint = did_you_mean(key, types).replace("mean ", "mean --").replace(" or ", " or --")
-        raise InputError(f"unknown setting --{_short(key)}: {hint}")
+        raise InputError(f"unknown setting --{one_line(key)}: {hint}")
     kind = types[key]
     if not equals and kind is bool:
         return key, True
@@ -100,17 +131,11 @@ def _of_type(given: str, value: Any, kind: Any) -> Any:
     return value
 
 
-def _short(text: str) -> str:
-    """The first line of a string, so that a message stays one line."""
-    line = text.strip().partition("\n")[0]
-    return text if len(text) <= _SHOWN and line == text else line[:_SHOWN] + "..."
-
-
-def _from_source(word: str, types: Types, log: Log) -> dict[str, Any]:
+def _from_source(word: str, types: Types, log: Log, known: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of a preset or a file."""
     if word in PRESETS:
         return {key: value for key, value in PRESETS[word].items() if key in types}
-    path = Path(word)
+    path = Path(expanded("file", word))
     if path.suffix not in (".toml", ".py"):
         name = word.lstrip(_DASHES).partition("=")[0]
         hint = did_you_mean(word, PRESETS)
@@ -118,12 +143,16 @@ def _from_source(word: str, types: Types, log: Log) -> dict[str, Any]:
             hint = f"did you mean --{name}=VALUE?"
         elif word in ("True", "False"):
             hint = f"settings are written --key={word}, without spaces"
-        raise InputError(f"{_short(word)!r} is neither a preset nor a .toml or .py file: {hint}")
+        raise InputError(f"{one_line(word)!r} is neither a preset nor a .toml or .py file: {hint}")
     try:
         text = path.read_text(encoding="utf-8-sig")
         if path.suffix == ".toml":
             return _from_toml(word, text, types)
-        return _from_python(word, text, types, log)
+        return {
+            key: _setting_of_file(where, key, value, types)
+            for where, key, value, helps in assignments(word, text, known, log)
+            if key in types or not helps
+        }
     except OSError as error:
         presets = ", ".join(PRESETS)
         raise InputError(
@@ -139,7 +168,7 @@ def _from_toml(name: str, text: str, types: Types) -> dict[str, Any]:
     try:
         values = tomllib.loads(text)
     except ValueError as error:  # also for a number of 5,000 digits
-        raise InputError(f"{name} is not valid TOML: {_short(str(error))}") from error
+        raise InputError(f"{name} is not valid TOML: {one_line(str(error))}") from error
     for key, value in values.items():
         if isinstance(value, dict):
             raise InputError(f"{name}: [{key}] is a table: write `key = value` without tables")
@@ -149,79 +178,21 @@ def _from_toml(name: str, text: str, types: Types) -> dict[str, Any]:
 
 def _setting_of_file(where: str, key: str, value: Any, types: Types) -> Any:
     if key not in types:
-        raise InputError(f"{where}: unknown setting {_short(key)}: {did_you_mean(key, types)}")
+        raise InputError(f"{where}: unknown setting {one_line(key)}: {did_you_mean(key, types)}")
     return _of_type(f"{where}: {key}={shown(value)}", value, types[key])
-
-
-def _from_python(name: str, text: str, types: Types, log: Log) -> dict[str, Any]:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of invalid escapes, as in 'C:\data'
-            statements = ast.parse(text).body
-    except SyntaxError as error:
-        raise InputError(f"{name}, line {error.lineno or 1}: {_short(error.msg)}") from error
-    except ValueError as error:
-        raise InputError(f"{name} is not a Python configuration file: {error}") from error
-    values: dict[str, Any] = {}
-    for statement in statements:
-        where = f"{name}, line {statement.lineno}"
-        match statement:
-            case ast.Import() | ast.ImportFrom():
-                log(f"{where}: import skipped")
-            case ast.Expr(value=ast.Constant()):
-                pass  # a docstring
-            case ast.Assign(targets=[ast.Name(id=key)]) if key.startswith("wandb_"):
-                log(f"{where}: {key} skipped; the log is log.jsonl in out_dir")
-            case ast.Assign(targets=[ast.Name(id=key)], value=expression):
-                values[key] = _setting_of_file(where, key, _evaluate(where, expression), types)
-            case _:
-                raise InputError(
-                    f"{where}: `{_short(ast.unparse(statement))}` is not `name = value`; "
-                    "configuration files are read, not executed"
-                )
-    return values
-
-
-def _evaluate(where: str, expression: ast.expr) -> Any:
-    """The value of a literal, or of arithmetic or concatenation of literals."""
-    match expression:
-        case ast.Constant(value=bool() | int() | float() | str() as value):
-            return value
-        case ast.UnaryOp(op=ast.USub() | ast.UAdd() as sign, operand=operand):
-            value = _evaluate(where, operand)
-            if type(value) in (int, float):
-                return -value if isinstance(sign, ast.USub) else value
-        case ast.BinOp(left=left, op=op, right=right) if type(op) in _ARITHMETIC:
-            return _calculate(where, expression, _evaluate(where, left), _evaluate(where, right))
-    raise InputError(
-        f"{where}: `{_short(ast.unparse(expression))}` is neither a literal nor arithmetic of "
-        "literals; write the value itself"
-    )
-
-
-def _calculate(where: str, expression: ast.BinOp, left: Any, right: Any) -> Any:
-    strings = [isinstance(value, str) for value in (left, right)]
-    if any(strings) and not (all(strings) and isinstance(expression.op, ast.Add)):
-        raise InputError(f"{where}: strings can only be joined with +")
-    if isinstance(expression.op, ast.Pow) and not abs(right) <= _LARGEST_EXPONENT:
-        raise InputError(f"{where}: exponent {right} is larger than {_LARGEST_EXPONENT}")
-    code = _short(ast.unparse(expression))
-    try:
-        value = _ARITHMETIC[type(expression.op)](left, right)
-    except (ArithmeticError, ValueError) as error:
-        raise InputError(f"{where}: `{code}`: {error}") from error
-    too_long = len(value) > _LONGEST_STRING if isinstance(value, str) else abs(value) > 1e300
-    if too_long or type(value) is complex:
-        raise InputError(f"{where}: `{code}` is too large, or not a real number")
-    return value
 
 
 def shape_of(sources: Iterable[str]) -> dict[str, Any]:
     """The settings of the model in presets and files; those of training are left out."""
     sources = list(sources)
-    given = gather(sources, field_types(GPTConfig, TrainConfig))
+    types = field_types(GPTConfig, TrainConfig)
+    given = gather(sources, types)
     vocabularies = [VOCABULARIES.get(source, CHARACTERS) for source in sources if source in PRESETS]
-    base = NANOGPT_DEFAULTS | {"vocab_size": vocabularies[-1] if vocabularies else CHARACTERS}
+    vocab_size = vocabularies[-1] if vocabularies else CHARACTERS
+    dataset = (nanogpts_training(sources) | given).get("dataset")
+    if names_nanogpts_data(sources, types) and dataset in NANOGPT_BYTE_PAIRS:
+        vocab_size = VOCABULARIES["gpt2"]
+    base = NANOGPT_DEFAULTS | {"vocab_size": vocab_size}
     return base | settings_of(GPTConfig, given)
 
 
@@ -235,7 +206,8 @@ def split(words: Iterable[str], types: Types) -> tuple[list[str], dict[str, Any]
     """The presets, files and folders of a command line, and the settings given as flags."""
     words = list(words)
     flags = [word for word in words if word.startswith("--")]
-    return [word for word in words if not word.startswith("--")], gather(flags, types)
+    names = [expanded("path", word) for word in words if not word.startswith("--")]
+    return names, gather(flags, types)
 
 
 def only_flags(command: str, words: Iterable[str], types: Types) -> dict[str, Any]:

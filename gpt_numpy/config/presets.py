@@ -6,6 +6,11 @@ from typing import Any
 # contain only what they change.
 NANOGPT_DEFAULTS: dict[str, Any] = {"bias": False, "activation": "gelu"}
 
+# And where they differ from TrainConfig's: what a `.py` file means where it does not say.
+NANOGPT_TRAINING: dict[str, Any] = {"dataset": "openwebtext", "gradient_accumulation_steps": 40}
+# Its data sets of GPT-2's byte pairs; `shakespeare` is another text here.
+NANOGPT_BYTE_PAIRS = ("openwebtext", "shakespeare")
+
 _SHAKESPEARE: dict[str, Any] = NANOGPT_DEFAULTS | {
     "eval_interval": 250,
     "log_interval": 10,

@@ -18,6 +18,9 @@ class TrainConfig(Configuration):
     eval_only: bool = setting(False, "evaluate once and stop")
     eval_full: bool = setting(False, "evaluate the whole validation split, exactly")
     always_save_checkpoint: bool = setting(True, "save at every evaluation, not only a better one")
+    save_minutes: float = setting(
+        10.0, "save at least this often; 0: only at evaluations and at the end", low=0
+    )
     keep_last: int = setting(
         1, "checkpoints to keep in addition to the best, 12 bytes per parameter each", low=1
     )

@@ -11,6 +11,7 @@ import numpy as np
 from gpt_numpy.base.arrays import Array
 from gpt_numpy.base.checks import path, shown
 from gpt_numpy.base.errors import InputError, did_you_mean
+from gpt_numpy.config.presets import NANOGPT_BYTE_PAIRS
 from gpt_numpy.data import texts
 from gpt_numpy.data.nanogpt_bins import read_bins, token_dtype
 from gpt_numpy.data.token_file import Tokens
@@ -38,6 +39,7 @@ def open_dataset(
     data: str = "",
     *,
     tokenizer: Tokenizer | None = None,
+    nanogpts: bool = False,
     say: Callable[[str], None] = print,
 ) -> Dataset:
     """The data set of a name, or of a text file.
@@ -46,28 +48,39 @@ def open_dataset(
         of `texts.NAMES`. nanoGPT's `shakespeare_char` is the same text as `tinyshakespeare`.
     data : a text file; if given, `dataset` is ignored.
     tokenizer : encodes the text; None: one token for each of its characters. A prepared folder has
-        its own.
+        its own, or is taken to hold tokens of this one.
+    nanogpts : the name has nanoGPT's meaning: `shakespeare` there is a folder to prepare.
     say : reports downloads and assumptions, one line per call.
 
     Raises `InputError` when the data set does not exist, cannot be used, or is too short.
     """
     if not isinstance(data, str) or data:
         file = str(path("data", data))
-        return _from_text(file, texts.file_text(file), tokenizer)
+        text = texts.file_text(file)
+        if odd := texts.oddity(file, text[:_CHUNK]):
+            say(odd)
+        return _from_text(file, text, tokenizer)
     if not isinstance(dataset, str):
         raise InputError(f"dataset={shown(dataset)}: must be the name of a data set")
     folder = Path("data") / dataset
     if dataset and os.path.isfile(folder / "train.bin"):
-        return _checked(dataset, *read_bins(folder, say))
+        return _checked(dataset, *read_bins(folder, say, tokenizer))
     if dataset == "shakespeare_char":
         say("no data/shakespeare_char/train.bin: using tinyshakespeare, which is the same text")
         dataset = "tinyshakespeare"
+    missing = f"there is no file {(folder / 'train.bin').as_posix()!r}"
+    if nanogpts and dataset in NANOGPT_BYTE_PAIRS:
+        raise InputError(
+            f"dataset={dataset!r}: {missing}, and a .py file means nanoGPT's data set: prepare it "
+            f"with gpt-numpy prepare FILE --dataset={dataset} --tokenizer=gpt2, "
+            "or name another with --dataset"
+        )
     if dataset not in texts.NAMES:
         prepared = sorted(path.parent.name for path in Path().glob("data/*/train.bin"))
         like = did_you_mean(dataset, [*texts.NAMES, *prepared])
         raise InputError(
-            f"dataset={dataset!r}: no data set has this name, and there is no file "
-            f"{(folder / 'train.bin').as_posix()!r}; {like}"
+            f"dataset={dataset!r}: no data set has this name, and {missing}; {like}; "
+            "gpt-numpy prepare FILE --dataset=NAME makes one"
         )
     return _from_text(dataset, texts.named_text(dataset, say), tokenizer)
 

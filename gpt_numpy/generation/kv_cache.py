@@ -9,6 +9,7 @@ from itertools import accumulate
 import numpy as np
 
 from gpt_numpy.base.arrays import Array, aligned_empty
+from gpt_numpy.base.errors import InputError
 from gpt_numpy.model.gpt import GPT
 from gpt_numpy.model.stages import gpt
 from gpt_numpy.reference.decoding import DecodingWeights, KeysValues
@@ -76,6 +77,8 @@ def parameter_places(model: GPT) -> Array:
     sizes = [array.size for array in model.params.values()]
     starts = dict(zip(model.params, accumulate([0, *sizes]), strict=False))
     _, *sublayers, head = gpt(model.config)
+    if {stage.layer for stage in sublayers} - {"attention_sublayer", "mlp_sublayer"}:
+        raise InputError("generation knows blocks of attention and MLP only: extend decode_step")
     rows = [list(map(stage.weight_name, stage.weights_type._fields)) for stage in sublayers]
     names = [attention + mlp for attention, mlp in zip(rows[::2], rows[1::2], strict=True)]
     last = ["wte.weight", *map(head.weight_name, HeadWeights._fields)]

@@ -15,6 +15,8 @@ from gpt_numpy.base.arrays import Array
 from gpt_numpy.base.errors import NotFiniteError
 from gpt_numpy.config.fields import Configuration, setting
 
+_LARGEST_LOGIT = 1e300  # so that the difference of two is finite
+
 
 @dataclass(frozen=True)
 class Sampling(Configuration):
@@ -35,6 +37,9 @@ class Sampling(Configuration):
         1.0, "divides logits of tokens that already occur; multiplies negative ones", above=0
     )
     seed: int = setting(0, "of the draws")
+    vocab_size: int = setting(
+        0, "tokens of the tokenizer: later ones of a larger model are never drawn; 0: all are"
+    )
 
 
 class Sampler:
@@ -59,9 +64,8 @@ class Sampler:
                 "not finite or too large; train it with a lower learning_rate"
             )
         if how.repetition_penalty != 1:
-            penalty = how.repetition_penalty
-            lower = np.where(logits > 0, logits / penalty, logits * penalty)
-            logits = np.where(self._seen[sequence], lower, logits)
+            logits = _penalised(logits, self._seen[sequence], how.repetition_penalty)
+        logits = logits[: how.vocab_size or None]
         if how.temperature == 0 or how.top_k == 1:
             token = int(logits.argmax())
         else:
@@ -102,3 +106,11 @@ class Sampler:
         if how.min_p > 0:
             z[z < how.min_p] = 0  # the most likely token has weight 1
         return tokens, z
+
+
+def _penalised(logits: Array, seen: Array, penalty: float) -> Array:
+    """The logits, float64, with those of the tokens seen lowered; finite for every penalty."""
+    wide = logits.astype(np.float64)
+    with np.errstate(over="ignore"):
+        lower = np.where(wide > 0, wide / penalty, wide * penalty)
+    return np.where(seen, lower.clip(-_LARGEST_LOGIT, _LARGEST_LOGIT), wide)

@@ -103,5 +103,70 @@ class Report:
         }
 
 
+@dataclass(frozen=True)
+class Rounding:
+    """What rounding to bfloat16 does to the gradient of one tensor.
+
+    error : of the implementation under test, as in a `Report`.
+    explained : that of the other implementation, which rounds the same operands.
+    """
+
+    name: str
+    shape: Shape
+    error: float
+    explained: float
+    ok: bool
+
+
+@dataclass(frozen=True)
+class RoundingReport:
+    """What mixed precision costs, tensor by tensor; `print` it for a table."""
+
+    rows: tuple[Rounding, ...]
+    ops: str
+    other: str
+    seconds: float
+
+    @property
+    def ok(self) -> bool:
+        """Whether rounding explains the error of every tensor."""
+        return all(row.ok for row in self.rows)
+
+    def __str__(self) -> str:
+        """The table, one row a tensor, and a summary."""
+        return "\n".join(self.lines())
+
+    def lines(self, paint: Callable[[str, bool], str] = lambda line, ok: line) -> list[str]:
+        """The lines of the table; `paint(line, ok)` may colour a row."""
+        width = max(6, *(len(row.name) for row in self.rows))
+        lines = [f"{'tensor':<{width}}  {'shape':>13}  {self.ops:>9}  {self.other:>9}  verdict"]
+        for row in self.rows:
+            shape = " x ".join(map(str, row.shape))
+            line = f"{row.name:<{width}}  {shape:>13}  {row.error:9.1e}  {row.explained:9.1e}  "
+            lines.append(paint(line + ("rounding" if row.ok else "MORE THAN ROUNDING"), row.ok))
+        wrong = sum(not row.ok for row in self.rows)
+        worst = max(self.rows, key=lambda row: row.error)
+        lines.append(
+            "error of the gradients with bfloat16 products, relative to the largest element of the "
+            f"float64 gradient, in {self.ops} and in {self.other}"
+        )
+        lines.append(
+            f"{f'{wrong} of {len(self.rows)} errors are not' if wrong else 'all errors are'} "
+            f"explained by rounding; largest {worst.error:.1e} in {worst.name}; "
+            f"{self.seconds:.1f} s"
+        )
+        return lines
+
+    def as_dict(self) -> dict[str, Any]:
+        """The report for programs, ready for JSON."""
+        return {
+            "ok": self.ok,
+            "ops": self.ops,
+            "other": self.other,
+            "seconds": round(self.seconds, 3),
+            "rows": [asdict(row) for row in self.rows],
+        }
+
+
 def _number(value: float) -> float | None:
     return value if math.isfinite(value) else None

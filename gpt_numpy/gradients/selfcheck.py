@@ -11,7 +11,6 @@ import math
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ import numpy as np
 from gpt_numpy.base.arrays import Array
 from gpt_numpy.base.errors import InputError
 from gpt_numpy.config.model import GPTConfig
+from gpt_numpy.files.temporary import temporary_folder
 from gpt_numpy.gradients.model_check import gradcheck, randomise
 from gpt_numpy.gradients.mutation import LIVE, PACKAGE, Mutation, copy_package, mutated
 from gpt_numpy.model.gpt import GPT
@@ -192,15 +192,15 @@ def _distance_from_order_2() -> float:
 
 def try_mutations(mutations: tuple[Mutation, ...] = LIVE) -> Iterator[Figure]:
     """Check an unchanged copy of the package, which must pass, then each of the mutations."""
-    with tempfile.TemporaryDirectory(prefix="gpt_numpy-") as folder:
-        package = copy_package(Path(folder))
-        yield Figure("the copy without a mistake", _error_in(Path(folder)), EXACT)
+    with temporary_folder() as folder:
+        package = copy_package(folder)
+        yield Figure("the copy without a mistake", _error_in(folder), EXACT)
         for mutation in mutations:
             path = package / mutation.path
             right = path.read_text(encoding="utf-8")
             path.write_text(mutated(mutation, package), encoding="utf-8")
             what = f"{mutation.name}  {mutation.what}"
-            yield Figure(what, _error_in(Path(folder)), EXACT, mistake=True)
+            yield Figure(what, _error_in(folder), EXACT, mistake=True)
             path.write_text(right, encoding="utf-8")
 
 

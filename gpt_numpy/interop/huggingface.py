@@ -55,8 +55,12 @@ SIZES["n_positions"] = "block_size"
 DROPOUTS = ("attn_pdrop", "embd_pdrop", "resid_pdrop")
 
 
-def read_config(folder: Path, dropout: float | None = None) -> GPTConfig:
+def read_config(
+    folder: Path, dropout: float | None = None, say: Callable[[str], None] | None = None
+) -> GPTConfig:
     """The configuration of a folder; `dropout` replaces the three rates that it may have.
+
+    say : reports rates that differ, of which resid_pdrop is then taken; None: they are refused.
 
     Raises `InputError`, naming the key, for a model that this project does not support.
     """
@@ -83,30 +87,37 @@ def read_config(folder: Path, dropout: float | None = None) -> GPTConfig:
         raise refused("tie_word_embeddings", "true or false")
     return GPTConfig(
         **{ours: keys[theirs] for theirs, ours in SIZES.items()},
-        dropout=_dropout(keys) if dropout is None else dropout,
+        dropout=_dropout(keys, say) if dropout is None else dropout,
         activation=THEIR_ACTIVATIONS[activation],
         tied=tied,
     )
 
 
-def _dropout(keys: Mapping[str, Any]) -> float:
-    rate, *others = (keys.get(name, 0.1) for name in DROPOUTS)
-    if any(repr(other) != repr(rate) for other in others):
-        listed = ", ".join(f"{name}={shown(keys.get(name, 0.1))}" for name in DROPOUTS)
-        raise InputError(f"{CONFIG}: {listed}: there is one rate here: set it with dropout=RATE")
-    if type(rate) not in (int, float):
-        raise InputError(f"{CONFIG}: attn_pdrop={shown(rate)}: must be a number")
-    return float(rate)
+def _dropout(keys: Mapping[str, Any], say: Callable[[str], None] | None) -> float:
+    rates = {name: keys.get(name, 0.1) for name in DROPOUTS}
+    for name, rate in rates.items():
+        if type(rate) not in (int, float):
+            raise InputError(f"{CONFIG}: {name}={shown(rate)}: must be a number")
+    if len(set(rates.values())) > 1:
+        listed = ", ".join(f"{name}={shown(rate)}" for name, rate in rates.items())
+        if say is None:
+            raise InputError(
+                f"{CONFIG}: {listed}: there is one rate here: set it with dropout=RATE"
+            )
+        say(f"{CONFIG}: {listed}: there is one rate here, resid_pdrop")
+    return float(rates["resid_pdrop"])
 
 
 @contextmanager
-def open_huggingface(folder: Path, dropout: float | None) -> Iterator[StoredModel]:
-    """The model in a folder, while its files are open; see `read_config` for `dropout`."""
-    config, paths = read_config(folder, dropout), weight_files(folder)
+def open_huggingface(
+    folder: Path, dropout: float | None, say: Callable[[str], None] | None
+) -> Iterator[tuple[StoredModel, None]]:
+    """The model in a folder, while its files are open; see `read_config` for `dropout`, `say`."""
+    config, paths = read_config(folder, dropout, say), weight_files(folder)
     with ExitStack() as stack:
         tensors = parameter_table(item for path in paths for item in _tensors_of(path, stack))
         size = sum(path.stat().st_size for path in paths)
-        yield StoredModel(config, tensors, size)
+        yield StoredModel(config, tensors, size), None
 
 
 def _tensors_of(path: Path, stack: ExitStack) -> Iterable[tuple[str, Tensor]]:

@@ -7,22 +7,27 @@ the progress of the run. PyTorch's linear layers are (out, in): their weights ar
 Source: https://github.com/karpathy/nanoGPT, train.py, model.py and sample.py.
 """
 
+import dataclasses
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from gpt_numpy.base.errors import InputError
 from gpt_numpy.config.model import GPTConfig
 from gpt_numpy.config.train import TrainConfig
 from gpt_numpy.files.durable import written_durably
-from gpt_numpy.interop.torch_reader import open_torch, tensors_of
+from gpt_numpy.interop.nanogpt_training import (
+    StoredTraining,
+    as_torch,
+    optimizer_state,
+    read_training,
+)
+from gpt_numpy.interop.torch_reader import open_torch, tensors_of, torch_turns
 from gpt_numpy.interop.torch_writer import write_torch
-from gpt_numpy.interop.weights import StoredModel, parameter_table
-from gpt_numpy.model.gpt import GPT
+from gpt_numpy.interop.weights import StoredModel, check_stored, parameter_table
+from gpt_numpy.training.checkpoint import Run
 
 CHECKPOINT = "ckpt.pt"
 META = "meta.pkl"
@@ -31,21 +36,20 @@ _ARGUMENTS: dict[str, type] = dict.fromkeys(_SIZES, int) | {"dropout": float, "b
 
 
 @contextmanager
-def open_nanogpt(path: Path, dropout: float | None) -> Iterator[StoredModel]:
-    """The model in a ckpt.pt, while the file is open; `dropout` replaces its own rate unless None.
+def open_nanogpt(path: Path, dropout: float | None) -> Iterator[tuple[StoredModel, StoredTraining]]:
+    """The model in a ckpt.pt and its training, while the file is open.
 
-    Raises `InputError` when the file is something else.
+    `dropout` replaces its own rate unless None. Raises `InputError` when the file is something
+    else.
     """
     with open_torch(path) as (archive, content):
         state, arguments = content.get("model"), content.get("model_args")
         if not isinstance(state, dict) or not isinstance(arguments, dict):
             raise InputError("it has no 'model' and 'model_args', as nanoGPT writes them")
-        tensors = parameter_table(tensors_of(archive, state, _transposed))
-        yield StoredModel(_config(arguments, dropout), tensors, path.stat().st_size)
-
-
-def _transposed(name: str) -> bool:
-    return name.endswith((".c_attn.weight", ".c_proj.weight", ".c_fc.weight"))
+        tensors = parameter_table(tensors_of(archive, state, torch_turns))
+        model = StoredModel(_config(arguments, dropout), tensors, path.stat().st_size)
+        check_stored(model)
+        yield model, read_training(archive, content, model.config)
 
 
 def _config(arguments: Mapping[Any, Any], dropout: float | None) -> GPTConfig:
@@ -63,14 +67,12 @@ def _config(arguments: Mapping[Any, Any], dropout: float | None) -> GPTConfig:
     return GPTConfig(**given, activation="gelu")
 
 
-def write_nanogpt(
-    folder: Path, model: GPT, progress: Mapping[str, Any], settings: TrainConfig | None
-) -> None:
-    """Write ckpt.pt for nanoGPT's sample.py, without the state of an optimizer.
+def write_nanogpt(folder: Path, run: Run) -> str:
+    """Write ckpt.pt for nanoGPT's sample.py and train.py; return the name of the data set in it.
 
-    `progress` and `settings` are those of a run, empty and None for a model alone.
     Raises `InputError`, naming the setting, for a model that nanoGPT does not have.
     """
+    model, settings = run.model, run.settings or TrainConfig(dataset="")
     config = model.config
     for name, only in (("activation", "gelu"), ("positions", "learned"), ("tied", True)):
         value = getattr(config, name)
@@ -81,17 +83,19 @@ def write_nanogpt(
             )
     state = {}
     for name, param in model.params.items():
-        values = param.T if _transposed(name) else param
-        state[f"transformer.{name}"] = np.ascontiguousarray(values, np.float32)
+        state[f"transformer.{name}"] = as_torch(name, param)
     state["lm_head.weight"] = state["transformer.wte.weight"]  # the same array: tied
-    loss = progress.get("best_val_loss")
+    loss = run.progress.get("best_val_loss")
+    # nanoGPT knows data by the name of a folder alone.
+    dataset = Path(settings.data).stem if settings.data else settings.dataset
     content = {
         "model": state,
-        "optimizer": {"state": {}, "param_groups": []},
+        "optimizer": optimizer_state(config, settings, run.optimizer),
         "model_args": {name: getattr(config, name) for name in _ARGUMENTS},
-        "iter_num": progress.get("iteration", 0),
+        "iter_num": run.progress.get("iteration", 0),
         "best_val_loss": math.inf if loss is None else float(loss),
-        "config": {"dataset": settings.dataset if settings else "", "init_from": "scratch"},
+        "config": dataclasses.asdict(settings) | {"dataset": dataset, "init_from": "scratch"},
     }
     with written_durably(folder / CHECKPOINT) as file:
         write_torch(file, content)
+    return dataset

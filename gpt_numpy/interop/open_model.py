@@ -6,20 +6,28 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 from gpt_numpy.base.errors import InputError, did_you_mean
 from gpt_numpy.config.choices import FORMATS, IMPLEMENTATIONS
-from gpt_numpy.data.nanogpt_bins import read_vocabulary, write_vocabulary
+from gpt_numpy.data.nanogpt_bins import NANOGPT_VOCAB_SIZE, read_vocabulary, write_vocabulary
 from gpt_numpy.data.tokenizers.characters import CharTokenizer
+from gpt_numpy.data.tokenizers.gpt2 import gpt2_tokenizer
+from gpt_numpy.data.tokenizers.tokenizer import Tokenizer
 from gpt_numpy.data.tokenizers.tokenizer_files import read_tokenizer, write_tokenizer
 from gpt_numpy.files.reading import os_errors_as_input_errors
 from gpt_numpy.interop import huggingface, nanogpt
+from gpt_numpy.interop.nanogpt_training import StoredTraining, load_moments
 from gpt_numpy.interop.weights import StoredModel, check_stored, load_parameters
 from gpt_numpy.model.gpt import GPT
+from gpt_numpy.model.memory import check_memory
 from gpt_numpy.training.checkpoint import Run, load, save
+from gpt_numpy.training.loop import State, optimizer_for
 from gpt_numpy.training.run_folder import BEST, LAST, find_checkpoint
 
 _DEFAULT = IMPLEMENTATIONS[0]
+_GPT2_SIZES = (50257, NANOGPT_VOCAB_SIZE)
+_FIRST_BEST = 1e9  # nanoGPT's best_val_loss before the first evaluation
 
 
 def from_pretrained(
@@ -42,7 +50,7 @@ def from_pretrained(
     ------
     InputError : there is no such model, it is damaged, or of a kind that is not supported here.
     """
-    return _open(Path(folder), "best", dropout, dtype, ops).model
+    return _open(Path(folder), "best", dropout, dtype, ops, None).model
 
 
 def open_run(
@@ -52,17 +60,19 @@ def open_run(
     dropout: float | None = None,
     dtype: str | None = None,
     ops: str | None = None,
+    say: Callable[[str], None] = lambda line: None,
 ) -> Run:
-    """The model and the tokenizer of a source of `from_pretrained`, with the same errors."""
+    """The model and the tokenizer of a source of `from_pretrained`, with the same errors.
+
+    A nanoGPT file names its data set, whose folder data/NAME holds the vocabulary; without one, a
+    vocabulary of GPT-2's size is GPT-2's, as its sample.py has it. `say` reports what is assumed.
+    """
     path = Path(source)
-    run = _open(path, checkpoint, dropout, dtype, ops)
+    run = _open(path, checkpoint, dropout, dtype, ops, say)
     if run.tokenizer is None:
         folder = path if path.is_dir() else path.parent
         with _errors_name(path):
-            if (folder / nanogpt.META).is_file():
-                run.tokenizer = read_vocabulary(folder / nanogpt.META, say=lambda line: None)[1]
-            else:
-                run.tokenizer = read_tokenizer(folder)
+            run.tokenizer = _tokenizer_of(run, folder, say)
     if run.tokenizer is not None and run.tokenizer.vocab_size > run.config.vocab_size:
         raise InputError(
             f"{path}: its tokenizer has {run.tokenizer.vocab_size} tokens, its model "
@@ -71,8 +81,79 @@ def open_run(
     return run
 
 
+def open_out_dir(
+    out_dir: str,
+    *,
+    checkpoint: str = "best",
+    ops: str | None = None,
+    say: Callable[[str], None] = lambda line: None,
+) -> Run:
+    """The run in a folder: of this project, or of another program if the folder has only that."""
+    if holds_foreign_model(out_dir) and checkpoint in ("best", "last"):
+        return open_run(out_dir, ops=ops, say=say)
+    return load(find_checkpoint(out_dir, checkpoint), ops=ops)
+
+
+def holds_foreign_model(out_dir: str) -> bool:
+    """Whether a folder holds a model of Hugging Face or nanoGPT, and no run of this project."""
+    folder = Path(out_dir)
+    foreign = (huggingface.CONFIG, nanogpt.CHECKPOINT)
+    return any(os.path.isfile(folder / name) for name in foreign) and not any(
+        os.path.isfile(folder / name) for name in (LAST, BEST)
+    )
+
+
+def open_nanogpt_run(out_dir: str, *, ops: str | None, say: Callable[[str], None]) -> Run:
+    """The run in a folder with nanoGPT's ckpt.pt, to be resumed: with its moments and progress.
+
+    Its data has no fingerprint, "". Raises `InputError` where there is no optimizer to read.
+    """
+    path = Path(out_dir)
+    if not (path / nanogpt.CHECKPOINT).is_file():
+        raise InputError(
+            f"{path} holds a model but no training state: it cannot be resumed; train it further "
+            f"with --init_from={out_dir} and another --out_dir"
+        )
+    run = open_run(path, ops=ops, say=say)
+    with _errors_name(path), nanogpt.open_nanogpt(path / nanogpt.CHECKPOINT, None) as (_, stored):
+        if stored.unusable:
+            raise InputError(
+                f"{nanogpt.CHECKPOINT} cannot be resumed: {stored.unusable}; train its model "
+                f"further with --init_from={out_dir} and another --out_dir"
+            )
+        check_memory(run.config, 1, itemsize=run.model.dtype.itemsize, copies=4)
+        run.optimizer = optimizer_for(run.model, stored.settings)
+        load_moments(run.optimizer, stored)
+    return run
+
+
+def _tokenizer_of(run: Run, folder: Path, say: Callable[[str], None]) -> Tokenizer | None:
+    """The tokenizer next to a model, or the one of its data, as nanoGPT finds it."""
+    places, name = [folder], run.settings.dataset if run.settings else ""
+    if name and ".." not in Path(name).parts and not Path(name).is_absolute():
+        places += [Path("data") / name, folder.parent / "data" / name]
+    for place in places:
+        if os.path.isfile(place / nanogpt.META):
+            return read_vocabulary(place / nanogpt.META, say)[1]
+        found = read_tokenizer(place)
+        if found is not None:
+            return found
+    if run.settings and run.config.vocab_size in _GPT2_SIZES:
+        try:
+            say("no meta.pkl: assuming GPT-2's tokens, as nanoGPT does")
+            return gpt2_tokenizer(say)
+        except InputError as error:
+            say(f"GPT-2's tokenizer is not available: {error}")
+    return None
+
+
 def _open(
-    path: Path, checkpoint: str, dropout: float | None, dtype: str | None, ops: str | None
+    path: Path,
+    checkpoint: str,
+    dropout: float | None,
+    dtype: str | None,
+    ops: str | None,
+    say: Callable[[str], None] | None,
 ) -> Run:
     """The model of a source, and everything else that its checkpoint holds."""
     with _errors_name(path):
@@ -80,11 +161,14 @@ def _open(
         if any((path / name).is_file() for name in (LAST, BEST)):
             own = find_checkpoint(str(path), checkpoint)
         if own is None:
-            with _stored_model(path, dropout) as stored:
+            with _stored_model(path, dropout, say) as (stored, training):
                 check_stored(stored)
                 model = GPT(stored.config, seed=None, dtype=dtype or "float32", ops=ops or _DEFAULT)
                 load_parameters(model, stored)
-            return Run(model, stored.config)
+            run = Run(model, stored.config)
+            if training is not None:
+                run.settings, run.progress = training.settings, _progress(training)
+            return run
         run = load(own, ops=ops)
         if dtype not in (None, run.model.precision):
             model = GPT(run.config, seed=None, dtype=str(dtype), ops=run.model.ops_name)
@@ -94,6 +178,14 @@ def _open(
             run.model.set_dropout(dropout)
             run.config = run.model.config
         return run
+
+
+def _progress(stored: StoredTraining) -> dict[str, Any]:
+    state = State(iteration=stored.iteration)
+    # nanoGPT writes the loss of the very model that it saves; at first it is 1e9.
+    if stored.iteration and stored.best_val_loss < _FIRST_BEST:
+        state.best_val_loss, state.best_iteration = stored.best_val_loss, stored.iteration
+    return state.to_json()
 
 
 @contextmanager
@@ -149,7 +241,8 @@ def export(
             raise InputError(f"{path} already holds {name}: name another folder")
     existed = path.exists()
     try:
-        with os_errors_as_input_errors(f"{path}: cannot write there"):
+        advice = "make room, or name another folder"
+        with os_errors_as_input_errors(f"{path}: cannot write there", advice):
             path.mkdir(parents=True, exist_ok=True)
             _write(run, path, form, say)
     finally:
@@ -165,20 +258,22 @@ def _write(run: Run, path: Path, form: str, say: Callable[[str], None]) -> None:
         save(path / LAST, run.model, tokenizer=run.tokenizer)
         return
     if form == "nanogpt":
-        nanogpt.write_nanogpt(path, run.model, run.progress, run.settings)
+        dataset = nanogpt.write_nanogpt(path, run)
     else:
         huggingface.write_huggingface(path, run.model, say)
     if form == "nanogpt" and isinstance(run.tokenizer, CharTokenizer):
         write_vocabulary(path / nanogpt.META, run.tokenizer.characters)
-        say("nanoGPT looks for meta.pkl in data/DATASET/: copy it there")
+        say(f"nanoGPT looks for meta.pkl in data/{dataset or 'DATASET'}/: copy it there")
     elif run.tokenizer is not None:
         write_tokenizer(path, run.tokenizer)
 
 
-def _stored_model(path: Path, dropout: float | None) -> AbstractContextManager[StoredModel]:
-    """A model in another program's files, while they are open."""
+def _stored_model(
+    path: Path, dropout: float | None, say: Callable[[str], None] | None
+) -> AbstractContextManager[tuple[StoredModel, StoredTraining | None]]:
+    """A model in another program's files, and its training if they hold it, while they are open."""
     if (path / huggingface.CONFIG).exists():
-        return huggingface.open_huggingface(path, dropout)
+        return huggingface.open_huggingface(path, dropout, say)
     file = path / nanogpt.CHECKPOINT if path.is_dir() else path
     if file.is_file():
         return nanogpt.open_nanogpt(file, dropout)

@@ -11,14 +11,14 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple, cast
 
 import numpy as np
 
 from gpt_numpy.base.arrays import Array, Shape
 from gpt_numpy.base.errors import InputError
 from gpt_numpy.files import pickles
-from gpt_numpy.files.zip_archives import open_archive
+from gpt_numpy.files.zip_archives import open_archive, start_of
 from gpt_numpy.interop.weights import BF16, ITEMSIZE, Tensor, is_size, read_elements
 
 ORDERED = "collections OrderedDict"
@@ -28,6 +28,7 @@ _DTYPES = {"Float": "float32", "Double": "float64", "Half": "float16", "BFloat16
 # Integers are recognised, so that a file may contain masks in addition to the parameters.
 _DTYPES |= {"Bool": "bool", "Byte": "uint8", "Char": "int8"}
 _DTYPES |= {"Short": "int16", "Int": "int32", "Long": "int64"}
+_BLOCK = 1 << 20  # bytes read at a time
 STORAGES = {f"torch {kind}Storage": dtype for kind, dtype in _DTYPES.items()}
 KNOWN_NAMES = {ORDERED, REBUILD, PARAMETER, *STORAGES}
 
@@ -106,25 +107,35 @@ def open_torch(path: Path) -> Iterator[tuple[zipfile.ZipFile, dict[Any, Any]]]:
             yield archive, value
 
 
+def torch_turns(name: str) -> bool:
+    """Whether a parameter is the matrix of one of PyTorch's linear layers: (out, in)."""
+    return name.endswith((".c_attn.weight", ".c_proj.weight", ".c_fc.weight"))
+
+
 def tensors_of(
     archive: zipfile.ZipFile,
     state: dict[Any, Any],
-    transposed: Callable[[str], bool] = lambda name: False,
+    turned: Callable[[str], bool] = lambda name: False,
 ) -> Iterator[tuple[str, Tensor]]:
     """The tensors of a dictionary in the archive, by name, which can be read while it is open.
 
-    Matrices of the names for which `transposed` is true are read as their transpose. Raises
-    `InputError` for anything else in the dictionary, and for tensors that are no whole storage.
+    Matrices of the names for which `turned` is true are read as their transpose. Raises
+    `InputError`, naming the tensor, for anything else in the dictionary.
     """
+    verified: set[str] = set()
     for name, value in state.items():
         if not isinstance(value, StoredTensor):
             raise InputError(f"{str(name)[:80]!r} is not a tensor")
-        if transposed(str(name)):
+        if turned(str(name)):
             value = value._replace(shape=value.shape[::-1], strides=value.strides[::-1])
-        yield str(name), _tensor(archive, value)
+        try:
+            yield str(name), _tensor(archive, value, verified)
+        except InputError as error:
+            raise InputError(f"{str(name)[:80]}: {error}") from None
 
 
-def _tensor(archive: zipfile.ZipFile, value: StoredTensor) -> Tensor:
+def _tensor(archive: zipfile.ZipFile, value: StoredTensor, verified: set[str]) -> Tensor:
+    """A tensor of the archive: any view of its storage; `verified` are storages read in full."""
     storage = value.storage
     folder = next(name for name in archive.namelist() if name.endswith("/data.pkl"))[:-8]
     member = f"{folder}data/{storage.key}"
@@ -133,22 +144,50 @@ def _tensor(archive: zipfile.ZipFile, value: StoredTensor) -> Tensor:
         raise InputError(f"the storage {storage.key[:40]!r} of a tensor is missing")
     if archive.getinfo(member).file_size != storage.size * itemsize:
         raise InputError(f"the storage {storage.key!r} does not have {storage.size} numbers")
-    if value.offset or storage.size != math.prod(value.shape) or not _dense(value):
+    size = math.prod(value.shape)
+    steps = zip(value.shape, value.strides, strict=True)
+    end = value.offset + (1 + sum((count - 1) * step for count, step in steps) if size else 0)
+    if end > storage.size:
         raise InputError(
-            f"a tensor of shape {value.shape} is a part of a storage of {storage.size} numbers, "
-            "which is not read: save a clone() of it"
+            f"of shape {value.shape}, strides {value.strides} and offset {value.offset}: "
+            f"it goes beyond its storage of {storage.size} numbers"
         )
 
     def read_into(out: Array) -> None:
-        # The axes by decreasing stride: in this shape the numbers are contiguous in the storage.
-        order = sorted(range(out.ndim), key=lambda axis: -value.strides[axis])
-        as_stored = out.transpose(order)
-        dense = np.ascontiguousarray(as_stored)  # itself or a copy
-        with archive.open(member) as file:  # compares the archive's checksum at the end
-            read_elements(file, storage.dtype, dense)
-        as_stored[...] = dense
+        if value.offset == 0 and size == storage.size and _dense(value):
+            _read_whole(archive, member, value, out)
+        else:
+            if member not in verified:
+                with archive.open(member) as file:
+                    while file.read(_BLOCK):
+                        pass  # to the end, where the archive's checksum is compared
+                verified.add(member)
+            numbers = _read_part(archive, member, value, end)
+            steps = [step * numbers.itemsize for step in value.strides]
+            out[...] = np.lib.stride_tricks.as_strided(numbers, value.shape, steps)
 
     return Tensor(value.shape, storage.dtype, read_into)
+
+
+def _read_whole(archive: zipfile.ZipFile, member: str, value: StoredTensor, out: Array) -> None:
+    """Fill `out` from a storage that it fills, in the order of some permuted axes."""
+    # The axes by decreasing stride: in this shape the numbers are contiguous in the storage.
+    order = sorted(range(out.ndim), key=lambda axis: -value.strides[axis])
+    as_stored = out.transpose(order)
+    dense = np.ascontiguousarray(as_stored)  # itself or a copy
+    with archive.open(member) as file:  # compares the archive's checksum at the end
+        read_elements(file, value.storage.dtype, dense)
+    as_stored[...] = dense
+
+
+def _read_part(archive: zipfile.ZipFile, member: str, value: StoredTensor, end: int) -> Array:
+    """The numbers of a storage from the view's offset to `end`."""
+    dtype, file = value.storage.dtype, cast(IO[bytes], archive.fp)
+    start = start_of(file, archive.getinfo(member))
+    file.seek(start + value.offset * ITEMSIZE.get(dtype, 1))
+    numbers = np.empty(end - value.offset, np.float64 if dtype == "float64" else np.float32)
+    read_elements(file, dtype, numbers)
+    return numbers
 
 
 def _called(function: object, arguments: object) -> object:

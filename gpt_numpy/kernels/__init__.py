@@ -4,6 +4,10 @@ The derivations stand in the reference, and so do the named tuples that argument
 layer is a kernel, a function of one row, strip or tile under a thin loop over tasks, and a function
 around it that launches it on flat arrays. Tasks depend on the shape alone, so that the results are
 the same bits for any number of threads.
+
+In training a layer function runs once for each batch shape, to record its launches
+(engine/pool.py), and only these are repeated. So it may look at shapes, rates and addresses, never
+at values, and a NumPy statement in it would take effect only once.
 """
 
 from gpt_numpy.kernels.adamw import adamw_update, sum_of_squares
@@ -13,6 +17,7 @@ from gpt_numpy.kernels.attention_sublayer import (
 )
 from gpt_numpy.kernels.decoding import decode_step
 from gpt_numpy.kernels.embedding import embedding_backward, embedding_forward
+from gpt_numpy.kernels.engine.machine_code import bfloat16_tile
 from gpt_numpy.kernels.engine.pool import prepare
 from gpt_numpy.kernels.head import (
     LOGITS,
@@ -28,6 +33,7 @@ __all__ = [
     "adamw_update",
     "attention_sublayer_backward",
     "attention_sublayer_forward",
+    "bfloat16_tile",
     "decode_step",
     "embedding_backward",
     "embedding_forward",

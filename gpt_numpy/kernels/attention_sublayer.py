@@ -1,14 +1,12 @@
 """Attention sublayer, fused: bias, dropout and the residual sum are epilogues of the products.
 
 They are done strip by strip while the product is in the cache (products/epilogue.py). The layer
-norm's backward adds to the residual stream's gradient directly and writes the normalised rows
-again, which the gradient of the weight behind it needs: that comes after it.
+norm's backward adds to the residual stream's gradient directly, and writes `norm` again; the
+gradient of the QKV weight needs `norm`, so it is computed last.
 """
 
 from gpt_numpy.base.arrays import Array
 from gpt_numpy.kernels.attention import attention_backward, attention_forward
-from gpt_numpy.kernels.dropout import dropout_backward, dropout_forward
-from gpt_numpy.kernels.engine.jit import same_memory
 from gpt_numpy.kernels.layernorm import layernorm_backward_and_renormalise, layernorm_forward
 from gpt_numpy.kernels.linear import (
     PRODUCTS,
@@ -17,12 +15,13 @@ from gpt_numpy.kernels.linear import (
     linear_forward,
     parameter_gradients,
 )
+from gpt_numpy.kernels.residual import copy_unless_same, through_dropout
 from gpt_numpy.reference.attention_sublayer import (
     AttentionKept,
     AttentionSettings,
     AttentionWeights,
 )
-from gpt_numpy.reference.dropout import NO_DROPOUT, Dropout
+from gpt_numpy.reference.dropout import Dropout
 
 
 def attention_sublayer_forward(
@@ -34,7 +33,10 @@ def attention_sublayer_forward(
     dropout: Dropout,
     out: Array,
 ) -> None:
-    """Write the residual stream after attention to `out`; the branch has the next dropout site."""
+    """Write the residual stream after attention to `out`.
+
+    `dropout` masks the attention weights; the branch's mask is that of the following site.
+    """
     w, k, (n_head, precision) = weights, kept, settings
     layernorm_forward(x, w.ln_weight, w.ln_bias, out=k.norm, mean=k.mean, rstd=k.rstd)
     linear_forward(k.norm, w.qkv_weight, w.qkv_bias, out=k.qkv, precision=precision)
@@ -68,8 +70,8 @@ def attention_sublayer_backward(
     # forward: attn = attention(qkv)
     attention_backward(dk.attn, k.qkv, n_head, dropout, out=k.attn, lse=k.lse, dqkv=dk.qkv)
     # forward: norm = layernorm(x); qkv = linear(norm)
-    PRODUCTS[precision].multiply(dk.qkv, w.qkv_weight, dk.norm, transposed=True)
-    start_from(dout, dx)
+    PRODUCTS[precision].multiply(dk.qkv, w.qkv_weight, out=dk.norm, transposed=True)
+    copy_unless_same(dout, dx)
     layernorm_backward_and_renormalise(
         dk.norm, x, w.ln_weight, w.ln_bias, k.mean, k.rstd,
         dx=dx, dweight=dw.ln_weight, dbias=dw.ln_bias, out=k.norm,
@@ -77,17 +79,3 @@ def attention_sublayer_backward(
     parameter_gradients(
         dk.qkv, k.norm, dweight=dw.qkv_weight, dbias=dw.qkv_bias, precision=precision
     )
-
-
-def through_dropout(dout: Array, dropout: Dropout, workspace: Array) -> Array:
-    """The gradient of what was dropped out: `dout` itself, or written to `workspace`."""
-    if dropout.rate == 0:
-        return dout
-    dropout_backward(dout, dropout, dx=workspace)
-    return workspace
-
-
-def start_from(dout: Array, dx: Array) -> None:
-    """Let `dx` begin as the gradient that the residual stream hands down unchanged."""
-    if not same_memory(dx, dout):
-        dropout_forward(dout, NO_DROPOUT, out=dx)  # a copy, as a launch

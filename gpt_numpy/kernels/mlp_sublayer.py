@@ -2,11 +2,11 @@
 
 from gpt_numpy.base.arrays import Array
 from gpt_numpy.kernels.activation import NUMBERS
-from gpt_numpy.kernels.attention_sublayer import start_from, through_dropout
 from gpt_numpy.kernels.engine.jit import same_memory
 from gpt_numpy.kernels.layernorm import layernorm_backward_and_renormalise, layernorm_forward
 from gpt_numpy.kernels.linear import PRODUCTS, linear_and_sum, parameter_gradients
 from gpt_numpy.kernels.products.epilogue import ACTIVATE, GRADIENT, GRADIENT_IN_PLACE, Epilogue
+from gpt_numpy.kernels.residual import copy_unless_same, through_dropout
 from gpt_numpy.reference.dropout import Dropout
 from gpt_numpy.reference.mlp_sublayer import MLPKept, MLPSettings, MLPWeights
 
@@ -49,11 +49,11 @@ def mlp_sublayer_backward(
     dbranch = through_dropout(dout, dropout, workspace=dk.norm)
     finish = GRADIENT_IN_PLACE if same_memory(dk.fc, dk.act) else GRADIENT
     gradient = Epilogue(finish, NUMBERS[activation], other=k.fc, second=dk.fc, third=k.act)
-    multiply(dbranch, w.proj_weight, dk.act, transposed=True, epilogue=gradient)
+    multiply(dbranch, w.proj_weight, out=dk.act, transposed=True, epilogue=gradient)
     parameter_gradients(dbranch, k.act, dw.proj_weight, dw.proj_bias, precision=precision)
     # forward: norm = layernorm(x); fc = linear(norm)
-    multiply(dk.fc, w.fc_weight, dk.norm, transposed=True)
-    start_from(dout, dx)
+    multiply(dk.fc, w.fc_weight, out=dk.norm, transposed=True)
+    copy_unless_same(dout, dx)
     layernorm_backward_and_renormalise(
         dk.norm, x, w.ln_weight, w.ln_bias, k.mean, k.rstd,
         dx=dx, dweight=dw.ln_weight, dbias=dw.ln_bias, out=k.norm,

@@ -30,7 +30,7 @@ class Layout:
     inputs: dict[str, Array]
     acts: dict[str, Array]
     dacts: dict[str, Array]
-    calls: dict[tuple[float, bool], Any] = field(default_factory=dict)
+    calls: dict[tuple[float, bool, str], Any] = field(default_factory=dict)
 
 
 class Buffers:

@@ -63,8 +63,8 @@ class Calls(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Arrays:
-    """All that the calls of one pass work on."""
+class CallBuilder:
+    """Builds the calls of both passes from the arrays of a batch."""
 
     layout: Layout
     params: Mapping[str, Array]
@@ -73,13 +73,13 @@ class Arrays:
     key: Array
     precision: str  # of the operands of matrix products
 
-    def forward(self, stage: Stage, ops: ModuleType) -> Call:
+    def forward_call(self, stage: Stage, ops: ModuleType) -> Call:
         """The forward call of a stage."""
         args, kwargs = self._read(stage)
         kwargs["out"] = self.layout.acts[stage.writes.name]
         return _call(stage, "forward", args, kwargs, ops)
 
-    def backward(self, stage: Stage, ops: ModuleType) -> Call:
+    def backward_call(self, stage: Stage, ops: ModuleType) -> Call:
         """The backward call of a stage."""
         args, kwargs = self._read(stage)
         dacts = self.layout.dacts
@@ -116,7 +116,7 @@ class Arrays:
 
     def _kept(self, stage: Stage, arrays: Mapping[str, Array]) -> Any:
         """The named tuple of what a stage keeps, or of the gradients."""
-        return stage.kept_type(*[arrays.get(array.name) for array in stage.kept.values()])
+        return stage.kept_type(**{f: arrays.get(array.name) for f, array in stage.kept.items()})
 
 
 def _call(

@@ -15,16 +15,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike
 
-from gpt_numpy.base.arrays import Array, NamedArrays, Shape, aligned_zeros, as_array
+from gpt_numpy.base.arrays import Array, NamedArrays, Shape, aligned_zeros
 from gpt_numpy.base.checks import integer, shown
 from gpt_numpy.base.errors import InputError
 from gpt_numpy.base.guarded import Guarded
 from gpt_numpy.config.choices import IMPLEMENTATIONS
 from gpt_numpy.config.model import GPTConfig
 from gpt_numpy.model.buffers import Buffers, Kept, Layout, match_patterns
-from gpt_numpy.model.calls import Arrays, Call, Calls
+from gpt_numpy.model.calls import Call, CallBuilder, Calls
 from gpt_numpy.model.implementations import array_type, checked_dtype, load_ops
 from gpt_numpy.model.stages import SINUSOIDS, activations, gpt, parameter_shapes, parameters
+from gpt_numpy.model.token_check import checked_tokens
 from gpt_numpy.reference.cross_entropy import IGNORED
 from gpt_numpy.reference.embedding import sinusoidal_positions
 from gpt_numpy.reference.linear import BFLOAT16, FULL
@@ -38,7 +39,7 @@ class Pass(NamedTuple):
 
     layout: Layout
     divisor: int
-    dropout: bool
+    rate: float  # of dropout
 
 
 class GPT(Guarded):
@@ -57,6 +58,7 @@ class GPT(Guarded):
     Attributes
     ----------
     dtype, precision : the type of all arrays, and the name given as `dtype`.
+    products : the precision of matrix products, "full" or "bfloat16".
     params, grads : `NamedArrays` with the same names and shapes, one flat buffer each.
     activations, activation_grads : mappings of the names that `keep` asked for.
 
@@ -95,7 +97,7 @@ class GPT(Guarded):
         self.ops = load_ops(ops)
         self.precision = checked_dtype(dtype, ops)
         self.dtype = array_type(self.precision)
-        self._products = BFLOAT16 if self.precision == BFLOAT16 else FULL
+        self.products = BFLOAT16 if self.precision == BFLOAT16 else FULL
         self._stages = list(gpt(config))
         self._keep = match_patterns(config, keep)
         self._statistics = frozenset(n for n, a in activations(config).items() if not a.grad)
@@ -114,7 +116,7 @@ class GPT(Guarded):
         self._forwarded: Layout | None = None  # the layout of the last forward pass
         self._last: Pass | None = None  # a forward pass that backward has not been called for
         self.overrides: dict[str, Callable[[Call], None]] = {}  # by stage; inspection/hooks
-        self._complete = True
+        self._complete = True  # from here on Guarded refuses assignments
         if seed is not None:
             self.initialise(seed)
 
@@ -145,7 +147,24 @@ class GPT(Guarded):
         ------
         InputError : the rate is not at least 0 and less than 1.
         """
+        # Past Guarded, which refuses the assignment.
         vars(self)["config"] = dataclasses.replace(self.config, dropout=rate)
+
+    def set_precision(self, dtype: str) -> None:
+        """Compute with float32 products instead of bfloat16 ones from now on, or the reverse.
+
+        Raises
+        ------
+        InputError : a dtype with arrays of another type; they would have to be converted.
+        """
+        precision = checked_dtype(dtype, self.ops_name)
+        if array_type(precision) != self.dtype:
+            raise InputError(
+                f"dtype={dtype!r}: a model of {self.precision} cannot change to it; "
+                + self.INSTEAD["dtype"]
+            )
+        products = BFLOAT16 if precision == BFLOAT16 else FULL
+        vars(self).update(precision=precision, products=products, _last=None)
 
     @property
     def n_params(self) -> int:
@@ -169,23 +188,25 @@ class GPT(Guarded):
         done = self._forwarded if self._last is None else None
         return Kept(self._keep, self._statistics, done.dacts if done else None)
 
-    def calls(self, shape: Shape, *, dropout: bool = False, accumulate: bool = False) -> Calls:
+    def calls(self, shape: Shape, *, rate: float = 0.0, accumulate: bool = False) -> Calls:
         """The calls of both passes over a batch of this shape (B, T), prepared once.
 
-        `accumulate`: those of backward write to the gradients of a micro-batch.
+        rate : of dropout.
+        accumulate : whether those of backward write to the gradients of a micro-batch.
         """
-        layout = self._buffers.layout(*shape)
-        rate = self.config.dropout if dropout else 0.0
-        if (rate, accumulate) not in layout.calls:
+        layout, precision = self._buffers.layout(*shape), self.products
+        if (rate, accumulate, precision) not in layout.calls:
             grads = self._grads_of_micro_batch() if accumulate else self.grads
             weights = {**self.params, **self._fixed}
-            arrays = Arrays(layout, weights, grads, rate, self._dropout_key, self._products)
-            known = layout.calls.get((rate, not accumulate))  # its forward calls are the same
-            layout.calls[rate, accumulate] = Calls(
-                known.forward if known else [arrays.forward(s, self.ops) for s in self._stages],
-                [arrays.backward(stage, self.ops) for stage in reversed(self._stages)],
-            )
-        calls: Calls = layout.calls[rate, accumulate]
+            builder = CallBuilder(layout, weights, grads, rate, self._dropout_key, precision)
+            sibling = layout.calls.get((rate, not accumulate, precision))  # its forward is the same
+            if sibling:
+                forward = sibling.forward
+            else:
+                forward = [builder.forward_call(stage, self.ops) for stage in self._stages]
+            backward = [builder.backward_call(s, self.ops) for s in reversed(self._stages)]
+            layout.calls[rate, accumulate, precision] = Calls(forward, backward)
+        calls: Calls = layout.calls[rate, accumulate, precision]
         return calls
 
     def forward(
@@ -202,15 +223,15 @@ class GPT(Guarded):
         ----------
         tokens, targets : integers (B, T), T at most block_size. Targets of -1 are left out.
         dropout_key : an integer from which all masks of dropout follow; None: no dropout.
-        divisor : what the sum of losses is divided by; the number of targets that count in
-            `targets` by default. With several micro-batches: that of all of them together.
+        divisor : what the sum of losses is divided by; by default the number of targets other than
+            -1. With several micro-batches: that of all of them together.
 
         Raises
         ------
         InputError : wrong shape or type, a token or target out of range.
         """
-        tokens = self._check_tokens("tokens", tokens, lowest=0)
-        targets = self._check_tokens("targets", targets, lowest=IGNORED)
+        tokens = checked_tokens("tokens", tokens, self.config)
+        targets = checked_tokens("targets", targets, self.config, lowest=IGNORED)
         if targets.shape != tokens.shape:
             raise InputError(
                 f"targets has shape {targets.shape}, tokens has {tokens.shape}: "
@@ -221,13 +242,13 @@ class GPT(Guarded):
             np.not_equal(targets, IGNORED, out=counts)
             divisor = max(int(np.count_nonzero(counts)), 1)
         divisor = integer("divisor", divisor, 1, "the number of targets that count, at least 1")
-        dropout = dropout_key is not None and self.config.dropout > 0
+        rate = 0.0 if dropout_key is None else self.config.dropout
         if dropout_key is not None:
             self._dropout_key[0] = integer("dropout_key", dropout_key) & MASK64
 
         layout = self._begin(tokens, targets)
-        self._run(self.calls(tokens.shape, dropout=dropout).forward)
-        self._last = Pass(layout, divisor, dropout)
+        self._run(self.calls(tokens.shape, rate=rate).forward)
+        self._last = Pass(layout, divisor, rate)
         wide = self._workspace("losses", targets.shape, np.result_type(self.dtype, np.float64))
         wide[...] = layout.acts["losses"]
         return wide.sum().item() / divisor
@@ -246,7 +267,7 @@ class GPT(Guarded):
         last, self._last = self._last, None
         shape = last.layout.inputs["tokens"].shape
         last.layout.dacts["losses"][...] = 1 / last.divisor
-        self._run(self.calls(shape, dropout=last.dropout, accumulate=accumulate).backward)
+        self._run(self.calls(shape, rate=last.rate, accumulate=accumulate).backward)
         if accumulate:
             self.grads.flat += self._grads_of_micro_batch().flat
 
@@ -257,7 +278,7 @@ class GPT(Guarded):
         ------
         InputError : wrong shape or type, a token out of range.
         """
-        tokens = self._check_tokens("tokens", tokens, lowest=0)
+        tokens = checked_tokens("tokens", tokens, self.config)
         self._begin(tokens, tokens)
         *calls, head = self.calls(tokens.shape).forward
         out = np.empty((*tokens.shape, self.config.vocab_size), self.dtype)
@@ -269,13 +290,13 @@ class GPT(Guarded):
 
         Views, until the next pass. Raises `InputError` as `logits` does.
         """
-        tokens = self._check_tokens("tokens", tokens, lowest=0)
+        tokens = checked_tokens("tokens", tokens, self.config)
         layout = self._begin(tokens, tokens)
         self._run(self.calls(tokens.shape).forward[:-1])
         return [layout.acts[f"h.{i}.attn.qkv"] for i in range(self.config.n_layer)]
 
     def _begin(self, tokens: Array, targets: Array) -> Layout:
-        """Copy the batch to where the calls read it; the passes before are over."""
+        """Copy the batch to where the calls read it; no earlier pass can be continued."""
         self._last = None
         layout = self._forwarded = self._buffers.layout(*tokens.shape)
         layout.inputs["tokens"][...], layout.inputs["targets"][...] = tokens, targets
@@ -293,29 +314,6 @@ class GPT(Guarded):
         if self._micro_grads is None:
             self._micro_grads = NamedArrays(parameter_shapes(self.config), self.dtype)
         return self._micro_grads
-
-    def _check_tokens(self, name: str, tokens: Array, lowest: int) -> Array:
-        """`tokens` as an array, range-checked here because kernels do not check."""
-        tokens = as_array(name, tokens)
-        if tokens.ndim != 2 or 0 in tokens.shape:
-            raise InputError(
-                f"{name} has shape {tokens.shape}: must be (sequences, positions), none of them 0"
-            )
-        if tokens.dtype.kind not in "iu":
-            raise InputError(f"{name} is of type {tokens.dtype}: must be integers, such as int64")
-        if tokens.shape[1] > self.config.block_size:
-            raise InputError(
-                f"{name} has {tokens.shape[1]} positions: "
-                f"the model sees at most block_size={self.config.block_size} at once"
-            )
-        low, high = int(tokens.min()), int(tokens.max())
-        if low < lowest or high >= self.config.vocab_size:
-            wrong = low if low < lowest else high
-            also = " (or -1 to leave a position out)" if lowest == IGNORED else ""
-            raise InputError(
-                f"{name} contains {wrong}: must be from 0 to {self.config.vocab_size - 1}{also}"
-            )
-        return tokens
 
     def _workspace(self, name: str, shape: Shape, dtype: DTypeLike) -> Array:
         """An array in the same memory every time: a step allocates none."""

@@ -40,8 +40,8 @@ class Activation(NamedTuple):
     """What a layer writes, and where it and its gradient lie.
 
     `buffer` and `grad_buffer` name buffers that several activations share, because no two of them
-    are needed at once; None: a buffer of its own. `grad` is False for statistics, which the layer's
-    own backward accounts for.
+    are needed at once; None: a buffer of its own. `grad` is False for statistics (mean, rstd, lse):
+    no gradient is passed for them, the layer's backward differentiates through them itself.
     """
 
     name: str
@@ -62,7 +62,8 @@ class Stage:
 
     `weights` and `kept` map the fields of the named tuples `weights_type` and `kept_type` to
     arrays; a field of `weights` that the model does not have (a bias, say) is None. `settings` is
-    the named tuple of how both functions compute, `backward_settings` go to backward alone.
+    the named tuple of how both functions compute, whose field `precision` the model fills in;
+    `backward_settings` go to backward alone.
     `also_reads` maps arguments to arrays other than the stream. `taps` names what passes within the
     layer without being kept. `site` is the first dropout site; None: no dropout.
     """
@@ -129,10 +130,10 @@ def embedding(config: GPTConfig) -> Stage:
     C = config.n_embd
     learned = Parameter("wpe.weight", (config.block_size, C))
     return Stage(
-        "embedding", "embedding", "embedding", "tokens",
-        Activation("embedding.out", ("B", "T", C), grad_buffer=RESIDUAL),
-        EmbeddingWeights,
-        {
+        name="embedding", kind="embedding", layer="embedding", reads="tokens",
+        writes=Activation("embedding.out", ("B", "T", C), grad_buffer=RESIDUAL),
+        weights_type=EmbeddingWeights,
+        weights={
             "wte": Parameter("wte.weight", (config.vocab_size, C)),
             "wpe": learned if config.positions == "learned" else SINUSOIDS,
         },
@@ -145,18 +146,18 @@ def attention(i: int, stream: str, config: GPTConfig) -> Stage:
     """The attention sublayer of block i: sites 3 i + 1 (weights) and 3 i + 2 (branch)."""
     C, H, block = config.n_embd, config.n_head, f"h.{i}"
     return Stage(
-        f"{block}.attn", "attention", "attention_sublayer", stream,
-        Activation(f"{block}.resid_mid", ("B", "T", C), grad_buffer=RESIDUAL),
-        AttentionWeights,
-        {
+        name=f"{block}.attn", kind="attention", layer="attention_sublayer", reads=stream,
+        writes=Activation(f"{block}.resid_mid", ("B", "T", C), grad_buffer=RESIDUAL),
+        weights_type=AttentionWeights,
+        weights={
             **layer_norm(f"{block}.ln_1", config),
             **linear("qkv", f"{block}.attn.c_attn", C, 3 * C, config),
             **linear("proj", f"{block}.attn.c_proj", C, C, config, start="residual"),
         },
-        AttentionKept,
-        {
+        kept_type=AttentionKept,
+        kept={
             **norm_outputs(f"{block}.ln_1", C),
-            # Backward of an MLP is done with "hidden" before this begins.
+            # dqkv lies where dfc did: the MLP's backward of this block has ended by then.
             "qkv": Activation(f"{block}.attn.qkv", ("B", "T", 3 * C), grad_buffer="hidden"),
             "lse": statistic(f"{block}.attn.lse", "B", H, "T"),
             "attn": Activation(f"{block}.attn.out", ("B", "T", C), grad_buffer="attn"),
@@ -171,19 +172,22 @@ def mlp(i: int, config: GPTConfig) -> Stage:
     """The MLP sublayer of block i: site 3 i + 3."""
     C, F, block = config.n_embd, config.n_hidden, f"h.{i}"
     return Stage(
-        f"{block}.mlp", "MLP", "mlp_sublayer", f"{block}.resid_mid",
-        Activation(f"{block}.resid_post", ("B", "T", C), grad_buffer=RESIDUAL),
-        MLPWeights,
-        {
+        name=f"{block}.mlp", kind="MLP", layer="mlp_sublayer", reads=f"{block}.resid_mid",
+        writes=Activation(f"{block}.resid_post", ("B", "T", C), grad_buffer=RESIDUAL),
+        weights_type=MLPWeights,
+        weights={
             **layer_norm(f"{block}.ln_2", config),
             **linear("fc", f"{block}.mlp.c_fc", C, F, config),
             **linear("proj", f"{block}.mlp.c_proj", F, C, config, start="residual"),
         },
-        MLPKept,
-        {
+        kept_type=MLPKept,
+        kept={
             **norm_outputs(f"{block}.ln_2", C),
             "fc": Activation(f"{block}.mlp.fc", ("B", "T", F), grad_buffer="hidden"),
-            "act": Activation(f"{block}.mlp.act", ("B", "T", F), "act", "hidden"),
+            # dact lies where dfc does: the nonlinearity's backward works in place.
+            "act": Activation(
+                f"{block}.mlp.act", ("B", "T", F), buffer="act", grad_buffer="hidden"
+            ),
         },
         settings=MLPSettings(config.activation),
         taps={"branch": f"{block}.mlp.proj"},
@@ -195,15 +199,15 @@ def head(stream: str, config: GPTConfig) -> Stage:
     """The last layer norm, the logits and the loss of each position."""
     C, V = config.n_embd, config.vocab_size
     return Stage(
-        "head", "head and loss", "head_loss", stream,
-        Activation("losses", ("B", "T")),
-        HeadWeights,
-        {
+        name="head", kind="head and loss", layer="head_loss", reads=stream,
+        writes=Activation("losses", ("B", "T")),
+        weights_type=HeadWeights,
+        weights={
             **layer_norm("ln_f", config),
             "weight": "wte.weight" if config.tied else Parameter("lm_head.weight", (V, C)),
         },
-        HeadKept,
-        {
+        kept_type=HeadKept,
+        kept={
             **norm_outputs("ln_f", C),
             "logits": Activation("logits", ("B", "T", V)),
             "lse": statistic("lse", "B", "T"),
@@ -244,7 +248,7 @@ def norm_outputs(name: str, C: int) -> dict[str, Activation]:
     return {
         "mean": statistic(f"{name}.mean", "B", "T"),
         "rstd": statistic(f"{name}.rstd", "B", "T"),
-        "norm": Activation(f"{name}.out", ("B", "T", C), "norm", "norm"),
+        "norm": Activation(f"{name}.out", ("B", "T", C), buffer="norm", grad_buffer="norm"),
     }
 
 

@@ -39,11 +39,11 @@ class AttentionWeights(NamedTuple):
 
 
 class AttentionKept(NamedTuple):
-    """What forward writes for backward, or the gradients: None for the statistics."""
+    """What forward writes for backward, or the gradients (None for mean, rstd and lse)."""
 
     mean: Array
     rstd: Array
-    norm: Array
+    norm: Array  # not saved: backward fills it again
     qkv: Array
     lse: Array
     attn: Array
@@ -66,7 +66,10 @@ def attention_sublayer_forward(
     out: Array,
     tap: Tap = no_tap,
 ) -> None:
-    """Write the residual stream after attention to `out`; the branch has the next dropout site."""
+    """Write the residual stream after attention to `out`.
+
+    `dropout` masks the attention weights; the branch's mask is that of the following site.
+    """
     w, k, branch = weights, kept, np.empty_like(x)
     n_head, precision = settings
     layernorm_forward(x, w.ln_weight, w.ln_bias, out=k.norm, mean=k.mean, rstd=k.rstd)
@@ -110,7 +113,7 @@ def attention_sublayer_backward(
     tap("dattn", dk.attn)
     # forward: attn = attention(qkv)
     attn = k.attn
-    if tap is not no_tap:  # it may have been replaced, and attention's backward needs its own
+    if tap is not no_tap:  # a tap may have replaced it; delta needs the output of attention itself
         attn = np.empty_like(k.attn)
         attention_forward(k.qkv, n_head, dropout, out=attn, lse=k.lse)
     attention_backward(dk.attn, k.qkv, n_head, dropout, out=attn, lse=k.lse, dqkv=dk.qkv)

@@ -23,8 +23,11 @@ the last one stays. `np.add.at` adds them one after the other.
 Rows of positions beyond T get exactly zero.
 
 When the head is tied to wte (head.py), the loss depends on wte through the lookup and through
-the logits; by the chain rule the two gradients add up. The head's half
-is already in `dwte` when backward of the lookup begins.
+the logits; by the chain rule the two gradients add up:
+
+    dwte[v, c] = sum over all (b, t) with tokens[b, t] = v of drow_btc + sum_bt dlogits_btv norm_btc
+
+The head's half is already in `dwte` when backward of the lookup begins.
 
 Sinusoids. With fixed positions wpe is the paper's table over sqrt(C), and has no gradient:
 

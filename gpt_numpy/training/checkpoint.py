@@ -134,6 +134,14 @@ def load(path: str | os.PathLike[str], *, ops: str | None = None) -> Run:
         if str(path) in str(error):
             raise
         raise InputError(f"{path} cannot be used: {error}") from None
+    except IsADirectoryError:
+        files = sorted(file.name for file in path.glob("ckpt*.npz"))
+        first = "ckpt-best.npz" if "ckpt-best.npz" in files else (files or [""])[0]
+        raise InputError(
+            f"{path} is a folder: name a checkpoint in it, {path / first}"
+            if first
+            else f"{path} is a folder, and holds no checkpoint (ckpt.npz)"
+        ) from None
     except OSError as error:
         raise InputError(f"cannot read checkpoint {path}: {error.strerror or error}") from error
     except MemoryError:

@@ -37,7 +37,8 @@ class Log:
         lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines()
         kept = []
         for line in lines:
-            with suppress(ValueError, KeyError, TypeError):  # a line that a crash cut off
+            # A line that a crash cut off is dropped, too.
+            with suppress(ValueError, KeyError, TypeError, AttributeError):
                 values = json.loads(line)
                 of_evaluation = values.keys() & {"val_loss", "sample"}
                 if values["iter"] <= (evaluated if of_evaluation else iteration - 1):

@@ -3,19 +3,17 @@
 It follows nanoGPT's train.py in its names, console lines and order of events: an iteration
 evaluates first, if an evaluation is due, then updates; there are max_iters + 1 updates in all.
 Unlike nanoGPT, evaluation draws from separate random streams, the best and the last checkpoint are
-separate files, and a run that ends or is stopped by Ctrl-C is saved and can be resumed.
+separate files, and a run is saved every `save_minutes` and when it ends or is stopped by a signal.
 
-A signal handler only sets a flag, which is checked before every micro-step and every evaluation
-batch, so that neither an update nor a save is ever cut short.
+A signal handler only sets a flag. Flag and clock are checked before every micro-step and every
+evaluation batch, so that neither an update nor a save is ever cut short.
 """
 
 import dataclasses
 import math
-import signal
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +22,7 @@ import numpy as np
 from gpt_numpy.base.arrays import Array
 from gpt_numpy.base.errors import InputError, NotFiniteError
 from gpt_numpy.base.progress import Progress
+from gpt_numpy.base.signals import end_signals_call
 from gpt_numpy.config.model import GPTConfig
 from gpt_numpy.config.train import TrainConfig
 from gpt_numpy.data.batches import DROPOUT, SAMPLE, random_key, training_batch
@@ -70,12 +69,20 @@ class State:
 class Training:
     """One run: a model, its optimizer, its data and its progress.
 
-    `run` trains to the end and returns "finished", "out of patience" or "interrupted".
+    `run` trains to the end and returns "finished", "out of patience" or "interrupted". `clock`
+    returns seconds.
     """
 
     log: Log  # set by `run`
+    progress: Progress
 
-    def __init__(self, run: Run, config: TrainConfig, dataset: Dataset) -> None:
+    def __init__(
+        self,
+        run: Run,
+        config: TrainConfig,
+        dataset: Dataset,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         assert run.optimizer is not None
         self.model: GPT = run.model
         self.optimizer: AdamW = run.optimizer
@@ -83,13 +90,15 @@ class Training:
         self.dataset = dataset
         self.state = State.from_json(run.progress) if run.progress else State()
         self._saved_iteration = self.state.iteration  # of the last checkpoint, if there is one
+        self._clock = clock
+        self._saved_at = clock()
         self._stopped = False
         self._peak = machine_peak()
 
     def run(self, log: Log, progress: Progress) -> str:
         """Train until the last iteration, until patience runs out, or until interrupted."""
-        self.log = log
-        with _signals_set(self._stop):
+        self.log, self.progress, self._saved_at = log, progress, self._clock()
+        with end_signals_call(self._stop):
             try:
                 outcome = self._iterate_to_the_end(progress)
             except Interrupted:
@@ -103,13 +112,14 @@ class Training:
     def _iterate_to_the_end(self, progress: Progress) -> str:
         config, state = self.config, self.state
         compile_in_background(self.model, config, self._poll)
-        if 0 < state.iteration == state.best_iteration:
+        if state.iteration == state.best_iteration:
             self._save(BEST)  # the last process may have died between saving LAST and BEST
         while state.iteration <= config.max_iters:
             if self._evaluation_due():
                 self._evaluate(progress)
             if config.patience and state.evaluations_without_gain >= config.patience:
                 return "out of patience"
+            self._poll()
             self._iterate(progress)
             progress.advance()
         return "finished"
@@ -118,8 +128,24 @@ class Training:
         self._stopped = True
 
     def _poll(self) -> None:
+        """Between two updates: stop if a signal asked for it, and save if it is time to."""
         if self._stopped:
             raise Interrupted
+        interval, passed = 60 * self.config.save_minutes, self._clock() - self._saved_at
+        if 0 < interval <= passed and self.state.iteration != self._saved_iteration:
+            self._save_last()
+            self._say_saved()
+
+    def _say(self, line: str) -> None:
+        """Print a line; if nobody is left to read it, save the run before the error ends it."""
+        try:
+            self.progress.say(line)
+        except OSError:
+            self._save_last()
+            raise
+
+    def _say_saved(self) -> None:
+        self._say(f"saving checkpoint to {self.config.out_dir}")
 
     def _evaluation_due(self) -> bool:
         iteration, config = self.state.iteration, self.config
@@ -132,7 +158,7 @@ class Training:
         state = self.state
         losses = evaluate(self.model, self.dataset, self.config, state.iteration, self._poll)
         better = losses["val"] < state.best_val_loss
-        progress.say(
+        self._say(
             f"step {state.iteration}: train loss {losses['train']:.4f}, "
             f"val loss {losses['val']:.4f}"
         )
@@ -149,14 +175,13 @@ class Training:
         if better:
             state.best_val_loss, state.best_iteration = losses["val"], state.iteration
         state.evaluations_without_gain = 0 if better else state.evaluations_without_gain + 1
-        if state.iteration > 0:
-            if better or self.config.always_save_checkpoint:
-                self._save_last()
-                if better:
-                    self._save(BEST)
-                progress.say(f"saving checkpoint to {self.config.out_dir}")
-            if not progress.terminal and state.iteration < self.config.max_iters:
-                progress.say(f"{progress.left()} left")
+        if better or self.config.always_save_checkpoint:
+            self._save_last()
+            if better:
+                self._save(BEST)
+            self._say_saved()
+        if not progress.terminal and 0 < state.iteration < self.config.max_iters:
+            self._say(f"{progress.left()} left")
 
     def _write_sample(self) -> None:
         """Log a text generated by the current model, if one is due."""
@@ -168,7 +193,7 @@ class Training:
         seed = random_key(config.seed, SAMPLE, iteration, 0) >> 1
         start = np.asarray(self.dataset.val[:1])
         with suppress(NotFiniteError):  # the next training step will find and report it
-            tokens = sample(self.model, start, seed, self._poll)
+            tokens = sample(self.model, start, seed, tokenizer.vocab_size, self._poll)
             self.log.write(iter=iteration, sample=tokenizer.decode(tokens))
 
     def _iterate(self, progress: Progress) -> None:
@@ -196,7 +221,7 @@ class Training:
         self.state.iteration += 1
         milliseconds = (time.perf_counter() - start) * 1e3
         if iteration % config.log_interval == 0:
-            self._report(progress, iteration, loss, norm, milliseconds)
+            self._report(iteration, loss, norm, milliseconds)
 
     def _batch(self, micro_step: int) -> tuple[Array, Array]:
         config = self.config
@@ -208,12 +233,10 @@ class Training:
             index=self.state.iteration * config.gradient_accumulation_steps + micro_step,
         )
 
-    def _report(
-        self, progress: Progress, iteration: int, loss: float, norm: float, milliseconds: float
-    ) -> None:
-        flops = flops_per_token(self.model) * self.tokens_per_iteration
-        mfu = flops / (milliseconds / 1e3) / self._peak
-        progress.say(f"iter {iteration}: loss {loss:.4f}, time {milliseconds:.2f}ms, mfu {mfu:.2%}")
+    def _report(self, iteration: int, loss: float, norm: float, milliseconds: float) -> None:
+        flops = flops_per_token(self.model) * self.tokens_per_iteration / (milliseconds / 1e3)
+        if flops > self._peak:  # which was measured while the machine was busy
+            self._peak = max(flops, machine_peak())
         also = iteration % UPDATES_BETWEEN == 0
         self.log.write(
             iter=iteration,
@@ -223,6 +246,8 @@ class Training:
             ms=round(milliseconds, 3),
             **({"layers": layers(self.optimizer)} if also else {}),
         )
+        mfu = flops / self._peak
+        self._say(f"iter {iteration}: loss {loss:.4f}, time {milliseconds:.2f}ms, mfu {mfu:.2%}")
 
     @property
     def tokens_per_iteration(self) -> int:
@@ -236,9 +261,9 @@ class Training:
         if count > 0 and self.state.iteration != self._saved_iteration:
             keep_earlier(folder, self._saved_iteration)
         self._save(LAST)
-        self._saved_iteration = self.state.iteration
+        self._saved_iteration, self._saved_at = self.state.iteration, self._clock()
         if count > 0:
-            drop_oldest(folder, count)
+            drop_oldest(folder, count, self.state.iteration)
 
     def _save(self, name: str) -> None:
         if not Path(self.config.out_dir).is_dir():
@@ -290,16 +315,3 @@ def first_not_finite(
             if not np.isfinite(activation).all():
                 return f"the first activation that is not finite is {name}: lower learning_rate"
     return "all parameters are finite: lower learning_rate"
-
-
-@contextmanager
-def _signals_set(handler: Any) -> Iterator[None]:
-    """SIGINT and SIGTERM call `handler` within the block (only in the main thread)."""
-    main = threading.current_thread() is threading.main_thread()
-    kinds = [signal.SIGINT, signal.SIGTERM] if main else []
-    before = [signal.signal(kind, handler) for kind in kinds]
-    try:
-        yield
-    finally:
-        for kind, old in zip(kinds, before, strict=True):
-            signal.signal(kind, old)

@@ -13,7 +13,8 @@ import math
 import numpy as np
 
 from gpt_numpy.base.arrays import Array
-from gpt_numpy.generation.generate import generate
+from gpt_numpy.generation.generate import stream
+from gpt_numpy.generation.sampling import Sampling
 from gpt_numpy.model.gpt import GPT
 from gpt_numpy.training.evaluation import Poll
 from gpt_numpy.training.optimizer import AdamW
@@ -84,11 +85,18 @@ def sample_due(iteration: int, eval_interval: int, max_iters: int, tokens_per_up
     return iteration % (every * eval_interval) == 0
 
 
-def sample(model: GPT, start: Array, seed: int, poll: Poll = lambda: None) -> Array:
-    """Continue the tokens `start`, (T,), by 48; `poll` may raise an exception to stop."""
-    tokens = np.asarray(start)
+def sample(
+    model: GPT, start: Array, seed: int, vocab_size: int = 0, poll: Poll = lambda: None
+) -> Array:
+    """Continue the tokens `start`, (T,), by 48; `poll` may raise an exception to stop.
+
+    `vocab_size` and the seed: see `sampling.Sampling`.
+    """
+    tokens = np.asarray(start, dtype=np.int64)
     for _ in range(SAMPLE_TOKENS):
         poll()
         # A separate seed for each token, so that no draw is shared with anything else.
-        tokens = np.asarray(generate(model, tokens, 1, seed=seed + tokens.size))
+        how = Sampling(seed=seed + tokens.size, vocab_size=vocab_size)
+        (drawn,) = stream(model, [tokens], 1, how)
+        tokens = np.append(tokens, drawn.token)
     return tokens

@@ -4,13 +4,14 @@ ckpt.npz            the last checkpoint, from which a run is resumed
 ckpt-best.npz       the one with the best validation loss
 ckpt-00000250.npz   earlier ones, by iteration, if --keep_last is greater than 1
 log.jsonl           losses, norms of gradients and updates, generated texts
-previous/           the same files of the previous run
+previous/           the same files of a run that was there before; previous-2/ those of the next one
 """
 
 import contextlib
 import dataclasses
 import os
 import re
+import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from typing import Any
 from gpt_numpy.base.errors import InputError, did_you_mean
 from gpt_numpy.config.train import TrainConfig
 from gpt_numpy.files.durable import preserve
+from gpt_numpy.model.implementations import array_type
 from gpt_numpy.training.checkpoint import Run, load
 from gpt_numpy.training.log import LOG
 
@@ -30,7 +32,8 @@ _EARLIER = re.compile(r"ckpt-(\d{8,})\.npz")
 def find_checkpoint(out_dir: str, which: str) -> Path:
     """The checkpoint "best", "last" or that of an earlier iteration, such as "250".
 
-    "best" is the last one if there is no best one. InputError: there is no such checkpoint.
+    "best" is the last one if there is no best one; "last" is the latest that is left if ckpt.npz is
+    gone. InputError: there is no such checkpoint.
     """
     folder = Path(out_dir)
     if which not in ("best", "last"):
@@ -42,18 +45,28 @@ def find_checkpoint(out_dir: str, which: str) -> Path:
             f"checkpoint={which!r}: must be best or last"
             + (f", or the iteration of one that was kept: {known}" if kept else "")
         )
-    if which == "best" and (folder / BEST).is_file():
-        return folder / BEST
-    if (folder / LAST).is_file():
-        return folder / LAST
+    earlier = [path for _, path in sorted(earlier_checkpoints(folder).items(), reverse=True)]
+    best, last = folder / BEST, folder / LAST
+    for path in [best, last, *earlier] if which == "best" else [last, *earlier, best]:
+        if path.is_file():
+            return path
     if not folder.is_dir():
         runs = sorted(str(path.parent) for path in Path().glob(f"*/{LAST}"))
         hint = did_you_mean(out_dir, runs) if runs else "train one with: gpt-numpy train"
         raise InputError(f"out_dir={out_dir!r}: no such folder; {hint}")
     raise InputError(
         f"out_dir={out_dir!r} holds no checkpoint ({LAST}); train one with: "
-        f"gpt-numpy train --out_dir={out_dir}"
+        f"gpt-numpy train --out_dir={shlex.quote(out_dir)}{_moved_hint(folder)}"
     )
+
+
+def _moved_hint(folder: Path) -> str:
+    """Where the last run is that a start, which then failed, moved out of its way."""
+    moved = [str(path.parent) for path in folder.glob(f"{PREVIOUS}*/{LAST}")]
+    if not moved:
+        return ""
+    place = shlex.quote(max(moved, key=lambda name: (len(name), name)))
+    return f"; an earlier run was moved to {place}: use --out_dir={place}"
 
 
 def earlier_checkpoints(folder: Path) -> dict[int, Path]:
@@ -69,30 +82,43 @@ def keep_earlier(folder: Path, iteration: int) -> None:
             preserve(folder / LAST, f"ckpt-{iteration:08d}.npz")
 
 
-def drop_oldest(folder: Path, count: int) -> None:
-    """Remove all but the `count` newest of the earlier checkpoints."""
-    kept = earlier_checkpoints(folder).values()
-    newest = sorted(kept, key=lambda path: (path.stat().st_mtime_ns, path.name), reverse=True)
-    for path in newest[count:]:
+def drop_oldest(folder: Path, count: int, iteration: int) -> None:
+    """Remove all but the last `count` of the earlier checkpoints before `iteration`.
+
+    Later ones are of a run that was continued from an earlier point, and stay.
+    """
+    kept = earlier_checkpoints(folder)
+    for number in sorted(n for n in kept if n < iteration)[:-count]:
         with contextlib.suppress(OSError):
-            path.unlink()
+            kept[number].unlink()
 
 
 def begin(out_dir: str, say: Callable[[str], None]) -> Path:
-    """Create the folder for a new run; files of an earlier run move to its subfolder `previous`."""
+    """Create the folder for a new run; files of an earlier run move to a subfolder of it.
+
+    Nothing is overwritten, and LAST is moved last: a process killed in between leaves a folder that
+    can be resumed, and the next start moves the rest to the same subfolder.
+    """
     folder = make_folder(out_dir)
-    # LAST is moved last, so that a process killed in between leaves a folder that can be resumed.
-    before = [path for path in _files(folder) if path.exists()]
     with _writing(out_dir):
-        if before:
-            (folder / PREVIOUS).mkdir(exist_ok=True)
-            for path in _files(folder / PREVIOUS):
-                path.unlink(missing_ok=True)
+        before = [path for path in _files(folder) if path.exists()]
+        if any(path.stat().st_size for path in before):
+            target = _unused_subfolder(folder, [path.name for path in before])
+            target.mkdir(exist_ok=True)
             for path in before:
-                os.replace(path, folder / PREVIOUS / path.name)
-            say(f"moved the earlier run in {out_dir} to {folder / PREVIOUS}")
+                os.replace(path, target / path.name)
+            say(f"moved the earlier run in {out_dir} to {target}")
         (folder / LOG).open("a", encoding="utf-8").close()
     return folder
+
+
+def _unused_subfolder(folder: Path, names: list[str]) -> Path:
+    """The first of previous/, previous-2/, ... that has no file of these names."""
+    path, number = folder / PREVIOUS, 1
+    while any(os.path.lexists(path / name) for name in names):
+        number += 1
+        path = folder / f"{PREVIOUS}-{number}"
+    return path
 
 
 def _files(folder: Path) -> list[Path]:
@@ -120,21 +146,29 @@ def _writing(out_dir: str) -> Iterator[None]:
         ) from error
 
 
-def resume(out_dir: str, overrides: dict[str, Any]) -> tuple[Run, TrainConfig]:
+def resume(
+    out_dir: str, overrides: dict[str, Any], found: Run | None = None
+) -> tuple[Run, TrainConfig]:
     """The run to resume, and its settings updated by `overrides`.
+
+    found : the run, where another program's file in the folder holds it.
 
     Raises
     ------
     InputError : no checkpoint, one without training state, or a different shape or dtype.
     """
-    path = find_checkpoint(out_dir, "last")
-    run = _load_last(path, overrides.get("ops"))
+    path = Path(out_dir) if found else find_checkpoint(out_dir, "last")
+    run = found or _load_last(path, overrides.get("ops"))
     if run.optimizer is None or run.settings is None:
         raise InputError(
             f"{path} holds a model but no training state: it cannot be resumed, only sampled from"
         )
     shape = dataclasses.asdict(run.config)
     kept = shape | {"dtype": run.model.precision}
+    dtype = overrides.get("dtype", run.model.precision)
+    if array_type(dtype) == run.model.dtype:  # float32 and bfloat16 have the same parameters
+        run.model.set_precision(dtype)
+        kept["dtype"] = dtype
     for name in sorted(kept.keys() & overrides.keys() - {"dropout"}):
         if overrides[name] != kept[name]:
             raise InputError(
@@ -163,6 +197,5 @@ def _load_last(path: Path, ops: str | None) -> Run:
         if not names:
             raise
         raise InputError(
-            f"{error}; to resume from another checkpoint of this run ({names}), "
-            f"rename it to {path.name}"
+            f"{error}; to resume from another checkpoint of this run ({names}), rename it to {LAST}"
         ) from error

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -15,21 +16,14 @@ import pytest
 
 import gpt_numpy as gn
 from gpt_numpy.base.errors import NotFiniteError
+from gpt_numpy.base.signals import KINDS
 from gpt_numpy.cli import main as cli
 from gpt_numpy.cli.commands import sample as sample_command
 from gpt_numpy.cli.commands import train as train_command
 from gpt_numpy.cli.exit_status import CHECK_FAILED
 from gpt_numpy.training import checkpoint
 from gpt_numpy.training import run_folder as runs
-
-TEXT = "To be, or not to be, that is the question:\nWhether 'tis nobler in the mind\n" * 40
-ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(gn.__file__).parents[1])}
-QUICK = [
-    *("--data=t.txt", "--n_layer=1", "--n_head=2", "--n_embd=8", "--block_size=8"),
-    *("--batch_size=2", "--max_iters=4", "--eval_interval=2", "--eval_iters=1"),
-    *("--warmup_iters=1", "--lr_decay_iters=4", "--log_interval=1"),
-    *("--learning_rate=0.01", "--ops=reference"),
-]
+from tests.support.commands import ENVIRONMENT, QUICK, TEXT
 
 
 @pytest.fixture(autouse=True)
@@ -372,10 +366,11 @@ def test_a_model_without_a_tokenizer_takes_numbers(refused, call, folder):
     gn.save("m/ckpt.npz", gn.GPT(config, ops="reference"))
     refused("sample", "--out_dir=m", "--ops=reference", "--start=abc", said="--start='5 17'")
     refused("sample", "--out_dir=m", "--ops=reference", "--start=9", said="contains 9")
-    status, out, _ = call(
+    status, out, err = call(
         "sample", "--out_dir=m", "--ops=reference", "--start=5 8", "--num_samples=1"
     )
     assert status == 0 and out.startswith("5 8 ")
+    assert err == "the model has no tokenizer: its tokens are printed as numbers\n"
 
 
 def test_damaged_checkpoints_are_refused(refused, trained, folder):
@@ -477,10 +472,10 @@ def test_every_end_has_its_status(call, monkeypatch, error, status, said):
 
 
 def test_signals_mean_afterwards_what_they_meant_before(call):
-    before = [signal.getsignal(kind) for kind in (signal.SIGINT, signal.SIGTERM)]
+    before = [signal.getsignal(kind) for kind in KINDS]
     call("train", "--nonsense")
     call("train", *QUICK, "--out_dir=r")
-    assert [signal.getsignal(kind) for kind in (signal.SIGINT, signal.SIGTERM)] == before
+    assert [signal.getsignal(kind) for kind in KINDS] == before
 
 
 STARTED = []
@@ -501,7 +496,7 @@ def python(*words, **keywords):
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | keywords
     if os.name == "posix":
         # A shell starts what runs in the background with SIGINT ignored, and that is inherited.
-        pipes["preexec_fn"] = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
+        pipes["preexec_fn"] = lambda: [signal.signal(kind, signal.SIG_DFL) for kind in KINDS]
     STARTED.append(
         subprocess.Popen([sys.executable, "-m", "gpt_numpy", *words], env=environment, **pipes)
     )
@@ -515,7 +510,7 @@ def lines_until(process, wanted):
     raise AssertionError(f"{wanted!r} never came: {process.stderr.read()}")
 
 
-@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("kind", KINDS)
 def test_an_interrupted_training_saves_and_prints_how_to_resume(call, kind):
     words = (*QUICK, "--max_iters=1000000", "--eval_interval=1000000", "--out_dir=r s")
     process = python("train", *words)
@@ -525,7 +520,7 @@ def test_an_interrupted_training_saves_and_prints_how_to_resume(call, kind):
     out, err = process.communicate(timeout=30)
     assert (process.returncode, err) == (cli.INTERRUPTED, b"")
     assert out.endswith(b"continue with: gpt-numpy train --init_from=resume --out_dir='r s'\n")
-    assert sorted(os.listdir("r s")) == ["ckpt.npz", "log.jsonl"]
+    assert sorted(os.listdir("r s")) == ["ckpt-best.npz", "ckpt.npz", "log.jsonl"]
     done = checkpoint.load("r s/ckpt.npz").progress["iteration"]
     last = done + 2
     status, out, _ = call(
@@ -534,6 +529,54 @@ def test_an_interrupted_training_saves_and_prints_how_to_resume(call, kind):
     assert status == 0
     iterations = [int(n) for n in re.findall(r"^iter (\d+):", out, re.MULTILINE)]
     assert iterations == [done, done + 1, done + 2]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals and terminals as POSIX has them")
+def test_a_run_started_without_interrupts_goes_on(call):
+    command = shlex.join([sys.executable, "-m", "gpt_numpy", "train", *QUICK, "--out_dir=r"])
+    for kind in ("INT", "HUP"):
+        line = f"trap '' {kind}; exec {command} --max_iters=1000000 --eval_interval=1000000"
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        environment = ENVIRONMENT | {"PYTHONUNBUFFERED": "1"}
+        process = subprocess.Popen(["sh", "-c", line], env=environment, **pipes)
+        STARTED.append(process)
+        lines_until(process, b"iter 5:")
+        process.send_signal(getattr(signal, f"SIG{kind}"))
+        for _ in range(20):
+            assert process.stdout.readline()
+        process.send_signal(signal.SIGTERM)
+        assert process.communicate(timeout=30)[1] == b""
+        assert process.returncode == cli.INTERRUPTED
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals and terminals as POSIX has them")
+def test_a_terminal_that_closes_ends_a_run_which_is_saved(call):
+    import pty
+
+    pid, terminal = pty.fork()
+    if pid == 0:
+        words = [*QUICK, "--out_dir=r", "--max_iters=1000000", "--eval_interval=1000000"]
+        os.execve(sys.executable, [sys.executable, "-m", "gpt_numpy", "train", *words], ENVIRONMENT)
+    said = b""
+    while b"iter 20:" not in said:
+        said += os.read(terminal, 10_000)
+    os.close(terminal)
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    assert status in (cli.INTERRUPTED, cli.BAD_INPUT)  # by the signal, or by the next line
+    assert checkpoint.load("r/ckpt.npz").progress["iteration"] > 20
+    assert call("train", "--init_from=resume", "--out_dir=r", "--max_iters=0")[0] == cli.BAD_INPUT
+
+
+def test_a_min_lr_above_the_learning_rate_is_said_with_a_remedy_that_works(call):
+    words = [*QUICK, "--out_dir=r", "--learning_rate=3e-05"]
+    status, out, _ = call("train", *words)
+    said = re.search(r"min_lr=0.0001 is above learning_rate=3e-05.* give (--min_lr=\S+)", out)
+    assert status == 0 and said
+    lines = Path("r/log.jsonl").read_text(encoding="utf-8").splitlines()
+    assert max(json.loads(line).get("lr", 0) for line in lines) <= 3e-5
+    for remedy in (said[1], "--decay_lr=False"):
+        status, out, _ = call("train", *words, remedy)
+        assert status == 0 and "is above" not in out
 
 
 def wait_until_it_catches(process, kind):
@@ -548,7 +591,7 @@ def wait_until_it_catches(process, kind):
                 return
 
 
-@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("command", ["sample", "gradcheck", "evaluate"])
 def test_other_commands_are_interrupted_without_a_traceback(trained, command, kind):
     words = {

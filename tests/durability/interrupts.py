@@ -1,14 +1,14 @@
-"""SIGINT and SIGTERM at random moments, once or twice: an end in time, and a valid checkpoint.
+"""A signal at random moments, once or twice: an end in time, and a valid checkpoint.
 
-One trial in ten interrupts a run whose kernels are being compiled.
+SIGINT, SIGTERM or SIGHUP. One trial in ten interrupts a run whose kernels are being compiled.
 """
 
 import contextlib
 import random
 import shutil
-import signal
 import time
 
+from gpt_numpy.base.signals import KINDS
 from gpt_numpy.training import run_folder as runs
 from tests.durability.subject import ITERATIONS, Subject, command
 
@@ -29,7 +29,7 @@ def campaign(folder, count, seed):
         if compiling:
             shutil.rmtree(place, ignore_errors=True)
         place.mkdir(exist_ok=True)
-        kind, again = rng.choice([signal.SIGINT, signal.SIGTERM]), rng.random() < 0.5
+        kind, again = rng.choice(KINDS), rng.random() < 0.5
         moment = rng.uniform(0, COMPILING if compiling else LONGEST)
         status, seconds, err = _interrupt(place, compiling, kind, again, moment)
         if status == 0:  # it came to its end before the signal: nothing was tried

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import gpt_numpy as gn
 from gpt_numpy.base.progress import Progress
+from gpt_numpy.base.signals import KINDS
 from gpt_numpy.base.threads import set_variables
 from gpt_numpy.cli.commands import train as train_command
 from gpt_numpy.cli.settings import gather
@@ -53,7 +54,7 @@ def command(folder, *words, **more):
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     if os.name == "posix":
         # A shell starts what runs in the background with SIGINT ignored, and that is inherited.
-        pipes["preexec_fn"] = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
+        pipes["preexec_fn"] = lambda: [signal.signal(kind, signal.SIG_DFL) for kind in KINDS]
     out_dir = [f"--out_dir={folder / 'run'}"]
     start = [f"--data={folder.parent / 'text.txt'}", *WORDS]
     if (folder / "run" / runs.LAST).exists():

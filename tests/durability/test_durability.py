@@ -159,6 +159,8 @@ def test_a_damaged_last_checkpoint_names_those_to_go_on_from(run):
     last.write_bytes(last.read_bytes()[:-1])
     with pytest.raises(InputError, match=r"ckpt-00000018\.npz, .*ckpt-best\.npz\), rename it"):
         runs.resume(str(run / "run"), {})
+    (run / "run" / "ckpt-00000018.npz").rename(last)  # what it says
+    assert runs.resume(str(run / "run"), {})[0].progress["iteration"] == 18
 
 
 # ---------------------------------------------------------------- one run, one folder

@@ -287,24 +287,6 @@ def test_a_token_is_decoded_after_the_one_before():
     assert [words.add(token) for token in (5, 6, 7)] == ["5", " 6", " 7"]
 
 
-class Fixed:
-    """Stands in for a random stream: always the same 64 bits."""
-
-    def __init__(self, bits):
-        self.bits = bits
-
-    def random_raw(self):
-        return self.bits
-
-
-@pytest.mark.parametrize(("bits", "token"), [(0, 1), (2**64 - 1, 2)])
-@pytest.mark.parametrize("top_k", [0, 3])
-def test_a_draw_at_either_end_is_a_token_that_may_be_drawn(bits, token, top_k):
-    sampler = Sampler(Sampling(temperature=1.0, top_k=top_k, min_p=0.5), 4, 1)
-    sampler._streams = [Fixed(bits)]
-    assert sampler.draw(0, np.array([0.0, 5.0, 5.0, 0.0])) == token
-
-
 def test_of_equal_tokens_the_lower_ones_are_kept():
     logits = np.array([[0.0, 2.0, 1.0, 1.0, 1.0]])
     assert (next_distribution(logits, top_k=3) > 0).tolist() == [[False, True, True, True, False]]
@@ -389,3 +371,80 @@ def test_no_limit_is_no_limit():
     free = generate(model, start, 1, top_k=None, temperature=1.0)
     assert (free == generate(model, start, 1, top_k=0, temperature=1.0)).all()
     assert (free != generate(model, start, 1, top_k=200, temperature=1.0)).any()
+
+
+# ---------------------------------------------------------------- equal tokens, and the ends
+
+
+def test_of_equal_tokens_top_k_keeps_the_first_wherever_they_are():
+    logits = np.array([[2.0, 5.0, 2.0, 2.0, 5.0, 2.0]])
+    for k, kept in ((1, [1]), (2, [1, 4]), (3, [0, 1, 4]), (4, [0, 1, 2, 4]), (5, [0, 1, 2, 3, 4])):
+        assert np.flatnonzero(next_distribution(logits, top_k=k)[0]).tolist() == kept
+    (greedy,) = next_distribution(logits, temperature=0)
+    assert np.flatnonzero(greedy).tolist() == [1]
+
+
+def test_of_equal_tokens_top_p_keeps_the_first_and_no_more_than_needed():
+    equal = np.zeros((1, 8))  # of probability 1/8 each, exactly
+    for top_p, count in ((1e-9, 1), (0.125, 1), (0.126, 2), (0.25, 2), (0.5, 4), (0.51, 5)):
+        (p,) = next_distribution(equal, top_p=top_p)
+        assert p.tolist() == [1 / count] * count + [0] * (8 - count)
+    peak = np.log([[0.125, 0.25, 0.25, 0.25, 0.125]])
+    for top_p, kept in ((0.2, [1]), (0.4, [1, 2]), (0.7, [1, 2, 3]), (0.8, [0, 1, 2, 3])):
+        assert np.flatnonzero(next_distribution(peak, top_p=top_p)[0]).tolist() == kept
+
+
+def test_top_p_is_a_share_of_what_top_k_leaves():
+    logits = np.log([[0.4, 0.3, 0.2, 0.1]])
+    (p,) = next_distribution(logits, top_k=2, top_p=0.6)  # 0.57 and 0.43 are left
+    assert np.flatnonzero(p).tolist() == [0, 1]
+    (p,) = next_distribution(logits, top_k=2, top_p=0.57)
+    assert np.flatnonzero(p).tolist() == [0]
+
+
+@pytest.mark.parametrize("prompt", [[4, 2], [2, 4, 4], [9, 0, 5], [0, *[1] * 20], [3]])
+def test_the_penalty_holds_for_all_of_the_prompt_and_for_drawn_tokens(model, prompt):
+    """Greedy, with token 0 the most likely one, 1 the next: each comes once. block_size is 8."""
+    model.params.flat[...] = 0
+    model.params["ln_f.bias"][0] = 1
+    model.params["wte.weight"][:, 0] = np.arange(11, 0, -1) * 0.1
+    unseen = [token for token in range(11) if token not in prompt]
+    new = generate(model, prompt, len(unseen), temperature=0, repetition_penalty=1e6)
+    assert new[len(prompt) :].tolist() == unseen
+
+
+class Fixed:
+    """A stream of random words that are all the same."""
+
+    def __init__(self, word):
+        self.word = word
+
+    def random_raw(self):
+        """The word."""
+        return self.word
+
+
+@pytest.mark.parametrize("how", [{}, {"top_k": 3}, {"top_p": 0.6}, {"min_p": 0.2}])
+@pytest.mark.parametrize("word", [0, 2**64 - 1])
+def test_the_smallest_and_the_largest_uniform_draw_a_token_that_may_be_drawn(how, word):
+    logits = np.log(np.array([1e-300, 0.1, 0.4, 0.1, 0.3, 1e-300]))
+    (p,) = next_distribution(logits[None], **{"top_k": 0, **how})
+    sampler = Sampler(Sampling(1.0, **{"top_k": 0, **how}), 6, 1)
+    sampler._streams = [Fixed(word)]
+    possible = np.flatnonzero(p)
+    assert sampler.draw(0, logits) in (possible[:1] if word == 0 else possible)
+
+
+def test_a_uniform_of_zero_never_draws_a_token_without_weight():
+    sampler = Sampler(Sampling(1.0, top_k=0, top_p=0.5), 4, 1)
+    sampler._streams = [Fixed(0)]
+    assert sampler.draw(0, np.array([0.0, 0.0, 9.0, 1.0])) == 2
+
+
+def test_tokens_beyond_the_given_number_are_never_drawn():
+    logits = np.array([0.0, 1.0, 5.0, 9.0])
+    for how in ({"temperature": 0}, {"top_k": 1}, {"top_k": 2}, {"top_p": 0.1}, {"min_p": 0.9}):
+        sampler = Sampler(Sampling(**how, vocab_size=2), 4, 1)
+        assert {sampler.draw(0, logits) for _ in range(50)} <= {0, 1}
+    sampler = Sampler(Sampling(temperature=0), 4, 1)
+    assert sampler.draw(0, logits) == 3

@@ -68,7 +68,7 @@ def test_only_the_user_may_write_to_the_folder_of_machine_code(tmp_path, monkeyp
         ("torch: overlapping members", "overlaps another one"),
         ("torch: 200,000 members", "its list of members has"),
         ("torch: a call", "nothing is executed"),
-        ("torch: tensor beyond its storage", "a part of a storage"),
+        ("torch: tensor beyond its storage", "beyond its storage"),
         ("torch: storage of another size", "does not have 1073741824 numbers"),
         ("config: a billion blocks", "only 1 arrays"),
         ("ours: a million blocks", "n_layer=1000000"),

@@ -7,12 +7,14 @@ import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import gpt_numpy as gn
 from gpt_numpy.base.errors import InputError
 from gpt_numpy.cli import main as cli
 from gpt_numpy.config.presets import PRESETS
+from gpt_numpy.inspection.curves import drawing
 from gpt_numpy.inspection.curves.history import History, read_history
 from gpt_numpy.inspection.curves.measured import (
     compare_with_measured,
@@ -20,8 +22,13 @@ from gpt_numpy.inspection.curves.measured import (
     read_measured,
 )
 
-SCRIPT = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks" / "reference_curves.py"))
 POINTS = [(0, 4.2), (10, 3.1), (20, 2.5)]
+
+
+@pytest.fixture(scope="module")
+def script():
+    """The names of the script that measures reference curves."""
+    return runpy.run_path(str(Path(__file__).parents[2] / "benchmarks" / "reference_curves.py"))
 
 
 @pytest.fixture(autouse=True)
@@ -50,9 +57,11 @@ def make_run(folder, name, more=""):
 
 def test_a_history_has_the_losses_of_the_log(folder):
     damaged = '{"iter": 30, "lo\nnull\n[1]\n{"iter": 40, "loss": NaN}\n'
+    damaged += '{"iter": true, "loss": 1.0}\n{"iter": 45, "loss": Infinity}\n'
+    damaged += '{"iter": 60, "loss": 2.0}\n'
     make_run(folder, "r", more=damaged + json.dumps({"iter": 50, "loss": 10**400}))
     history = read_history("r")
-    assert history.batches == POINTS
+    assert history.batches == [*POINTS, (60, 2.0)]
     assert history.train == [(i, y - 0.1) for i, y in POINTS]
     assert history.val == [(i, y + 0.1) for i, y in POINTS]
 
@@ -154,7 +163,10 @@ def test_a_run_without_an_iteration_in_common_is_reported(call, folder):
     (folder / "s").mkdir()
     (folder / "s" / "log.jsonl").write_text('{"iter": 7, "val_loss": 3.0}', encoding="utf-8")
     _, out, _ = call("r", "s", "--reference=tiny")
-    assert "r: validation loss 4.3000 at 0" in out and "s: no evaluation at an iteration of" in out
+    # Of r there is the loss before training alone, which is within those of every run.
+    for name in ("r", "s"):
+        assert f"{name}: no evaluation yet at an iteration of" in out
+    assert "within" not in out
 
 
 def test_an_unknown_reference_is_refused(call, folder):
@@ -179,18 +191,18 @@ def test_the_measured_curves_are_those_of_a_preset_and_plausible(name):
         assert list(kinds["mean"]) == sorted(kinds["mean"], reverse=True)
 
 
-def test_curves_are_summarised_as_lowest_mean_and_highest(folder):
+def test_curves_are_summarised_as_lowest_mean_and_highest(folder, script):
     runs = []
     for number, losses in enumerate([(4.0, 2.0), (4.2, 1.7), (4.1, 2.3)]):
         runs.append(
             History(str(number), train=list(enumerate(losses)), val=list(enumerate(losses)))
         )
-    content = SCRIPT["summarise"](runs)
+    content = script["summarise"](runs)
     expected = {"low": [4.0, 1.7], "mean": [4.1, 2.0], "high": [4.2, 2.3]}
     assert content == {"iterations": [0, 1], "train": expected, "val": expected}
     runs[0].val.append((2, 1.0))
     with pytest.raises(InputError, match="same iterations"):
-        SCRIPT["summarise"](runs)
+        script["summarise"](runs)
 
 
 def saved_run(folder, name, **changes):
@@ -213,15 +225,15 @@ def saved_run(folder, name, **changes):
         ({"dataset": "names"}, "not trained on the data set shakespeare"),
     ],
 )
-def test_reference_curves_are_made_of_runs_of_the_preset_alone(folder, changes, message):
+def test_reference_curves_are_made_of_runs_of_the_preset_alone(folder, script, changes, message):
     saved_run(folder, "r", **changes)
     if message:
         with pytest.raises(SystemExit, match=message):
-            SCRIPT["checked"]("r", "tiny")
+            script["checked"]("r", "tiny")
     else:
-        assert SCRIPT["checked"]("r", "tiny").seed == 1
+        assert script["checked"]("r", "tiny").seed == 1
     content = {"preset": "tiny", "train": {"low": [1.0, 2.0]}}
-    assert json.loads(SCRIPT["written"](content)) == content
+    assert json.loads(script["written"](content)) == content
 
 
 def test_the_lowest_of_the_measured_runs_is_within_them():
@@ -230,3 +242,86 @@ def test_the_lowest_of_the_measured_runs_is_within_them():
     assert " within " in compare_with_measured(
         History("r", val=[(tiny.iterations[-1], lowest)]), tiny
     )
+
+
+def test_no_line_joins_the_measured_losses(folder):
+    pytest.importorskip("matplotlib")
+    from matplotlib.figure import Figure
+
+    axes = Figure().add_subplot()
+    tiny = read_measured("tiny")
+    drawing._draw_measured(axes, tiny)
+    (container,) = axes.containers
+    points, _, (bars,) = container.lines
+    assert points.get_linestyle() == "None" and container.get_label() == tiny.label
+    np.testing.assert_allclose(points.get_ydata().astype(float), tiny.val["mean"])
+    ends = [segment[:, 1].astype(float) for segment in bars.get_segments()]
+    np.testing.assert_allclose(ends, list(zip(tiny.val["low"], tiny.val["high"], strict=True)))
+
+
+def test_each_of_several_runs_is_named_at_its_end(call, folder):
+    pytest.importorskip("matplotlib")
+    for name in ("one", "_two"):
+        make_run(folder, name)
+    call("one", "_two", "--out=both.svg")
+    texts = [
+        e.text or "" for e in ElementTree.fromstring((folder / "both.svg").read_bytes()).iter()
+    ]
+    assert "one  2.6000" in texts and "./_two  2.6000" in texts
+
+
+def test_names_at_the_ends_do_not_lie_over_each_other():
+    pytest.importorskip("matplotlib")
+    from matplotlib.figure import Figure
+
+    axes = Figure().add_subplot()
+    axes.set_ylim(1, 3)
+    losses = (2.0, 2.001, 2.5, 1.999)
+    drawing._name_the_ends(axes, [History(str(k), val=[(9, x)]) for k, x in enumerate(losses)])
+    heights = {t.get_text()[0]: t.xyann[1] for t in axes.texts}
+    assert sorted(heights, key=heights.get) == ["3", "0", "1", "2"]
+    gaps = np.diff(sorted(heights.values()))
+    assert gaps.min() > 0.04 and heights["2"] == pytest.approx(0.75)
+
+
+def saved_beside(folder, name, vocab_size, **settings):
+    """A checkpoint next to the log of a run."""
+    model = gn.GPT(
+        gn.GPTConfig(vocab_size=vocab_size, block_size=4, n_layer=1, n_head=1, n_embd=4),
+        seed=0, ops="reference",
+    )  # fmt: skip
+    gn.save(folder / name / "ckpt.npz", model, settings=gn.TrainConfig(out_dir=name, **settings))
+
+
+def test_runs_over_other_texts_or_vocabularies_are_not_compared_without_a_word(call, folder):
+    pytest.importorskip("matplotlib")
+    for name in ("a", "b", "c", "d"):
+        make_run(folder, name)
+    saved_beside(folder, "a", 65, dataset="shakespeare")
+    saved_beside(folder, "b", 27, dataset="names")
+    saved_beside(folder, "c", 65, dataset="shakespeare", data="my.txt")
+    _, out, _ = call("a", "b", "--out=x.svg")
+    assert "do not compare (a: shakespeare, 65 tokens; b: names, 27 tokens)" in out
+    assert "not comparable" in (folder / "x.svg").read_text(encoding="utf-8")
+    assert "c: my.txt, 65 tokens" in call("a", "c", "--out=x.svg")[1]
+    for words in (["a"], ["a", "d"]):  # of d nothing is known
+        assert "compar" not in call(*words, "--out=x.svg")[1]
+    assert "comparable" not in (folder / "x.svg").read_text(encoding="utf-8")
+    (folder / "d" / "ckpt.npz").write_bytes(b"PK\x05\x06 no checkpoint")
+    assert read_history("d").vocab_size is None
+
+
+def test_a_run_of_another_text_is_not_measured_by_the_reference():
+    tiny = read_measured("tiny")
+    val = [(tiny.iterations[-1], tiny.val["mean"][-1])]
+    sentence = compare_with_measured(History("r", val=val, vocab_size=27, data="names"), tiny)
+    assert "trained on names" in sentence and "do not compare" in sentence
+    same = compare_with_measured(History("r", val=val, vocab_size=65, data="shakespeare"), tiny)
+    assert " within " in same
+
+
+def test_the_last_evaluation_is_compared():
+    tiny = read_measured("tiny")
+    val = [(i, tiny.val["high"][k] + k) for k, i in enumerate(tiny.iterations)]
+    sentence = compare_with_measured(History("r", val=val), tiny)
+    assert f"at {tiny.iterations[-1]}, {len(val) - 1}.0000 above" in sentence

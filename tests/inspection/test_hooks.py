@@ -141,8 +141,9 @@ def test_replacing_an_activation_by_itself_changes_nothing(ops, name):
 # ---------------------------------------------------------------- values
 
 
-def test_the_model_uses_the_replacement_within_the_block_only():
-    model = build("kernels", keep=("*",))
+@pytest.mark.parametrize("ops", IMPLEMENTATIONS)
+def test_the_model_uses_the_replacement_within_the_block_only(ops):
+    model = build(ops, keep=("*",))
     before = model.forward(*batch())
     whole = np.arange(2 * 4 * 4.0).reshape(2, 4, 4)
     with gn.replaced(model, {"h.0.resid_post": whole}):
@@ -155,7 +156,7 @@ def test_the_model_uses_the_replacement_within_the_block_only():
             if name.startswith(("h.0.", "wpe")):
                 assert not grad.any(), name
     assert inside != before and model.forward(*batch()) == before
-    other = build("kernels")
+    other = build(ops)
     other.params["wpe.weight"][...] += 1
     with gn.replaced(other, {"h.0.resid_post": whole}):
         assert other.forward(*batch()) == pytest.approx(inside, rel=1e-12)
@@ -206,8 +207,9 @@ def test_ablating_leaves_the_model_as_it_was():
     assert model.ops is ops
 
 
-def test_a_trace_shows_the_replacement():
-    model = build("kernels")
+@pytest.mark.parametrize("ops", IMPLEMENTATIONS)
+def test_a_trace_shows_the_replacement(ops):
+    model = build(ops)
     with gn.replaced(model, {"h.0.attn.heads": 0.0}), gn.replaced(model, {"h.1.mlp.act": 1.0}):
         trace = gn.trace(model, *batch())
     assert not trace["h.0.attn.out"].value.any() and not trace["h.0.attn.out"].grad.any()
@@ -247,3 +249,32 @@ def test_bad_replacements_are_refused():
         with pytest.raises(gn.InputError, match=r"has shape \(3,\): it must fit \(2, 4, 16\)"):
             model.forward(*batch())
     assert model.ops.__name__ == "gpt_numpy.reference"
+
+
+def test_two_replacements_of_one_array_are_undone_in_reverse():
+    def nested():
+        rolled = (lambda x: np.roll(x, 1, axis=-1)), (lambda dout: np.roll(dout, -1, axis=-1))
+        return {"h.0.attn.qkv": as_pair("squared"), "h.0.attn.query": rolled}
+
+    assert_exact(build(), nested)
+
+
+def test_no_gradient_passes_through_what_was_ablated():
+    effect = gn.ablate(build(), *batch(), "h.0.resid_post")
+    assert effect.grad_change["wpe.weight"] == 1  # none is left
+
+
+def test_after_an_error_nothing_is_replaced():
+    model = build()
+    loss = model.forward(*batch())
+    with pytest.raises(ZeroDivisionError), gn.replaced(model, {"h.0.mlp.act": 0.0}):
+        raise ZeroDivisionError
+    assert model.forward(*batch()) == loss
+
+
+def test_the_change_of_a_gradient_that_was_zero_is_infinite():
+    model = build(activation="relu")
+    model.params["h.1.mlp.c_fc.bias"][...] = -1000  # no neuron is active
+    effect = gn.ablate(model, *batch(), "h.1.mlp.act", value=1.0)
+    assert effect.grad_change["h.1.mlp.c_proj.weight"] == np.inf
+    assert effect.grad_change["h.1.mlp.c_fc.weight"] == 0

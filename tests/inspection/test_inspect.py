@@ -211,3 +211,18 @@ def test_the_help_explains_the_thresholds(call):
 def test_control_characters_do_not_reach_the_terminal(call, run_folder):
     _, _, err = call("--out_dir=.", "--text=ab\x1b[31m")
     assert "\x1b" not in err
+
+
+def test_few_dead_neurons_are_not_marked():
+    model = build(activation="relu")
+    model.params["h.1.mlp.c_fc.bias"][...] = np.repeat([-100, 5], [3, 29])  # 9 %
+    assert "h.1.mlp.act" not in remarks(model)
+    model.params["h.1.mlp.c_fc.bias"][...] = np.repeat([-100, 5], [4, 28])
+    assert remarks(model)["h.1.mlp.act"] == "dead: 4 of 32 neurons"
+
+
+def test_a_neuron_that_is_silent_at_some_positions_is_not_dead():
+    model = build(activation="relu")
+    silent = gn.trace(model, *batch())["h.0.mlp.act"].value == 0
+    assert silent.any(axis=(0, 1)).mean() > 0.5 and silent.all(axis=(0, 1)).mean() < 0.1
+    assert "h.0.mlp.act" not in remarks(model)

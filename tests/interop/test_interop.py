@@ -3,6 +3,7 @@
 import collections
 import json
 import pickle
+import zipfile
 
 import numpy as np
 import pytest
@@ -12,7 +13,9 @@ from gpt_numpy import interop
 from gpt_numpy.base.errors import InputError
 from gpt_numpy.cli import main as cli
 from gpt_numpy.data.nanogpt_bins import write_vocabulary
+from gpt_numpy.data.tokenizers.byte_pairs import BPETokenizer
 from gpt_numpy.data.tokenizers.characters import CharTokenizer
+from gpt_numpy.data.tokenizers.tokenizer_files import read_tokenizer, write_tokenizer
 from gpt_numpy.files import pickles
 from gpt_numpy.interop.safetensors_files import read_safetensors, write_safetensors
 from gpt_numpy.interop.torch_writer import write_torch
@@ -346,13 +349,67 @@ def test_python_unpickles_what_is_pickled_here():
         pickles.pickled({"value": {1, 2}})
 
 
-def test_a_part_of_a_storage_is_refused(tmp_path, torch):
+def test_views_of_a_larger_storage_are_read_and_masks_do_not_matter(tmp_path, torch):
     model = exported(tmp_path, "huggingface")
     (tmp_path / "model.safetensors").unlink()
     state = {name: torch.tensor(param) for name, param in model.params.items()}
-    state["wte.weight"] = torch.zeros(46, 10)[:23]
+
+    def within(name, place):
+        """The parameter as the view `place` of a larger tensor, as a cropped wpe is one."""
+        large = torch.full([2 * n + 1 for n in state[name].shape], 7.0)
+        large[place] = state[name]
+        state[name] = large[place]
+
+    within("wpe.weight", np.s_[:12, :10])
+    within("wte.weight", np.s_[5:28, 3:13])
+    within("h.0.attn.c_attn.weight", np.s_[1::2, 1::2])
+    within("h.1.ln_1.bias", np.s_[11:21])
+    state["h.1.ln_2.bias"] = torch.full((3,), 0.5, dtype=torch.float64)[1].expand(10)
+    for dtype in ("bfloat16", "float16", "float64"):
+        name = f"h.1.mlp.c_proj.{'bias' if dtype == 'float16' else 'weight'}"
+        within(name, np.s_[:10] if dtype == "float16" else np.s_[1:41, 2:12])
+    state["h.0.attn.bias"] = torch.ones(1, 1, 30, 30).tril()[:, :, :12, :12]
+    state["h.1.attn.bias"] = torch.ones(1, 1, 30, 30, dtype=torch.bool)[:, :, :12, :12]
     torch.save(state, tmp_path / "pytorch_model.bin")
-    with pytest.raises(InputError, match="a part of a storage of 460"):
+    read = gn.from_pretrained(tmp_path, ops="reference")
+    for name, param in read.params.items():
+        assert np.array_equal(param, state[name].float().numpy()), name
+
+
+def rebuilt(shape, strides, offset=0, size=230):
+    """The pickle of a dictionary whose wte.weight is this view of a storage of `size` numbers."""
+    storage = ("storage", b"ctorch\nFloatStorage\n", "0", "cpu", size)
+    view = (pickles.instructions(storage) + b"Q", offset, shape, strides, False, {})
+    call = b"ctorch._utils\n_rebuild_tensor_v2\n" + pickles.instructions(view) + b"R"
+    return pickles.pickled({"wte.weight": call})
+
+
+@pytest.mark.parametrize(
+    ("shape", "strides", "offset"),
+    [((23, 10), (10, 1), 1), ((23, 10), (11, 1), 0), ((24, 10), (10, 1), 0), ((1,), (1,), 230)],
+)
+def test_a_view_beyond_its_storage_is_refused_by_name(shape, strides, offset, tmp_path):
+    exported(tmp_path, "huggingface")
+    (tmp_path / "model.safetensors").unlink()
+    with zipfile.ZipFile(tmp_path / "pytorch_model.bin", "w") as archive:
+        archive.writestr("archive/data.pkl", rebuilt(shape, strides, offset))
+        archive.writestr("archive/data/0", bytes(4 * 230))
+    with pytest.raises(InputError, match="wte.weight: of shape .* beyond its storage of 230"):
+        gn.from_pretrained(tmp_path)
+
+
+def test_a_flipped_bit_outside_of_a_view_is_noticed(tmp_path, torch):
+    model = exported(tmp_path, "huggingface")
+    (tmp_path / "model.safetensors").unlink()
+    state = {name: torch.tensor(param) for name, param in model.params.items()}
+    large = torch.cat([state["wpe.weight"], torch.full((5, 10), 7.0)])
+    state["wpe.weight"] = large[:12]
+    torch.save(state, tmp_path / "pytorch_model.bin")
+    data = bytearray((tmp_path / "pytorch_model.bin").read_bytes())
+    place = data.index(np.full(50, 7, "f4").tobytes())
+    data[place + 100] ^= 1
+    (tmp_path / "pytorch_model.bin").write_bytes(data)
+    with pytest.raises(InputError, match="CRC"):
         gn.from_pretrained(tmp_path)
 
 
@@ -402,6 +459,122 @@ def test_a_source_that_is_not_there_is_named(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match="no such|the folder has no"):
         gn.from_pretrained(name)
+
+
+# Tokenizers.
+
+
+@pytest.fixture
+def tokenizers():
+    return pytest.importorskip("tokenizers", reason="the extra `bpe` is not installed")
+
+
+def byte_pairs(tokenizers, **changed):
+    """The content of a tokenizer.json of GPT-2's kind, with these parts changed."""
+    trained = BPETokenizer.train(["the theme of the thesis " * 20], 290)
+    return json.loads(trained.description) | changed
+
+
+PLAIN = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
+TRUNCATION = {"direction": "Right", "max_length": 4, "strategy": "LongestFirst", "stride": 0}
+PADDING = {"strategy": {"Fixed": 9}, "direction": "Right", "pad_to_multiple_of": None}
+PADDING |= {"pad_id": 0, "pad_type_id": 0, "pad_token": "!"}
+
+
+@pytest.mark.parametrize("part", [{"truncation": TRUNCATION}, {"padding": PADDING}], ids=str)
+def test_truncation_and_padding_are_for_batches_and_passed_over(part, tmp_path, tokenizers):
+    (tmp_path / "tokenizer.json").write_text(json.dumps(byte_pairs(tokenizers, **part)))
+    tokenizer = read_tokenizer(tmp_path)
+    for text in ("the theme of the thesis", "a"):
+        assert tokenizer.decode(tokenizer.encode(text)) == text
+
+
+def test_added_tokens_that_are_words_are_read_in_long_texts_too(tmp_path, tokenizers):
+    content = byte_pairs(tokenizers)
+    number = max(content["model"]["vocab"].values()) + 1
+    added = {"id": number, "content": "<|im_start|>", "special": False} | PLAIN
+    content["added_tokens"].append(added)
+    (tmp_path / "tokenizer.json").write_text(json.dumps(content))
+    tokenizer = read_tokenizer(tmp_path)
+    assert tokenizer.vocab_size == number + 1
+    text = "the <|im_start|> theme<|im_start|>of the\n" * 3000
+    tokens = tokenizer.encode(text)
+    theirs = tokenizers.Tokenizer.from_str(json.dumps(content)).encode(text)
+    assert tokens.tolist() == theirs.ids and (tokens == number).sum() == 6000
+    assert tokenizer.decode(tokens) == text
+    for wrong in ({"rstrip": True}, {"content": "two words"}, {"content": "h\u00e9"}):
+        content["added_tokens"][-1] = added | wrong
+        (tmp_path / "tokenizer.json").write_text(json.dumps(content))
+        with pytest.raises(InputError, match="added tokens are not special, and not plain"):
+            read_tokenizer(tmp_path)
+
+
+@pytest.mark.parametrize("end", [True, False])
+def test_vocabularies_from_windows_and_without_an_end_of_text_are_read(end, tmp_path, tokenizers):
+    model = byte_pairs(tokenizers)["model"]
+    names = [token for token in model["vocab"] if token != "<|endoftext|>"]
+    vocabulary = {token: k for k, token in enumerate(names + ["<|endoftext|>"] * end)}
+    merges = [pair if isinstance(pair, str) else " ".join(pair) for pair in model["merges"]]
+    lines = "".join(f"{line}\r\n" for line in ["#version: 0.2", *merges])
+    mark = b"\xef\xbb\xbf"
+    (tmp_path / "vocab.json").write_bytes(mark + json.dumps(vocabulary).encode())
+    (tmp_path / "merges.txt").write_bytes(mark + lines.encode())
+    tokenizer = read_tokenizer(tmp_path)
+    assert tokenizer.vocab_size == len(vocabulary)
+    assert (tokenizer.end_of_text is not None) is end
+    tokens = tokenizer.encode("the theme of the thesis")
+    assert tokenizer.decode(tokens) == "the theme of the thesis" and len(tokens) < 12
+
+
+def test_rates_of_dropout_that_differ_matter_in_training_alone(tmp_path):
+    exported(tmp_path, "huggingface")
+    edit(tmp_path, attn_pdrop=0, embd_pdrop=0.0, resid_pdrop=0)
+    assert gn.from_pretrained(tmp_path).config.dropout == 0
+    edit(tmp_path, attn_pdrop=0.3)
+    said = []
+    assert interop.open_run(tmp_path, say=said.append).config.dropout == 0
+    assert said == [
+        "config.json: attn_pdrop=0.3, embd_pdrop=0.0, resid_pdrop=0: "
+        "there is one rate here, resid_pdrop"
+    ]
+    with pytest.raises(InputError, match="set dropout=RATE|dropout=RATE"):
+        gn.from_pretrained(tmp_path)
+    assert gn.from_pretrained(tmp_path, dropout=0.2).config.dropout == 0.2
+
+
+CHARACTERS = "\n !'-3ABZabc\u00e9\u4e16\U0001f600\u200b"
+
+
+def test_transformers_reads_a_tokenizer_of_characters(tmp_path):
+    transformers = pytest.importorskip("transformers", reason="it is what the files are for")
+    tokenizer = CharTokenizer(CHARACTERS)
+    exported(tmp_path, "huggingface", tokenizer, vocab_size=len(CHARACTERS))
+    theirs = transformers.AutoTokenizer.from_pretrained(tmp_path, local_files_only=True)
+    text = CHARACTERS * 2 + " \n\n  'a b' !  "
+    tokens = tokenizer.encode(text).tolist()
+    assert theirs(text)["input_ids"] == tokens
+    assert theirs.decode(tokens) == text
+    with pytest.raises(Exception, match="(?i)unk"):
+        theirs("unknown: \t")
+    theirs.save_pretrained(tmp_path / "again")
+    again = read_tokenizer(tmp_path / "again")
+    assert again.characters == CHARACTERS
+
+
+def test_a_tokenizer_of_characters_is_read_back_and_others_of_words_are_not(tmp_path):
+    write_tokenizer(tmp_path, CharTokenizer(CHARACTERS))
+    (tmp_path / "gpt_numpy_tokenizer.json").unlink()
+    assert read_tokenizer(tmp_path).characters == CHARACTERS
+    content = json.loads((tmp_path / "tokenizer.json").read_text(encoding="utf-8"))
+    for change in (
+        {"pre_tokenizer": {"type": "Whitespace"}},
+        {"normalizer": {"type": "Lowercase"}},
+        {"model": {"type": "WordLevel", "vocab": {"a": 0, "b": 2}, "unk_token": "x"}},
+        {"model": {"type": "WordLevel", "vocab": {"a": 0, "bc": 1}, "unk_token": "x"}},
+    ):
+        (tmp_path / "tokenizer.json").write_text(json.dumps(content | change))
+        with pytest.raises(InputError, match="single character|numbered from 0"):
+            read_tokenizer(tmp_path)
 
 
 # The command line.
@@ -471,3 +644,70 @@ def test_mistakes_on_the_command_line_are_named(call):
     ):
         status, _, err = call(*words)
         assert status == cli.BAD_INPUT and message in err and err.count("\n") == 1, err
+
+
+def bins(tmp_path, name="mine"):
+    (tmp_path / "data" / name).mkdir(parents=True)
+    for split in ("train", "val"):
+        tokens = np.random.default_rng(1).integers(0, 20, 400).astype("<u2")
+        tokens.tofile(tmp_path / "data" / name / f"{split}.bin")
+
+
+def test_fine_tuning_on_bare_tokens_keeps_the_tokenizer_of_the_model(tmp_path, call):
+    tokenizer = CharTokenizer(sorted(set(TEXT)))
+    exported(tmp_path / "hf", "huggingface", tokenizer, vocab_size=25)
+    bins(tmp_path)
+    status, out, err = call("train", "--init_from=hf", "--dataset=mine", *QUICK, "--dropout=0")
+    assert (status, err) == (0, "") and "cannot be encoded" not in out
+    assert "taking the tokens for those of the model's tokenizer" in out
+    assert gn.load("ft/ckpt.npz").tokenizer.characters == tokenizer.characters
+    status, out, err = call("train", "--init_from=resume", *QUICK, "--max_iters=4")
+    assert (status, err) == (0, "")
+    status, out, err = call("sample", "--out_dir=ft", "--start=abc", "--num_samples=1")
+    assert status == 0 and out.startswith("abc"), err
+
+
+def test_tokens_beyond_the_models_tokenizer_are_not_taken_for_its_own(tmp_path, call):
+    exported(tmp_path / "hf", "huggingface", CharTokenizer("abc"), vocab_size=25)
+    bins(tmp_path)
+    status, out, err = call("train", "--init_from=hf", "--dataset=mine", *QUICK, "--dropout=0")
+    assert (status, err) == (0, "") and "text cannot be encoded" in out
+    assert gn.load("ft/ckpt.npz").tokenizer is None
+
+
+def test_a_file_of_another_shape_gives_way_to_the_run_and_a_flag_does_not(tmp_path, call):
+    (tmp_path / "c.py").write_text("n_layer = 6\nblock_size = 99\nmax_iters = 3\ndropout = 0.1\n")
+    small = ["--n_layer=1", "--n_head=2", "--n_embd=8", "--block_size=8", "--data=t.txt", *QUICK]
+    assert call("train", *small)[0] == 0
+    status, out, err = call("train", "c.py", "--init_from=resume", "--out_dir=ft", "--eval_iters=1")
+    assert (status, err) == (0, "")
+    assert "n_layer = 6 is ignored: the run in ft has n_layer = 1" in out
+    run = gn.load("ft/ckpt.npz")
+    assert (run.config.n_layer, run.config.block_size, run.config.dropout) == (1, 8, 0.1)
+    assert run.progress["iteration"] == 4
+    status, _, err = call("train", "c.py", "--init_from=resume", "--out_dir=ft", "--n_layer=6")
+    assert status == cli.BAD_INPUT and "n_layer=6, but the run in ft has n_layer=1" in err
+
+
+def test_sample_reads_files_and_passes_over_what_is_of_training(tmp_path, call):
+    (tmp_path / "c.py").write_text(
+        "out_dir = 'ft'\nn_layer = 1\ninit_from = 'scratch'\nnum_samples = 2\nstart = 'abc'\n"
+        "max_new_tokens = 5 * num_samples\nlearning_rate = 1e-3\n"
+    )
+    (tmp_path / "c.toml").write_text("temperature = 0.5\nmax_iters = 3\n")
+    small = ["--n_layer=1", "--n_head=2", "--n_embd=8", "--block_size=8", "--data=t.txt", *QUICK]
+    assert call("train", *small)[0] == 0
+    status, out, err = call("sample", "c.py", "c.toml", "--start=def")
+    assert status == 0 and out.count("---------------") == 2 and out.startswith("def"), err
+    assert len(out.split("\n---------------")[0]) == 13
+    for words in (["c.py", "--max_iters=3"], ["tiny"], ["no.py"], ["c.py", "--init_from=scratch"]):
+        status, _, err = call("sample", *words)
+        assert status == cli.BAD_INPUT and err.count("\n") == 1
+
+
+def test_bench_accepts_the_settings_of_nanogpts(monkeypatch, call):
+    from gpt_numpy.cli.commands import bench
+
+    monkeypatch.setattr(bench, "bench", lambda *_, **__: None)
+    words = "--real_data=False --seed=3 --profile=True --batch_size=1 --n_embd=8 --n_layer=1"
+    assert call("bench", *words.split())[0] == 0

@@ -134,3 +134,33 @@ def test_complex_numbers_and_float64_are_not_rounded():
         assert gn.GPT(CONFIG, dtype=dtype, ops="reference").precision == dtype
     with pytest.raises(gn.InputError, match="dtype='float16' with ops='kernels': must be one of"):
         gn.GPT(CONFIG, dtype="float16")
+
+
+@pytest.mark.parametrize("ops", OPS)
+def test_the_precision_may_change_between_two_steps(ops):
+    model, rounded = build(ops, "float32"), build(ops)
+    single = model.forward(*batch())
+    model.set_precision("bfloat16")
+    with pytest.raises(gn.InputError, match="no forward"):
+        model.backward()
+    assert model.forward(*batch()) == rounded.forward(*batch()) != single
+    model.set_precision("float32")
+    assert model.forward(*batch()) == single
+    with pytest.raises(gn.InputError, match="make a model of the other type"):
+        model.set_precision("float64")
+
+
+def test_a_run_may_go_on_in_the_other_precision(tmp_path):
+    from gpt_numpy.training import run_folder
+    from gpt_numpy.training.loop import new_run
+
+    settings = gn.TrainConfig(out_dir=str(tmp_path), max_iters=1)
+    run = new_run(CONFIG, settings)
+    gn.save(
+        tmp_path / "ckpt.npz", run.model, optimizer=run.optimizer, settings=settings, progress={}
+    )
+    resumed, changed = run_folder.resume(str(tmp_path), {"dtype": "bfloat16"})
+    assert resumed.model.precision == changed.dtype == "bfloat16"
+    assert np.array_equal(resumed.model.params.flat, run.model.params.flat)
+    with pytest.raises(gn.InputError, match="dtype=float64, but the run in"):
+        run_folder.resume(str(tmp_path), {"dtype": "float64"})

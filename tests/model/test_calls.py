@@ -70,7 +70,7 @@ def test_the_key_of_dropout_is_read_anew_in_every_pass():
         model.forward(tokens, tokens, dropout_key=k) for k in (1, 1, 2, None)
     )
     assert first == again and len({first, other, none}) == 3
-    assert model.calls((2, 5), dropout=True) is model.calls((2, 5), dropout=True)
+    assert model.calls((2, 5), rate=CONFIG.dropout) is model.calls((2, 5), rate=CONFIG.dropout)
 
 
 def test_launches_are_recorded_anew_for_another_number_of_threads():

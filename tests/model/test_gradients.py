@@ -313,3 +313,17 @@ def test_initial_parameters_are_gpt2s():
             assert param.std() == pytest.approx(expected, rel=0.05)
     other = gn.GPT(config, seed=3, dtype="float64", ops="reference")
     assert np.array_equal(model.params.flat, other.params.flat.astype(np.float32))
+
+
+@pytest.mark.parametrize("ops", ["kernels", "reference"])
+def test_backward_has_the_dropout_of_its_forward_even_if_it_was_changed_since(ops):
+    tokens = np.random.default_rng(0).integers(0, RECIPE.vocab_size, (2, 5))
+    gradients = []
+    for later in (RECIPE.dropout, 0.6, 0.0):
+        model = gn.GPT(RECIPE, dtype="float64", ops=ops)
+        model.forward(tokens, tokens, dropout_key=3)
+        model.set_dropout(later)
+        model.backward()
+        gradients.append(model.grads.flat.copy())
+    assert np.array_equal(gradients[0], gradients[1])
+    assert np.array_equal(gradients[0], gradients[2])

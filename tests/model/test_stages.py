@@ -13,7 +13,7 @@ def test_every_place_has_its_own_site_of_dropout():
     expected = [("embedding", 0)]
     for i in range(CONFIG.n_layer):
         expected += [(f"h.{i}.attn", 3 * i + 1), (f"h.{i}.mlp", 3 * i + 3)]
-    calls = model.calls((2, 5), dropout=True)
+    calls = model.calls((2, 5), rate=CONFIG.dropout)
     found = [
         [(c.stage.name, c.kwargs["dropout"].site) for c in listed if "dropout" in c.kwargs]
         for listed in calls

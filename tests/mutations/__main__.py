@@ -18,16 +18,18 @@ from tests.mutations import (
     generation_mistakes,
     interop_mistakes,
     kernel_mistakes,
+    page_mistakes,
     record,
     tools_mistakes,
+    training_mistakes,
 )
 from tests.mutations.campaign import EQUIVALENT, KILLED, Verdict, campaign
 from tests.mutations.checks import CHECKS, column
 from tests.mutations.mistake import Mistake
 
 CATALOGUES = (
-    backward_mistakes, durability_mistakes, kernel_mistakes, data_mistakes, generation_mistakes,
-    interop_mistakes, tools_mistakes,
+    backward_mistakes, durability_mistakes, training_mistakes, page_mistakes, kernel_mistakes,
+    data_mistakes, generation_mistakes, interop_mistakes, tools_mistakes,
 )  # fmt: skip
 PARTS = {
     catalogue.__name__.rpartition(".")[2].removesuffix("_mistakes"): catalogue.MISTAKES

@@ -259,7 +259,7 @@ OPTIMIZER = [
     Mistake(
         edit(
             "O8", "the warm-up is off by one", "training/schedule.py",
-            "config.learning_rate * (iteration + 1) /", "config.learning_rate * iteration /",
+            "peak * (iteration + 1) /", "peak * iteration /",
         ),
         ("schedule",),
     ),
@@ -348,8 +348,8 @@ OTHERS = [
     Mistake(
         edit(
             "R7", "accumulating backward takes the calls that write to the gradients",
-            "model/gpt.py", "calls(shape, dropout=last.dropout, accumulate=accumulate)",
-            "calls(shape, dropout=last.dropout)",
+            "model/gpt.py", "calls(shape, rate=last.rate, accumulate=accumulate)",
+            "calls(shape, rate=last.rate)",
         ),
         ("model",),
     ),

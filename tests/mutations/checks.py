@@ -150,6 +150,20 @@ CHECKS: dict[str, tuple[str, dict[str, tuple[object, ...]]]] = {
     "gradcheck": ("gradients/test_model_check.py::test_{layer}", {}),
     "diagnosis": ("gradients/test_diagnosis.py::test_{layer}", {}),
     "measured": ("gradients/test_measured.py::test_{layer}", {}),
+    # What is shown: a test of tests/inspection.
+    "page": ("inspection/test_page.py::{layer}", {}),
+    "trace": ("inspection/test_trace.py::{layer}", {}),
+    "inspect": ("inspection/test_inspect.py::{layer}", {}),
+    "hooks": ("inspection/test_hooks.py::{layer}", {}),
+    "curves": ("inspection/test_curves.py::{layer}", {}),
+    # Any test of a file, by its name: training and what it keeps.
+    "loop": ("training/test_loop.py::test_{layer}", {}),
+    "folder": ("training/test_run_folder.py::test_{layer}", {}),
+    "log": ("training/test_log.py::test_{layer}", {}),
+    "monitor": ("training/test_monitor.py::test_{layer}", {}),
+    "checkpoint": ("training/test_checkpoint.py::test_{layer}", {}),
+    "durable": ("files/test_durable.py::test_{layer}", {}),
+    "signals": ("base/test_signals.py::test_{layer}", {}),
     "rules": ("kernels/test_rules.py::test_kernels_keep_the_rules[{layer}.py]", {}),
 }
 

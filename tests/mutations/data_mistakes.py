@@ -70,7 +70,7 @@ BATCHES = listed(
     (
         "Y12", "more sequences than there are numbers are accepted",
         ("if index * batch_size >= WORD_LIMIT:", "if False:"),
-        "batches:an_index_beyond_2_to_the_64th_is_refused",
+        "batches:more_sequences_than_there_are_numbers_are_refused",
     ),
 )  # fmt: skip
 
@@ -189,15 +189,15 @@ PREPARE = listed(
     "data/prepare.py",
     (
         "Y50", "the share of validation is that of training",
-        ("cut = int(count * (1 - share))", "cut = int(count * share)"), _NANOGPT,
+        ('* (1 - val_share))', '* val_share)'), _NANOGPT,
     ),
     (
         "Y51", "the tokens of validation stay in the training split",
-        ("    train.truncate(cut * dtype.itemsize)\n", ""), _NANOGPT,
+        ('(train, val)[split].write', '(train, train)[split].write'), _NANOGPT,
     ),
     (
-        "Y52", "validation begins at a byte instead of a token",
-        ("train.seek(cut * dtype.itemsize)", "train.seek(cut)"), _NANOGPT,
+        "Y52", 'every piece of a text moves the cut by a character',
+        ('cut = max(cut - len(text), 0)', 'cut = max(cut - len(text) + 1, 0)'), _NANOGPT,
     ),
     (
         "Y53", "a separator across two blocks is text",
@@ -206,7 +206,8 @@ PREPARE = listed(
     ),
     (
         "Y54", "an empty document has an end-of-text token, too",
-        ("if end is not None and ends and written:", "if end is not None and ends:"), _DOCUMENTS,
+        ("        if ends and written:\n", "        if ends:\n"),
+        "prepare:a_separator_of_white_space_is_found_across_blocks",
     ),
     (
         "Y55", "the end of a file is no end of a document",
@@ -214,7 +215,7 @@ PREPARE = listed(
     ),
     (
         "Y56", "a split of one token is written",
-        ("if min(cut, count - cut) < 2:", "if min(cut, count - cut) < 1:"),
+        ("    if min(counts) < 2:\n", "    if min(counts) < 1:\n"),
         "prepare:both_splits_need_two_tokens",
     ),
     (
@@ -250,7 +251,7 @@ TOKENIZERS = [
         ),
         (
             "Y62", "a text is cut between two spaces",
-            ("if place < 1 or not text[place - 1].isspace():", "if True:"),
+            ('r".*\\S(?=[ \\n])"', 'r".*(?=[ \\n])"'),
             "prepare:a_text_is_cut_only_where_a_word_ends",
         ),
         (
@@ -330,7 +331,7 @@ TOKENIZERS = [
         "data/tokenizers/gpt2.py",
         (
             "Y77", "a vocabulary of which one file is left is taken for whole",
-            ("if any(downloads.read_cached", "if all(downloads.read_cached"),
+            ("and all(downloads.read_cached", "and any(downloads.read_cached"),
             "prepare:a_vocabulary_of_which_a_file_is_missing_is_downloaded",
         ),
     ),
@@ -423,8 +424,8 @@ TEXTS = listed(
     ),
     (
         "Y82", "a cached text is taken unseen",
-        ("cached = downloads.read_cached(path, pin)",
-         "cached = path.read_bytes() if path.exists() else None"),
+        ("data = downloads.read_cached(path, pin)",
+         "data = path.read_bytes() if path and path.exists() else None"),
         "texts:a_damaged_cached_file_is_downloaded_again",
     ),
     (

@@ -3,7 +3,7 @@
 from tests.mutations.mistake import Mistake, edit, listed
 
 _PENALTY = "generate:a_penalty_counts_the_prompt_and_what_was_drawn"
-_ENDS = "generate:a_draw_at_either_end_is_a_token_that_may_be_drawn"
+_ENDS = "generate:the_smallest_and_the_largest_uniform_draw_a_token_that_may_be_drawn"
 _TIES = "generate:of_equal_tokens_the_lower_ones_are_kept"
 _STOP = "generate:a_stop_string_is_found_across_tokens_and_never_printed"
 _MIN_P = "generate:min_p_keeps_what_is_likely_enough"
@@ -81,7 +81,7 @@ SAMPLING = listed(
     ),
     (
         "S16", "a repetition penalty makes unlikely tokens likelier",
-        ("logits / penalty, logits * penalty", "logits / penalty, logits / penalty"),
+        ("wide / penalty, wide * penalty", "wide / penalty, wide / penalty"),
         "generate:a_penalty_lowers_the_logits_of_tokens_that_occur",
     ),
     (

@@ -52,7 +52,7 @@ ROWS = [
     ),
     _kernel(
         "N63", "the residual's gradient is copied when a call is prepared, not when it runs",
-        "attention_sublayer",
+        "residual",
         ("dropout_forward(dout, NO_DROPOUT, out=dx)", "dx[...] = dout"),
         ("repeat",), ("kernel:mlp_sublayer",),
     ),

@@ -85,11 +85,15 @@ def test_the_campaign_tells_the_five_verdicts_apart(tmp_path):
             edit("E", "the wrong check", GELU, RIGHT, "dx[...] = dout * cdf"),
             ("pair:relu", check),
         ),
+        Mistake(
+            edit("F", "its tests skip", GELU, RIGHT, "import pytest; pytest.skip('not here')"),
+            (check,),
+        ),
     ]
     said = []
     verdicts = list(campaign(mistakes, tmp_path, jobs=1, say=said.append))
-    assert [v.verdict for v in verdicts] == [KILLED, SURVIVED, EQUIVALENT, BROKEN, MISSED]
-    assert [v.ok for v in verdicts] == [True, False, True, False, False]
+    assert [v.verdict for v in verdicts] == [KILLED, SURVIVED, EQUIVALENT, BROKEN, MISSED, BROKEN]
+    assert [v.ok for v in verdicts] == [True, False, True, False, False, False]
     lines = matrix(verdicts)
     assert lines[1].split() == ["pair"]
     assert lines[2].split() == ["A", "X"]

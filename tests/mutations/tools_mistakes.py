@@ -44,8 +44,12 @@ FILES = [
         ),
         (
             "X06", "content is written before it is checked",
-            ("    check_pinned(data, pin, pin.url)\n    write_cached(path, data)\n",
-             "    write_cached(path, data)\n    check_pinned(data, pin, pin.url)\n"), _REFUSED,
+            ("    check_pinned(data, pin, pin.url)\n"
+             "    if path is not None:\n"
+             "        write_cached(path, data)\n",
+             "    if path is not None:\n"
+             "        write_cached(path, data)\n"
+             "    check_pinned(data, pin, pin.url)\n"), _REFUSED,
         ),
     ),
     *listed(
@@ -227,8 +231,7 @@ CLI = [
         "cli/settings.py",
         (
             "X60", "earlier words win",
-            ("            values |= _from_source(word, types, log)\n",
-             "            values = _from_source(word, types, log) | values\n"),
+            ("        values |= given\n", "        values = given | values\n"),
             "settings:later_words_win_over_earlier_ones",
         ),
         (
@@ -247,16 +250,6 @@ CLI = [
             "X64", "infinity is a number",
             ("(kind is float and not math.isfinite(value))", "(kind is float and value != value)"),
             _WORD,
-        ),
-        (
-            "X65", "a minus sign in a file is lost",
-            ("return -value if isinstance(sign, ast.USub) else value", "return value"),
-            "options:numbers_of_files_have_their_signs_and_quotients",
-        ),
-        (
-            "X66", "an exponent is larger than the largest",
-            ("not abs(right) <= _LARGEST_EXPONENT:", "not abs(right) <= _LARGEST_EXPONENT + 1:"),
-            "options:numbers_of_files_have_their_signs_and_quotients",
         ),
         (
             "X67", "an unknown setting in a file is ignored",
@@ -447,7 +440,8 @@ CHECKS = [
         "gradients/report.py",
         (
             "X100", "one right tensor makes a report right",
-            ("return all(row.ok for row in self.rows)", "return any(row.ok for row in self.rows)"),
+            ('"""Whether every tensor\'s gradient is right."""\n        return all(',
+             '"""Whether every tensor\'s gradient is right."""\n        return any('),
             "measured:the_report_counts_what_is_wrong",
         ),
         (
@@ -660,18 +654,8 @@ MORE_SETTINGS = [
             "options:train_takes_no_vocabulary_size",
         ),
         (
-            "X46", "a message is as long as the word",
-            ("return text if len(text) <= _SHOWN and line == text else",
-             "return text if len(text) > 0 else"), _WORD,
-        ),
-        (
             "X47", "a setting with one dash is not recognised",
             ('if name.replace("-", "_") in types:', "if not name:"), _WORD,
-        ),
-        (
-            "X48", "settings of wandb must be literals",
-            ('if key.startswith("wandb_"):', 'if key.startswith("wandb-"):'),
-            "settings:a_nanogpt_file_is_read_as_data",
         ),
         (
             "X74", "a shape has settings of training",
@@ -875,4 +859,30 @@ MORE_CHECKS = [
     ),
 ]  # fmt: skip
 
-MISTAKES = [*FILES, *CONFIG, *CLI, *CHECKS, *MORE_FILES, *MORE_SETTINGS, *MORE_CHECKS]
+ELSEWHERE = [
+    *listed(
+        "cli/python_files.py",
+        (
+            "X65", "a minus sign in a file is lost",
+            ("return -value if isinstance(sign, ast.USub) else value", "return value"),
+            "options:numbers_of_files_have_their_signs_and_quotients",
+        ),
+        (
+            "X66", "an exponent is larger than the largest",
+            ("not abs(right) <= _LARGEST_EXPONENT:", "not abs(right) <= _LARGEST_EXPONENT + 1:"),
+            "options:numbers_of_files_have_their_signs_and_quotients",
+        ),
+        (
+            "X46", "a message is as long as the word",
+            ("return text if len(text) <= _SHOWN and line == text else",
+             "return text if len(text) > 0 else"), _WORD,
+        ),
+        (
+            "X48", "settings of wandb must be literals",
+            ('if key.startswith("wandb_"):', 'if key.startswith("wandb-"):'),
+            "settings:a_nanogpt_file_is_read_as_data",
+        ),
+    ),
+]  # fmt: skip
+
+MISTAKES = [*FILES, *CONFIG, *CLI, *CHECKS, *MORE_FILES, *MORE_SETTINGS, *MORE_CHECKS, *ELSEWHERE]

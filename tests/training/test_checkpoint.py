@@ -194,7 +194,7 @@ def test_places_that_cannot_be_written_or_read_are_refused(tmp_path):
             checkpoint.save(place, make()[0])
     assert os.listdir(tmp_path) == ["file"]
     refused(tmp_path / "none.npz", "No such file")
-    refused(tmp_path, "directory")
+    refused(tmp_path, "is a folder")
 
 
 @pytest.mark.parametrize("content", [b"", b"x", b"PK\x03\x04", b"\x80\x04." * 100, b"\0" * 10_000])
@@ -364,3 +364,16 @@ def test_random_damage_under_a_right_checksum_ends_in_one_kind_of_error(path):
             checkpoint.load(path)  # what it says may be another model, but it is one
         except InputError as error:
             assert "\n" not in str(error)
+
+
+def test_the_folder_of_a_run_is_refused_with_the_name_of_a_checkpoint_in_it(tmp_path):
+    with pytest.raises(InputError, match="is a folder, and holds no checkpoint"):
+        gn.load(tmp_path)
+    model = gn.GPT(gn.GPTConfig(vocab_size=3, block_size=2, n_layer=1, n_head=1, n_embd=2), seed=0)
+    for name in ("ckpt.npz", "ckpt-00000250.npz", "ckpt-best.npz"):
+        gn.save(tmp_path / name, model)
+        with pytest.raises(InputError, match="is a folder: name a checkpoint in it, ") as caught:
+            gn.load(tmp_path)
+    remedy = str(caught.value).rpartition(", ")[2]
+    assert remedy == str(tmp_path / "ckpt-best.npz")
+    assert gn.load(remedy).config == model.config

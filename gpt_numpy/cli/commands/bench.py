@@ -2,9 +2,10 @@
 
 from gpt_numpy.bench.step_times import bench
 from gpt_numpy.cli.options import BenchConfig
-from gpt_numpy.cli.settings import Types, settings_of, shape_of, split
+from gpt_numpy.cli.settings import Types, field_types, gather, settings_of, shape_of, split
 from gpt_numpy.config.model import GPTConfig
-from gpt_numpy.config.presets import DEFAULT_PRESET, PRESETS
+from gpt_numpy.config.presets import DEFAULT_PRESET
+from gpt_numpy.config.train import TrainConfig
 from gpt_numpy.model.gpt import GPT
 from gpt_numpy.model.implementations import array_type
 from gpt_numpy.model.memory import check_memory
@@ -17,7 +18,8 @@ def run(words: list[str], types: Types) -> int:
     config = BenchConfig(**settings_of(BenchConfig, flags))
     shape = shape_of(sources) | {"dropout": 0.0} | settings_of(GPTConfig, flags)
     model_config = GPTConfig(**shape)
-    batch_size = config.batch_size or PRESETS.get(sources[-1], {}).get("batch_size", 1)
+    given = gather(sources, field_types(GPTConfig, TrainConfig))
+    batch_size = config.batch_size or given.get("batch_size", TrainConfig.batch_size)
     itemsize = array_type(config.dtype).itemsize
     check_memory(model_config, batch_size, itemsize=itemsize, copies=4)
     print(f"{' '.join(sources)}: batch {batch_size} x {model_config.block_size}, {config.ops}")

@@ -16,7 +16,7 @@ def run(words: list[str], types: Types) -> int:
             "where FROM holds a model and TO is a new folder"
         )
     source, target = names
-    run = open_run(source, checkpoint=config.checkpoint)
+    run = open_run(source, checkpoint=config.checkpoint, say=print)
     export(run, target, config.format)
     print(f"{run.model.n_params:,} parameters of {source} written to {target} ({config.format})")
     return 0

@@ -14,7 +14,7 @@ import numpy as np
 
 from gpt_numpy.base.arrays import Array
 from gpt_numpy.base.errors import InputError
-from gpt_numpy.base.progress import Progress
+from gpt_numpy.base.progress import Progress, is_terminal
 from gpt_numpy.cli.exit_status import CHECK_FAILED, OK
 from gpt_numpy.cli.options import GradcheckConfig
 from gpt_numpy.cli.settings import Types, settings_of, shape_of, split
@@ -25,10 +25,11 @@ from gpt_numpy.data.batches import EVALUATE_VAL, draw_batch
 from gpt_numpy.data.dataset import open_dataset
 from gpt_numpy.gradients.model_check import gradcheck, randomise
 from gpt_numpy.gradients.plan import positions_of
+from gpt_numpy.gradients.report import Report, RoundingReport
+from gpt_numpy.gradients.rounding import rounding_errors
+from gpt_numpy.interop import open_out_dir
 from gpt_numpy.model.gpt import GPT
 from gpt_numpy.model.memory import check_memory, parameter_count
-from gpt_numpy.training.checkpoint import load
-from gpt_numpy.training.run_folder import find_checkpoint
 
 SMALL = 100_000  # parameters; up to here usually every element is checked
 SECONDS_BETWEEN_LINES = 20.0  # of progress, where there is no terminal for a bar
@@ -47,18 +48,26 @@ def run(words: list[str], types: Types) -> int:
         model, tokens, targets = _from_run(config, say)
     else:
         model, tokens, targets = _random_model(config, sources, shape)
-    with _Bars(say) as bars:
-        report = gradcheck(
-            model,
-            tokens,
-            targets,
-            dropout_key=1 if model.config.dropout else None,
-            method=_method(model.config, config, say),
-            tolerance=config.tolerance,
-            seed=config.seed,
-            say=say,
-            tick=bars.tick,
-        )
+    dropout_key = 1 if model.config.dropout else None
+    report: Report | RoundingReport
+    if config.dtype == "bfloat16":
+        batch_size, used = _used(model.config, config)
+        T = used.block_size
+        shorter = tokens[:batch_size, :T], targets[:batch_size, :T]
+        report = rounding_errors(model, *shorter, dropout_key=dropout_key)
+    else:
+        with _Bars(say) as bars:
+            report = gradcheck(
+                model,
+                tokens,
+                targets,
+                dropout_key=dropout_key,
+                method=_method(model.config, config, say),
+                tolerance=config.tolerance,
+                seed=config.seed,
+                say=say,
+                tick=bars.tick,
+            )
     if config.json:
         print(json.dumps(report.as_dict(), indent=1, allow_nan=False))
     else:
@@ -88,8 +97,11 @@ class _Bars(contextlib.ExitStack):
 
 
 def _from_run(config: GradcheckConfig, say: Callable[[str], None]) -> tuple[GPT, Array, Array]:
-    run = load(find_checkpoint(config.out_dir, config.checkpoint), ops=config.ops or None)
-    if run.settings is None:
+    run = open_out_dir(
+        config.out_dir, checkpoint=config.checkpoint, ops=config.ops or None, say=say
+    )
+    # A model from elsewhere is checked on random tokens: its data may not be here.
+    if run.settings is None or not run.dataset:
         return _random_tokens(run.model, config)
     data = run.settings.data
     dataset = open_dataset(run.settings.dataset, data, tokenizer=run.tokenizer, say=say)
@@ -161,5 +173,5 @@ def _random_tokens(model: GPT, config: GradcheckConfig) -> tuple[GPT, Array, Arr
 
 
 def _paint(text: str, ok: bool) -> str:
-    colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    colour = is_terminal(sys.stdout) and not os.environ.get("NO_COLOR")
     return f"\033[{32 if ok else 31}m{text}\033[0m" if colour else text

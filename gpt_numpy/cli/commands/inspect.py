@@ -4,6 +4,7 @@ import numpy as np
 
 from gpt_numpy.base.checks import shown
 from gpt_numpy.base.errors import InputError
+from gpt_numpy.base.progress import Progress
 from gpt_numpy.cli.options import InspectConfig
 from gpt_numpy.cli.prompts import encode_setting
 from gpt_numpy.cli.settings import Types, only_flags
@@ -12,19 +13,23 @@ from gpt_numpy.inspection.page.contents import contents
 from gpt_numpy.inspection.summary.statistics import array_statistics
 from gpt_numpy.inspection.summary.table import table
 from gpt_numpy.inspection.trace.trace import Trace, trace
+from gpt_numpy.interop import open_out_dir
 from gpt_numpy.model.memory import check_memory
-from gpt_numpy.training.checkpoint import Run, load
-from gpt_numpy.training.run_folder import find_checkpoint
+from gpt_numpy.training.checkpoint import Run
 
 
 def run(words: list[str], types: Types) -> int:
     """`gpt-numpy inspect`."""
     config = InspectConfig(**only_flags("inspect", words, types))
-    trained = load(find_checkpoint(config.out_dir, config.checkpoint), ops=config.ops or None)
+    trained = open_out_dir(
+        config.out_dir, checkpoint=config.checkpoint, ops=config.ops or None, say=print
+    )
     seen = trace_of_text(trained, config)
     if config.html:
-        with np.errstate(all="ignore"):
-            size = write_page(config.html, contents(trained, seen, config.out_dir, config.text))
+        checked = Progress(len(seen.backward_order), unit="gradients checked")
+        with np.errstate(all="ignore"), checked:
+            found = contents(trained, seen, config.out_dir, config.text, checked.advance)
+        size = write_page(config.html, found)
         print(f"page in {config.html}, {size / 1e6:.1f} MB: open it in a browser")
         return 0
     print("\n".join(table(seen, array_statistics(seen, trained.optimizer))))

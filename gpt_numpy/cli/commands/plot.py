@@ -4,7 +4,7 @@ from gpt_numpy.base.errors import InputError
 from gpt_numpy.cli.options import PlotConfig
 from gpt_numpy.cli.settings import Types, split
 from gpt_numpy.inspection.curves.drawing import draw
-from gpt_numpy.inspection.curves.history import read_history
+from gpt_numpy.inspection.curves.history import incomparable, read_history
 from gpt_numpy.inspection.curves.measured import compare_with_measured, read_measured
 
 
@@ -23,5 +23,7 @@ def run(words: list[str], types: Types) -> int:
         if measured.iterations[-1] < measured.max_iters:
             print(f"(measured up to {measured.iterations[-1]} of {measured.max_iters} iterations)")
         print(f"measured {measured.date}, gpt_numpy {measured.version}, {measured.machine}")
+    if why := incomparable(histories):
+        print(why)
     print(f"loss curves in {config.out}")
     return 0

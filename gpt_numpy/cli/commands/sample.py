@@ -1,7 +1,9 @@
 """`gpt-numpy sample`: a trained model continues a prompt."""
 
+import contextlib
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -9,28 +11,31 @@ from gpt_numpy.base.arrays import Array
 from gpt_numpy.base.checks import shown
 from gpt_numpy.base.errors import InputError
 from gpt_numpy.cli.options import SampleConfig
-from gpt_numpy.cli.prompts import encode_setting
-from gpt_numpy.cli.settings import Types, only_flags
+from gpt_numpy.cli.prompts import encode_setting, with_line_breaks
+from gpt_numpy.cli.settings import Types, field_types, gather, only_flags, settings_of
+from gpt_numpy.config.model import GPTConfig
+from gpt_numpy.config.train import TrainConfig
 from gpt_numpy.generation.generate import Drawn, check_prompts, stream
 from gpt_numpy.generation.sampling import Sampling
 from gpt_numpy.generation.streaming import TextStream
-from gpt_numpy.interop import open_run
+from gpt_numpy.interop import open_out_dir, open_run
 from gpt_numpy.model.memory import check_memory
-from gpt_numpy.training.checkpoint import Run, load
-from gpt_numpy.training.run_folder import find_checkpoint
+from gpt_numpy.training.checkpoint import Run
 
 RULE = "---------------"
 
 
 def run(words: list[str], types: Types) -> int:
     """`gpt-numpy sample`."""
-    config = SampleConfig(**only_flags("sample", words, types))
-    if config.init_from == "resume":
-        path = find_checkpoint(config.out_dir, config.checkpoint)
-        trained = load(path, ops=config.ops or None)
-    else:
-        trained = open_run(config.init_from, checkpoint=config.checkpoint, ops=config.ops or None)
-    start = _start_tokens(trained, config)
+    settings = _settings(words, types)
+    config = SampleConfig(**settings)
+    trained = _load_model(config)
+    start = _start_tokens(trained, config.start) if "start" in settings else _default_start(trained)
+    if trained.tokenizer is not None and trained.tokenizer.vocab_size < trained.config.vocab_size:
+        _report(
+            f"the model has {trained.config.vocab_size} tokens, its tokenizer "
+            f"{trained.tokenizer.vocab_size}: the others are not drawn"
+        )
     token_bytes = 8 * config.num_samples * (len(start) + config.max_new_tokens)
     check_memory(
         trained.config,
@@ -41,13 +46,32 @@ def run(words: list[str], types: Types) -> int:
         settings=f"num_samples={config.num_samples}, max_new_tokens={config.max_new_tokens}",
     )
     if config.window == "half" and len(start) + config.max_new_tokens > trained.config.block_size:
-        print(
-            "window=half: the text is longer than the context; window=full would write another one",
-            file=sys.stderr,
+        _report(
+            "window=half: the text is longer than the context; window=full would write another one"
         )
     with np.errstate(all="ignore"):
         _write(trained, start, config)
     return 0
+
+
+def _settings(words: list[str], types: Types) -> dict[str, Any]:
+    """The settings of flags and files; in a file, those of training alone are passed over."""
+    files = [w for w in words if not w.startswith("--") and w.endswith((".py", ".toml"))]
+    flags = only_flags("sample", (word for word in words if word not in files), types)
+    values = gather(words, {**field_types(GPTConfig, TrainConfig), **types})
+    if values.get("init_from") == "scratch" and "init_from" not in flags:
+        del values["init_from"]  # how training began
+    return settings_of(SampleConfig, values)
+
+
+def _load_model(config: SampleConfig) -> Run:
+    def say(line: str) -> None:
+        print(line, file=sys.stderr)
+
+    how: dict[str, Any] = {"checkpoint": config.checkpoint, "ops": config.ops or None, "say": say}
+    if config.init_from != "resume":
+        return open_run(config.init_from, **how)
+    return open_out_dir(config.out_dir, **how)
 
 
 def _write(trained: Run, start: Array, config: SampleConfig) -> None:
@@ -59,8 +83,11 @@ def _write(trained: Run, start: Array, config: SampleConfig) -> None:
         config.min_p,
         config.repetition_penalty,
         config.seed,
+        0 if trained.tokenizer is None else trained.tokenizer.vocab_size,
     )
     prompts, _ = check_prompts(trained.model, np.tile(start, (config.num_samples, 1)))
+    if trained.tokenizer is None:
+        print("the model has no tokenizer: its tokens are printed as numbers", file=sys.stderr)
     texts = [Sample(trained, start, config) for _ in prompts]
     current = 0  # the text that is being printed
     print(texts[0].take(), end="", flush=True)
@@ -84,7 +111,7 @@ class Sample:
 
     def __init__(self, trained: Run, start: Array, config: SampleConfig) -> None:
         decode = trained.tokenizer.decode if trained.tokenizer is not None else _numbers
-        self.stream = TextStream(decode, config.stop.replace("\\n", "\n"))
+        self.stream = TextStream(decode, with_line_breaks(config.stop))
         self._ready = decode(start)
         self._logprobs, self._sum, self._count = config.logprobs, 0.0, 0
 
@@ -109,21 +136,39 @@ class Sample:
         return text + RULE
 
 
-def _start_tokens(run: Run, config: SampleConfig) -> Array:
-    text = "\n" if config.start == "\\n" else config.start
+def _start_tokens(run: Run, text: str) -> Array:
+    text = "\n" if text == "\\n" else text
     name = f"start={shown(text)}"
     if text.startswith("FILE:"):
         try:
-            text = Path(text[5:]).read_text(encoding="utf-8-sig")
+            text = Path(text[5:]).expanduser().read_bytes().decode("utf-8-sig")
         except OSError as error:
             raise InputError(f"{name}: cannot read the file: {error.strerror or error}") from error
         except ValueError as error:
             raise InputError(f"{name}: the file is not UTF-8 text: {error}") from error
     if not text:
         raise InputError(f"{name} is empty: give at least one character to continue")
-    if run.tokenizer is None and text == "\n":  # the default: token 0
-        return np.zeros(1, dtype=np.int64)
+    if run.tokenizer is None and text == "\n":
+        return _default_start(run)
     return encode_setting(run, "start", text)
+
+
+def _default_start(run: Run) -> Array:
+    """A line break, as in nanoGPT, or what the model knows instead: a space, or its token 0."""
+    start = np.zeros(1, dtype=np.int64)
+    if run.tokenizer is None:
+        return start
+    for text in ("\n", " ", run.tokenizer.decode(start)):
+        with contextlib.suppress(InputError):
+            start = run.tokenizer.encode(text)
+            break
+    if text != "\n":
+        _report(f"no start given, and the model knows no line break: it starts with {text!r}")
+    return start
+
+
+def _report(line: str) -> None:
+    print(line, file=sys.stderr)
 
 
 def _numbers(tokens: Array) -> str:

@@ -15,15 +15,23 @@ from gpt_numpy.base.environment import describe, differences
 from gpt_numpy.base.errors import InputError, NotFiniteError
 from gpt_numpy.base.progress import Progress
 from gpt_numpy.cli.exit_status import INTERRUPTED
-from gpt_numpy.cli.settings import Types, gather, settings_of, split
+from gpt_numpy.cli.settings import (
+    Types,
+    gather,
+    names_nanogpts_data,
+    nanogpts_training,
+    settings_of,
+    split,
+)
 from gpt_numpy.config.model import GPTConfig
 from gpt_numpy.config.presets import DEFAULT_PRESET, NANOGPT_DEFAULTS, PRESETS
 from gpt_numpy.config.train import TrainConfig
 from gpt_numpy.data.dataset import Dataset, check_length, open_dataset
+from gpt_numpy.data.tokenizers.characters import CharTokenizer
 from gpt_numpy.data.tokenizers.tokenizer import Tokenizer
 from gpt_numpy.files.durable import remove_leftovers
 from gpt_numpy.files.locks import locked
-from gpt_numpy.interop import cropped, open_run
+from gpt_numpy.interop import cropped, holds_foreign_model, open_nanogpt_run, open_run
 from gpt_numpy.model.flops import counted_parameters
 from gpt_numpy.model.gpt import GPT
 from gpt_numpy.model.implementations import array_type
@@ -47,14 +55,17 @@ def run(words: list[str], types: Types) -> int:
         # Training itself reports what is not finite; NumPy's warnings would only repeat it.
         held.enter_context(np.errstate(all="ignore"))
         if init_from == "resume":
-            find_checkpoint(out_dir, "last")
+            if not holds_foreign_model(out_dir):
+                found = find_checkpoint(out_dir, "last")
+                if found.name != LAST:
+                    print(f"no {LAST} in {out_dir}: resuming from {found.name}")
             if not values.get("eval_only"):
                 held.enter_context(locked(Path(out_dir), print))
-            run, config, dataset = _resume(out_dir, values)
+            run, config, dataset = _resume(out_dir, words, values, types)
         elif init_from == "scratch":
-            run, config, dataset = _start(names, values)
+            run, config, dataset = _start(names, words, values, types)
         else:
-            run, config, dataset = _start_from_model(values, flags)
+            run, config, dataset = _start_from_model(words, values, types)
         if config.eval_only:
             return _evaluate(run, config, dataset)
         if init_from != "resume":
@@ -62,28 +73,51 @@ def run(words: list[str], types: Types) -> int:
         return _train(run, config, dataset)
 
 
-def _resume(out_dir: str, values: dict[str, Any]) -> tuple[Run, TrainConfig, Dataset]:
-    run, config = resume(out_dir, values)
-    dataset = _open(config, run.tokenizer)
-    _check_same_data(run, dataset, config)
+def _resume(
+    out_dir: str, words: list[str], values: dict[str, Any], types: Types
+) -> tuple[Run, TrainConfig, Dataset]:
+    _, flags = split(words, types)
+    found = None
+    if holds_foreign_model(out_dir):
+        found = open_nanogpt_run(out_dir, ops=values.get("ops"), say=print)
+    # The shape in a file gives way to the run's, as in nanoGPT; a flag that differs is refused.
+    shape = settings_of(GPTConfig, values).keys() - settings_of(GPTConfig, flags).keys()
+    ignored = {name: values.pop(name) for name in shape - {"dropout"}}
+    run, config = resume(out_dir, values, found)
+    for name, value in ignored.items():
+        if value != getattr(run.config, name):
+            kept = getattr(run.config, name)
+            print(f"{name} = {value} is ignored: the run in {out_dir} has {name} = {kept}")
+    # nanoGPT's `shakespeare` is byte pairs, and not our text.
+    nanogpts = found is not None and not isinstance(run.tokenizer, CharTokenizer)
+    dataset = _open(config, run.tokenizer, nanogpts=nanogpts and "dataset" not in flags)
+    if found is None:
+        _check_same_data(run, dataset, config)
+    else:
+        _check_vocabulary(run, dataset, config)
+        check_length(dataset, run.config.block_size)
     _check_progress(run, config)
     print(f"Resuming training from {config.out_dir}")
+    if run.settings is not None and run.settings.dtype != config.dtype:
+        print(f"dtype {run.settings.dtype} until now, {config.dtype} from here on")
     changed = differences(run.environment, describe(run.model.ops_name))
     if changed:
         print(f"the last bits may differ from those of an uninterrupted run: {'; '.join(changed)}")
     return run, config, dataset
 
 
-def _start(names: list[str], values: dict[str, Any]) -> tuple[Run, TrainConfig, Dataset]:
+def _start(
+    names: list[str], words: list[str], values: dict[str, Any], types: Types
+) -> tuple[Run, TrainConfig, Dataset]:
     if not names:
         print(f"no preset or file named: starting from the preset {DEFAULT_PRESET}")
         values = PRESETS[DEFAULT_PRESET] | values
-    values = NANOGPT_DEFAULTS | values
+    values = NANOGPT_DEFAULTS | nanogpts_training(words) | values
     config = TrainConfig(**settings_of(TrainConfig, values))
     shape = settings_of(GPTConfig, values)
     # Refuse a wrong shape before any data is fetched.
     _check_training_memory(GPTConfig(vocab_size=1, **shape), config)
-    dataset = _open(config)
+    dataset = _open(config, nanogpts=names_nanogpts_data(words, types))
     model_config = GPTConfig(vocab_size=dataset.vocab_size, **shape)
     check_length(dataset, model_config.block_size)
     _check_training_memory(model_config, config)
@@ -92,10 +126,11 @@ def _start(names: list[str], values: dict[str, Any]) -> tuple[Run, TrainConfig, 
 
 
 def _start_from_model(
-    values: dict[str, Any], flags: dict[str, Any]
+    words: list[str], values: dict[str, Any], types: Types
 ) -> tuple[Run, TrainConfig, Dataset]:
     """A run that starts from the parameters and the tokenizer of an existing model."""
-    config = TrainConfig(**settings_of(TrainConfig, values))
+    _, flags = split(words, types)
+    config = TrainConfig(**settings_of(TrainConfig, nanogpts_training(words) | values))
     source = config.init_from
     # Without dropout unless a setting says otherwise, as in nanoGPT.
     found = open_run(source, dropout=values.get("dropout", 0.0), dtype=config.dtype, ops=config.ops)
@@ -108,10 +143,16 @@ def _start_from_model(
             )
     model = cropped(found.model, values.get("block_size", found.config.block_size))
     _check_training_memory(model.config, config)
-    dataset = _open(config, found.tokenizer)
+    nanogpts = names_nanogpts_data(words, types)
+    dataset = _open(config, found.tokenizer, nanogpts=nanogpts)
     _check_vocabulary(found, dataset, config)
     check_length(dataset, model.config.block_size)
     print(f"Initializing from the model in {source}")
+    if dataset.tokenizer is not None and dataset.vocab_size < model.config.vocab_size:
+        print(
+            f"the model has {model.config.vocab_size} tokens, its tokenizer {dataset.vocab_size}: "
+            "the others are not drawn"
+        )
     optimizer = optimizer_for(model, config)
     return Run(model, model.config, optimizer=optimizer, settings=config), config, dataset
 
@@ -119,21 +160,22 @@ def _start_from_model(
 def _check_vocabulary(found: Run, dataset: Dataset, config: TrainConfig) -> None:
     """Refuse data whose tokens do not mean what the model's tokens mean."""
     theirs, ours = dataset.tokenizer, found.tokenizer
+    source = config.out_dir if config.init_from == "resume" else config.init_from
     if theirs is not None and ours is not None and theirs.to_json() != ours.to_json():
         raise InputError(
-            f"{dataset.name} has tokens of {theirs}, the model in {config.init_from} of {ours}: "
+            f"{dataset.name} has tokens of {theirs}, the model in {source} of {ours}: "
             "prepare the text with the model's own, "
-            f"gpt-numpy prepare FILE --tokenizer={config.init_from}, or use --data=FILE"
+            f"gpt-numpy prepare FILE --tokenizer={source}, or use --data=FILE"
         )
     if ours is None and config.data:
         raise InputError(
-            f"the model in {config.init_from} has no tokenizer, so it cannot read the text of "
+            f"the model in {source} has no tokenizer, so it cannot read the text of "
             f"{config.data}: put its tokenizer.json next to it, or prepare the text with its "
             "tokenizer and use --dataset"
         )
     if dataset.vocab_size > found.config.vocab_size:
         raise InputError(
-            f"{dataset.name} has vocab_size={dataset.vocab_size}, the model in {config.init_from} "
+            f"{dataset.name} has vocab_size={dataset.vocab_size}, the model in {source} "
             f"has vocab_size={found.config.vocab_size}: they do not belong together"
         )
 
@@ -150,8 +192,12 @@ def _check_training_memory(model: GPTConfig, config: TrainConfig) -> None:
     )
 
 
-def _open(config: TrainConfig, tokenizer: Tokenizer | None = None) -> Dataset:
-    dataset = open_dataset(config.dataset, config.data, tokenizer=tokenizer, say=print)
+def _open(
+    config: TrainConfig, tokenizer: Tokenizer | None = None, *, nanogpts: bool = False
+) -> Dataset:
+    dataset = open_dataset(
+        config.dataset, config.data, tokenizer=tokenizer, nanogpts=nanogpts, say=print
+    )
     print(f"found vocab_size = {dataset.vocab_size} (inside {config.data or dataset.name})")
     return dataset
 
@@ -211,6 +257,12 @@ def _evaluate(run: Run, config: TrainConfig, dataset: Dataset) -> int:
 def _train(run: Run, config: TrainConfig, dataset: Dataset) -> int:
     training = Training(run, config, dataset)
     _describe(run.model, training)
+    if config.decay_lr and config.min_lr > config.learning_rate:
+        rate = config.learning_rate
+        print(
+            f"min_lr={config.min_lr:g} is above learning_rate={rate:g}, which stays constant after "
+            f"the warm-up; to let it decay, give --min_lr={rate / 10:g}"
+        )
     folder = Path(config.out_dir) if run.progress else begin(config.out_dir, print)
     remove_leftovers(folder)
     log = Log(folder, run.progress)
@@ -218,8 +270,9 @@ def _train(run: Run, config: TrainConfig, dataset: Dataset) -> int:
         outcome = training.run(log, progress)
     state, quoted = training.state, shlex.quote(config.out_dir)
     if outcome == "interrupted":
-        print(f"interrupted: iteration {state.iteration} is the next; saved in {folder / LAST}")
-        print(f"continue with: gpt-numpy train --init_from=resume --out_dir={quoted}")
+        with contextlib.suppress(OSError):  # a terminal that closed reads nothing more
+            print(f"interrupted: iteration {state.iteration} is the next; saved in {folder / LAST}")
+            print(f"continue with: gpt-numpy train --init_from=resume --out_dir={quoted}")
         return INTERRUPTED
     if outcome == "out of patience":
         print(f"no better validation loss in {config.patience} evaluations: ending here")

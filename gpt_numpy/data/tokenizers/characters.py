@@ -88,7 +88,7 @@ class CharTokenizer(Tokenizer):
         plural = "s" if len(unknown) > 1 else ""
         return (
             f"the text has {len(unknown)} character{plural} that the tokenizer does not know: "
-            f"{first}; leave out what is not in its vocabulary of {self.vocab_size}: "
+            f"{first}; use only its vocabulary of {self.vocab_size}: "
             f"{_beginning(self.characters)}"
         )
 

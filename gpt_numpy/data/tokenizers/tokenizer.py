@@ -23,6 +23,10 @@ class Tokenizer(ABC):
         """The tokens of a text, (n,), int64; `InputError` for what cannot be encoded."""
         return self._encode(checked_text(text))
 
+    def encode_prompt(self, text: str) -> Array:
+        """The tokens of a text in which the name of a special token stands for that token."""
+        return self.encode(text)
+
     def decode(self, ids: ArrayLike) -> str:
         """The text of a sequence of tokens, (n,); `InputError` if one of them is not a token."""
         tokens = as_array("ids", ids)

@@ -11,7 +11,7 @@ from typing import Any
 
 from gpt_numpy.base.errors import InputError
 from gpt_numpy.files.durable import written_durably
-from gpt_numpy.inspection.curves.history import History
+from gpt_numpy.inspection.curves.history import History, incomparable
 from gpt_numpy.inspection.curves.measured import MeasuredCurves
 
 FORMATS = (".png", ".svg")
@@ -27,7 +27,7 @@ STYLES: dict[str, dict[str, Any]] = {  # of the curves of a History
 
 
 def draw(histories: list[History], out: str, measured: MeasuredCurves | None = None) -> None:
-    """Write the curves to `out`, a PNG or an SVG by its ending, with `measured` in grey below.
+    """Write the curves to `out`, a PNG or an SVG by its ending, with `measured` in grey.
 
     Raises
     ------
@@ -59,7 +59,8 @@ def draw(histories: list[History], out: str, measured: MeasuredCurves | None = N
                 metadata = {"Date": None} if kind == ".svg" else {}
                 figure.savefig(file, format=kind[1:], metadata=metadata)
         except OSError as error:
-            raise InputError(f"out={out!r}: cannot write it: {error.strerror or error}") from error
+            reason = f"{error.strerror or error}; make room, or name another file"
+            raise InputError(f"out={out!r}: cannot write it: {reason}") from error
 
 
 def _draw_axes(axes: Any, histories: list[History], measured: MeasuredCurves | None) -> None:
@@ -82,8 +83,11 @@ def _draw_axes(axes: Any, histories: list[History], measured: MeasuredCurves | N
         where = {"xytext": (0, -14), "textcoords": "offset points", "ha": "right"}
         text = f"{lowest[1]:.4f} at {lowest[0]}"
         axes.annotate(text, lowest, color=COLOURS[0], fontsize="small", **where)
+    if not one:
+        _name_the_ends(axes, histories)
     title = _printable(histories[0].name) if one else f"{len(histories)} runs"
-    axes.set_title(f"Loss of {title}")
+    note = ": other texts or vocabularies, not comparable" if incomparable(histories) else ""
+    axes.set_title(f"Loss of {title}{note}")
     axes.set_xlabel("iteration (updates of the parameters)")
     axes.set_ylabel("cross-entropy loss (nats a token)")
     axes.grid(alpha=0.25)
@@ -91,13 +95,34 @@ def _draw_axes(axes: Any, histories: list[History], measured: MeasuredCurves | N
     axes.legend(frameon=False, fontsize="small")
 
 
+def _name_the_ends(axes: Any, histories: list[History]) -> None:
+    """The name and the last loss of each run, at the right, none over another."""
+    low, high = axes.get_ylim()
+    ends = []
+    for history, colour in zip(histories, COLOURS, strict=False):
+        point = (history.val or history.train or history.batches)[-1]
+        ends.append(((point[1] - low) / (high - low), point, _printable(history.name), colour))
+    above = -1.0
+    for height, point, name, colour in sorted(ends):
+        above = max(height, above + 0.045)
+        text = f"{name}  {point[1]:.4f}"
+        where = {"xytext": (1.01, above), "textcoords": "axes fraction", "va": "center"}
+        axes.annotate(text, point, color=colour, fontsize="small", **where)
+
+
 def _draw_measured(axes: Any, measured: MeasuredCurves) -> None:
-    """The mean of the measured validation losses, and the band from lowest to highest."""
+    """The measured validation losses: mean, lowest and highest, where they were measured.
+
+    No line joins them: losses fall along a curve, so a straight line between two evaluations lies
+    above every run.
+    """
     losses = measured.val
-    if len(measured.seeds) > 1:
-        axes.fill_between(measured.iterations, losses["low"], losses["high"], color="0.8", zorder=0)
-    style = {"color": "0.45", "linewidth": 1.2, "linestyle": ":", "zorder": 1}
-    axes.plot(measured.iterations, losses["mean"], label=measured.label, **style)
+    pairs = [(losses["mean"], losses["low"]), (losses["high"], losses["mean"])]
+    bars = [[a - b for a, b in zip(*pair, strict=True)] for pair in pairs]
+    style = {"color": "0.45", "fmt": "D", "markersize": 3.5, "linewidth": 1.2, "capsize": 3}
+    axes.errorbar(
+        measured.iterations, losses["mean"], yerr=bars, label=measured.label, zorder=4, **style
+    )
 
 
 def _printable(name: str) -> str:

@@ -2,24 +2,33 @@
 
 import json
 import sys
+import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeGuard
 
 from gpt_numpy.base.errors import InputError
+from gpt_numpy.files.zip_archives import open_archive
 from gpt_numpy.training.log import LOG
+from gpt_numpy.training.run_folder import LAST as CHECKPOINT
 
 Curve = list[tuple[int, float]]  # iteration, nats a token
 
 
 @dataclass
 class History:
-    """The losses in the log of one run: of single batches, and of both splits."""
+    """The losses in the log of one run: of single batches, and of both splits.
+
+    `vocab_size` and `data`, a data set or a text file, are what its checkpoint says; None and ""
+    where there is none.
+    """
 
     name: str
     batches: Curve = field(default_factory=list)
     train: Curve = field(default_factory=list)
     val: Curve = field(default_factory=list)
+    vocab_size: int | None = None
+    data: str = ""
 
 
 def read_history(run: str) -> History:
@@ -39,10 +48,32 @@ def read_history(run: str) -> History:
         raise InputError(f"{run} is not the folder of a run: it has no {LOG}") from None
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from error
-    curves = [log_curve(entries, name) for name in ("loss", "train_loss", "val_loss")]
-    if not any(curves):
+    batches, train, val = (log_curve(entries, name) for name in ("loss", "train_loss", "val_loss"))
+    if not (batches or train or val):
         raise InputError(f"{path} holds no loss yet: let the run get as far as its first report")
-    return History(run, *curves)
+    vocab_size, data = _vocabulary_and_data(folder / CHECKPOINT)
+    return History(run, batches, train, val, vocab_size, data)
+
+
+def incomparable(histories: list[History]) -> str:
+    """Why the losses of these runs do not compare; "" where nothing is known against it."""
+    known = [h for h in histories if h.vocab_size is not None]
+    if len({(h.vocab_size, h.data) for h in known}) < 2:
+        return ""
+    each = "; ".join(f"{h.name}: {h.data}, {h.vocab_size} tokens" for h in known)
+    return f"other texts or vocabularies, so the losses do not compare ({each})"
+
+
+def _vocabulary_and_data(path: Path) -> tuple[int | None, str]:
+    """From the header of a checkpoint alone; None and "" where it cannot be read."""
+    try:
+        with path.open("rb") as file, open_archive(file) as archive:
+            header = json.loads(archive.read("header.json"))
+        settings = header["settings"] or {}
+        data = settings.get("data") or settings.get("dataset") or ""
+        return int(header["config"]["vocab_size"]), str(data)
+    except (OSError, InputError, ValueError, LookupError, TypeError, zipfile.BadZipFile):
+        return None, ""
 
 
 def log_entries(path: Path) -> list[dict[str, Any]]:

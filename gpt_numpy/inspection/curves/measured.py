@@ -61,10 +61,18 @@ def read_measured(preset: str) -> MeasuredCurves:
 
 
 def compare_with_measured(history: History, measured: MeasuredCurves) -> str:
-    """A sentence that compares the last validation loss for which there is a measured one."""
-    common = [(i, loss) for i, loss in history.val if i in measured.iterations]
+    """A sentence that compares the last validation loss for which there is a measured one.
+
+    Before training, at iteration 0, every run has about the same loss: that says nothing.
+    """
+    if history.data not in ("", measured.dataset):
+        return (
+            f"{history.name}: trained on {history.data}, {measured.label}: "
+            "the losses of two texts do not compare"
+        )
+    common = [(i, loss) for i, loss in history.val if i > 0 and i in measured.iterations]
     if not common:
-        return f"{history.name}: no evaluation at an iteration of {measured.label}"
+        return f"{history.name}: no evaluation yet at an iteration of {measured.label}"
     iteration, loss = common[-1]
     loss = round(loss, 4)  # as the measured ones are
     place = measured.iterations.index(iteration)

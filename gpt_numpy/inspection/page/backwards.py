@@ -25,10 +25,11 @@ CODE_NAMES = {
 
 def steps(trace: Trace) -> list[dict[str, Any]]:
     """The steps of backward, the one next to the loss first."""
-    return [_step(trace, node) for node in reversed(trace.diagram)]
+    backward = list(reversed(trace.diagram))
+    return [_step(trace, node, backward) for node in backward]
 
 
-def _step(trace: Trace, node: Node) -> dict[str, Any]:
+def _step(trace: Trace, node: Node, backward: list[Node]) -> dict[str, Any]:
     gradients = [node.arrays[letter] for letter in node.read]
     parameters = [name for name in gradients if trace[name].kind == "parameter"]
     written = [node.arrays[letter] for letter in node.written]
@@ -41,12 +42,14 @@ def _step(trace: Trace, node: Node) -> dict[str, Any]:
         "incoming": [n for n in written if n not in gradients and trace[n].grad is not None],
         "outgoing": [name for name in gradients if name not in parameters],
         "parameters": parameters,
-        "equations": [_equation(trace, node, letter) for letter in node.read],
+        "equations": [_equation(trace, node, letter, backward) for letter in node.read],
     }
 
 
-def _equation(trace: Trace, node: Node, letter: str) -> dict[str, Any]:
+def _equation(trace: Trace, node: Node, letter: str, backward: list[Node]) -> dict[str, Any]:
+    """`others`: the other steps, from 1, that have a term of this gradient, which is a sum."""
     operation, array = node.operation, node.arrays[letter]
+    readers = {k: [n.arrays[x] for x in n.read] for k, n in enumerate(backward, start=1)}
     text = operation.backward[letter]
     # A gradient that is a sum has a step for each term; find the one of this node.
     step = next(s for s in trace[array].backward if (s.arrays, s.equation) == (node.arrays, text))
@@ -58,6 +61,7 @@ def _equation(trace: Trace, node: Node, letter: str) -> dict[str, Any]:
     return {
         "array": array,
         "text": text,
+        "others": [k for k, r in readers.items() if array in r and backward[k - 1] is not node],
         "computed": str(step.function),
         "code": code_of(place, names),
     }

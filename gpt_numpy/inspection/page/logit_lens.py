@@ -50,7 +50,8 @@ def _predictions(trace: Trace, head: Stage, place: str) -> Array:
     x = trace[place].value.astype(np.float64)
     names = [head.weight_name(field) for field in head.weights_type._fields]
     weights = head.weights_type(*[trace[name].value if name else None for name in names])
-    kept = head.kept_type(*[np.empty(sized(a.shape, *x.shape[:2])) for a in head.kept.values()])
+    shapes = {field: sized(array.shape, *x.shape[:2]) for field, array in head.kept.items()}
+    kept = head.kept_type(**{field: np.empty(shape) for field, shape in shapes.items()})
     head_forward(x, weights, kept, out=kept.logits, settings=head.settings)
     p = np.exp(kept.logits[0] - kept.logits[0].max(axis=-1, keepdims=True))
     return p / p.sum(axis=-1, keepdims=True)

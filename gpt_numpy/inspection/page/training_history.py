@@ -13,10 +13,12 @@ LONGEST_SAMPLE = 2000
 CURVES = ("loss", "train_loss", "val_loss", "grad_norm", "lr")
 
 
-def training_history(folder: str) -> dict[str, Any]:
+def training_history(folder: str, grad_clip: float | None = None) -> dict[str, Any]:
     """Curves by name as [[iteration, value], ...], those of each layer, and samples.
 
-    Damaged lines and numbers that are not finite are skipped; without a log everything is empty.
+    `facts` are those of all points, also where a curve is thinned: its first and last point, the
+    lowest and the highest. `clipped` is the share of the norms above `grad_clip`. Damaged lines and
+    numbers that are not finite are skipped; without a log everything is empty.
     """
     entries: list[dict[str, Any]] = []
     with suppress(OSError):
@@ -28,14 +30,19 @@ def training_history(folder: str) -> dict[str, Any]:
     ]
     layers: dict[str, dict[str, Curve]] = {"gradient": {}, "update": {}}
     for entry in entries:
-        norms = entry.get("layers")
-        for layer, pair in norms.items() if isinstance(norms, dict) else ():
+        of_layers = entry.get("layers")
+        for layer, pair in of_layers.items() if isinstance(of_layers, dict) else ():
             if isinstance(pair, list) and len(pair) == 2:
                 for kind, value in zip(layers, pair, strict=True):
                     if is_finite(value):
                         layers[kind].setdefault(layer, []).append((entry["iter"], value))
+    curves = {name: log_curve(entries, name) for name in CURVES}
+    norms = [norm for _, norm in curves["grad_norm"]]
+    clipped = sum(norm > grad_clip for norm in norms) / len(norms) if grad_clip and norms else None
     return {
-        "curves": {name: _points(log_curve(entries, name)) for name in CURVES},
+        "curves": {name: _points(curve) for name, curve in curves.items()},
+        "facts": {name: _facts(curve) for name, curve in curves.items() if curve},
+        "clipped": clipped,
         "layers": {
             kind: {layer: _points(curve) for layer, curve in found.items()}
             for kind, found in layers.items()
@@ -44,8 +51,13 @@ def training_history(folder: str) -> dict[str, Any]:
     }
 
 
+def _facts(curve: Curve) -> dict[str, tuple[int, float]]:
+    lowest, highest = (f(curve, key=lambda point: point[1]) for f in (min, max))
+    return {"first": curve[0], "last": curve[-1], "lowest": lowest, "highest": highest}
+
+
 def _points(curve: Curve) -> list[list[float]]:
-    return [[iteration, float(f"{value:.5g}")] for iteration, value in _thinned(curve)]
+    return [[iteration, float(f"{value:.9g}")] for iteration, value in _thinned(curve)]
 
 
 def _thinned(points: list[Any], most: int = MOST_POINTS) -> list[Any]:

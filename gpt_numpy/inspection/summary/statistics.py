@@ -58,6 +58,8 @@ def array_statistics(trace: Trace, optimizer: AdamW | None = None) -> list[Array
     kinds: dict[str, list[ArrayStatistics]] = {}
     for name, entry in trace.items():  # one at a time: recomputed arrays are freed
         value, grad, update = entry.value, entry.grad, None
+        if grad is not None and name.endswith(".attn.probabilities"):
+            grad = np.tril(grad)  # a masked weight is 0 whatever comes back
         if entry.kind == "parameter" and optimizer and grad is not None and clip is not None:
             update = _update(name, value, grad, optimizer, clip)
         row = ArrayStatistics(

@@ -13,7 +13,7 @@ it, and parts of what is stored:
     probabilities                 of the next token
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from gpt_numpy.base.arrays import Array, Shape
@@ -47,11 +47,12 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True)
 class Node:
-    """One operation: the names of its arrays by letter, and the fields of those not stored."""
+    """One operation of a stage: its arrays by letter, and the fields of those not stored."""
 
     operation: Operation
     arrays: dict[str, str]
     not_stored: dict[str, str]
+    stage: str
 
     @property
     def read(self) -> list[str]:
@@ -77,7 +78,10 @@ def nodes(config: GPTConfig) -> list[Node]:
                     arrays[letter], not_stored[letter] = inside[field].name, field
                 elif (name := stage.array_name(field)) not in (None, SINUSOIDS, "tokens"):
                     arrays[letter] = name
-            listed.append(Node(operation, arrays, not_stored))
+            if "bias" in operation.backward and "bias" not in arrays:
+                forward = {k: text.removesuffix(" + bias") for k, text in operation.forward.items()}
+                operation = replace(operation, forward=forward)
+            listed.append(Node(operation, arrays, not_stored, stage.name))
     return listed
 
 

@@ -3,7 +3,8 @@
 An `Operation` is one line of the forward pass. `forward` has the equation of each array that it
 writes, `backward` that of the gradient of each array that it reads; the arrays have the letters of
 the derivation. Every equation is quoted exactly from the file under `reference/` that derives it
-(a test compares them), so that it can be searched for there; `...` marks an omission.
+(a test compares them), so that it can be searched for there; `...` marks an omission. A model
+without biases has the equations without ` + bias` (diagram.py).
 
 A new layer gets an entry in `OPERATIONS`, a new norm one in `NORMS`. A stage whose layer, norm or
 activation has no entry is shown as a single operation.
@@ -132,6 +133,14 @@ EMBEDDING = Operation(
         "wpe": "dwpe[t, c] = sum_b drow_btc",
     },
 )
+TIED_EMBEDDING = replace(
+    EMBEDDING,
+    backward={
+        **EMBEDDING.backward,
+        "wte": "dwte[v, c] = sum over all (b, t) with tokens[b, t] = v of drow_btc"
+        " + sum_bt dlogits_btv norm_btc",
+    },
+)
 LAYERNORM = Operation(
     "layer norm",
     "layernorm",
@@ -221,7 +230,7 @@ ACTIVATIONS = {
 }
 # By the layer of a stage (model/stages.py): its operations in forward order.
 OPERATIONS: dict[str, Callable[[Stage], list[Operation]]] = {
-    "embedding": lambda _: [EMBEDDING],
+    "embedding": lambda stage: [TIED_EMBEDDING if stage.backward_settings["tied"] else EMBEDDING],
     "attention_sublayer": lambda stage: [
         _norm(stage),
         _linear("query, key and value", "norm", "qkv", "qkv", "linear.linear_forward"),

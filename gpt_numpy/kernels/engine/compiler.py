@@ -18,6 +18,8 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from gpt_numpy.base.progress import is_terminal
+
 IDLE = 10.0  # seconds without a request after which the process is ended
 MODULE = "gpt_numpy.kernels.engine.compiler"
 
@@ -99,7 +101,7 @@ def announce(name: str, kernels: int) -> None:
     _announced += 1
     if sys.stderr is None:
         return
-    if sys.stderr.isatty():
+    if is_terminal(sys.stderr):
         line = f"compiling kernels, once for this machine: {_announced} of at most {kernels}"
         print(f"\r\033[Kgpt_numpy: {line} ({name})", end="", file=sys.stderr, flush=True)
     elif _announced == 1:
@@ -112,7 +114,7 @@ def announce(name: str, kernels: int) -> None:
 
 def announce_done() -> None:
     """Erase the progress line from a terminal."""
-    if sys.stderr is not None and sys.stderr.isatty():
+    if is_terminal(sys.stderr):
         print("\r\033[K", end="", file=sys.stderr, flush=True)
 
 

@@ -21,13 +21,19 @@ const HALF = (() => {
 // The inverse of encoding.py's pack: {shape, data}, data in rows.
 function unpack(packed) {
   const bytes = Uint8Array.from(atob(packed.data), letter => letter.charCodeAt(0));
+  if (packed.wide) return described(Float64Array.from(new Float32Array(bytes.buffer)), packed);
   const scale = 2 ** -packed.shift;
   const numbers = new Float64Array(bytes.length / 2);
   for (let i = 0; i < numbers.length; i++) {
     numbers[i] = HALF[bytes[2 * i] | (bytes[2 * i + 1] << 8)] * scale;
   }
   const whole = packed.lower ? filled(numbers, packed.shape) : numbers;
-  return { shape: packed.shape, data: whole, groups: packed.groups || packed.shape.map(() => 1) };
+  return described(whole, packed);
+}
+
+// channels: how many numbers the last axis stands for; ofHead: how many of them belong to a head.
+function described(data, { shape, groups, channels, of_head: ofHead }) {
+  return { shape, data, groups: groups || shape.map(() => 1), channels: channels || shape[shape.length - 1], ofHead };
 }
 
 // A lower triangle in its square, zero elsewhere.
@@ -73,33 +79,36 @@ function find(name, which) {
 function headsOf(x, part) {
   if (!x) return null;
   const H = config.n_head, group = x.groups[x.groups.length - 1];
-  const width = x.shape[1], D = Math.floor(config.head_size / group) || 1;
+  const width = x.shape[1], D = Math.ceil(config.head_size / group);
   const data = new Float64Array(H * T * D);
-  const first = part * Math.round(config.n_embd / group);
   for (let h = 0; h < H; h++) {
-    const start = first + Math.round(h * config.head_size / group);
+    const start = (part * H + h) * D;
     for (let t = 0; t < T; t++) {
-      for (let d = 0; d < D; d++) data[(h * T + t) * D + d] = x.data[t * width + Math.min(start + d, width - 1)];
+      for (let d = 0; d < D; d++) data[(h * T + t) * D + d] = x.data[t * width + start + d];
     }
   }
-  return { shape: [H, T, D], data, groups: [1, 1, group] };
+  return { shape: [H, T, D], data, groups: [1, 1, group], channels: config.head_size };
 }
 
 // A matrix to draw: a vector as one row, of several heads the chosen one.
 function matrix(x, head = 0) {
   if (!x) return null;
-  const { shape, data, groups } = x;
-  if (shape.length === 1) return { rows: 1, cols: shape[0], data, group: [1, groups[0]] };
+  const { shape, data, groups, channels, ofHead } = x;
+  if (shape.length === 1) return { rows: 1, cols: shape[0], data, group: [1, groups[0]], channels };
   const [rows, cols] = shape.slice(-2), size = rows * cols;
   const part = shape.length === 3 ? data.subarray(head * size, (head + 1) * size) : data;
-  return { rows, cols, data: part, group: groups.slice(-2) };
+  return { rows, cols, data: part, group: groups.slice(-2), channels, ofHead };
 }
 
 function valueOf(name, head) { return matrix(tensor(name, "value"), head); }
 function gradOf(name, head) { return matrix(tensor(name, "grad"), head); }
 function at(m, row, col) { return m.data[row * m.cols + col]; }
 function rowOf(m, row) { return m.data.subarray(row * m.cols, (row + 1) * m.cols); }
-function normOf(numbers) { let sum = 0; for (const x of numbers) sum += x * x; return Math.sqrt(sum); }
+// The length of a token's vector, from all of its channels; of one head where there are several.
+function lengthAt(name, t, head = 0) {
+  const packed = contents.arrays[name].lengths, numbers = numbersOf(packed);
+  return numbers[packed.shape.length === 2 ? head * T + t : t];
+}
 
 // Three digits: the arrays have no more.
 function number(x) {
@@ -110,7 +119,7 @@ function number(x) {
   const text = size >= 1e4 || size < 1e-3 ? x.toExponential(2) : x.toPrecision(3);
   return text.replace("-", "−").replace("e−", "e−").replace("e-", "e−").replace("e+", "e");
 }
-function percent(p) { return p >= 0.0995 ? `${(100 * p).toFixed(0)} %` : p >= 0.001 ? `${(100 * p).toFixed(1)} %` : "< 0.1 %"; }
+function percent(p) { return p >= 0.001 ? `${(100 * p).toPrecision(3)} %` : "< 0.1 %"; }
 
 // Tokens made visible: spaces and line ends have signs of their own.
 const SIGNS = { " ": "␣", "\n": "⏎", "\t": "⇥", "\r": "␍" };

@@ -2,6 +2,7 @@
 // under it. Of cells narrower than a pixel the largest in magnitude is drawn.
 
 const painters = new Set();  // of the figures on the screen; each draws at its width
+let pointed = {};  // the cell whose number was asked for last: it stays when the view is drawn again
 
 function paintAll() {
   for (const painter of [...painters]) {
@@ -23,19 +24,20 @@ function heatmap(m, options) {
   const o = { kind: "diverging", ...options };
   o.largest = o.largest === undefined ? largestOf(m) : o.largest;
   const cursor = { row: o.chosen === undefined ? 0 : o.chosen, col: 0, on: false };
-  const canvas = el("canvas", {
-    tabindex: o.bare ? null : 0, role: "img", "aria-label": `${o.label}; ${m.rows} rows, ${m.cols} columns`, "data-key": o.key || `map-${o.label}`,
-  });
+  const name = o.key || `map-${o.label}`;
+  const canvas = el("canvas", { tabindex: o.bare ? null : 0, role: "img", "aria-label": `${o.label}; ${m.rows} rows, ${m.cols} columns`, "data-key": name });
   const painter = { canvas, paint: () => paint(canvas, m, o, cursor) };
   painters.add(painter);
   if (o.bare) return canvas;
   const readout = el("p", { class: "readout idle", "aria-live": "polite" }, "Point at a cell for its number.");
   const move = (row, col) => {
     Object.assign(cursor, { row: clamp(row, m.rows), col: clamp(col, m.cols), on: true });
+    pointed = { name, row: cursor.row, col: cursor.col };
     readout.className = "readout";
     readout.textContent = description(m, o, cursor);
-    painter.paint();
+    if (canvas.isConnected) painter.paint();
   };
+  if (pointed.name === name) move(pointed.row, pointed.col);
   canvas.addEventListener("pointermove", event => move(...cellAt(canvas, m, o, event)));
   canvas.addEventListener("pointerdown", event => move(...cellAt(canvas, m, o, event)));
   canvas.addEventListener("click", event => o.pick && o.pick(...cellAt(canvas, m, o, event)));
@@ -59,10 +61,20 @@ function keyed(event, m, o, cursor, move) {
 function description(m, o, { row, col }) {
   if (o.masked && o.masked(row, col)) return `${tokenNames(o, row, col)}: masked, position ${row} cannot see what comes after it`;
   const x = at(m, row, col);
-  return o.describe ? o.describe(row, col, x) : `row ${grouped(row, m.group[0])}, channel ${grouped(col, m.group[1])}: ${number(x)}`;
+  return o.describe ? o.describe(row, col, x) : `row ${grouped(row, m.group[0])}, channel ${channel(col, m)}: ${number(x)}`;
 }
 function tokenNames(o, row, col) { return `“${o.rowNames ? o.rowNames[row] : row}”, “${o.colNames ? o.colNames[col] : col}”`; }
-function grouped(k, group) { return group > 1 ? `${k * group}–${(k + 1) * group - 1} (the largest)` : String(k); }
+function grouped(k, group, count = Infinity) {
+  const first = k * group, last = Math.min(first + group, count) - 1;
+  return last > first ? `${first}–${last} (the largest)` : String(first);
+}
+// The channels of a column; where they are those of heads, no group has channels of two.
+function channel(col, m) {
+  if (!m.ofHead || m.group[1] === 1) return grouped(col, m.group[1], m.channels);
+  const cells = Math.ceil(m.ofHead / m.group[1]), head = Math.floor(col / cells), inside = (col % cells) * m.group[1];
+  const first = head * m.ofHead + inside, last = head * m.ofHead + Math.min(inside + m.group[1], m.ofHead) - 1;
+  return last > first ? `${first}–${last} (the largest)` : String(first);
+}
 
 // Where the cells lie: a margin for names, then rows of equal height.
 function layout(canvas, m, o) {

@@ -53,7 +53,10 @@ function switchTheme() { setTheme(theme() === "dark" ? "light" : "dark"); draw()
 
 const prefersDark = window.matchMedia("(prefers-color-scheme: dark)");
 prefersDark.addEventListener("change", event => { setTheme(event.matches ? "dark" : "light"); draw(); });
-window.addEventListener("hashchange", () => { if (Object.hasOwn(VIEWS, location.hash.slice(1))) go(location.hash.slice(1)); });
+window.addEventListener("popstate", () => { restore(); draw(); });
+let onScreen = "light";  // paper is white
+window.addEventListener("beforeprint", () => { onScreen = theme(); setTheme("light"); draw(); });
+window.addEventListener("afterprint", () => { setTheme(onScreen); draw(); });
 
 drawHeader();
 setTheme(prefersDark.matches ? "dark" : "light");
@@ -61,6 +64,6 @@ document.getElementById("foot").append(el("p", {},
   `gpt_numpy ${about.version}. Every number is from this pass, shown with three digits.`,
   about.group > 1 ? ` Channels are shown in groups of ${about.group}, each represented by its largest in magnitude.` : "",
   " Keys: ", el("kbd", {}, "1"), "–", el("kbd", {}, "6"), " open the views, ", el("kbd", {}, "←"), " ", el("kbd", {}, "→"), " go through backward, Tab reaches everything else."));
-if (Object.hasOwn(VIEWS, location.hash.slice(1))) state.view = location.hash.slice(1);
+restore();
 draw();
 document.documentElement.dataset.ready = "true";

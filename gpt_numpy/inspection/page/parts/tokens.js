@@ -32,10 +32,10 @@ function walk(event, position) {
 }
 
 // The rows of a (T, channels) array with their tokens; a click chooses one, which is outlined.
-function ofText(what, extra) {
+function ofText(what, m, extra) {
   return {
     rowNames, chosen: state.position, label: what, pick: position => change({ position }),
-    describe: (row, col, x) => `${what}, ${quoted(row)}, channel ${grouped(col, about.group)}: ${number(x)}`,
+    describe: (row, col, x) => `${what}, ${quoted(row)}, channel ${channel(col, m)}: ${number(x)}`,
     ...extra,
   };
 }

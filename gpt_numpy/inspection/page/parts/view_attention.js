@@ -55,13 +55,13 @@ function betweenTokens(what, kind, largest) {
 }
 
 function weightsTable(at_, keys, q) {
-  const p = valueOf(`${at_}.probabilities`, state.head), s = valueOf(`${at_}.scores`, state.head), v = valueOf(`${at_}.value`, state.head);
+  const p = valueOf(`${at_}.probabilities`, state.head), s = valueOf(`${at_}.scores`, state.head), v = k => lengthAt(`${at_}.value`, k, state.head);
   const head = ["token", "score", "weight", "length of its value"];
   return el("div", {}, el("div", { class: "scroll" }, el("table", {},
     el("thead", {}, el("tr", {}, head.map((name, k) => el("th", { class: k ? "number" : "", scope: "col" }, name)))),
     el("tbody", {}, keys.map(k => el("tr", {}, el("td", {}, tokenBox(tokenAt(k)), ` at ${k}`),
-      [at(s, q, k), at(p, q, k), normOf(rowOf(v, k))].map(x => el("td", { class: "number" }, number(x)))))))),
-    el("p", { class: "small soft" }, `Length of the output: ${number(normOf(rowOf(valueOf(`${at_}.heads`, state.head), q)))}.`));
+      [at(s, q, k), at(p, q, k), v(k)].map(x => el("td", { class: "number" }, number(x)))))))),
+    el("p", { class: "small soft" }, `Length of the output: ${number(lengthAt(`${at_}.heads`, q, state.head))}.`));
 }
 
 function allHeads() {
@@ -81,6 +81,6 @@ const PARTS_OF_HEAD = {
 };
 function headRows(at_, part, q, size) {
   const [title, what] = PARTS_OF_HEAD[part], m = valueOf(`${at_}.${part}`, state.head);
-  return figure(title, `${what[0].toUpperCase()}${what.slice(1)}, a vector of ${config.head_size} numbers each; that of ${quoted(q)} has length ${number(normOf(rowOf(m, q)))}.`, { size },
-    heatmap(m, ofText(title, part === "heads" ? { height: Math.max(4, Math.min(12, 330 / T)) } : {})));
+  return figure(title, `${what[0].toUpperCase()}${what.slice(1)}, a vector of ${config.head_size} numbers each; that of ${quoted(q)} has length ${number(lengthAt(`${at_}.${part}`, q, state.head))}.`, { size },
+    heatmap(m, ofText(title, m, part === "heads" ? { height: Math.max(4, Math.min(12, 330 / T)) } : {})));
 }

@@ -8,6 +8,7 @@ function drawBackwards() {
   return [
     el("h2", {}, "Backwards"),
     el("p", {}, ["From the loss back to the embeddings: each step takes the gradient of what a line of forward wrote, and computes the gradient of what it read. ", el("kbd", {}, "→"), " is the next step towards the embeddings, ", el("kbd", {}, "←"), " back towards the loss."]),
+    el("p", { class: "small" }, checkedSentence()),
     rail(),
     el("div", { class: "step" },
       el("button", { type: "button", class: "button", "data-key": "earlier", disabled: state.step === 0, onclick: () => turn(-1) }, "← towards the loss"),
@@ -34,10 +35,24 @@ function rail() {
 }
 
 function forwardSentence(step) {
+  const count = step.equations.length, lines = step.forward.length;
   const known = step.equations.filter(e => contents.verdicts[e.array]);
   const right = known.filter(e => contents.verdicts[e.array].ok).length;
-  const checked = known.length ? `compared with the exact derivative, ${right === known.length ? (known.length === 1 ? "it is right" : `${right} are right`) : `${known.length - right} of ${known.length} are WRONG`}` : "checked through the neighbouring steps";
-  return `One line of forward has ${step.equations.length} ${step.equations.length === 1 ? "gradient" : "gradients"}; ${checked}. Derived in ${step.derivation}.`;
+  const compared = known.length === count ? "compared with the exact derivative" : `${known.length} of them compared with the exact derivative`;
+  const checked = known.length === 0 ? "not compared with the exact derivative"
+    : `${compared}, ${right < known.length ? `${known.length - right} of ${known.length} are WRONG` : right === 1 ? "it is right" : `${right} are right`}`;
+  return `${lines === 1 ? "One line" : `${lines} lines`} of forward ${lines === 1 ? "has" : "have"} ${count} ${count === 1 ? "gradient" : "gradients"}; ${checked}. Derived in ${step.derivation}.`;
+}
+
+// What was checked of this pass, in all; nothing is said of what was not.
+function checkedSentence() {
+  const arrays = new Set(["losses", ...STEPS.flatMap(step => step.equations.map(e => e.array))]), found = [...arrays].filter(name => contents.verdicts[name]);
+  const right = found.filter(name => contents.verdicts[name].ok).length;
+  const why = contents.unchecked ? ` (${contents.unchecked}; gpt-numpy gradcheck checks all parameters of any model)` : "";
+  return `${found.length} of the ${arrays.size} gradients were compared, one by one, with the exact derivative${why}${found.length ? `: ${right === found.length ? `all ${found.length === arrays.size ? "" : "of these "}` : `${right} `}are right${right === found.length ? "" : `, ${found.length - right} are WRONG`}` : ""}.`;
+}
+function othersSentence({ array, others }) {
+  return `${array} is read in several places, so its gradient is a sum: ${others.length === 1 ? "a term comes" : "terms come"} from step ${others.join(", ")}. Norm, map and check are of the whole sum.`;
 }
 
 function equation(e) {
@@ -47,12 +62,14 @@ function equation(e) {
     el("pre", { class: "source", tabindex: 0, "aria-label": "Lines of the reference" }, e.code.lines.map(([line, text]) =>
       el("span", { class: e.code.marked.includes(line) ? "marked" : "" }, el("b", {}, line), text))),
     el("p", { class: "small soft" }, `${e.code.file}, ${e.code.function}; computed here by ${e.computed}`),
+    e.others.length ? el("p", { class: "small soft" }, othersSentence(e)) : null,
     el("p", { class: "small" }, verdict(e.array)));
 }
 
 function verdict(name) {
   const found = contents.verdicts[name];
-  if (!found) return el("span", { class: "verdict none" }, "Not checked by itself; the arrays before and after it are.");
+  if (!found) return el("span", { class: "verdict none" }, "Not compared with the exact derivative.");
+  if (found.error === null) return el("span", { class: "verdict bad" }, "✗ not finite, so it cannot be compared");
   return el("span", { class: `verdict ${found.ok ? "ok" : "bad"}` }, found.ok ? "✓ exact" : "✗ WRONG",
     el("span", { class: "soft" }, `: differs from the complex step by ${number(found.error)} of its size (${about.dtype})`));
 }
@@ -71,7 +88,7 @@ function gradients(step) {
 
 function normSentence(name) {
   const entry = contents.arrays[name];
-  const norm = entry.grad_numbers ? entry.grad_numbers.norm : normOf((gradOf(name) || { data: [] }).data);
+  const norm = entry.grad_numbers && entry.grad_numbers.norm;
   const update = entry.update ? `, the next update moves it by ${percent(entry.update)} of its size` : "";
   return `${name} has norm ${number(norm)}${update}`;
 }
@@ -82,19 +99,19 @@ function gradientMap(name) {
   const m = gradOf(name, many ? state.head : 0);
   const note = many ? el("div", { class: "bar" }, chooseHead()) : null;
   const describe = (row, col, x) => kind === "parameter"
-    ? `${rowOfParameter(name, row, m)}, column ${grouped(col, m.group[1])}: ${number(x)}`
+    ? `${rowOfParameter(name, row, m, entry)}, column ${channel(col, m)}: ${number(x)}`
     : name.endsWith("scores") || name.endsWith("probabilities") && many ? `query ${quoted(row)}, key ${quoted(col)}: ${number(x)}`
     : name === "logits" ? `${quoted(row)}, logit of “${nameOf(col)}”: ${number(x)}`
     : name === "losses" ? `${quoted(col)}: ${number(x)}`
-    : `${quoted(row)}, channel ${grouped(col, m.group[1])}: ${number(x)}`;
+    : `${quoted(row)}, channel ${channel(col, m)}: ${number(x)}`;
   const square = many && m && m.rows === m.cols && entry.shape[1] === entry.shape[2];
   const rows = kind === "parameter" || !m || m.rows !== T ? null : rowNames;
   return [note, heatmap(m, { label: `gradient of ${name}`, rowNames: rows, colNames: square ? rowNames : null, describe, masked: square ? (row, col) => col > row : null,
     height: m && m.rows === 1 ? 24 : Math.max(3, Math.min(10, 300 / (m ? m.rows : 1))) })];
 }
-function rowOfParameter(name, row, m) {
+function rowOfParameter(name, row, m, { shape }) {
   if (m.rows === 1) return "vector";
-  return name === "wte.weight" && m.group[0] === 1 ? `row of “${nameOf(row)}”` : `row ${grouped(row, m.group[0])}`;
+  return name === "wte.weight" && m.group[0] === 1 ? `row of “${nameOf(row)}”` : `row ${grouped(row, m.group[0], shape[0])}`;
 }
 
 // At both ends: what the loss of a single token changes.

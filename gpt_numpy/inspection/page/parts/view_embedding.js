@@ -6,11 +6,11 @@ function drawEmbedding() {
   const token = matrixOf(contents.embedding.token), position = matrixOf(contents.embedding.position);
   const sum = valueOf("embedding.out");
   const largest = Math.max(largestOf(token), largestOf(position), largestOf(sum));
-  for (const m of [token, position, sum]) m.group = [1, about.group];
-  const t = state.position;
-  const lengths = [token, position, sum].map(m => normOf(rowOf(m, t)));
+  const t = state.position, own = contents.embedding.lengths;
+  const all = [own.token, own.position, contents.arrays["embedding.out"].lengths].map(numbersOf);
+  const lengths = all.map(numbers => numbers[t]);
   const learned = config.positions === "learned";
-  const part = (title, m, size) => figure(title, embeddingSentence(title, m), { size: "third" }, heatmap(m, ofText(title, { largest })));
+  const part = (title, m, numbers) => figure(title, embeddingSentence(numbers), { size: "third" }, heatmap(m, ofText(title, m, { largest })));
   return [
     el("h2", {}, "Embedding"),
     el("p", {}, `A token is a number, which selects a row of the token table. Its position selects a row of the ${learned ? "learned table of positions" : "table of sinusoids"}. The first block reads the sum, ${config.n_embd} numbers.`),
@@ -20,28 +20,27 @@ function drawEmbedding() {
       { formula: contents.arrays["embedding.out"].forward[0] },
       el("div", { class: "flow" }, [["the token's row of wte", token], [learned ? "the position's row of wpe" : "the position's sinusoids", position], ["their sum", sum]].map(([name, m]) =>
         [el("h4", {}, name), heatmap(oneRow(m, t), { height: 26, largest, plain: m !== sum, label: `${name} for ${tokenAt(t)}`, key: `row-${name}`,
-          describe: (row, col, x) => `${name}, channel ${grouped(col, about.group)}: ${number(x)}` })]))),
+          describe: (row, col, x) => `${name}, channel ${channel(col, m)}: ${number(x)}` })]))),
     el("div", { class: "grid" },
-      part("Rows of the tokens", token),
-      part("Rows of the positions", position),
-      part("Their sum", sum),
+      part("Rows of the tokens", token, all[0]),
+      part("Rows of the positions", position, all[1]),
+      part("Their sum", sum, all[2]),
       figure("Some channels over the positions", learned
         ? "Each line is one channel of the table of positions: learned, where the original paper used sine waves."
-        : "Each line is one channel: pairs of a sine and a cosine, slower for higher channels.", {}, waves(position))),
+        : "Each line is one channel: pairs of a sine and a cosine, slower for higher channels.", {}, waves())),
   ];
 }
 
-function oneRow(m, t) { return { rows: 1, cols: m.cols, data: rowOf(m, t), group: m.group }; }
+function oneRow(m, t) { return { ...m, rows: 1, data: rowOf(m, t) }; }
 
-function embeddingSentence(title, m) {
-  const lengths = contents.tokens.map((_, t) => normOf(rowOf(m, t)));
+function embeddingSentence(lengths) {
   const longest = lengths.indexOf(Math.max(...lengths)), shortest = lengths.indexOf(Math.min(...lengths));
   return `One vector for each token of the text; the longest is that of ${quoted(longest)} (${number(lengths[longest])}), the shortest that of ${quoted(shortest)} (${number(lengths[shortest])}).`;
 }
 
-function waves(m) {
-  const channels = [0, 0.125, 0.3, 0.6].map(share => Math.floor(share * (m.cols - 1)));
-  return lineChart([...new Set(channels)].map((channel, k) => ({
-    name: `channel ${grouped(channel, about.group)}`, colour: line(k),
-    points: contents.tokens.map((_, t) => [t, at(m, t, channel)]) })), { label: "Channels of the positions", xLabel: "position" });
+function waves() {
+  const { channels, values } = contents.embedding.waves, m = matrixOf(values);
+  return lineChart(channels.map((channel, k) => ({
+    name: `channel ${channel}`, colour: line(k),
+    points: contents.tokens.map((_, t) => [t, at(m, t, k)]) })), { label: "Channels of the positions", xLabel: "position" });
 }

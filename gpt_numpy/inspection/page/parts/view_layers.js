@@ -21,7 +21,7 @@ function drawStream() {
   const block = `h.${state.block}`, t = state.position;
   const before = state.block ? `h.${state.block - 1}.resid_post` : "embedding.out";
   const names = ["embedding.out", ...Array.from({ length: config.n_layer }, (_, i) => [`h.${i}.resid_mid`, `h.${i}.resid_post`]).flat()];
-  const length = name => normOf(rowOf(valueOf(name), t));
+  const length = name => lengthAt(name, t);
   const rows = [["before the block", before], ["what attention adds", `${block}.attn.proj`], ["after attention", `${block}.resid_mid`], ["what the MLP adds", `${block}.mlp.proj`], ["after the block", `${block}.resid_post`]];
   const largest = Math.max(...rows.map(([, name]) => largestOf(valueOf(name))));
   const pulled = ["attn.proj", "mlp.proj"].map(part => length(`${block}.${part}`));
@@ -30,15 +30,17 @@ function drawStream() {
     el("div", { class: "grid" },
       figure(`The vector of ${tokenAt(t)} in block ${state.block}`, `Attention adds a vector of length ${number(pulled[0])}, the MLP one of ${number(pulled[1])}, to a stream of length ${number(length(before))}.`, { size: "half", formula: "out = x + branch(x)" },
         el("div", { class: "flow" }, rows.map(([title, name]) => [el("h4", {}, title), heatmap(oneRow(valueOf(name), t), { height: 22, largest, plain: name !== rows[4][1], label: title, key: `stream-${name}`,
-          describe: (row, col, x) => `${title}, channel ${grouped(col, about.group)}: ${number(x)}` })]))),
+          describe: (row, col, x) => `${title}, channel ${channel(col, valueOf(name))}: ${number(x)}` })]))),
       figure("Length of the vector after each sublayer", `From the embedding to the head, the vector of ${quoted(t)} goes from length ${number(length(names[0]))} to ${number(length(names[names.length - 1]))}; the dashed line is the mean over the text.`, { size: "half" },
         lineChart([
           { name: `vector of ${tokenAt(t)}`, colour: line(0), dots: true, points: names.map((name, k) => [k, length(name)]) },
           { name: "mean over the text", colour: line(1), dash: "5 4", points: names.map((name, k) => [k, lengthOf(name)]) },
         ], { label: "Length of the vector after each sublayer", xLabel: "sublayer", half: true })),
-      ...rows.slice(1).map(([title, name]) => figure(`${title[0].toUpperCase()}${title.slice(1)}`, sentenceOf(name), { size: "half" }, heatmap(valueOf(name), ofText(title))))),
+      ...rows.slice(1).map(([title, name]) => figure(`${title[0].toUpperCase()}${title.slice(1)}`, sentenceOf(name), { size: "half" }, textMap(name, title)))),
   ];
 }
+
+function textMap(name, what) { const m = valueOf(name); return heatmap(m, ofText(what, m)); }
 
 function sentenceOf(name) {
   const { mean, spread, norm } = contents.arrays[name].numbers;
@@ -50,31 +52,32 @@ function drawNorm() {
   const before = last ? `h.${config.n_layer - 1}.resid_post` : state.norm === "ln_2" ? `h.${state.block}.resid_mid` : state.block ? `h.${state.block - 1}.resid_post` : "embedding.out";
   const kinds = ["ln_1", "ln_2", "ln_f"], lines = contents.arrays[`${norm}.out`].forward.concat(contents.arrays[`${norm}.xhat`].forward);
   const mean = valueOf(`${norm}.mean`).data[t], rstd = valueOf(`${norm}.rstd`).data[t], w = valueOf(`${norm}.weight`);
-  const row = (title, name, sentence) => figure(title, sentence, { size: "half" }, heatmap(valueOf(name), ofText(title)));
+  const row = (title, name, sentence) => figure(title, sentence, { size: "half" }, textMap(name, title));
+  const [least, most] = contents.arrays[`${norm}.weight`].range;
   return [
     el("div", { class: "bar" }, chooser("layer norm", 3, kinds.indexOf(state.norm), "norm", k => change({ norm: kinds[k] }), k => ["before attention (ln_1)", "before the MLP (ln_2)", "before the head (ln_f)"][k]), last ? null : chooseBlock()),
     el("div", { class: "grid" },
-      row("Input", before, `The vector of ${quoted(t)} has mean ${number(mean)} and is divided by its standard deviation, ${number(1 / rstd)}.`),
-      figure("Normalised", `Every row now has mean 0 and variance 1.`, { size: "half", formula: lines[1] }, heatmap(valueOf(`${norm}.xhat`), ofText("normalised"))),
-      figure("Weight", `One learned factor for each channel, initially 1; now they lie between ${number(Math.min(...w.data))} and ${number(Math.max(...w.data))}.`, {},
-        heatmap(w, { height: 26, label: "weight of the layer norm", describe: (r, col, x) => `weight of channel ${grouped(col, w.group[1])}: ${number(x)}` })),
-      figure("Output", `Normalised, scaled${config.bias ? " and shifted" : ""}, channel by channel: the sublayer reads ${norm}.out.`, { formula: lines[0] }, heatmap(valueOf(`${norm}.out`), ofText("output")))),
+      row("Input", before, `The vector of ${quoted(t)} has mean ${number(mean)} and is divided by ${number(1 / rstd)}, the root of its variance + eps.`),
+      figure("Normalised", `Every row now has mean 0 and variance 1, less a trace: eps = 1e-5 is added to the variance that it is divided by.`, { size: "half", formula: lines[1] }, textMap(`${norm}.xhat`, "normalised")),
+      figure("Weight", `One learned factor for each channel, initially 1; now they lie between ${number(least)} and ${number(most)}.`, {},
+        heatmap(w, { height: 26, label: "weight of the layer norm", describe: (r, col, x) => `weight of channel ${channel(col, w)}: ${number(x)}` })),
+      figure("Output", `Normalised, scaled${config.bias ? " and shifted" : ""}, channel by channel: the sublayer reads ${norm}.out.`, { formula: lines[0] }, textMap(`${norm}.out`, "output"))),
   ];
 }
 
 function drawMlp() {
   const mlp = `h.${state.block}.mlp`, t = state.position;
-  const fc = rowOf(valueOf(`${mlp}.fc`), t), act = rowOf(valueOf(`${mlp}.act`), t);
-  const awake = Array.from(act).filter(x => x > 0.05).length, best = ranked(act, act.length).slice(0, 8);
+  const fc = rowOf(valueOf(`${mlp}.fc`), t), neurons = contents.neurons[state.block], best = neurons.best[t], values = matrixOf(neurons.values);
+  const after = rowOf(neurons.after ? matrixOf(neurons.after) : valueOf(`${mlp}.act`), t);
   return [
     el("div", { class: "bar" }, chooseBlock()),
     el("div", { class: "grid" },
-      figure("Neurons before the nonlinearity", `Each of the ${config.n_hidden} neurons computes a weighted sum of the ${config.n_embd} channels; the nonlinearity suppresses negative (blue) ones.`, { size: "half", formula: contents.arrays[`${mlp}.fc`].forward[0] }, heatmap(valueOf(`${mlp}.fc`), ofText("before"))),
-      figure("Neurons after it", `For ${quoted(t)}, ${awake} of ${act.length} ${about.group > 1 ? "groups of neurons" : "neurons"} are active, above 0.05.`, { size: "half", formula: contents.arrays[`${mlp}.act`].forward[0] }, heatmap(valueOf(`${mlp}.act`), ofText("after"))),
-      figure("The nonlinearity at work", `Each dot is a neuron at ${quoted(t)}: its value before (horizontal) and after (vertical); below zero hardly anything is left.`, { size: "half" }, curve(fc, act)),
-      figure("The most active neurons", `Neuron ${grouped(best[0], about.group)} is the most active at ${quoted(t)}, with ${number(act[best[0]])}.`, { size: "half" },
-        bars(best.map(k => ({ label: el("span", {}, `neuron ${grouped(k, about.group)}`), size: act[k], text: number(act[k]) })))),
-      figure("What the MLP adds", sentenceOf(`${mlp}.proj`), {}, heatmap(valueOf(`${mlp}.proj`), ofText("what the MLP adds")))),
+      figure("Neurons before the nonlinearity", `Each of the ${config.n_hidden} neurons computes a weighted sum of the ${config.n_embd} channels; the nonlinearity suppresses negative (blue) ones.`, { size: "half", formula: contents.arrays[`${mlp}.fc`].forward[0] }, textMap(`${mlp}.fc`, "before")),
+      figure("Neurons after it", `For ${quoted(t)}, ${neurons.active[t]} of ${config.n_hidden} neurons are active, above 0.05.`, { size: "half", formula: contents.arrays[`${mlp}.act`].forward[0] }, textMap(`${mlp}.act`, "after")),
+      figure("The nonlinearity at work", `Each dot is a neuron at ${quoted(t)}${about.group > 1 ? ", of each group the one with the largest number before" : ""}: its value before (horizontal) and after (vertical); below zero hardly anything is left.`, { size: "half" }, curve(fc, after)),
+      figure("The most active neurons", `Neuron ${best[0]} is the most active at ${quoted(t)}, with ${number(at(values, t, 0))}.`, { size: "half" },
+        bars(best.map((neuron, k) => ({ label: el("span", {}, `neuron ${neuron}`), size: at(values, t, k), text: number(at(values, t, k)) })))),
+      figure("What the MLP adds", sentenceOf(`${mlp}.proj`), {}, textMap(`${mlp}.proj`, "what the MLP adds"))),
   ];
 }
 
@@ -105,7 +108,7 @@ function drawHead() {
         heatmap(right, { kind: "sequential", largest: 1, height: 22, rowNames: contents.lens.map(({ place }) => place.replace("embedding.out", "e").replace("h.", "").replace(".resid_mid", "A").replace(".resid_post", "M")), colNames: rowNames, label: "probability of the right token", pick: (row, col) => change({ position: col }),
           describe: (row, col, x) => `after ${contents.lens[row].place}, ${quoted(col)}: the next token “${targetAt(col)}” has ${percent(x)}; the most likely is “${nameOf(contents.lens[row].tokens[col][0])}”` })),
       contents.arrays.logits.value ? figure("Logits", `One number for each token of the vocabulary, at each position; the largest is ${number(largestOf(valueOf("logits")))} in magnitude.`, {},
-        heatmap(valueOf("logits"), { ...ofText("logits"), describe: (row, col, x) => `${quoted(row)}: logit of “${nameOf(col)}” ${number(x)}` })) : null),
+        heatmap(valueOf("logits"), { ...ofText("logits", valueOf("logits")), describe: (row, col, x) => `${quoted(row)}: logit of “${nameOf(col)}” ${number(x)}` })) : null),
   ];
 }
 

@@ -23,7 +23,7 @@ function unusual() {
   const marked = Object.entries(contents.arrays).filter(([, entry]) => entry.remarks.length);
   return el("p", { class: "small" }, marked.length
     ? ["Unusual: ", marked.map(([name, entry], k) => [k ? "; " : "", el("span", { class: "remark" }, `${name}: ${entry.remarks.join(", ")}`)])]
-    : "Nothing is unusual in this pass: no gradient vanishes or explodes, no neuron is dead, no head is saturated.");
+    : "Nothing in this pass is marked as unusual; gpt-numpy inspect --help lists what would be.");
 }
 
 function lengthOf(name) { return contents.arrays[name].numbers.norm / Math.sqrt(T); }

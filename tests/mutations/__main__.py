@@ -64,7 +64,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.mutations", description=__doc__)
     parser.add_argument("--only", default="", metavar="M01,N07", help="names from the list")
     parser.add_argument(
-        "--part", action="store_true", help="one mutation of each file, with one check: 2 minutes"
+        "--part", action="store_true", help="one mutation of each file, with one check: 5 minutes"
     )
     parser.add_argument("--jobs", type=int, default=min(4, os.cpu_count() or 1), metavar="N")
     parser.add_argument("--list", action="store_true", help="print the list, run nothing")

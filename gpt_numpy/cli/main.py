@@ -82,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return OK
     except OSError as error:
         _drop_output()
-        advice = "make room, or write to another place"
+        advice = "free disk space, or write to another place"
         return _fail(f"cannot read or write: {error}; {advice}", BAD_INPUT)
 
 

@@ -9,7 +9,7 @@ from typing import IO, Any
 from gpt_numpy.base.checks import shown
 from gpt_numpy.base.errors import InputError
 
-WRITABLE = "make room, or work in a folder that can be written"
+WRITABLE = "free disk space, or work in a folder that can be written"
 
 
 @contextlib.contextmanager

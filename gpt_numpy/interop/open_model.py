@@ -241,7 +241,7 @@ def export(
             raise InputError(f"{path} already holds {name}: name another folder")
     existed = path.exists()
     try:
-        advice = "make room, or name another folder"
+        advice = "free disk space, or name another folder"
         with os_errors_as_input_errors(f"{path}: cannot write there", advice):
             path.mkdir(parents=True, exist_ok=True)
             _write(run, path, form, say)

@@ -42,16 +42,16 @@ for module in (optimizer, sampling):
     "the message names none of": """
 from gpt_numpy.base.errors import InputError
 from gpt_numpy.model import gpt
-def refuse(self, name, tokens, lowest):
+def refuse(name, tokens, config, lowest=0):
     raise InputError("no")
-gpt.GPT._check_tokens = refuse
+gpt.checked_tokens = refuse
 """,
     "refused what is right": """
 from gpt_numpy.base.errors import InputError
 from gpt_numpy.model import gpt
-def refuse(self, name, tokens, lowest):
+def refuse(name, tokens, config, lowest=0):
     raise InputError("tokens and targets are not to my taste")
-gpt.GPT._check_tokens = refuse
+gpt.checked_tokens = refuse
 """,
     "gave a wrong result": """
 from gpt_numpy.model import gpt

@@ -86,7 +86,7 @@ class Subject:
         types = {f.name: f.type for kind in (gn.GPTConfig, TrainConfig) for f in fields(kind)}
         values = gather(words, types, lambda text: None)
         with contextlib.redirect_stdout(io.StringIO()):
-            run, config, dataset = train_command._start([], values)
+            run, config, dataset = train_command._start(words, values, types)
         training = Training(run, config, dataset)
         training.log = Log(runs.begin(config.out_dir, lambda text: None))
         return training

@@ -18,13 +18,13 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="limits and modes are
 TRAIN = shlex.join(["train", *QUICK])
 # What writes files, and what its one line says when the disk is full.
 WRITING = {
-    f"{TRAIN} --out_dir=r": "make room, or choose another folder with --out_dir",
-    "prepare t.txt --dataset=d": "make room, or work in a folder that can be written",
-    "convert run c": "make room, or name another folder",
-    "convert run c --format=gpt_numpy": "make room, or choose another folder",
-    "convert run c --format=nanogpt": "make room, or name another folder",
-    "inspect --out_dir=run --text=be --html=p.html": "make room, or name another file",
-    "plot run --out=l.svg": "make room, or name another file",
+    f"{TRAIN} --out_dir=r": "free disk space, or choose another folder with --out_dir",
+    "prepare t.txt --dataset=d": "free disk space, or work in a folder that can be written",
+    "convert run c": "free disk space, or name another folder",
+    "convert run c --format=gpt_numpy": "free disk space, or choose another folder",
+    "convert run c --format=nanogpt": "free disk space, or name another folder",
+    "inspect --out_dir=run --text=be --html=p.html": "free disk space, or name another file",
+    "plot run --out=l.svg": "free disk space, or name another file",
 }
 READING = (
     "sample --out_dir=run --num_samples=1 --max_new_tokens=2",
@@ -70,7 +70,7 @@ def test_an_output_on_a_full_disk_is_one_line_with_a_remedy(folder):
         ["bash", "-c", f"{line} > /dev/full"], env=environment(), capture_output=True, text=True
     )
     assert done.returncode == cli.BAD_INPUT and done.stderr.count("\n") == 1
-    assert "make room, or write to another place" in done.stderr
+    assert "free disk space, or write to another place" in done.stderr
 
 
 @pytest.mark.parametrize("words", READING)

@@ -451,7 +451,7 @@ def test_a_damaged_cache_is_replaced(tmp_path):
     environment = {"NUMBA_CACHE_DIR": str(tmp_path)}
     assert run_python(TINY_KERNEL, **environment).stdout == "10.0\n"
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
-    assert files and all(d.stat().st_mode & 0o077 == 0 for d in tmp_path.iterdir())
+    assert files and all(d.stat().st_mode & 0o022 == 0 for d in tmp_path.iterdir())
     for path in files:
         path.write_bytes(path.read_bytes()[:100])
     result = run_python(TINY_KERNEL, **environment)

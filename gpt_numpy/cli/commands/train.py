@@ -46,7 +46,7 @@ from gpt_numpy.training.run_folder import LAST, begin, find_checkpoint, make_fol
 def run(words: list[str], types: Types) -> int:
     """`gpt-numpy train`."""
     values = gather(words, types, print)
-    names, flags = split(words, types)
+    _, flags = split(words, types)
     if flags.get("data") and "dataset" in flags:
         raise InputError("--data and --dataset exclude each other: give one of them")
     init_from = values.get("init_from", "scratch")
@@ -63,7 +63,7 @@ def run(words: list[str], types: Types) -> int:
                 held.enter_context(locked(Path(out_dir), print))
             run, config, dataset = _resume(out_dir, words, values, types)
         elif init_from == "scratch":
-            run, config, dataset = _start(names, words, values, types)
+            run, config, dataset = _start(words, values, types)
         else:
             run, config, dataset = _start_from_model(words, values, types)
         if config.eval_only:
@@ -107,9 +107,9 @@ def _resume(
 
 
 def _start(
-    names: list[str], words: list[str], values: dict[str, Any], types: Types
+    words: list[str], values: dict[str, Any], types: Types
 ) -> tuple[Run, TrainConfig, Dataset]:
-    if not names:
+    if all(word.startswith("--") for word in words):
         print(f"no preset or file named: starting from the preset {DEFAULT_PRESET}")
         values = PRESETS[DEFAULT_PRESET] | values
     values = NANOGPT_DEFAULTS | nanogpts_training(words) | values

@@ -59,7 +59,7 @@ def draw(histories: list[History], out: str, measured: MeasuredCurves | None = N
                 metadata = {"Date": None} if kind == ".svg" else {}
                 figure.savefig(file, format=kind[1:], metadata=metadata)
         except OSError as error:
-            reason = f"{error.strerror or error}; make room, or name another file"
+            reason = f"{error.strerror or error}; free disk space, or name another file"
             raise InputError(f"out={out!r}: cannot write it: {reason}") from error
 
 

@@ -58,7 +58,7 @@ def write_page(path: str, contents: dict[str, Any]) -> int:
             file.write(page)
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
         reason = getattr(error, "strerror", None) or error
-        advice = "make room, or name another file"
+        advice = "free disk space, or name another file"
         raise InputError(f"html={path!r}: cannot write it: {reason}; {advice}") from error
     return len(page)
 

@@ -9,7 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from gpt_numpy.base.errors import InputError
+from gpt_numpy.base.errors import InputError, did_you_mean
 from gpt_numpy.base.progress import Progress, duration
 from tests.mutations import (
     backward_mistakes,
@@ -64,6 +64,9 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.mutations", description=__doc__)
     parser.add_argument("--only", default="", metavar="M01,N07", help="names from the list")
     parser.add_argument(
+        "--catalogue", default="", metavar="kernel,page", help=f"of {', '.join(PARTS)}"
+    )
+    parser.add_argument(
         "--part", action="store_true", help="one mutation of each file, with one check: 5 minutes"
     )
     parser.add_argument("--jobs", type=int, default=min(4, os.cpu_count() or 1), metavar="N")
@@ -76,7 +79,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--record",
         action="store_true",
-        help="write the figures into gpt_numpy/gradients/recorded.json",
+        help="write the figures of whole catalogues into gpt_numpy/gradients/recorded.json",
     )
     return parser.parse_args()
 
@@ -85,6 +88,12 @@ def _chosen(options: argparse.Namespace) -> list[Mistake]:
     if options.part:
         first = {mistake.mutation.path: mistake for mistake in reversed(ALL)}
         return list(reversed(first.values()))
+    catalogues = [name for name in options.catalogue.split(",") if name]
+    for name in catalogues:
+        if name not in PARTS:
+            raise InputError(f"--catalogue={options.catalogue}: {did_you_mean(name, PARTS)}")
+    if catalogues:
+        return [mistake for name in catalogues for mistake in PARTS[name]]
     names = [name for name in options.only.split(",") if name]
     unknown = set(names) - {mistake.name for mistake in ALL}
     if unknown:
@@ -93,8 +102,8 @@ def _chosen(options: argparse.Namespace) -> list[Mistake]:
 
 
 def _campaign(mistakes: list[Mistake], options: argparse.Namespace) -> int:
-    if options.record and len(mistakes) < len(ALL):
-        raise InputError("--record goes with the whole campaign, not with a part of it")
+    if options.record and (options.part or options.only):
+        raise InputError("--record goes with whole catalogues, not with --part or --only")
     sys.stdout = sys.stderr if options.json else sys.stdout
     start = time.perf_counter()
     verdicts: list[Verdict] = []
@@ -120,7 +129,8 @@ def _campaign(mistakes: list[Mistake], options: argparse.Namespace) -> int:
         sys.stdout = sys.__stdout__
         print(json.dumps([dataclasses.asdict(verdict) for verdict in verdicts], indent=1))
     if options.record:
-        record.campaign(mistakes, verdicts, seconds, options.jobs)
+        found = _by_part(verdicts)
+        record.campaign({part: (PARTS[part], found[part]) for part in found})
     return 0 if all(verdict.ok for verdict in verdicts) else 1
 
 

@@ -170,7 +170,7 @@ ENDS = [
     Mistake(live("M32"), WHOLE),
     _model(
         "M33", "tied embedding: the lookup's half of the gradient is lost", EMBEDDING,
-        "np.add.at(dwte, tokens, drow)", "dwte += 0 if dwte_head is not None else np.nan",
+        "np.add.at(dwte, tokens, drow)", "dwte += 0 if tied else np.nan",
     ),
     _pair(
         "embedding", "M34", "positions: the first sequence only", EMBEDDING,
@@ -186,7 +186,7 @@ ENDS = [
     ),
     _model(
         "M37", "divided by all positions, not by the kept targets", "model/gpt.py",
-        '["losses"][...] = 1 / last.divisor', '["losses"][...] = 1 / last.targets.size',
+        '["losses"][...] = 1 / last.divisor', '["losses"][...] = 1 / last.layout.acts["losses"].size',
     ),
     _pair(
         "cross_entropy", "M38", "loss: no -1 at the target", LOSS,

@@ -15,24 +15,28 @@ from gpt_numpy.gradients.mutation import PACKAGE
 PATH = PACKAGE / "gradients" / "recorded.json"
 
 
-def campaign(mistakes: list[Any], verdicts: list[Any], seconds: float, jobs: int) -> None:
-    """Record a whole campaign."""
-    counts = {
-        v: sum(verdict.verdict == v for verdict in verdicts) for v in ("killed", "equivalent")
-    }
-    kernels = sum(mistake.mutation.path.startswith("kernels/") for mistake in mistakes)
-    _write(
-        "mutations",
-        {
+def campaign(parts: dict[str, tuple[list[Any], list[Any]]]) -> None:
+    """Record whole catalogues, each with its mistakes and verdicts; the sums are over all recorded.
+
+    Catalogues that are not recorded are not counted: they were not run.
+    """
+    known: dict[str, Any] = _read().get("mutations", {}).get("parts", {})
+    for part, (mistakes, verdicts) in parts.items():
+        killed, equivalent = (
+            sum(v.verdict == what for v in verdicts) for what in ("killed", "equivalent")
+        )
+        known[part] = {
             "mutations": len(verdicts),
-            "in_kernels": kernels,
-            **counts,
-            "survived": len(verdicts) - sum(counts.values()),
-            "checks": len({check for mistake in mistakes for check in mistake.checks}),
-            "seconds": round(seconds),
-            "jobs": jobs,
-        },
-    )
+            "in_kernels": sum(m.mutation.path.startswith("kernels/") for m in mistakes),
+            "killed": killed,
+            "equivalent": equivalent,
+            "survived": len(verdicts) - killed - equivalent,
+            "seconds": round(sum(v.seconds for v in verdicts)),
+            "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        }
+    counts = ("mutations", "in_kernels", "killed", "equivalent", "survived", "seconds")
+    sums = {name: sum(part[name] for part in known.values()) for name in counts}
+    _write("mutations", {**sums, "parts": known})
 
 
 def false_alarms(seeds: int, counted: list[Any], seconds: float) -> None:
@@ -43,8 +47,13 @@ def false_alarms(seeds: int, counted: list[Any], seconds: float) -> None:
     _write("false_alarms", values)
 
 
+def _read() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(PATH.read_text(encoding="utf-8")) if PATH.exists() else {}
+    return found
+
+
 def _write(key: str, values: dict[str, Any]) -> None:
-    recorded = json.loads(PATH.read_text(encoding="utf-8")) if PATH.exists() else {}
+    recorded = _read()
     recorded[key] = values | {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "version": gpt_numpy.__version__,

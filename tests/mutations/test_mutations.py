@@ -43,8 +43,15 @@ def test_the_recorded_campaign_is_of_this_list():
     recorded = json.loads((PACKAGE / "gradients" / "recorded.json").read_text(encoding="utf-8"))[
         "mutations"
     ]
-    assert recorded["mutations"] == len(ALL), "run python -m tests.mutations --record"
-    assert recorded["killed"] + recorded["equivalent"] == len(ALL)
+    for part, figures in recorded["parts"].items():
+        again = f"run python -m tests.mutations --catalogue={part} --record"
+        assert figures["mutations"] == len(PARTS[part]), again
+        assert figures["killed"] + figures["equivalent"] == len(PARTS[part]), again
+    for name in ("mutations", "in_kernels", "killed", "equivalent", "survived", "seconds"):
+        assert recorded[name] == sum(part[name] for part in recorded["parts"].values())
+    readme = (PACKAGE.parent / "README.md").read_text(encoding="utf-8")
+    assert f"Of {recorded['mutations']} deliberate mistakes" in readme
+    assert f"{recorded['killed']} are found" in readme
 
 
 def test_every_layer_of_both_implementations_has_a_mutation():

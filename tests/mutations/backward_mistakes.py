@@ -186,7 +186,8 @@ ENDS = [
     ),
     _model(
         "M37", "divided by all positions, not by the kept targets", "model/gpt.py",
-        '["losses"][...] = 1 / last.divisor', '["losses"][...] = 1 / last.layout.acts["losses"].size',
+        '["losses"][...] = 1 / last.divisor',
+        '["losses"][...] = 1 / last.layout.acts["losses"].size',
     ),
     _pair(
         "cross_entropy", "M38", "loss: no -1 at the target", LOSS,

@@ -1,6 +1,7 @@
 """What a command reads: prompts, paths with ~, pipes, and models of another vocabulary."""
 
 import dataclasses
+import importlib.util
 import re
 import subprocess
 import sys
@@ -174,10 +175,12 @@ def test_a_leading_tilde_is_the_home_folder_everywhere(call, folder):
     call("sample", "--init_from=~/flag", "--start=To", *SHORT)
     call("inspect", "--out_dir=~/flag", "--text=To be", "--html=~/p.html")
     call("gradcheck", "--out_dir=~/flag", "--method=directions", "--batch_size=1")
-    call("plot", "~/flag", "--out=~/l.svg")
+    if importlib.util.find_spec("matplotlib"):
+        call("plot", "~/flag", "--out=~/l.svg")
+        assert (home / "l.svg").exists()
     call("convert", "~/flag", "~/converted", "--format=gpt_numpy")
     call("prepare", "~/t.txt", "--dataset=d", "--tokenizer=~/flag")
-    made = {"toml", "py", "flag", "fine", "p.html", "l.svg", "converted"}
+    made = {"toml", "py", "flag", "fine", "p.html", "converted"}
     assert made <= {path.name for path in home.iterdir()}
     assert not (folder / "~").exists()
 

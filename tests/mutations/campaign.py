@@ -85,6 +85,7 @@ class Copy:
             "nodes": [node for check in checks for node in nodes(check)],
             "result": str(result),
             "machine_code": str(machine_code or ""),
+            "cache": "" if cache.parent == self.folder else str(cache),  # of the unmutated code
             "source": source,
         }
         request.write_text(json.dumps(wanted), encoding="utf-8")

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path.cwd() / "gpt_numpy"
+OWN = "own"  # the file that names the folder of machine code for this processor
 # A mutant that is not even a program proves nothing about the tests.
 NO_PROGRAM = ("SyntaxError", "NameError", "ImportError", "TypeError", "AttributeError",
               "UnboundLocalError", "IndentationError", "TypingError", "LoweringError",
@@ -74,7 +75,8 @@ def take_over(folder, source):
     from gpt_numpy.kernels.engine import machine_code
 
     changed = touched(source)
-    for place in folder.glob("kernels-*/*"):
+    # Tests compile for other vectors and tiles, too, into folders of other names.
+    for place in (folder / (folder / OWN).read_text(encoding="utf-8")).iterdir():
         module = place.name.split(".")[0]
         if module in changed:
             continue
@@ -93,6 +95,11 @@ def main(request):
     assert Path(gpt_numpy.__file__).parent == PACKAGE, "this must run on the copy"
     if request["machine_code"]:
         take_over(Path(request["machine_code"]), request["source"])
+    elif request["cache"]:
+        from gpt_numpy.kernels.engine import machine_code
+
+        name = machine_code.cache_directory().name
+        (Path(request["cache"]) / OWN).write_text(name, encoding="utf-8")
     recorder = Recorder()
     options = ["-q", "-p", "no:cacheprovider", "--no-header", "--tb=short"]
     status = pytest.main([*options, *request["nodes"]], plugins=[recorder])

@@ -85,20 +85,19 @@ def _options() -> argparse.Namespace:
 
 
 def _chosen(options: argparse.Namespace) -> list[Mistake]:
-    if options.part:
-        first = {mistake.mutation.path: mistake for mistake in reversed(ALL)}
-        return list(reversed(first.values()))
     catalogues = [name for name in options.catalogue.split(",") if name]
     for name in catalogues:
         if name not in PARTS:
             raise InputError(f"--catalogue={options.catalogue}: {did_you_mean(name, PARTS)}")
-    if catalogues:
-        return [mistake for name in catalogues for mistake in PARTS[name]]
+    some = [mistake for name in catalogues or PARTS for mistake in PARTS[name]]
+    if options.part:
+        first = {mistake.mutation.path: mistake for mistake in reversed(some)}
+        return list(reversed(first.values()))
     names = [name for name in options.only.split(",") if name]
     unknown = set(names) - {mistake.name for mistake in ALL}
     if unknown:
         raise InputError(f"--only={options.only}: no mutation {min(unknown)}; see --list")
-    return [mistake for mistake in ALL if not names or mistake.name in names]
+    return [mistake for mistake in some if not names or mistake.name in names]
 
 
 def _campaign(mistakes: list[Mistake], options: argparse.Namespace) -> int:

@@ -72,11 +72,11 @@ def gradcheck(
         say(f"{model.n_params:,} parameters: timing a first evaluation")
     if not isinstance(method, str) or method not in GRADCHECK_METHODS:
         raise InputError(f"method={shown(method)}: {did_you_mean(str(method), GRADCHECK_METHODS)}")
-    hand = _twin(model, "float64", model.ops_name)
+    hand = twin_with(model, "float64", model.ops_name)
     oracle = None
     if method != "differences":
         # Each position's loss is kept, so that missing positions can be named.
-        oracle = _twin(model, "complex128", "reference", keep=("losses",))
+        oracle = twin_with(model, "complex128", "reference", keep=("losses",))
     plan = choose_method(hand, oracle, tokens, targets, dropout_key, method)
     say(f"{plan.description}: about {duration(max(plan.seconds, 1))}")
 
@@ -173,7 +173,7 @@ def _where_to_look(rows: list[TensorCheck]) -> list[str]:
     return [f"in forward order, the last wrong tensor is {last}{after}: look just after it"]
 
 
-def _twin(model: GPT, dtype: str, ops: str, keep: tuple[str, ...] = ()) -> GPT:
+def twin_with(model: GPT, dtype: str, ops: str, keep: tuple[str, ...] = ()) -> GPT:
     """A copy of the model with another dtype and implementation."""
     twin = GPT(model.config, seed=None, dtype=dtype, ops=ops, keep=keep)
     twin.params.flat[...] = model.params.flat

@@ -14,6 +14,7 @@ import numpy as np
 
 from gpt_numpy.base.arrays import Array
 from gpt_numpy.base.errors import InputError
+from gpt_numpy.gradients.model_check import twin_with
 from gpt_numpy.gradients.report import Rounding, RoundingReport
 from gpt_numpy.model.gpt import GPT
 from gpt_numpy.reference.linear import BFLOAT16
@@ -59,8 +60,7 @@ def rounding_errors(
 def _gradients(
     model: GPT, dtype: str, ops: str, tokens: Array, targets: Array, dropout_key: int | None
 ) -> dict[str, Array]:
-    twin = GPT(model.config, seed=None, dtype=dtype, ops=ops)
-    twin.params.flat[...] = model.params.flat
+    twin = twin_with(model, dtype, ops)
     twin.forward(tokens, targets, dropout_key=dropout_key)
     twin.backward()
     return dict(twin.grads)

@@ -12,13 +12,14 @@ import dataclasses
 import os
 import re
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from gpt_numpy.base.errors import InputError, did_you_mean
 from gpt_numpy.config.train import TrainConfig
 from gpt_numpy.files.durable import preserve
+from gpt_numpy.files.reading import os_errors_as_input_errors
 from gpt_numpy.model.implementations import array_type
 from gpt_numpy.training.checkpoint import Run, load
 from gpt_numpy.training.log import LOG
@@ -135,15 +136,12 @@ def make_folder(out_dir: str) -> Path:
     return folder
 
 
-@contextlib.contextmanager
-def _writing(out_dir: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise InputError(
-            f"out_dir={out_dir!r}: cannot write there: {error.strerror or error}; "
-            "choose another folder with --out_dir"
-        ) from error
+def _writing(out_dir: str) -> contextlib.AbstractContextManager[None]:
+    what, advice = (
+        f"out_dir={out_dir!r}: cannot write there",
+        "choose another folder with --out_dir",
+    )
+    return os_errors_as_input_errors(what, advice)
 
 
 def resume(

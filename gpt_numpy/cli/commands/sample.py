@@ -65,10 +65,8 @@ def _settings(words: list[str], types: Types) -> dict[str, Any]:
 
 
 def _load_model(config: SampleConfig) -> Run:
-    def say(line: str) -> None:
-        print(line, file=sys.stderr)
-
-    how: dict[str, Any] = {"checkpoint": config.checkpoint, "ops": config.ops or None, "say": say}
+    ops = config.ops or None
+    how: dict[str, Any] = {"checkpoint": config.checkpoint, "ops": ops, "say": _report}
     if config.init_from != "resume":
         return open_run(config.init_from, **how)
     return open_out_dir(config.out_dir, **how)
@@ -87,7 +85,7 @@ def _write(trained: Run, start: Array, config: SampleConfig) -> None:
     )
     prompts, _ = check_prompts(trained.model, np.tile(start, (config.num_samples, 1)))
     if trained.tokenizer is None:
-        print("the model has no tokenizer: its tokens are printed as numbers", file=sys.stderr)
+        _report("the model has no tokenizer: its tokens are printed as numbers")
     texts = [Sample(trained, start, config) for _ in prompts]
     current = 0  # the text that is being printed
     print(texts[0].take(), end="", flush=True)

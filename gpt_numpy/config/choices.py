@@ -5,5 +5,6 @@ POSITIONS = ("learned", "sinusoidal")
 DTYPES = ("float32", "float64", "bfloat16", "complex128")  # the last one for the reference
 IMPLEMENTATIONS = ("kernels", "reference")  # of the layers; the first is the default
 GRADCHECK_METHODS = ("auto", "elements", "directions", "differences")
+EXPORT_DTYPES = ("float32", "bfloat16")  # of the numbers in a model file for others
 FORMATS = ("huggingface", "nanogpt", "gpt_numpy")  # of model files
 WINDOWS = ("full", "half")  # what the model sees of a text longer than its context

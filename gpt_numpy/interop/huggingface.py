@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from gpt_numpy.base.arrays import Array
 from gpt_numpy.base.checks import shown
 from gpt_numpy.base.errors import InputError
 from gpt_numpy.config.model import GPTConfig
@@ -22,8 +23,9 @@ from gpt_numpy.files.durable import written_durably
 from gpt_numpy.files.reading import read_json
 from gpt_numpy.interop.safetensors_files import read_safetensors, write_safetensors
 from gpt_numpy.interop.torch_reader import open_torch, tensors_of
-from gpt_numpy.interop.weights import StoredModel, Tensor, parameter_table
+from gpt_numpy.interop.weights import BF16, StoredModel, Tensor, parameter_table
 from gpt_numpy.model.gpt import GPT
+from gpt_numpy.reference.bfloat16 import rounded
 from gpt_numpy.reference.embedding import sinusoidal_positions
 
 CONFIG = "config.json"
@@ -145,14 +147,19 @@ def weight_files(folder: Path) -> list[Path]:
     raise InputError(f"the folder has none of the files {', '.join(SINGLE + SHARDED)}")
 
 
-def write_huggingface(folder: Path, model: GPT, say: Callable[[str], None]) -> None:
-    """Write a model so that transformers computes the same with it.
+def write_huggingface(
+    folder: Path, model: GPT, say: Callable[[str], None], *, dtype: str = "float32"
+) -> None:
+    """Write a model so that transformers computes the same with it, except for rounding to `dtype`.
 
     Parts of GPT-2 that the model lacks are written so that they have no effect: biases of zero, and
-    sinusoids as learned positions; `say` reports it. Raises `InputError` without the library.
+    sinusoids as learned positions; `say` reports it. Raises `InputError` for numbers that `dtype`,
+    "float32" or "bfloat16", does not have.
     """
     config = model.config
-    arrays = {f"transformer.{name}": _float32(array, name) for name, array in model.params.items()}
+    arrays = {
+        f"transformer.{name}": _float32(array, name, dtype) for name, array in model.params.items()
+    }
     if not config.tied:
         arrays["lm_head.weight"] = arrays.pop("transformer.lm_head.weight")
     if config.positions == "sinusoidal":
@@ -165,12 +172,12 @@ def write_huggingface(folder: Path, model: GPT, say: Callable[[str], None]) -> N
                 width = arrays[name].shape[-1]
                 arrays[name.replace(".weight", ".bias")] = np.zeros(width, np.float32)
         say("biases are written as zeros: further training would change them")
-    write_safetensors(folder / WEIGHTS, arrays)
+    write_safetensors(folder / WEIGHTS, arrays, dtype=dtype)
     with written_durably(folder / CONFIG) as file:
-        file.write((json.dumps(_config_keys(config), indent=2) + "\n").encode())
+        file.write((json.dumps(_config_keys(config, dtype), indent=2) + "\n").encode())
 
 
-def _config_keys(config: GPTConfig) -> dict[str, Any]:
+def _config_keys(config: GPTConfig, dtype: str) -> dict[str, Any]:
     theirs = {"gelu_tanh": "gelu_new", "gelu": "gelu", "relu": "relu"}
     return {
         "architectures": ["GPT2LMHeadModel"],
@@ -190,13 +197,14 @@ def _config_keys(config: GPTConfig) -> dict[str, Any]:
         # GPT-2's default is 50256, which smaller vocabularies do not have.
         "bos_token_id": 50256 if config.vocab_size > 50256 else None,
         "eos_token_id": 50256 if config.vocab_size > 50256 else None,
-        "torch_dtype": "float32",
+        "torch_dtype": dtype,
     }
 
 
-def _float32(array: np.ndarray[Any, Any], name: str) -> np.ndarray[Any, Any]:
+def _float32(array: Array, name: str, dtype: str) -> Array:
     with np.errstate(over="ignore"):
         narrow = array.astype(np.float32, copy=False)
-    if not np.isfinite(narrow).all():
-        raise InputError(f"{name} holds numbers beyond the range of float32: it cannot be exported")
+    largest = np.array([narrow.min(), narrow.max()])
+    if not np.isfinite(rounded(largest) if dtype == BF16 else largest).all():
+        raise InputError(f"{name} holds numbers beyond the range of {dtype}: it cannot be exported")
     return narrow

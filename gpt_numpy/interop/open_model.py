@@ -8,8 +8,10 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from gpt_numpy.base.errors import InputError, did_you_mean
-from gpt_numpy.config.choices import FORMATS, IMPLEMENTATIONS
+from gpt_numpy.config.choices import EXPORT_DTYPES, FORMATS, IMPLEMENTATIONS
 from gpt_numpy.data.nanogpt_bins import NANOGPT_VOCAB_SIZE, read_vocabulary, write_vocabulary
 from gpt_numpy.data.tokenizers.characters import CharTokenizer
 from gpt_numpy.data.tokenizers.gpt2 import gpt2_tokenizer
@@ -27,6 +29,14 @@ from gpt_numpy.training.run_folder import BEST, LAST, find_checkpoint
 
 _DEFAULT = IMPLEMENTATIONS[0]
 _GPT2_SIZES = (50257, NANOGPT_VOCAB_SIZE)
+# Formats for training, whose weights are float32 even where products are computed in bfloat16:
+# rounded ones would lose every update that is smaller than half a unit of theirs.
+_KEEP_FLOAT32 = {
+    "nanogpt": "nanoGPT trains float32 weights, which a ckpt.pt holds; leave dtype out, or use "
+    "format=huggingface",
+    "gpt_numpy": "a run keeps its weights in float32, whatever its products are computed in; leave "
+    "dtype out, or use format=huggingface",
+}
 _FIRST_BEST = 1e9  # nanoGPT's best_val_loss before the first evaluation
 
 
@@ -226,16 +236,26 @@ def cropped(model: GPT, block_size: int) -> GPT:
 
 
 def export(
-    run: Run, folder: str | os.PathLike[str], form: str, say: Callable[[str], None] = print
+    run: Run,
+    folder: str | os.PathLike[str],
+    form: str,
+    say: Callable[[str], None] = print,
+    *,
+    dtype: str = "float32",
 ) -> None:
     """Write the model and the tokenizer of a run to a folder that holds no model yet.
 
-    `form` is one of FORMATS; `say` reports what it expresses differently, one line per call. Raises
-    `InputError` when it cannot express the model, or the folder is in use or cannot be written.
+    `form` is one of FORMATS; `dtype` one of EXPORT_DTYPES, what the numbers are rounded to; `say`
+    reports what it expresses differently, one line per call. Raises `InputError` when it cannot
+    express the model, or the folder is in use or cannot be written.
     """
     path = Path(folder)
     if form not in FORMATS:
         raise InputError(f"format={form!r}: {did_you_mean(form, FORMATS)}")
+    if dtype not in EXPORT_DTYPES:
+        raise InputError(f"dtype={dtype!r}: {did_you_mean(dtype, EXPORT_DTYPES)}")
+    if dtype != "float32" and form in _KEEP_FLOAT32:
+        raise InputError(f"dtype={dtype} with format={form}: {_KEEP_FLOAT32[form]}")
     for name in (huggingface.CONFIG, huggingface.WEIGHTS, nanogpt.CHECKPOINT, LAST, BEST):
         if (path / name).exists():
             raise InputError(f"{path} already holds {name}: name another folder")
@@ -244,23 +264,23 @@ def export(
         advice = "free disk space, or name another folder"
         with os_errors_as_input_errors(f"{path}: cannot write there", advice):
             path.mkdir(parents=True, exist_ok=True)
-            _write(run, path, form, say)
+            _write(run, path, form, say, dtype)
     finally:
         if not existed:
             with contextlib.suppress(OSError):
                 path.rmdir()  # succeeds only if nothing was written
 
 
-def _write(run: Run, path: Path, form: str, say: Callable[[str], None]) -> None:
-    if run.model.precision != "float32" and form != "gpt_numpy":
-        say(f"{run.model.precision} is rounded to float32")
+def _write(run: Run, path: Path, form: str, say: Callable[[str], None], dtype: str) -> None:
+    if run.model.dtype != np.float32 and form != "gpt_numpy":
+        say(f"{run.model.dtype} is rounded to float32")
     if form == "gpt_numpy":
         save(path / LAST, run.model, tokenizer=run.tokenizer)
         return
     if form == "nanogpt":
         dataset = nanogpt.write_nanogpt(path, run)
     else:
-        huggingface.write_huggingface(path, run.model, say)
+        huggingface.write_huggingface(path, run.model, say, dtype=dtype)
     if form == "nanogpt" and isinstance(run.tokenizer, CharTokenizer):
         write_vocabulary(path / nanogpt.META, run.tokenizer.characters)
         say(f"nanoGPT looks for meta.pkl in data/{dataset or 'DATASET'}/: copy it there")

@@ -2,8 +2,8 @@
 
 The header is JSON: {name: {"dtype": "F32", "shape": [2, 3], "data_offsets": [begin, end]}, ...}.
 
-Files are not read with the library, because it needs PyTorch for bfloat16, accepts headers of
-100 MB, and maps the file, so that truncating the file kills the process. They are written with it.
+The library is not used: for bfloat16 it needs PyTorch, it accepts headers of 100 MB, and maps the
+file, so that truncating the file kills the process. What is written here is what it writes.
 Source: https://github.com/huggingface/safetensors, "Format".
 """
 
@@ -21,7 +21,10 @@ from gpt_numpy.base.arrays import Array
 from gpt_numpy.base.errors import InputError
 from gpt_numpy.files.durable import written_durably
 from gpt_numpy.interop.weights import BF16, ITEMSIZE, Tensor, is_size, read_elements
+from gpt_numpy.reference.bfloat16 import stored
 
+ALIGNMENT = 8  # bytes: where the numbers begin
+_BLOCK = 1 << 20  # elements converted and written at a time
 MAX_HEADER = 1 << 20  # bytes; enough for 9,000 arrays (GPT-2 has 580 at most)
 _FLOATS = {"F32": "float32", "F64": "float64", "F16": "float16", "BF16": BF16}
 # Types of arrays that are not read, such as the masks in GPT-2's own file.
@@ -65,18 +68,29 @@ def read_safetensors(file: IO[bytes]) -> dict[str, Tensor]:
     return table
 
 
-def write_safetensors(path: Path, arrays: Mapping[str, Array]) -> None:
-    """Write a file for transformers, whole or not at all; `InputError` without the library."""
-    try:
-        from safetensors.numpy import save
-    except ImportError:
-        raise InputError(
-            "writing .safetensors needs the library: pip install 'gpt_numpy[safetensors]'"
-        ) from None
-    # The library writes the memory as it is and ignores strides.
-    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+def write_safetensors(path: Path, arrays: Mapping[str, Array], *, dtype: str = "float32") -> None:
+    """Write float32 arrays for transformers, as they are or in bfloat16, whole or not at all.
+
+    `dtype` is "float32" or "bfloat16": rounded to the nearest, of two equally near ones to the even
+    one, and denormal numbers to 0 (reference/bfloat16.py).
+    """
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    end = 0
+    for name in sorted(arrays):
+        begin, end = end, end + arrays[name].size * ITEMSIZE[dtype]
+        kind = next(key for key, known in _FLOATS.items() if known == dtype)
+        shape = list(arrays[name].shape)
+        header[name] = {"dtype": kind, "shape": shape, "data_offsets": [begin, end]}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % ALIGNMENT)
     with written_durably(path) as file:
-        file.write(save(contiguous, metadata={"format": "pt"}))
+        file.write(len(text).to_bytes(8, "little") + text)
+        for name in sorted(arrays):
+            flat = np.ascontiguousarray(arrays[name]).reshape(-1)
+            for start in range(0, flat.size, _BLOCK):
+                part = flat[start : start + _BLOCK]
+                numbers = stored(part).astype("<u2") if dtype == BF16 else part.astype("<f4")
+                file.write(numbers.data)
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -100,6 +100,80 @@ def test_numbers_beyond_float32_are_not_exported(tmp_path, library):
     assert not (tmp_path / "x").exists()
 
 
+def test_the_file_is_the_librarys_byte_for_byte(tmp_path, library):
+    from safetensors.numpy import save
+
+    model = exported(tmp_path, "huggingface", tied=False)
+    arrays = {f"transformer.{name}": array for name, array in model.params.items()}
+    arrays["lm_head.weight"] = arrays.pop("transformer.lm_head.weight")
+    written = (tmp_path / "model.safetensors").read_bytes()
+    assert written == bytes(save(arrays, metadata={"format": "pt"}))
+
+
+def test_bfloat16_is_written_rounded_to_the_nearest_and_to_the_even(tmp_path, library):
+    import safetensors
+
+    model = make()
+    unit = 2.0**-7
+    numbers = np.float32(
+        [
+            1 + unit / 2,
+            1 + 3 * unit / 2,
+            1 + unit * 0.49,
+            1 + unit * 0.51,
+            -1 - unit / 2,
+            1e-40,
+            -0.0,
+        ]
+    )
+    model.params["wte.weight"].flat[: numbers.size] = numbers
+    said = []
+    interop.export(Run(model, None), tmp_path, "huggingface", said.append, dtype="bfloat16")
+    read = dict(safetensors.deserialize((tmp_path / "model.safetensors").read_bytes()))
+    assert {entry["dtype"] for entry in read.values()} == {"BF16"}
+    assert json.loads((tmp_path / "config.json").read_text())["torch_dtype"] == "bfloat16"
+    for name, entry in read.items():
+        ours = model.params[name.removeprefix("transformer.")].astype(np.float64)
+        bits = np.frombuffer(entry["data"], "<u2").reshape(entry["shape"])
+        theirs = (bits.astype(np.uint32) << 16).view(np.float32).astype(np.float64)
+        # Half a unit of 8 significant bits.
+        half = 2.0 ** (np.frexp(np.maximum(np.abs(ours), 2.0**-120))[1] - 9.0)
+        assert (np.abs(theirs - ours) <= half).all(), name
+    first = np.frombuffer(read["transformer.wte.weight"]["data"], "<u2")[: numbers.size]
+    assert first.tolist() == [0x3F80, 0x3F82, 0x3F80, 0x3F81, 0xBF80, 0, 0x8000]
+    again = gn.from_pretrained(tmp_path, ops="reference", dtype="bfloat16")
+    assert again.precision == "bfloat16" and said == []
+    interop.export(Run(again, None), tmp_path / "b", "huggingface", said.append, dtype="bfloat16")
+    written = [(p / "model.safetensors").read_bytes() for p in (tmp_path, tmp_path / "b")]
+    assert written[0] == written[1]
+
+
+def test_arrays_larger_than_a_block_are_written_whole(tmp_path, monkeypatch):
+    monkeypatch.setattr("gpt_numpy.interop.safetensors_files._BLOCK", 4)
+    array = np.arange(15, dtype=np.float32).reshape(5, 3)
+    for dtype in ("float32", "bfloat16"):
+        write_safetensors(tmp_path / "model.safetensors", {"b": array, "a": array.T}, dtype=dtype)
+        found = arrays_of(tmp_path)
+        assert np.array_equal(found["b"], array) and np.array_equal(found["a"], array.T)
+
+
+def test_what_cannot_be_bfloat16_is_refused(tmp_path):
+    model = make()
+    model.params["ln_f.weight"][3] = 3.4e38  # finite in float32
+    run = Run(model, None)
+    with pytest.raises(InputError, match="ln_f.weight holds numbers beyond the range of bfloat16"):
+        interop.export(run, tmp_path / "x", "huggingface", dtype="bfloat16")
+    for form in ("nanogpt", "gpt_numpy"):
+        with pytest.raises(
+            InputError, match=f"dtype=bfloat16 with format={form}: .*float32.*leave"
+        ):
+            interop.export(run, tmp_path / "x", form, dtype="bfloat16")
+    with pytest.raises(InputError, match="dtype='float16'"):
+        interop.export(run, tmp_path / "x", "huggingface", dtype="float16")
+    assert not (tmp_path / "x").exists()
+    interop.export(run, tmp_path / "x", "huggingface")
+
+
 def test_all_shards_are_read(tmp_path, library):
     model = exported(tmp_path, "huggingface")
     arrays = arrays_of(tmp_path)

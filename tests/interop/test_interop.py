@@ -89,6 +89,18 @@ def test_transformers_loads_what_is_exported_strictly_with_the_same_logits(
     assert_close(model.logits(TOKENS), logits)
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_transformers_loads_bfloat16_as_such(tmp_path, transformers, torch):
+    model = make()
+    interop.export(Run(model, None), tmp_path, "huggingface", print, dtype="bfloat16")
+    theirs = transformers.GPT2LMHeadModel.from_pretrained(
+        tmp_path, local_files_only=True, torch_dtype="auto"
+    )
+    assert theirs.dtype == torch.bfloat16
+    for name, param in theirs.transformer.named_parameters():
+        assert torch.equal(param, torch.tensor(model.params[name]).to(torch.bfloat16)), name
+
+
 @pytest.mark.parametrize("sharded", [False, True])
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
 @pytest.mark.filterwarnings("ignore")
@@ -611,6 +623,12 @@ def test_a_model_is_converted_fine_tuned_and_resumed(tmp_path, call):
     status, out, err = call("train", "--init_from=resume", *QUICK, "--max_iters=4")
     assert status == 0, err
     status, out, err = call("sample", "--init_from=hf", "--start=a", "--ops=reference")
+    assert status == 0 and out.startswith("a"), err
+    status, out, err = call("convert", "ours", "hf16", "--dtype=bfloat16")
+    assert (status, err) == (0, "") and "written to hf16 (huggingface, bfloat16)" in out
+    sizes = [(tmp_path / name / "model.safetensors").stat().st_size for name in ("hf", "hf16")]
+    assert 0.5 <= sizes[1] / sizes[0] < 0.8  # the header has the same size
+    status, out, err = call("sample", "--init_from=hf16", "--start=a", "--ops=reference")
     assert status == 0 and out.startswith("a"), err
 
 

@@ -288,6 +288,42 @@ MORE = [
              " _ITEMSIZE[dtype]:",
              "if len(offsets) != 2:"), "formats:an_array_fills_its_place",
         ),
+        (
+            "F70", "bfloat16 numbers are written truncated",
+            ("stored(part).astype", "(part.view(np.uint32) >> 16).astype"),
+            "formats:bfloat16_is_written_rounded_to_the_nearest_and_to_the_even",
+        ),
+        (
+            "F71", "of an array the last number of a block is not written",
+            ("flat[start : start + _BLOCK]", "flat[start : start + _BLOCK - 1]"),
+            "formats:arrays_larger_than_a_block_are_written_whole",
+        ),
+    ),
+    *listed(
+        "interop/huggingface.py",
+        (
+            "F72", "numbers that bfloat16 does not have are written as infinite",
+            ("rounded(largest) if dtype == BF16 else largest", "largest"),
+            "formats:what_cannot_be_bfloat16_is_refused",
+        ),
+        (
+            "F73", "the configuration of a bfloat16 model says float32",
+            ('"torch_dtype": dtype', '"torch_dtype": "float32"'),
+            "formats:bfloat16_is_written_rounded_to_the_nearest_and_to_the_even",
+        ),
+    ),
+    *listed(
+        "interop/open_model.py",
+        (
+            "F74", "a checkpoint is written in float32 though bfloat16 was asked for",
+            ('if dtype != "float32" and form in _KEEP_FLOAT32:', 'if dtype == "float64":'),
+            "formats:what_cannot_be_bfloat16_is_refused",
+        ),
+        (
+            "F75", "a model of bfloat16 products is said to be rounded to float32",
+            ("if run.model.dtype != np.float32 and", 'if run.model.precision != "float32" and'),
+            "formats:bfloat16_is_written_rounded_to_the_nearest_and_to_the_even",
+        ),
     ),
     *listed(
         "interop/torch_reader.py",

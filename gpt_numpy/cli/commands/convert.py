@@ -17,6 +17,7 @@ def run(words: list[str], types: Types) -> int:
         )
     source, target = names
     run = open_run(source, checkpoint=config.checkpoint, say=print)
-    export(run, target, config.format)
-    print(f"{run.model.n_params:,} parameters of {source} written to {target} ({config.format})")
+    export(run, target, config.format, dtype=config.dtype)
+    written = config.format if config.dtype == "float32" else f"{config.format}, {config.dtype}"
+    print(f"{run.model.n_params:,} parameters of {source} written to {target} ({written})")
     return 0

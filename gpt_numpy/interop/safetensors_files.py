@@ -86,7 +86,7 @@ def write_safetensors(path: Path, arrays: Mapping[str, Array], *, dtype: str = "
     with written_durably(path) as file:
         file.write(len(text).to_bytes(8, "little") + text)
         for name in sorted(arrays):
-            flat = np.ascontiguousarray(arrays[name]).reshape(-1)
+            flat = arrays[name].reshape(-1)
             for start in range(0, flat.size, _BLOCK):
                 part = flat[start : start + _BLOCK]
                 numbers = stored(part).astype("<u2") if dtype == BF16 else part.astype("<f4")

@@ -235,7 +235,7 @@ def test_a_shard_outside_of_the_folder_is_refused(name, tmp_path):
         gn.from_pretrained(tmp_path / "hf")
 
 
-def test_only_contiguous_arrays_reach_the_library(tmp_path):
+def test_elements_are_written_in_the_order_of_their_axes(tmp_path):
     array = np.arange(6, dtype=np.float32).reshape(2, 3)
     write_safetensors(tmp_path / "a", {"a": array.T, "b": array[:, ::2]})
     with (tmp_path / "a").open("rb") as file:

@@ -4,7 +4,14 @@ from dataclasses import dataclass
 
 from gpt_numpy.base.checks import shown
 from gpt_numpy.base.errors import InputError
-from gpt_numpy.config.choices import DTYPES, FORMATS, GRADCHECK_METHODS, IMPLEMENTATIONS, WINDOWS
+from gpt_numpy.config.choices import (
+    DTYPES,
+    EXPORT_DTYPES,
+    FORMATS,
+    GRADCHECK_METHODS,
+    IMPLEMENTATIONS,
+    WINDOWS,
+)
 from gpt_numpy.config.fields import CPU_ONLY, Configuration, setting
 
 OPS = ("", *IMPLEMENTATIONS)
@@ -44,7 +51,9 @@ class SampleConfig(Configuration):
     )
     seed: int = setting(1337, "of the draws", low=0)
     device: str = setting("cpu", "cpu, the only one", **CPU_ONLY)
-    dtype: str = setting("float32", "accepted for nanoGPT; the checkpoint's is used")
+    dtype: str = setting(
+        "", "float32, or bfloat16, which reads weights of 16 bits for each token; empty: the run's"
+    )
     compile: bool = setting(False, "accepted for nanoGPT, without effect")
     ops: str = setting("", "implementation of the layers; empty: the run's own", choices=OPS)
 
@@ -132,3 +141,6 @@ class ConvertConfig(Configuration):
 
     format: str = setting(FORMATS[0], f"of the new folder: {', '.join(FORMATS)}", choices=FORMATS)
     checkpoint: str = setting("best", BEST_OR_LAST, choices=("best", "last"))
+    dtype: str = setting(
+        "float32", "of the numbers written; bfloat16: for huggingface alone", choices=EXPORT_DTYPES
+    )

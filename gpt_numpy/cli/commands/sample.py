@@ -11,15 +11,19 @@ from gpt_numpy.base.arrays import Array
 from gpt_numpy.base.checks import shown
 from gpt_numpy.base.errors import InputError
 from gpt_numpy.cli.options import SampleConfig
+from gpt_numpy.cli.precision import SAMPLING, note_of_emulation
 from gpt_numpy.cli.prompts import encode_setting, with_line_breaks
 from gpt_numpy.cli.settings import Types, field_types, gather, only_flags, settings_of
+from gpt_numpy.config.choices import DTYPES
 from gpt_numpy.config.model import GPTConfig
 from gpt_numpy.config.train import TrainConfig
 from gpt_numpy.generation.generate import Drawn, check_prompts, stream
 from gpt_numpy.generation.sampling import Sampling
 from gpt_numpy.generation.streaming import TextStream
 from gpt_numpy.interop import open_out_dir, open_run
+from gpt_numpy.model.implementations import array_type
 from gpt_numpy.model.memory import check_memory
+from gpt_numpy.reference.linear import BFLOAT16
 from gpt_numpy.training.checkpoint import Run
 
 RULE = "---------------"
@@ -30,6 +34,10 @@ def run(words: list[str], types: Types) -> int:
     settings = _settings(words, types)
     config = SampleConfig(**settings)
     trained = _load_model(config)
+    if config.dtype:
+        _set_precision(trained, config.dtype)
+    for line in note_of_emulation(trained.model, SAMPLING):
+        _report(line)
     start = _start_tokens(trained, config.start) if "start" in settings else _default_start(trained)
     if trained.tokenizer is not None and trained.tokenizer.vocab_size < trained.config.vocab_size:
         _report(
@@ -37,12 +45,13 @@ def run(words: list[str], types: Types) -> int:
             f"{trained.tokenizer.vocab_size}: the others are not drawn"
         )
     token_bytes = 8 * config.num_samples * (len(start) + config.max_new_tokens)
+    copies = 2 * trained.model.n_params if trained.model.products == BFLOAT16 else 0
     check_memory(
         trained.config,
         config.num_samples,
         itemsize=trained.model.dtype.itemsize,
         copies=2,
-        more=token_bytes,
+        more=token_bytes + copies,
         settings=f"num_samples={config.num_samples}, max_new_tokens={config.max_new_tokens}",
     )
     if config.window == "half" and len(start) + config.max_new_tokens > trained.config.block_size:
@@ -70,6 +79,15 @@ def _load_model(config: SampleConfig) -> Run:
     if config.init_from != "resume":
         return open_run(config.init_from, **how)
     return open_out_dir(config.out_dir, **how)
+
+
+def _set_precision(trained: Run, dtype: str) -> None:
+    """Compute as asked, with the weights as they are; report what they cannot be computed in."""
+    model = trained.model
+    if dtype in DTYPES[:3] and array_type(dtype) == model.dtype:
+        model.set_precision(dtype)
+    else:
+        _report(f"dtype={dtype} has no effect: the run's is {model.precision}")
 
 
 def _write(trained: Run, start: Array, config: SampleConfig) -> None:

@@ -15,6 +15,7 @@ from gpt_numpy.base.environment import describe, differences
 from gpt_numpy.base.errors import InputError, NotFiniteError
 from gpt_numpy.base.progress import Progress
 from gpt_numpy.cli.exit_status import INTERRUPTED
+from gpt_numpy.cli.precision import TRAINING, note_of_emulation
 from gpt_numpy.cli.settings import (
     Types,
     gather,
@@ -285,6 +286,8 @@ def _train(run: Run, config: TrainConfig, dataset: Dataset) -> int:
 def _describe(model: GPT, training: Training) -> None:
     print(f"tokens per iteration will be: {training.tokens_per_iteration:,}")
     print(f"number of parameters: {counted_parameters(model) / 1e6:.2f}M")
+    for line in note_of_emulation(model, TRAINING):
+        print(line)
     for kind, chosen in (
         ("decayed", [p for p in model.params.values() if p.ndim >= 2]),
         ("non-decayed", [p for p in model.params.values() if p.ndim < 2]),

@@ -1,12 +1,17 @@
 """Generated tokens a second against PyTorch, in one process, in alternating turns.
 
-    python -m benchmarks.bench_generate [WORKLOAD]... [--threads N] [--pairs N] [--tokens N]
+    python -m benchmarks.bench_generate [WORKLOAD]... [--dtype bfloat16] [--threads N] [--pairs N]
+                                        [--tokens N]
 
 PyTorch generates twice: recomputing the whole sequence for every token, as nanoGPT does, and with a
 cache of keys and values. All sides start from one token and take the most likely one each time; the
 results are compared first. A ratio is PyTorch's time divided by ours, turn by turn. The machine's
 memory bandwidth is measured too: reading all weights once a token is the upper bound, and our share
 of it is reported. A table is printed, then one line of JSON.
+
+With `--dtype bfloat16` the other sides are our own float32 and PyTorch's whole model in bfloat16,
+with a cache. Each rounds in its own way, so the most likely token may differ: how many of the first
+tokens are the same is in the JSON. Copying the weights to 16 bits is part of our time.
 """
 
 import argparse
@@ -14,8 +19,13 @@ import json
 import statistics
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from benchmarks.workloads import pairs, set_thread_variables
+
+if TYPE_CHECKING:  # imported after the number of threads is set
+    from gpt_numpy import GPT
+    from gpt_numpy.base.arrays import Array
 
 # layers, heads, width, context, vocabulary, biases, new tokens
 WORKLOADS = {
@@ -35,33 +45,29 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--pairs", type=pairs, default=9)
     parser.add_argument("--tokens", type=int, default=0, help="new tokens; 0: the default")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     options = parser.parse_args()
     set_thread_variables(options.threads)
     results = {}
-    print("tokens/s   ours  recomputed  kept   ratio (quartiles)    of reading the weights once")
+    print("tokens/s and ratio (quartiles) of each side; share of reading the weights once")
     for name in options.workloads:
         results[name] = result = measure(name, options)
         rate, ratio = result["tokens_a_second"], result["ratio"]
-        print(
-            f"{name:7} {rate['ours']:8.1f} {rate['recomputed']:9.1f} {rate['kept']:8.1f}   "
-            f"recomputed {ratio['recomputed']}, kept {ratio['kept']}   "
-            f"{result['share_of_reading']:.2f}",
-            flush=True,
-        )
-    print(json.dumps({"threads": options.threads, "pairs": options.pairs, "results": results}))
+        others = "".join(f", {side} {rate[side]:.1f} {ratio[side]}" for side in ratio)
+        share = result["share_of_reading"]
+        print(f"{name}: ours {rate['ours']:.1f}{others}; {share:.2f}", flush=True)
+    settings = {"threads": options.threads, "pairs": options.pairs, "dtype": options.dtype}
+    print(json.dumps({**settings, "results": results}))
 
 
 def measure(name: str, options: argparse.Namespace) -> dict:
     """Median rates, quartiles of the ratios, and the share of the memory bound."""
     import numpy as np
-    import torch
 
-    from benchmarks import torch_gpt
-    from gpt_numpy import GPT, GPTConfig, generate
+    from gpt_numpy import GPT, GPTConfig
     from gpt_numpy.kernels.engine.pool import set_threads
 
     set_threads(options.threads)
-    torch.set_num_threads(options.threads)
     layers, heads, width, context, vocabulary, bias, count = WORKLOADS[name]
     count = min(options.tokens or count, context - 1)
     config = GPTConfig(
@@ -70,17 +76,13 @@ def measure(name: str, options: argparse.Namespace) -> dict:
     )  # fmt: skip
     model = GPT(config, ops="kernels")
     model.params.flat[...] *= 3  # so that the most likely token is not a near tie
-    theirs = torch_gpt.TorchGPT(config)
-    torch_gpt.load(theirs, dict(model.params))
-    first = torch.zeros((1, 1), dtype=torch.int64)
-    sides: dict[str, Callable[[], object]] = {
-        "ours": lambda: generate(model, [0], count, temperature=0),
-        "recomputed": lambda: torch_gpt.generate(theirs, first, count, cached=False)[0].numpy(),
-        "kept": lambda: torch_gpt.generate(theirs, first, count, cached=True)[0].numpy(),
-    }
+    sides = sides_of(model, count, options)
     written = {side: run() for side, run in sides.items()}  # warm up, and compare
+    agree = {}
     for side, tokens in written.items():
-        if not np.array_equal(tokens, written["ours"]):
+        differ = np.flatnonzero(tokens != written["ours"])
+        agree[side] = int(differ[0]) - 1 if differ.size else count
+        if differ.size and options.dtype == "float32":
             raise SystemExit(f"{name}: ours and {side} differ")
     seconds: dict[str, list[float]] = {side: [] for side in sides}
     reading = []
@@ -92,13 +94,16 @@ def measure(name: str, options: argparse.Namespace) -> dict:
         reading.append(rate_of_reading(np, options.threads))
     ratios = {
         side: [b / a for a, b in zip(seconds["ours"], seconds[side], strict=True)]
-        for side in ("recomputed", "kept")
+        for side in sides
+        if side != "ours"
     }
     rates = {side: count / statistics.median(s) for side, s in seconds.items()}
-    read = 4 * (model.n_params - config.block_size * width)  # of the position table one row is read
+    read = model.n_params - config.block_size * width  # of the position table one row is read
+    read *= 4 if options.dtype == "float32" else 2
     bandwidth = statistics.median(reading)
     return {
         "tokens": count,
+        "first_tokens_equal": agree,
         "tokens_a_second": {side: round(rate, 1) for side, rate in rates.items()},
         "ratio": {
             side: [round(q, 2) for q in statistics.quantiles(r, n=4, method="inclusive")]
@@ -107,6 +112,38 @@ def measure(name: str, options: argparse.Namespace) -> dict:
         "read_GB_a_second": round(bandwidth / 1e9, 1),
         "share_of_reading": round(rates["ours"] * read / bandwidth, 3),
     }
+
+
+def sides_of(
+    model: "GPT", count: int, options: argparse.Namespace
+) -> "dict[str, Callable[[], Array]]":
+    """What is timed, by name: functions that write `count` tokens after token 0."""
+    import torch
+
+    from benchmarks import torch_gpt
+    from gpt_numpy import GPT, generate
+
+    torch.set_num_threads(options.threads)
+    theirs = torch_gpt.TorchGPT(model.config)
+    torch_gpt.load(theirs, dict(model.params))
+    first = torch.zeros((1, 1), dtype=torch.int64)
+
+    def ours(one: GPT) -> "Callable[[], Array]":
+        return lambda: generate(one, [0], count, temperature=0)
+
+    def pytorch(*, cached: bool) -> "Callable[[], Array]":
+        return lambda: torch_gpt.generate(theirs, first, count, cached=cached)[0].numpy()
+
+    if options.dtype == "float32":
+        return {
+            "ours": ours(model),
+            "recomputed": pytorch(cached=False),
+            "kept": pytorch(cached=True),
+        }
+    theirs.to(torch.bfloat16)
+    rounded = GPT(model.config, seed=None, dtype=options.dtype, ops="kernels")
+    rounded.params.flat[...] = model.params.flat
+    return {"ours": ours(rounded), "float32": ours(model), "kept": pytorch(cached=True)}
 
 
 def rate_of_reading(np: object, threads: int) -> float:

@@ -66,7 +66,7 @@ def generate(model: TorchGPT, tokens: torch.Tensor, count: int, *, cached: bool)
     """
     config = model.config
     shape = (config.n_layer, 2, 1, config.n_head, config.block_size, config.head_size)
-    kept = torch.empty(shape) if cached else None
+    kept = torch.empty(shape, dtype=model.wte.weight.dtype) if cached else None
     with torch.inference_mode():
         for end in range(1, count + 1):
             seen = tokens[:, end - 1 : end] if cached else tokens[:, -config.block_size :]

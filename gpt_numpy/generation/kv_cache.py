@@ -14,12 +14,15 @@ from gpt_numpy.model.gpt import GPT
 from gpt_numpy.model.stages import gpt
 from gpt_numpy.reference.decoding import DecodingWeights, KeysValues
 from gpt_numpy.reference.head import HeadWeights
+from gpt_numpy.reference.linear import BFLOAT16
 
 
 class Cache:
     """Slots for `count` sequences, each for the keys and values of block_size tokens.
 
     All memory is allocated at once, and the model must not be trained while the cache is in use.
+    With dtype="bfloat16" the cache also holds the model's matrices in 16 bits, two bytes a
+    parameter, as they are when it is made.
     `lengths` is the number of tokens in each slot, (count,).
     """
 
@@ -27,7 +30,13 @@ class Cache:
         config = model.config
         L, H, D, T = config.n_layer, config.n_head, config.head_size, config.block_size
         self._model = model
-        self._places = parameter_places(model)
+        places, copies = parameter_places(model), None
+        if model.products == BFLOAT16:
+            copies = model.ops.decoding_copies(
+                model.params.flat, places, n_embd=config.n_embd, n_hidden=config.n_hidden,
+                vocab_size=config.vocab_size,
+            )  # fmt: skip
+        self._weights = DecodingWeights(model.params.flat, places, model.positions, copies)
         size = L * count * H * D * T
         self._keys = aligned_empty(size, model.dtype).reshape(L, count, H, D, T)
         self._values = aligned_empty(size, model.dtype).reshape(L, count, H, T, D)
@@ -59,9 +68,7 @@ class Cache:
         """
         model, out = self._model, self._logits[: len(slots)]
         model.ops.decode_step(
-            tokens, slots, self.lengths,
-            DecodingWeights(model.params.flat, self._places, model.positions),
-            KeysValues(self._keys, self._values),
+            tokens, slots, self.lengths, self._weights, KeysValues(self._keys, self._values),
             n_hidden=model.config.n_hidden, activation=model.config.activation, out=out,
         )  # fmt: skip
         self.lengths[slots] += 1

@@ -16,8 +16,9 @@ from gpt_numpy.kernels.attention_sublayer import (
     attention_sublayer_forward,
 )
 from gpt_numpy.kernels.decoding import decode_step
+from gpt_numpy.kernels.decoding_weights import decoding_copies
 from gpt_numpy.kernels.embedding import embedding_backward, embedding_forward
-from gpt_numpy.kernels.engine.machine_code import bfloat16_tile
+from gpt_numpy.kernels.engine.machine_code import EMULATED, bfloat16_tile
 from gpt_numpy.kernels.engine.pool import prepare
 from gpt_numpy.kernels.head import (
     LOGITS,
@@ -29,12 +30,14 @@ from gpt_numpy.kernels.head import (
 from gpt_numpy.kernels.mlp_sublayer import mlp_sublayer_backward, mlp_sublayer_forward
 
 __all__ = [
+    "EMULATED",
     "LOGITS",
     "adamw_update",
     "attention_sublayer_backward",
     "attention_sublayer_forward",
     "bfloat16_tile",
     "decode_step",
+    "decoding_copies",
     "embedding_backward",
     "embedding_forward",
     "head_backward",

@@ -9,6 +9,9 @@ Tasks are numbered through all parts of the model and drawn in this order. A tas
 earlier parts are done; their tasks have all been drawn by then, so any number of workers finishes,
 even one. Sums do not depend on which worker computes them, nor on the number of sequences: a
 sequence gets the same bits alone as in a batch.
+
+With `pairs`, matrices are read in bfloat16 (decoding_weights.py), and what they multiply is rounded
+where it is written. Everything else is the same, in float32.
 """
 
 import math
@@ -17,6 +20,35 @@ import numpy as np
 
 from gpt_numpy.base.arrays import Array
 from gpt_numpy.kernels.activation import NUMBERS, activate_row
+from gpt_numpy.kernels.decoding_products import (
+    EIGHT,
+    add_products,
+    dot,
+    dot_pairs,
+    multiply_pairs,
+    multiply_part,
+    round_row,
+)
+from gpt_numpy.kernels.decoding_weights import (
+    COLUMNS,
+    DOWN,
+    DOWN_BIAS,
+    FC,
+    FC_BIAS,
+    HEAD,
+    LN_1,
+    LN_1_BIAS,
+    LN_2,
+    LN_F,
+    PROJ,
+    PROJ_BIAS,
+    QKV,
+    QKV_BIAS,
+    WTE,
+    block_pairs,
+    matrix_start,
+    parameter,
+)
 from gpt_numpy.kernels.elementary import like
 from gpt_numpy.kernels.engine.atomics import DONE, arrive, arrived, take, yield_processor
 from gpt_numpy.kernels.engine.crew import Crew
@@ -26,7 +58,7 @@ from gpt_numpy.kernels.engine.jit import (
     Int,
     Ints,
     Out,
-    exact,
+    Pairs,
     flat,
     kernel,
     prange,
@@ -45,56 +77,10 @@ from gpt_numpy.kernels.rows import (
 )  # fmt: skip
 from gpt_numpy.reference.decoding import DecodingWeights, KeysValues
 
-EIGHT = 8  # rows of a weight that are added at once: as many streams from memory
 LEAST_ROWS, MOST_TASKS = 32, 32  # of a product
 SPINS = 2000  # times that a worker looks for the others, some 10 us, before it yields
-BREADTH = 512  # columns at a time, with several sequences: eight rows then stay in the first cache
 LINE = 64  # elements: where arrays start, so that no two workers write to one cache line
-(
-    LN_1, LN_1_BIAS, QKV, QKV_BIAS, PROJ, PROJ_BIAS, LN_2, LN_2_BIAS, FC, FC_BIAS, DOWN, DOWN_BIAS,
-) = range(12)  # fmt: skip
-WTE, LN_F, LN_F_BIAS, HEAD = range(4)  # in the last row of the table of places
-COLUMNS = 12  # of that table
-
-
-@exact
-def add_products(x, weight, stride, out):
-    """Add x @ weight to `out`; row k of the weight starts at k stride, and sums are in order."""
-    n = out.size
-    whole = x.size // EIGHT * EIGHT
-    for k in range(0, whole, EIGHT):
-        at = k * stride
-        w0, w1 = weight[at : at + n], weight[at + stride : at + stride + n]
-        w2 = weight[at + 2 * stride : at + 2 * stride + n]
-        w3 = weight[at + 3 * stride : at + 3 * stride + n]
-        w4 = weight[at + 4 * stride : at + 4 * stride + n]
-        w5 = weight[at + 5 * stride : at + 5 * stride + n]
-        w6 = weight[at + 6 * stride : at + 6 * stride + n]
-        w7 = weight[at + 7 * stride : at + 7 * stride + n]
-        x0, x1, x2, x3 = x[k], x[k + 1], x[k + 2], x[k + 3]
-        x4, x5, x6, x7 = x[k + 4], x[k + 5], x[k + 6], x[k + 7]
-        for j in range(n):
-            total = out[j] + x0 * w0[j] + x1 * w1[j] + x2 * w2[j] + x3 * w3[j]
-            out[j] = total + x4 * w4[j] + x5 * w5[j] + x6 * w6[j] + x7 * w7[j]
-    for k in range(whole, x.size):
-        row, factor = weight[k * stride : k * stride + n], x[k]
-        for j in range(n):
-            out[j] = out[j] + factor * row[j]
-
-
-@routine
-def multiply_part(x, x_stride, first, rows, weight, breadth, count, shares):
-    """The share of `rows` rows of a weight, from `first` on, in the products of `count` rows x."""
-    fill(shares, 0.0)
-    wide = breadth if count == 1 else BREADTH
-    for j in range(0, breadth, wide):
-        size = min(wide, breadth - j)
-        for k in range(0, rows, EIGHT):
-            deep = min(EIGHT, rows - k)
-            start = (first + k) * breadth + j
-            for b in range(count):
-                x_at, at = b * x_stride + first + k, b * breadth + j
-                add_products(x[x_at : x_at + deep], weight[start:], breadth, shares[at : at + size])
+NO_PAIRS = np.empty(0, np.uint32)
 
 
 @routine
@@ -108,18 +94,18 @@ def add_shares(shares, each, parts, at, bias, out):
 
 
 @routine
-def parameter(weights, row, column, size):
-    """A parameter, or nothing where the model has none; `weights` is the vector and the table."""
-    params, places = weights
-    at = places[row * COLUMNS + column]
-    return params[at : at + size] if at >= 0 else params[0:0]
+def round_for(pairs, row):
+    """Round a row that is multiplied by matrices in pairs."""
+    if pairs.size > 0:
+        round_row(row)
 
 
 @routine
-def normalise_into(x, weight, bias, out):
+def normalise_into(x, weight, bias, pairs, out):
     """The layer norm of one row."""
     mean, rstd = row_statistics(x)
     normalise_row(x, weight, bias, like(mean, x), like(rstd, x), out)
+    round_for(pairs, out)
 
 
 @routine
@@ -138,25 +124,16 @@ def attend(qkv, t, D, T, C, head, keys, values, scores, out):
 
 
 @routine
-def dot(a, b):
-    """The sum of the products of two rows, in their own type."""
-    total = like(0.0, a)
-    for i in range(a.size):
-        total += a[i] * b[i]
-    return total
-
-
-@routine
 def embed(b, weights, L, C, wpe, token, t, x, norm):
     """A token's first residual stream, and its layer norm for the first block."""
-    params, places = weights
+    params, places, pairs = weights
     row = x[b * C : (b + 1) * C]
     at = places[L * COLUMNS + WTE] + token * C
     copy(params[at : at + C], row)
     add_in_place(row, wpe[t * C : (t + 1) * C])
     weight = parameter(weights, 0, LN_1, C)
     bias = parameter(weights, 0, LN_1_BIAS, C)
-    normalise_into(row, weight, bias, norm[b * C : (b + 1) * C])
+    normalise_into(row, weight, bias, pairs, norm[b * C : (b + 1) * C])
 
 
 @routine
@@ -170,7 +147,7 @@ def add_and_normalise(b, weights, product, each, norm_row, norm_column, C, x, no
     add_shares(shares, each, parts, at, bias, x[at : at + C])
     weight = parameter(weights, norm_row, norm_column, C)
     norm_bias = parameter(weights, norm_row, norm_column + 1, C)
-    normalise_into(x[at : at + C], weight, norm_bias, norm[at : at + C])
+    normalise_into(x[at : at + C], weight, norm_bias, weights[2], norm[at : at + C])
 
 
 @routine
@@ -194,21 +171,32 @@ def head_attention(b, head, product, sizes, t, own, kept, mine, attn):
 
 
 @routine
-def activate_part(first, rows, shares, parts, B, F, bias, kind, hidden):
+def activate_part(first, rows, shares, parts, B, F, bias, kind, pairs, hidden):
     """The hidden channels that a task of the projection down takes, of all sequences."""
     for b in range(B):
         row = hidden[b * F + first : b * F + first + rows]
         collect(shares, parts, B, F, b, first, bias, row)
         activate_row(kind, row, row)
+        round_for(pairs, row)
 
 
 @routine
-def logits_part(first, last, params, at, C, V, B, norm, out):
+def logits_part(first, last, weights, L, V, sizes, norm, out):
     """The logits of the tokens from `first` to `last`, of all sequences."""
-    for v in range(first, last):
-        row = params[at + v * C : at + v * C + C]
-        for b in range(B):
-            out[b * V + v] = dot(row, norm[b * C : (b + 1) * C])
+    (params, places, pairs), (B, C, F) = weights, sizes
+    at, half = places[L * COLUMNS + HEAD], (C + 1) // 2
+    if pairs.size > 0:
+        head = pairs[L * block_pairs(C, F) :]
+        for v in range(first, last):
+            for b in range(B):
+                out[b * V + v] = dot_pairs(
+                    head[v * half : (v + 1) * half], norm[b * C : (b + 1) * C]
+                )
+    else:
+        for v in range(first, last):
+            row = params[at + v * C : at + v * C + C]
+            for b in range(B):
+                out[b * V + v] = dot(row, norm[b * C : (b + 1) * C])
 
 
 @routine
@@ -222,19 +210,22 @@ def wait(counter, count):
 
 
 @routine
-def product_task(part, rows, x, inner, weights, layer, column, breadth, B, shares):
-    """One task of a product: its rows of the weight."""
-    first = part * rows
-    weight = parameter(weights, layer, column, inner * breadth)
-    at = part * B * breadth
-    multiply_part(
-        x, inner, first, min(rows, inner - first), weight, breadth, B, shares[at : at + B * breadth]
-    )
+def product_task(part, rows, x, inner, weights, place, breadth, sizes, shares):
+    """One task of a product: its rows of the weight in this place, a layer and a column."""
+    (layer, column), (B, C, F), first = place, sizes, part * rows
+    at, deep = part * B * breadth, min(rows, inner - first)
+    mine, pairs = shares[at : at + B * breadth], weights[2]
+    if pairs.size > 0:
+        start = layer * block_pairs(C, F) + matrix_start(column, C, F)
+        multiply_pairs(x, inner, first, deep, pairs[start:], breadth, B, mine)
+    else:
+        weight = parameter(weights, layer, column, inner * breadth)
+        multiply_part(x, inner, first, deep, weight, breadth, B, mine)
 
 
 @kernel
 def step(
-    params: In, places: Ints, wpe: In, tokens: Ints, slots: Ints, lengths: Ints,
+    params: In, places: Ints, pairs: Pairs, wpe: In, tokens: Ints, slots: Ints, lengths: Ints,
     keys: Out, values: Out, out: Out,
     L: Int, C: Int, F: Int, H: Int, T: Int, V: Int, S: Int, kind: Int,
     c_rows: Int, f_rows: Int, v_rows: Int, space: Out, workers: Int, counter: Counter,
@@ -256,7 +247,7 @@ def step(
     mine_size = T + 3 * C + LINE
     counter[0], counter[DONE] = 0, 0
     for worker in prange(workers):
-        weights = (params, places)
+        weights, sizes = (params, places, pairs), (B, C, F)
         mine = rest[worker * mine_size : (worker + 1) * mine_size]
         task = take(counter, 0)
         while task < B + L * each + -(-V // v_rows):
@@ -268,11 +259,12 @@ def step(
                 embed(task, weights, L, C, wpe, tokens[task], t, x, norm)
             elif i == L:
                 wait(counter, before)
-                v, at = part * v_rows, places[L * COLUMNS + HEAD]
-                logits_part(v, min(v + v_rows, V), params, at, C, V, B, norm, out)
+                first, last = part * v_rows, min((part + 1) * v_rows, V)
+                logits_part(first, last, weights, L, V, sizes, norm, out)
             elif part < attention:
                 wait(counter, before)
-                product_task(part, c_rows, norm, C, weights, i, QKV, 3 * C, B, qkv_shares)
+                place = (i, QKV)
+                product_task(part, c_rows, norm, C, weights, place, 3 * C, sizes, qkv_shares)
             elif part < proj:
                 wait(counter, before + attention)
                 b, head = (part - attention) // H, (part - attention) % H
@@ -282,25 +274,27 @@ def step(
                     b, head, product, (B, C, D, T), lengths[slots[b]], own, (keys, values),
                     (mine[:T], mine[T : T + 3 * C]), attn,
                 )  # fmt: skip
+                round_for(pairs, attn[b * C + head * D : b * C + (head + 1) * D])
             elif part < middle:
                 wait(counter, before + proj)
-                k = part - proj
-                product_task(k, c_rows, attn, C, weights, i, PROJ, C, B, proj_shares)
+                k, place = part - proj, (i, PROJ)
+                product_task(k, c_rows, attn, C, weights, place, C, sizes, proj_shares)
             elif part < up:
                 wait(counter, before + middle)
                 product = (proj_shares, cs, parameter(weights, i, PROJ_BIAS, C))
                 add_and_normalise(part - middle, weights, product, B * C, i, LN_2, C, x, norm)
             elif part < down:
                 wait(counter, before + up)
-                product_task(part - up, c_rows, norm, C, weights, i, FC, F, B, up_shares)
+                k, place = part - up, (i, FC)
+                product_task(k, c_rows, norm, C, weights, place, F, sizes, up_shares)
             elif part < end:
                 wait(counter, before + down)
                 first = (part - down) * f_rows
                 bias = parameter(weights, i, FC_BIAS, F)
                 rows = min(f_rows, F - first)
-                activate_part(first, rows, up_shares, cs, B, F, bias, kind, hidden)
-                k = part - down
-                product_task(k, f_rows, hidden, F, weights, i, DOWN, C, B, down_shares)
+                activate_part(first, rows, up_shares, cs, B, F, bias, kind, pairs, hidden)
+                k, place = part - down, (i, DOWN)
+                product_task(k, f_rows, hidden, F, weights, place, C, sizes, down_shares)
             else:
                 wait(counter, before + end)
                 product = (down_shares, fs, parameter(weights, i, DOWN_BIAS, C))
@@ -316,7 +310,7 @@ _crew = Crew()
 def rows_of_a_task(inner: int) -> int:
     """How many rows of a weight a task takes."""
     rows = max(LEAST_ROWS, -(-inner // MOST_TASKS))
-    return -(-rows // EIGHT) * EIGHT
+    return -(-rows // (2 * EIGHT)) * 2 * EIGHT  # pairs of rows as well are added eight at once
 
 
 def decode_step(
@@ -331,7 +325,8 @@ def decode_step(
     out: Array,
 ) -> None:
     """Write the logits after one more token of each sequence to `out`; keep its key and value."""
-    (params, places, wpe), (keys, values) = weights, kept
+    (params, places, wpe, copies), (keys, values) = weights, kept
+    pairs = NO_PAIRS if copies is None else copies
     B, (L, S, H, T, D) = tokens.size, values.shape
     C, F, V = H * D, n_hidden, out.shape[1]
     c_rows, f_rows = rows_of_a_task(C), rows_of_a_task(F)
@@ -341,7 +336,7 @@ def decode_step(
     space = workspace("decoding", size, out.dtype)
     counter = workspace("decoding tasks", 2 * DONE, np.int64)
     _crew.run(lambda workers: step(
-        params, flat(places), flat(wpe), tokens, slots, lengths, flat(keys), flat(values),
-        flat(out), L, C, F, H, T, V, S, NUMBERS[activation], c_rows, f_rows, v_rows,
-        space, workers, counter,
+        params, flat(places), pairs, flat(wpe), tokens, slots, lengths,
+        flat(keys), flat(values), flat(out), L, C, F, H, T, V, S, NUMBERS[activation],
+        c_rows, f_rows, v_rows, space, workers, counter,
     ))  # fmt: skip

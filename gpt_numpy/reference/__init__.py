@@ -29,7 +29,7 @@ from gpt_numpy.reference.attention_sublayer import (
     attention_sublayer_backward,
     attention_sublayer_forward,
 )
-from gpt_numpy.reference.decoding import decode_step
+from gpt_numpy.reference.decoding import decode_step, decoding_copies
 from gpt_numpy.reference.embedding import embedding_backward, embedding_forward
 from gpt_numpy.reference.head import (
     head_backward,
@@ -53,6 +53,7 @@ __all__ = [
     "attention_sublayer_backward",
     "attention_sublayer_forward",
     "decode_step",
+    "decoding_copies",
     "embedding_backward",
     "embedding_forward",
     "head_backward",

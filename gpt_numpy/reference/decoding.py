@@ -11,6 +11,11 @@ them kept, a new token costs one position. With t tokens before it,
 and everything else is what the sublayers do with one position. The logits are those that the whole
 text would have given at its last position.
 
+With bfloat16 products (bfloat16.py) the operands of the four products of a block and of the head
+are rounded, as in the forward pass. The rounded weights are copied before the first step
+(`decoding_copies`), so that a step reads 16 bits for each. How they lie in memory is a matter of
+the implementation that reads them.
+
 Sequences stand in slots, of which a step may take any: slot s holds lengths[s] tokens.
 
 Shapes: tokens, slots (B,); lengths (S,); params, a vector; places (L + 1, 12), -1 where the model
@@ -24,15 +29,22 @@ import numpy as np
 
 from gpt_numpy.base.arrays import Array
 from gpt_numpy.reference import activation as activations
+from gpt_numpy.reference.bfloat16 import stored
 from gpt_numpy.reference.layernorm import layernorm_forward
+from gpt_numpy.reference.linear import BFLOAT16, FULL, PRODUCTS
 
 
 class DecodingWeights(NamedTuple):
-    """All parameters in one vector, where each one starts in it, and the position table."""
+    """All parameters in one vector, where each one starts in it, and the position table.
+
+    `copies` are the matrices rounded to bfloat16, as `decoding_copies` of the same implementation
+    returns them; None: they are not rounded.
+    """
 
     params: Array
     places: Array
     wpe: Array
+    copies: Array | None = None
 
 
 class KeysValues(NamedTuple):
@@ -54,26 +66,34 @@ def decode_step(
     out: Array,
 ) -> None:
     """Write the logits after one more token of each sequence to `out`; keep its key and value."""
-    (params, places, wpe), (keys, values) = weights, kept
+    (params, places, wpe, copies), (keys, values) = weights, kept
+    matrices = params if copies is None else copies
+    product = PRODUCTS[FULL if copies is None else BFLOAT16]
     L, H, D = keys.shape[0], keys.shape[2], keys.shape[3]
     C, F, V = H * D, n_hidden, out.shape[1]
-    block_shapes: tuple[tuple[int, ...], ...]
-    block_shapes = ((C,), (C,), (C, 3 * C), (3 * C,), (C, C), (C,))
-    block_shapes += ((C,), (C,), (C, F), (F,), (F, C), (C,))
-    shared_shapes = ((V, C), (C,), (C,), (V, C))
-    wte, ln_f, ln_f_bias, head = _parts(params, places[L], shared_shapes)
-    x = wte[tokens] + wpe[lengths[slots]]
+    vectors = ((C,), (C,), (3 * C,), (C,), (C,), (C,), (F,), (C,))
+    x = params[places[L, 0] :][: V * C].reshape(V, C)[tokens] + wpe[lengths[slots]]
     for i in range(L):
-        block = _parts(params, places[i], block_shapes)
-        ln_1, ln_1_bias, qkv, qkv_bias, proj, proj_bias = block[:6]
-        heads = _linear(_norm(x, ln_1, ln_1_bias), qkv, qkv_bias)
+        ln_1, ln_1_bias, qkv_bias, proj_bias = _parts(params, places[i, [0, 1, 3, 5]], vectors[:4])
+        qkv, proj = _parts(matrices, places[i, [2, 4]], ((C, 3 * C), (C, C)))
+        heads = _plus(product(_norm(x, ln_1, ln_1_bias), qkv), qkv_bias)
         attn = _attend(heads, slots, lengths, keys[i], values[i])
-        x = x + _linear(attn, proj, proj_bias)
-        ln_2, ln_2_bias, fc, fc_bias, down, down_bias = block[6:]
-        hidden = _linear(_norm(x, ln_2, ln_2_bias), fc, fc_bias)
+        x = x + _plus(product(attn, proj), proj_bias)
+        ln_2, ln_2_bias, fc_bias, down_bias = _parts(params, places[i, [6, 7, 9, 11]], vectors[4:])
+        fc, down = _parts(matrices, places[i, [8, 10]], ((C, F), (F, C)))
+        hidden = _plus(product(_norm(x, ln_2, ln_2_bias), fc), fc_bias)
         activations.FORWARD[activation](hidden, out=hidden)
-        x = x + _linear(hidden, down, down_bias)
-    out[...] = _norm(x, ln_f, ln_f_bias) @ head.T
+        x = x + _plus(product(hidden, down), down_bias)
+    ln_f, ln_f_bias = _parts(params, places[L, 1:3], ((C,), (C,)))
+    (head,) = _parts(matrices, places[L, 3:4], ((V, C),))
+    out[...] = product(_norm(x, ln_f, ln_f_bias), head.T)
+
+
+def decoding_copies(
+    params: Array, places: Array, *, n_embd: int, n_hidden: int, vocab_size: int
+) -> Array:
+    """All parameters rounded to bfloat16, as uint16, each in its place."""
+    return stored(params)
 
 
 def _attend(qkv: Array, slots: Array, lengths: Array, keys: Array, values: Array) -> Array:
@@ -96,8 +116,8 @@ def _norm(x: Array, weight: Array, bias: Array | None) -> Array:
     return out
 
 
-def _linear(x: Array, weight: Array, bias: Array | None) -> Array:
-    return x @ weight if bias is None else x @ weight + bias
+def _plus(x: Array, bias: Array | None) -> Array:
+    return x if bias is None else x + bias
 
 
 def _parts(params: Array, places: Array, shapes: tuple[tuple[int, ...], ...]) -> list[Any]:

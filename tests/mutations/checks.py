@@ -88,6 +88,17 @@ CHECKS: dict[str, tuple[str, dict[str, tuple[object, ...]]]] = {
         "[reference-float64-changes{shape}]",
         {"shape": (0, 2, 3)},
     ),
+    "decode16": (
+        "generation/test_bfloat16.py::test_the_kernel_agrees_with_its_twin_and_writes_nothing_else"
+        "[changes{shape}]",
+        {"shape": (0, 2, 4, 5)},
+    ),
+    "prefix16": (
+        "generation/test_bfloat16.py::test_every_prefix_gives_the_logits_of_the_whole_text"
+        "[reference-changes{shape}]",
+        {"shape": (0, 2)},
+    ),
+    "cache16": ("generation/test_bfloat16.py::test_{layer}", {}),
     "repeat": (
         "model/test_calls.py::test_prepared_calls_compute_the_same_bits[keep{case}]",
         {"case": (0, 1, 2)},

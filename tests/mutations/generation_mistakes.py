@@ -198,6 +198,16 @@ CACHE = listed(
         ("_, keys, values = qkv[0]", "_, values, keys = qkv[0]"),
         "prefix",
     ),
+    (
+        "S46", "bfloat16: the weights are those of the first generation",
+        ("model.positions, copies)", "model.positions, vars(model).setdefault('_old', copies))"),
+        "cache16:weights_that_change_between_two_generations_are_read_anew",
+    ),
+    (
+        "S47", "bfloat16: steps are computed in float32",
+        ("if model.products == BFLOAT16:", "if model.products is None:"),
+        "prefix16",
+    ),
 )  # fmt: skip
 
 STREAMING = listed(

@@ -361,12 +361,13 @@ DECODING = [
         ("seen = scores[: t + 1]", "seen = scores[: max(t, 1)]"), ("decode",),
     ),
     _kernel(
-        "N53", "decoding: the last row of a weight is lost where eight do not fit", "decoding",
+        "N53", "decoding: the last row of a weight is lost where eight do not fit",
+        "decoding_products",
         ("for k in range(whole, x.size):", "for k in range(whole, x.size - 1):"), ("decode",),
     ),
     _kernel(
         "N54", "decoding: the last logit is never written", "decoding",
-        ("min(v + v_rows, V)", "min(v + v_rows, V - 1)"), ("decode",),
+        ("min((part + 1) * v_rows, V)", "min((part + 1) * v_rows, V - 1)"), ("decode",),
     ),
     _kernel(
         "N55", "decoding: keys and values of another sequence", "decoding",
@@ -389,6 +390,67 @@ DECODING = [
             "reference/decoding.py", "wpe[lengths[slots]]", "wpe[slots]",
         ),
         ("prefix",),
+    ),
+]  # fmt: skip
+
+ROUNDED = [
+    _kernel(
+        "B40", "decoding in bfloat16: layer norms are not rounded", "decoding",
+        ("    round_for(pairs, out)\n", ""), ("decode16",),
+    ),
+    _kernel(
+        "B41", "decoding in bfloat16: attention's output is not rounded", "decoding",
+        ("                round_for(pairs, attn[b * C + head * D : b * C + (head + 1) * D])\n", ""),
+        ("decode16",),
+    ),
+    _kernel(
+        "B42", "decoding in bfloat16: the hidden channels are not rounded", "decoding",
+        ("        round_for(pairs, row)\n", ""), ("decode16",),
+    ),
+    _kernel(
+        "B43", "decoding in bfloat16: the last row of an odd number is lost", "decoding_products",
+        ("    if x.size % 2 == 1:", "    if x.size % 2 == 2:"), ("decode16",),
+    ),
+    _kernel(
+        "B44", "decoding in bfloat16: the middle element of a row of the head is lost",
+        "decoding_products", ("    if 2 * half > x.size:", "    if 2 * half < x.size:"),
+        ("decode16",),
+    ),
+    _kernel(
+        "B45", "decoding in bfloat16: the numbers of a pair change places", "decoding_weights",
+        ("odd = bits_at(params, start + columns + j) << HALF\n"
+         "                pairs[goal + j] = bits_at(params, start + j) | odd",
+         "odd = bits_at(params, start + j) << HALF\n"
+         "                pairs[goal + j] = bits_at(params, start + columns + j) | odd"),
+        ("decode16", "cache16:the_copies_are_the_rounded_matrices_bit_for_bit"),
+    ),
+    _kernel(
+        "B46", "decoding in bfloat16: the last rows of a matrix are not packed", "decoding_weights",
+        ("min(first + CHUNK, (rows + 1) // 2)", "min(first + CHUNK, rows // 2)"),
+        ("cache16:the_copies_are_the_rounded_matrices_bit_for_bit",),
+    ),
+    _kernel(
+        "B47", "decoding in bfloat16: the pairs that do not fit eight are lost",
+        "decoding_products", ("range(whole, x.size // 2)", "range(whole, x.size // 2 - 1)"),
+        ("decode16",),
+    ),
+    Mistake(
+        edit(
+            "B48", "reference of decoding: with bfloat16 products the head is not rounded",
+            "reference/decoding.py", "_parts(matrices, places[L, 3:4]",
+            "_parts(params, places[L, 3:4]",
+        ),
+        ("prefix16",),
+        equivalent="`product` rounds operands that are float32 itself, to the same bits",
+    ),
+    Mistake(
+        edit(
+            "B49", "reference of decoding: with bfloat16 products the left operands are exact",
+            "reference/decoding.py", "PRODUCTS[FULL if copies is None else BFLOAT16]",
+            "(np.matmul if copies is None else lambda x, w: x @ loaded(w))",
+            "import stored\n", "import loaded, stored\n",
+        ),
+        ("prefix16",),
     ),
 ]  # fmt: skip
 
@@ -600,6 +662,7 @@ MISTAKES = [
     *ATTENTION,
     *FUSED,
     *DECODING,
+    *ROUNDED,
     *BFLOAT16,
     *BEYOND,
 ]

@@ -109,6 +109,19 @@ def bits_at(typing: Any, source: Any, at: Any) -> Any:
 
 
 @intrinsic
+def rounded(typing: Any, x: Any) -> Any:
+    """A float32 number rounded to bfloat16, as float32; a float64 number as it is."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        if x == types.float64:
+            return arguments[0]
+        bits = builder.shl(_rounded_by_integers(builder, arguments[0]), ir.Constant(WORD, HALF))
+        return builder.bitcast(bits, ir.FloatType())
+
+    return x(x), generate
+
+
+@intrinsic
 def round_row(typing: Any, source: Any, source_at: Any, target: Any, target_at: Any) -> Any:
     """A vector of pairs from twice as many neighbours."""
 

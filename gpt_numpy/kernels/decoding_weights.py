@@ -1,0 +1,132 @@
+"""Where a decoding step finds its weights: the table of places, and matrices in 16 bits.
+
+With bfloat16 products the matrices are rounded once, before the first step, which halves what has
+to be read from memory for a token. Two numbers lie in 32 bits, a pair: those of two rows that
+follow one another, or, in the head, whose rows are summed up, an element and the one half a row
+further on. So the two are factors of different numbers, and no vector has to be shuffled. An odd
+dimension ends in a pair whose second number is 0 and is not used.
+"""
+
+import numpy as np
+
+from gpt_numpy.base.arrays import Array, aligned_empty
+from gpt_numpy.kernels.engine.jit import (
+    Counter,
+    Int,
+    Ints,
+    Pairs,
+    Single,
+    flat,
+    kernel,
+    prange,
+    routine,
+    tasks,
+    threads,
+)  # fmt: skip
+from gpt_numpy.kernels.engine.tasks import next_task, reset
+from gpt_numpy.kernels.products.rounding_bf16 import HALF, bits_at
+
+(
+    LN_1, LN_1_BIAS, QKV, QKV_BIAS, PROJ, PROJ_BIAS, LN_2, LN_2_BIAS, FC, FC_BIAS, DOWN, DOWN_BIAS,
+) = range(12)  # fmt: skip
+WTE, LN_F, LN_F_BIAS, HEAD = range(4)  # in the last row of the table of places
+COLUMNS = 12  # of that table
+MATRICES = (QKV, PROJ, FC, DOWN)  # of a block, in the order of its pairs
+CHUNK = 16  # rows of pairs that a task packs
+
+
+@routine
+def parameter(weights, row, column, size):
+    """A parameter, or nothing where the model has none.
+
+    `weights` is the vector, the table of places, and the matrices in pairs, if they are rounded.
+    """
+    params, places, _ = weights
+    at = places[row * COLUMNS + column]
+    return params[at : at + size] if at >= 0 else params[0:0]
+
+
+@routine
+def block_pairs(C, F):
+    """How many pairs the matrices of a block take."""
+    return (C + 1) // 2 * (4 * C + F) + (F + 1) // 2 * C
+
+
+@routine
+def matrix_start(matrix, C, F):
+    """Where in a block's pairs the matrix of a column of the table begins."""
+    before = 0 if matrix == QKV else 3 * C if matrix == PROJ else 4 * C
+    return (C + 1) // 2 * (before + F if matrix == DOWN else before)
+
+
+@routine
+def pair_rows(params, at, rows, columns, first, last, pairs, target):
+    """The pairs of rows, from row `first` of pairs to `last`, of a matrix in `params`."""
+    for k in range(first, last):
+        start, goal = at + 2 * k * columns, target + k * columns
+        if 2 * k + 1 < rows:
+            for j in range(columns):
+                odd = bits_at(params, start + columns + j) << HALF
+                pairs[goal + j] = bits_at(params, start + j) | odd
+        else:
+            for j in range(columns):
+                pairs[goal + j] = bits_at(params, start + j)
+
+
+@routine
+def pair_halves(params, at, columns, first, last, pairs, target):
+    """The pairs of the two halves of rows `first` to `last` of a matrix in `params`."""
+    half = (columns + 1) // 2
+    for v in range(first, last):
+        start, goal = at + v * columns, target + v * half
+        for j in range(columns - half):
+            second = bits_at(params, start + half + j) << HALF
+            pairs[goal + j] = bits_at(params, start + j) | second
+        if 2 * half > columns:
+            pairs[goal + half - 1] = bits_at(params, start + half - 1)
+
+
+@kernel
+def pack(
+    params: Single, places: Ints, pairs: Pairs, L: Int, C: Int, F: Int, V: Int,
+    workers: Int, counter: Counter,
+):  # fmt: skip
+    """Round every matrix of all blocks, then the head."""
+    c_chunks, f_chunks = -(-((C + 1) // 2) // CHUNK), -(-((F + 1) // 2) // CHUNK)
+    each = 3 * c_chunks + f_chunks
+    count = L * each + -(-V // CHUNK)
+    reset(counter)
+    for worker in prange(workers):
+        task = next_task(counter, worker, workers, count)
+        while task < count:
+            i = min(task // each, L)  # the head may be more tasks than a block
+            part = task - i * each
+            if i == L:
+                first = part * CHUNK
+                last, target = min(first + CHUNK, V), L * block_pairs(C, F)
+                pair_halves(params, places[L * COLUMNS + HEAD], C, first, last, pairs, target)
+            else:
+                number = min(part // c_chunks, 3)
+                matrix = MATRICES[number]
+                rows = F if matrix == DOWN else C
+                breadth = 3 * C if matrix == QKV else F if matrix == FC else C
+                first = (part - number * c_chunks) * CHUNK
+                last = min(first + CHUNK, (rows + 1) // 2)
+                at = places[i * COLUMNS + matrix]
+                target = i * block_pairs(C, F) + matrix_start(matrix, C, F)
+                pair_rows(params, at, rows, breadth, first, last, pairs, target)
+            task = next_task(counter, worker, workers, count)
+
+
+def decoding_copies(
+    params: Array, places: Array, *, n_embd: int, n_hidden: int, vocab_size: int
+) -> Array:
+    """The matrices of a model, rounded to bfloat16, as `decode_step` reads them.
+
+    They take two bytes a parameter: half as much as the parameters themselves.
+    """
+    L, C, F, V = len(places) - 1, n_embd, n_hidden, vocab_size
+    half, hidden = (C + 1) // 2, (F + 1) // 2
+    pairs = aligned_empty(L * (half * (4 * C + F) + hidden * C) + V * half, np.uint32)
+    pack(flat(params), flat(places), pairs, L, C, F, V, threads(), tasks())
+    return pairs

@@ -1,0 +1,144 @@
+"""Generation with bfloat16 products: rounded as in the forward pass, from copies never stale."""
+
+import numpy as np
+import pytest
+
+import gpt_numpy as gn
+import gpt_numpy.kernels
+import gpt_numpy.reference
+from gpt_numpy.generation.kv_cache import Cache, parameter_places
+from gpt_numpy.kernels.engine import jit
+from gpt_numpy.reference.bfloat16 import stored
+from gpt_numpy.reference.decoding import DecodingWeights, KeysValues
+from tests.generation.test_kv_cache import SHAPES, bits, make, texts
+from tests.support.guards import Guards
+
+# In all of these C is odd, or so small that no product has eight pairs; F is 4 C.
+ALL = [*SHAPES, {"n_head": 5, "n_embd": 35, "tied": False}]
+
+
+def twins(ops="kernels", **changes):
+    """The same model in bfloat16 and float32."""
+    return make(ops, "bfloat16", **changes), make(ops, "float32", **changes)
+
+
+def distance(a, b):
+    return np.sqrt(np.mean((a - b) ** 2))
+
+
+@pytest.mark.parametrize("changes", ALL)
+@pytest.mark.parametrize("ops", ["kernels", "reference"])
+def test_every_prefix_gives_the_logits_of_the_whole_text(ops, changes):
+    """Rounding may fall the other way here and there; what is rounded nowhere differs by far more.
+
+    Every operand of a product that one of the two did not round would add a good part of the whole
+    effect of rounding.
+    """
+    rounded, exact = twins(ops, **changes)
+    T = rounded.config.block_size
+    rows = texts(rounded, T)
+    wanted, single = rounded.logits(rows), exact.logits(rows)
+    cache = Cache(rounded, T)
+    for s in range(T):
+        cache.fill(s, rows[s, :s])
+    found, slots = np.empty_like(wanted), np.arange(T)
+    started = np.arange(T)[:, None] <= np.arange(T)
+    while slots.size:
+        at = cache.lengths[slots]
+        found[slots, at] = cache.step(slots, rows[slots, at])
+        slots = slots[cache.lengths[slots] < T]
+    effect = distance(single[started], wanted[started])
+    assert 0 < effect and distance(found[started], wanted[started]) < 0.05 * effect
+
+
+@pytest.mark.parametrize("changes", ALL)
+def test_the_kernel_agrees_with_its_twin_and_writes_nothing_else(changes):
+    model = make("kernels", "bfloat16", **changes)
+    config, rng = model.config, np.random.default_rng(2)
+    L, H, D, T = config.n_layer, config.n_head, config.head_size, config.block_size
+    slots, lengths = np.array([2, 0]), np.array([T - 1, 5, T // 2])
+    tokens, places = rng.integers(0, config.vocab_size, 2), parameter_places(model)
+    kept = [rng.standard_normal(s).astype("f4") for s in ((L, 3, H, D, T), (L, 3, H, T, D))]
+    guards, results = Guards(), []
+    sizes = {"n_embd": config.n_embd, "n_hidden": config.n_hidden, "vocab_size": config.vocab_size}
+    for ops, rounding in (
+        (gpt_numpy.kernels, True), (gpt_numpy.reference, True), (gpt_numpy.reference, False)
+    ):  # fmt: skip
+        params = guards.array(model.params.flat, "f4", False)
+        copies = ops.decoding_copies(params, places, **sizes) if rounding else None
+        copies = guards.array(copies, copies.dtype, False) if rounding else None
+        k, v = (guards.array(array, "f4", True) for array in kept)
+        out = guards.array(np.full((2, config.vocab_size), np.nan), "f4", True)
+        ops.decode_step(
+            tokens, slots, lengths, DecodingWeights(params, places, model.positions, copies),
+            KeysValues(k, v), n_hidden=config.n_hidden, activation=config.activation, out=out,
+        )  # fmt: skip
+        results.append((out, k, v))
+    guards.check()
+    for ours, theirs, single in zip(*results, strict=True):
+        effect = distance(theirs, single)
+        assert 0 < effect and distance(ours, theirs) < 0.05 * effect
+
+
+@pytest.mark.parametrize("changes", ALL)
+def test_the_copies_are_the_rounded_matrices_bit_for_bit(changes):
+    model = make("kernels", "bfloat16", **changes)
+    special = np.float32([np.nan, np.inf, -0.0, 1e-40, 3.4e38, 1 + 2.0**-8, 1 + 3 * 2.0**-8])
+    model.params.flat[::3] = np.resize(special, model.params.flat[::3].size)
+    config = model.config
+    C, F, V = config.n_embd, config.n_hidden, config.vocab_size
+    pairs = gpt_numpy.kernels.decoding_copies(
+        model.params.flat, parameter_places(model), n_embd=C, n_hidden=F, vocab_size=V
+    )
+    at = 0
+    for i in range(config.n_layer):
+        for name in ("attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj"):
+            wanted = stored(model.params[f"h.{i}.{name}.weight"])
+            rows, columns = -(-len(wanted) // 2), wanted.shape[1]
+            words = pairs[at : at + rows * columns].reshape(rows, columns)
+            assert np.array_equal(words & 0xFFFF, wanted[::2])
+            upper = np.pad(wanted[1::2], ((0, len(wanted) % 2), (0, 0)))
+            assert np.array_equal(words >> 16, upper)
+            at += words.size
+    wanted = stored(model.params["wte.weight" if config.tied else "lm_head.weight"])
+    half = -(-C // 2)
+    words = pairs[at:].reshape(V, half)
+    assert np.array_equal(words & 0xFFFF, wanted[:, :half])
+    assert np.array_equal(words >> 16, np.pad(wanted[:, half:], ((0, 0), (0, C % 2))))
+
+
+@pytest.mark.parametrize("changes", SHAPES[2:])
+def test_neither_threads_nor_other_sequences_change_a_bit(changes):
+    model = make("kernels", "bfloat16", **changes)
+    alone = bits(model, 1, [[0], [1], [2]])
+    assert bits(model, 1, [[2, 0, 1]]) == alone
+    if jit.numba.config.NUMBA_NUM_THREADS >= 2:
+        assert bits(model, 2, [[0, 1, 2]]) == alone
+        assert bits(model, 2, [[1], [0, 2]]) == alone
+
+
+@pytest.mark.parametrize("ops", ["kernels", "reference"])
+def test_weights_that_change_between_two_generations_are_read_anew(ops):
+    model = make(ops, "bfloat16")
+    first = gn.generate(model, [1], 8, seed=3)
+    optimizer = gn.AdamW(model, learning_rate=0.3)
+    tokens, targets = np.random.default_rng(0).integers(0, 17, (2, 2, 9))
+    model.forward(tokens, targets)
+    model.backward()
+    optimizer.step()
+    second = gn.generate(model, [1], 8, seed=3)
+    fresh = make(ops, "bfloat16")
+    fresh.params.flat[...] = model.params.flat
+    assert np.array_equal(second, gn.generate(fresh, [1], 8, seed=3))
+    assert not np.array_equal(first, second)
+
+
+def test_the_precision_may_change_between_two_generations():
+    model, single = make("kernels", "bfloat16"), make("kernels")
+    model.set_precision("float32")
+    for s, tokens in enumerate(texts(model, 3)):
+        caches = [Cache(m, 3) for m in (model, single)]
+        for cache in caches:
+            cache.fill(s, tokens[:4])
+        one, other = (cache.step(np.array([s]), tokens[4:5]) for cache in caches)
+        assert np.array_equal(one, other)

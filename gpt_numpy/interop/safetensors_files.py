@@ -15,8 +15,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
-import numpy as np
-
 from gpt_numpy.base.arrays import Array
 from gpt_numpy.base.errors import InputError
 from gpt_numpy.files.durable import written_durably

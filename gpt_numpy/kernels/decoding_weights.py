@@ -24,7 +24,8 @@ from gpt_numpy.kernels.engine.jit import (
     threads,
 )  # fmt: skip
 from gpt_numpy.kernels.engine.tasks import next_task, reset
-from gpt_numpy.kernels.products.rounding_bf16 import HALF, bits_at
+from gpt_numpy.kernels.products.packing_bf16 import WIDTH
+from gpt_numpy.kernels.products.rounding_bf16 import HALF, bits_at, pair_panel_rows
 
 (
     LN_1, LN_1_BIAS, QKV, QKV_BIAS, PROJ, PROJ_BIAS, LN_2, LN_2_BIAS, FC, FC_BIAS, DOWN, DOWN_BIAS,
@@ -60,14 +61,22 @@ def matrix_start(matrix, C, F):
 
 
 @routine
+def pair_row(params, first, second, count, pairs, target):
+    """The pairs of `count` neighbours from `first` on and as many from `second` on."""
+    whole = count // WIDTH * WIDTH
+    for j in range(0, whole, WIDTH):
+        pair_panel_rows(params, first + j, second + j, pairs, target + j)
+    for j in range(whole, count):
+        pairs[target + j] = bits_at(params, first + j) | (bits_at(params, second + j) << HALF)
+
+
+@routine
 def pair_rows(params, at, rows, columns, first, last, pairs, target):
     """The pairs of rows, from row `first` of pairs to `last`, of a matrix in `params`."""
     for k in range(first, last):
         start, goal = at + 2 * k * columns, target + k * columns
         if 2 * k + 1 < rows:
-            for j in range(columns):
-                odd = bits_at(params, start + columns + j) << HALF
-                pairs[goal + j] = bits_at(params, start + j) | odd
+            pair_row(params, start, start + columns, columns, pairs, goal)
         else:
             for j in range(columns):
                 pairs[goal + j] = bits_at(params, start + j)
@@ -79,9 +88,7 @@ def pair_halves(params, at, columns, first, last, pairs, target):
     half = (columns + 1) // 2
     for v in range(first, last):
         start, goal = at + v * columns, target + v * half
-        for j in range(columns - half):
-            second = bits_at(params, start + half + j) << HALF
-            pairs[goal + j] = bits_at(params, start + j) | second
+        pair_row(params, start, start + half, columns - half, pairs, goal)
         if 2 * half > columns:
             pairs[goal + half - 1] = bits_at(params, start + half - 1)
 

@@ -78,7 +78,8 @@ HUGGINGFACE = listed(
     ),
     (
         "F14", "numbers beyond float32 become infinite",
-        ("if not np.isfinite(rounded(largest) if dtype == BF16 else largest).all():", "if np.isnan(narrow).any():"),
+        ("if not np.isfinite(rounded(largest) if dtype == BF16 else largest).all():",
+         "if np.isnan(narrow).any():"),
         "formats:numbers_beyond_float32_are_not_exported",
     ),
 )  # fmt: skip

@@ -418,10 +418,8 @@ ROUNDED = [
     ),
     _kernel(
         "B45", "decoding in bfloat16: the numbers of a pair change places", "decoding_weights",
-        ("odd = bits_at(params, start + columns + j) << HALF\n"
-         "                pairs[goal + j] = bits_at(params, start + j) | odd",
-         "odd = bits_at(params, start + j) << HALF\n"
-         "                pairs[goal + j] = bits_at(params, start + columns + j) | odd"),
+        ("bits_at(params, first + j) | (bits_at(params, second + j) << HALF)",
+         "bits_at(params, second + j) | (bits_at(params, first + j) << HALF)"),
         ("decode16", "cache16:the_copies_are_the_rounded_matrices_bit_for_bit"),
     ),
     _kernel(

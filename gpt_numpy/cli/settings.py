@@ -117,6 +117,10 @@ def parse_flag(word: str, types: Types) -> tuple[str, Any]:
     else:
         with contextlib.suppress(ValueError):
             value = float(text) if kind is float or "e" in text.lower() else int(text)
+    if value == 0 and kind is not bool and set("123456789") & set(text.lower().partition("e")[0]):
+        raise InputError(
+            f"--{key}={shown(text)}: would be rounded to 0: write 0, or a larger number"
+        )
     return key, _of_type(f"--{key}={shown(text)}", value, kind)
 
 

@@ -75,7 +75,8 @@ def _prepare(
 ) -> None:
     for name in files:
         if not Path(name).is_file():
-            what = "is a folder" if Path(name).is_dir() else "there is no such file"
+            what = "is a folder" if Path(name).is_dir() else "is not a regular file"
+            what = what if Path(name).exists() else "there is no such file"
             raise InputError(f"{name!r}: {what}: name text files")
     if not any(Path(name).stat().st_size for name in files):
         raise InputError(f"{', '.join(files)}: there is no text in it")

@@ -8,6 +8,7 @@ cores share the work.
 """
 
 import contextlib
+import errno
 import hashlib
 import os
 import secrets
@@ -30,7 +31,12 @@ UNSEALED = COMMENT + b"0" * DIGITS  # the end of a file before `seal`
 
 @contextlib.contextmanager
 def written_durably(path: Path) -> Iterator[IO[bytes]]:
-    """A new file that is flushed to disk and replaces `path` if the block ends without an error."""
+    """A new file that is flushed to disk and replaces `path` if the block ends without an error.
+
+    Raises `FileExistsError` if `path` is a device, a pipe or a folder: root would replace /dev/null.
+    """
+    if path.exists() and (not path.is_file() or _is_a_handle(path)):
+        raise FileExistsError(errno.EEXIST, "it exists and is not a regular file", str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.parent / f"{TEMPORARY}{secrets.token_hex(8)}{path.suffix}"
     try:
@@ -44,6 +50,11 @@ def written_durably(path: Path) -> Iterator[IO[bytes]]:
             os.unlink(temporary)
         raise
     _flush_folder(path.parent)
+
+
+def _is_a_handle(path: Path) -> bool:
+    # /dev/stdout is a link, by way of /proc, to what may be a regular file: it would be replaced.
+    return path.is_symlink() and os.path.abspath(path).startswith(("/dev/", "/proc/"))
 
 
 def _flush_folder(folder: Path) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import os
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -99,6 +100,8 @@ def open_out_dir(
     say: Callable[[str], None] = lambda line: None,
 ) -> Run:
     """The run in a folder: of this project, or of another program if the folder has only that."""
+    if not out_dir:
+        raise InputError("out_dir is empty: name the folder of the run")
     if holds_foreign_model(out_dir) and checkpoint in ("best", "last"):
         return open_run(out_dir, ops=ops, say=say)
     return load(find_checkpoint(out_dir, checkpoint), ops=ops)
@@ -122,14 +125,14 @@ def open_nanogpt_run(out_dir: str, *, ops: str | None, say: Callable[[str], None
     if not (path / nanogpt.CHECKPOINT).is_file():
         raise InputError(
             f"{path} holds a model but no training state: it cannot be resumed; train it further "
-            f"with --init_from={out_dir} and another --out_dir"
+            f"with --init_from={shlex.quote(out_dir)} and another --out_dir"
         )
     run = open_run(path, ops=ops, say=say)
     with _errors_name(path), nanogpt.open_nanogpt(path / nanogpt.CHECKPOINT, None) as (_, stored):
         if stored.unusable:
             raise InputError(
                 f"{nanogpt.CHECKPOINT} cannot be resumed: {stored.unusable}; train its model "
-                f"further with --init_from={out_dir} and another --out_dir"
+                f"further with --init_from={shlex.quote(out_dir)} and another --out_dir"
             )
         check_memory(run.config, 1, itemsize=run.model.dtype.itemsize, copies=4)
         run.optimizer = optimizer_for(run.model, stored.settings)
@@ -260,6 +263,8 @@ def export(
         if (path / name).exists():
             raise InputError(f"{path} already holds {name}: name another folder")
     existed = path.exists()
+    if existed and not path.is_dir():
+        raise InputError(f"{path} is a file: name another folder")
     try:
         advice = "free disk space, or name another folder"
         with os_errors_as_input_errors(f"{path}: cannot write there", advice):
@@ -298,7 +303,9 @@ def _stored_model(
     if file.is_file():
         return nanogpt.open_nanogpt(file, dropout)
     reason = "there is no such file or folder"
-    if path.is_dir():
+    if path.exists() and not path.is_dir():
+        reason = "it is neither a regular file nor a folder: name a folder with a model"
+    elif path.is_dir():
         reason = f"the folder has no {huggingface.CONFIG}, no {nanogpt.CHECKPOINT} and no {LAST}"
     elif path.parent == Path() and path.name.startswith("gpt2"):
         reason = (

@@ -52,9 +52,15 @@ def find_checkpoint(out_dir: str, which: str) -> Path:
         if path.is_file():
             return path
     if not folder.is_dir():
-        runs = sorted(str(path.parent) for path in Path().glob(f"*/{LAST}"))
+        runs = sorted(shlex.quote(str(path.parent)) for path in Path().glob(f"*/{LAST}"))
         hint = did_you_mean(out_dir, runs) if runs else "train one with: gpt-numpy train"
-        raise InputError(f"out_dir={out_dir!r}: no such folder; {hint}")
+        what = "no such folder"
+        if folder.exists():
+            what, hint = (
+                "it is a file",
+                "name its folder, or give the file as --init_from to sample",
+            )
+        raise InputError(f"out_dir={out_dir!r}: {what}; {hint}")
     raise InputError(
         f"out_dir={out_dir!r} holds no checkpoint ({LAST}); train one with: "
         f"gpt-numpy train --out_dir={shlex.quote(out_dir)}{_moved_hint(folder)}"
@@ -131,6 +137,9 @@ def make_folder(out_dir: str) -> Path:
     folder = Path(out_dir)
     if "\0" in out_dir:
         raise InputError(f"out_dir={out_dir!r}: the name of a folder cannot contain a zero byte")
+    if os.path.lexists(folder) and not folder.is_dir():
+        what = "a link to nothing" if folder.is_symlink() and not folder.exists() else "a file"
+        raise InputError(f"out_dir={out_dir!r} is {what}: choose another folder with --out_dir")
     with _writing(out_dir):
         folder.mkdir(parents=True, exist_ok=True)
     return folder
@@ -159,7 +168,8 @@ def resume(
     run = found or _load_last(path, overrides.get("ops"))
     if run.optimizer is None or run.settings is None:
         raise InputError(
-            f"{path} holds a model but no training state: it cannot be resumed, only sampled from"
+            f"{path} holds a model but no training state: it cannot be resumed; train it further "
+            f"with --init_from={shlex.quote(out_dir)} and another --out_dir"
         )
     shape = dataclasses.asdict(run.config)
     kept = shape | {"dtype": run.model.precision}

@@ -2,7 +2,9 @@
 
 import dataclasses
 import importlib.util
+import os
 import re
+import shlex
 import subprocess
 import sys
 
@@ -12,10 +14,15 @@ import pytest
 import gpt_numpy as gn
 from gpt_numpy.base.errors import InputError
 from gpt_numpy.cli import main as cli
+from gpt_numpy.cli.commands.convert import run as cli_convert
+from gpt_numpy.cli.options import ConvertConfig
+from gpt_numpy.cli.settings import field_types
+from gpt_numpy.data.prepare import prepare
 from gpt_numpy.data.tokenizers.byte_pairs import END_OF_TEXT, BPETokenizer
 from gpt_numpy.data.tokenizers.characters import CharTokenizer
 from gpt_numpy.interop import open_run
 from gpt_numpy.training.monitor import sample
+from gpt_numpy.training.run_folder import find_checkpoint, make_folder, resume
 from tests.support.commands import ENVIRONMENT, QUICK, TEXT
 
 SHORT = ["--num_samples=1", "--max_new_tokens=3", "--ops=reference"]
@@ -76,6 +83,47 @@ def test_a_line_break_is_the_start_where_the_model_knows_it(call):
     saved("m.npz", CharTokenizer("\n ab"))
     out, err = call("sample", "--init_from=m.npz", *SHORT)
     assert out.startswith("\n") and err == ""
+
+
+# ---------------------------------------------------------------- commands that can be typed
+
+
+def test_the_command_that_prepare_prints_can_be_typed(call):
+    words = call("prepare", "t.txt", "--dataset=a b")[0].splitlines()[-1].split("gpt-numpy ")[1]
+    assert shlex.split(words) == ["train", "tiny", "--dataset=a b"]
+
+
+def test_the_runs_that_a_message_names_can_be_typed(folder):
+    (folder / "run 1").mkdir()
+    saved(folder / "run 1" / "ckpt.npz", CharTokenizer("ab"))
+    with pytest.raises(InputError, match="known: 'run 1'"):
+        find_checkpoint("elsewhere", "last")
+
+
+def test_a_model_without_training_state_says_how_to_train_it_further(folder):
+    (folder / "run 1").mkdir()
+    saved(folder / "run 1" / "ckpt.npz", CharTokenizer("ab"))
+    with pytest.raises(InputError, match="--init_from='run 1' and another --out_dir"):
+        resume("run 1", {})
+
+
+def test_a_link_to_nothing_is_no_folder_of_a_run(folder):
+    (folder / "link").symlink_to(folder / "nothing")
+    with pytest.raises(InputError, match="out_dir='link' is a link to nothing"):
+        make_folder("link")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_with_a_name_is_not_a_missing_file(folder):
+    os.mkfifo(folder / "pipe")
+    with pytest.raises(InputError, match="'pipe': is not a regular file"):
+        prepare(["pipe"], folder / "data")
+
+
+def test_a_model_is_not_converted_over_a_file(folder):
+    saved(folder / "m.npz", CharTokenizer("ab"))
+    with pytest.raises(InputError, match=r"t\.txt is a file: name another folder"):
+        cli_convert(["m.npz", "t.txt"], field_types(ConvertConfig))
 
 
 # ---------------------------------------------------------------- a vocabulary rounded up

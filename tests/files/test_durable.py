@@ -104,3 +104,31 @@ def test_what_a_file_held_is_kept_under_another_name_also_over_an_older_one(tmp_
         file.write(b"three")
     assert (tmp_path / "kept").read_bytes() == b"two"
     assert sorted(os.listdir(tmp_path)) == ["f", "kept"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_or_a_folder_is_not_replaced_by_a_file(tmp_path):
+    """A device neither: root can rename a file over /dev/null."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "pipe")
+    for name in ("pipe", "folder", "link"):
+        before = os.lstat(tmp_path / name).st_mode
+        with (
+            pytest.raises(FileExistsError, match="not a regular file"),
+            durable.written_durably(tmp_path / name) as file,
+        ):
+            file.write(b"content")
+        assert os.lstat(tmp_path / name).st_mode == before
+    assert sorted(os.listdir(tmp_path)) == ["folder", "link", "pipe"]
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="needs Linux's /proc")
+def test_a_link_of_the_system_to_an_open_file_is_not_replaced(tmp_path):
+    """As /dev/stdout is one, when the output goes to a file."""
+    with (
+        open(tmp_path / "out", "wb") as out,
+        pytest.raises(FileExistsError, match="not a regular file"),
+        durable.written_durably(Path(f"/proc/self/fd/{out.fileno()}")) as file,
+    ):
+        file.write(b"content")

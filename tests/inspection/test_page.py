@@ -596,7 +596,9 @@ def test_the_command_writes_the_page(tmp_path, monkeypatch, capsys):
     "words, message",
     [
         (["--html=log/page.html"], "cannot write it"),
-        (["--html=folder"], "cannot write it"),
+        (["--html=folder.html"], "cannot write it"),
+        (["--html=folder"], "must end in .html"),
+        (["--html=log"], "must end in .html"),  # any file: a checkpoint, a device
         (["--html=page.html", "--keep=logits"], "leave keep out"),
     ],
 )
@@ -606,7 +608,7 @@ def test_a_page_that_cannot_be_written_is_refused_in_one_line(
     folder = make_run(tmp_path)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "log").touch()
-    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder.html").mkdir()
     status = cli.main(["inspect", f"--out_dir={folder.name}", "--text=abc", *words])
     out, err = capsys.readouterr()
     assert (status, out) == (cli.BAD_INPUT, "") and err.count("\n") == 1 and message in err

@@ -582,6 +582,17 @@ MORE_FILES = [
             "X17", "nothing is flushed to the disk",
             ("    os.fsync(handle)\n", "    pass\n"), "flushed",
         ),
+        (
+            "X18", "a pipe is replaced by a file",
+            ("if path.exists() and (not path.is_file() or _is_a_handle(path)):",
+             "if path.exists() and _is_a_handle(path):"),
+            "durable:a_pipe_or_a_folder_is_not_replaced_by_a_file",
+        ),
+        (
+            "X19", "a link of the system to an open file is replaced",
+            ('startswith(("/dev/", "/proc/"))', 'startswith("/dev/")'),
+            "durable:a_link_of_the_system_to_an_open_file_is_not_replaced",
+        ),
     ),
     *listed(
         "files/locks.py",

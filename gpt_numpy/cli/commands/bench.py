@@ -21,7 +21,8 @@ def run(words: list[str], types: Types) -> int:
     given = gather(sources, field_types(GPTConfig, TrainConfig))
     batch_size = config.batch_size or given.get("batch_size", TrainConfig.batch_size)
     itemsize = array_type(config.dtype).itemsize
-    check_memory(model_config, batch_size, itemsize=itemsize, copies=4)
+    sequences = f"batch_size={batch_size}"
+    check_memory(model_config, batch_size, itemsize=itemsize, copies=4, settings=sequences)
     print(f"{' '.join(sources)}: batch {batch_size} x {model_config.block_size}, {config.ops}")
     model = GPT(model_config, dtype=config.dtype, ops=config.ops)
     bench(model, batch_size, report=lambda line: print(line, flush=True))

@@ -21,6 +21,8 @@ from gpt_numpy.training.checkpoint import Run
 def run(words: list[str], types: Types) -> int:
     """`gpt-numpy inspect`."""
     config = InspectConfig(**only_flags("inspect", words, types))
+    if config.html and not config.html.lower().endswith((".html", ".htm")):
+        raise InputError(f"html={shown(config.html)}: must end in .html")  # not a checkpoint
     trained = open_out_dir(
         config.out_dir, checkpoint=config.checkpoint, ops=config.ops or None, say=print
     )

@@ -1,5 +1,6 @@
 """`gpt-numpy prepare`: turns text files into a folder of tokens."""
 
+import shlex
 from pathlib import Path, PurePath
 
 from gpt_numpy.base.errors import InputError
@@ -32,7 +33,8 @@ def run(words: list[str], types: Types) -> int:
         val_share=config.val_share,
         say=lambda text: print(text, flush=True),
     )
-    print(f"written to {folder}; train with: gpt-numpy train tiny --dataset={config.dataset}")
+    quoted = shlex.quote(config.dataset)
+    print(f"written to {folder}; train with: gpt-numpy train tiny --dataset={quoted}")
     return 0
 
 

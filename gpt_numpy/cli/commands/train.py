@@ -166,7 +166,7 @@ def _check_vocabulary(found: Run, dataset: Dataset, config: TrainConfig) -> None
         raise InputError(
             f"{dataset.name} has tokens of {theirs}, the model in {source} of {ours}: "
             "prepare the text with the model's own, "
-            f"gpt-numpy prepare FILE --tokenizer={source}, or use --data=FILE"
+            f"gpt-numpy prepare FILE --tokenizer={shlex.quote(source)}, or use --data=FILE"
         )
     if ours is None and config.data:
         raise InputError(

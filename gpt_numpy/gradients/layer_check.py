@@ -21,7 +21,7 @@ from gpt_numpy.gradients.diagnosis.clues import layer_clues
 from gpt_numpy.gradients.diagnosis.diagnose import diagnose
 from gpt_numpy.gradients.diagnosis.wrong_gradient import Clues
 from gpt_numpy.gradients.layer_protocol import Function, Layer, unwritten
-from gpt_numpy.gradients.report import Report, TensorCheck
+from gpt_numpy.gradients.report import Report, TensorCheck, scale_of
 
 TOLERANCE = 1e-10
 TOLERANCE_OF_DIFFERENCES = 1e-7
@@ -97,7 +97,7 @@ def check_layer(
         gradient, contributions = exact[name]
         heads = clues.n_head if "qkv" in name else 0
         own = replace(clues, named=named, contributions=contributions, n_head=heads)
-        rows.append(_row(name, hand, gradient, remarks, own, 1e-3 * largest, tolerance))
+        rows.append(_row(name, hand, gradient, remarks, own, largest, tolerance))
     count = sum(gradient.size for gradient, _ in exact.values())
     how = f"central differences, for {reason}" if reason else "complex step"
     method = f"{how}, in each of {count:,} elements, float64"
@@ -125,10 +125,10 @@ def _row(
     exact: Array,
     remarks: list[str],
     clues: Clues,
-    floor: float,
+    largest: float,
     tolerance: float,
 ) -> TensorCheck:
-    scale = max(float(np.abs(exact).max(initial=0)), floor) or 1.0
+    scale = scale_of(float(np.abs(exact).max(initial=0)), largest)
     error = float(np.abs(hand - exact).max(initial=0)) / scale
     ok = error <= tolerance and not remarks
     if error > tolerance or not np.isfinite(hand).all() and not remarks:

@@ -23,7 +23,7 @@ from gpt_numpy.gradients import oracles
 from gpt_numpy.gradients.model_diagnosis import explain
 from gpt_numpy.gradients.oracles import Measured, Tick, Twins
 from gpt_numpy.gradients.plan import choose_method
-from gpt_numpy.gradients.report import Report, TensorCheck
+from gpt_numpy.gradients.report import Report, TensorCheck, scale_of
 from gpt_numpy.model.gpt import GPT
 
 TOLERANCE = 1e-10
@@ -120,9 +120,9 @@ def randomise(model: GPT, seed: int) -> None:
 def _rows(
     twins: Twins, measured: dict[str, Measured], tolerance: float, rng: np.random.Generator
 ) -> list[TensorCheck]:
-    floor = 1e-3 * max(found.scale for found in measured.values())
-    scales = {name: max(found.scale, floor) for name, found in measured.items()}
-    errors = {name: found.difference / (scales[name] or 1.0) for name, found in measured.items()}
+    largest = max(found.scale for found in measured.values())
+    scales = {name: scale_of(found.scale, largest) for name, found in measured.items()}
+    errors = {name: found.difference / scales[name] for name, found in measured.items()}
     wrong = [name for name, error in errors.items() if not error <= tolerance]
     # Backward starts at the loss, so the last wrong tensors are the nearest to the mistake.
     nearest = wrong[-EXAMINED:]

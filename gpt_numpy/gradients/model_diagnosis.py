@@ -16,6 +16,7 @@ from gpt_numpy.gradients.diagnosis.clues import model_clues
 from gpt_numpy.gradients.diagnosis.diagnose import diagnose
 from gpt_numpy.gradients.diagnosis.factors import name_factor
 from gpt_numpy.gradients.oracles import Measured, Twins
+from gpt_numpy.gradients.report import scale_of
 from gpt_numpy.model.gpt import GPT
 
 BLOCKS = 8  # of rows, moved one at a time
@@ -88,7 +89,7 @@ def _along_directions(
         part = v * mask
         mine, true = float((part * hand).sum()), twins.slope(name, part)
         scale = max(abs(true), float(np.linalg.norm(hand * mask)))
-        if abs(mine - true) <= tolerance * max(scale, 1e-3 * float(np.linalg.norm(hand))):
+        if abs(mine - true) <= tolerance * scale_of(scale, float(np.linalg.norm(hand))):
             right.append(text)
         elif true:
             text += f" ({mine / true:.6g} times the right slope along one direction)"

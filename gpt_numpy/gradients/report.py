@@ -15,6 +15,12 @@ from typing import Any
 from gpt_numpy.base.arrays import Shape
 
 WIDTH = 100  # characters of a line
+FLOOR = 1e-3  # of the largest gradient: a tensor that is nearly zero is measured against that
+
+
+def scale_of(own: float, largest: float) -> float:
+    """What an error is divided by, from the largest element of the tensor and of all tensors."""
+    return max(own, FLOOR * largest) or 1.0
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from gpt_numpy.config.model import GPTConfig
 from gpt_numpy.files.temporary import temporary_folder
 from gpt_numpy.gradients.model_check import gradcheck, randomise
 from gpt_numpy.gradients.mutation import LIVE, PACKAGE, Mutation, copy_package, mutated
+from gpt_numpy.gradients.report import scale_of
 from gpt_numpy.model.gpt import GPT
 from gpt_numpy.reference.layernorm import layernorm_backward, layernorm_forward
 
@@ -115,7 +116,7 @@ def _kernel_error() -> float:
         grads.append(model.grads)
     largest = float(np.abs(grads[1].flat).max())
     return max(
-        float(np.abs(grads[0][name] - exact).max() / max(np.abs(exact).max(), 1e-3 * largest))
+        float(np.abs(grads[0][name] - exact).max() / scale_of(np.abs(exact).max(), largest))
         for name, exact in grads[1].items()
     )
 

@@ -416,8 +416,8 @@ CHECKS = [
         ),
         (
             "X96", "a tensor without a gradient is compared with its own rounding",
-            ("scales = {name: max(found.scale, floor)",
-             "scales = {name: max(found.scale, 0 * floor)"),
+            ("scales = {name: scale_of(found.scale, largest)",
+             "scales = {name: scale_of(found.scale, 0.0)"),
             "measured:a_tensor_without_a_gradient_is_compared_with_the_largest",
         ),
         (

@@ -15,13 +15,12 @@ import numpy as np
 from gpt_numpy.base.arrays import Array
 from gpt_numpy.base.errors import InputError
 from gpt_numpy.gradients.model_check import twin_with
-from gpt_numpy.gradients.report import Rounding, RoundingReport
+from gpt_numpy.gradients.report import Rounding, RoundingReport, scale_of
 from gpt_numpy.model.gpt import GPT
 from gpt_numpy.reference.linear import BFLOAT16
 
 FACTOR = 2.0  # what an error may be of the explained one; the rule of flash-attention's tests
 UNIT = 2.0**-8  # the largest relative error of rounding to bfloat16
-SMALL = 1e-3  # of the largest gradient: below it a tensor is measured against that
 
 
 def rounding_errors(
@@ -43,12 +42,12 @@ def rounding_errors(
             ("float64", model.ops_name), (BFLOAT16, model.ops_name), (BFLOAT16, other)
         )
     )  # fmt: skip
-    largest = max(np.abs(gradient).max() for gradient in exact.values())
+    largest = np.max([np.abs(gradient).max() for gradient in exact.values()])  # NaN if one is
     if not np.isfinite(largest):
         raise InputError("a gradient of this model is not finite: rounding cannot be measured")
     rows = []
     for name, gradient in exact.items():
-        scale = max(np.abs(gradient).max(), SMALL * largest)
+        scale = scale_of(np.abs(gradient).max(), largest)
         error, explained = (
             float(np.abs(side[name] - gradient).max() / scale) for side in (ours, theirs)
         )

@@ -4,7 +4,8 @@ from tests.mutations.mistake import Mistake, edit, listed
 
 _PENALTY = "generate:a_penalty_counts_the_prompt_and_what_was_drawn"
 _ENDS = "generate:the_smallest_and_the_largest_uniform_draw_a_token_that_may_be_drawn"
-_TIES = "generate:of_equal_tokens_the_lower_ones_are_kept"
+_TIES = "generate:of_equal_tokens_top_k_keeps_the_first_wherever_they_are"
+_TIES_OF_P = "generate:of_equal_tokens_top_p_keeps_the_first_and_no_more_than_needed"
 _STOP = "generate:a_stop_string_is_found_across_tokens_and_never_printed"
 _MIN_P = "generate:min_p_keeps_what_is_likely_enough"
 _LONG = "generate:the_model_sees_the_end_of_a_long_prompt_and_all_of_it_is_returned"
@@ -14,7 +15,7 @@ SAMPLING = listed(
     (
         "S01", "top_k keeps all that are equal to the last",
         ("equal[: how.top_k - larger.size]", "equal"),
-        "generate:top_k_keeps_no_more_among_equals",
+        _TIES,
     ),
     (
         "S02", "of equal logits top_k keeps the higher tokens",
@@ -34,7 +35,7 @@ SAMPLING = listed(
     ),
     (
         "S05", "of equal tokens top_p keeps the higher ones",
-        ('np.argsort(-z, kind="stable")', 'np.argsort(z, kind="stable")[::-1]'), _TIES,
+        ('np.argsort(-z, kind="stable")', 'np.argsort(z, kind="stable")[::-1]'), _TIES_OF_P,
     ),
     (
         "S06", "top_p drops the token that reaches it",
@@ -45,7 +46,7 @@ SAMPLING = listed(
         "S07", "top_p is a share of all tokens, whatever top_k has dropped",
         ("ordered = z[order] / z.sum()",
          "ordered = z[order] / np.exp((logits - logits.max()) / how.temperature).sum()"),
-        "generate:top_p_is_of_what_top_k_has_kept",
+        "generate:top_p_is_a_share_of_what_top_k_leaves",
     ),
     (
         "S08", "min_p drops what is exactly as likely",
@@ -156,12 +157,12 @@ GENERATE = listed(
     (
         "S37", "the prompt is not counted for the repetition penalty",
         ("            sampler.note(b, prompt)\n", "            pass\n"),
-        "generate:the_whole_prompt_counts_for_the_penalty",
+        "generate:the_penalty_holds_for_all_of_the_prompt_and_for_drawn_tokens",
     ),
     (
         "S38", "of a long prompt the last tokens alone count for the repetition penalty",
         ("sampler.note(b, prompt)", "sampler.note(b, prompt[-block_size:])"),
-        "generate:the_whole_prompt_counts_for_the_penalty",
+        "generate:the_penalty_holds_for_all_of_the_prompt_and_for_drawn_tokens",
     ),
 )  # fmt: skip
 

@@ -29,6 +29,15 @@ def count_to_ten(progress):
     assert progress.left() == "0 s"
 
 
+def test_the_pace_is_that_of_all_units_but_the_first(monkeypatch):
+    clock = iter([100.0, 103.0])  # when the first unit was done, and at the question
+    monkeypatch.setattr("gpt_numpy.base.progress.time.perf_counter", lambda: next(clock))
+    with Progress(10) as progress:
+        for _ in range(4):
+            progress.advance()
+        assert progress.left() == "6 s"  # three units took three seconds, six are left
+
+
 LINES = [f"iter {i}" for i in range(4, 10)]
 
 

@@ -8,7 +8,14 @@ from gpt_numpy.base.errors import InputError
 from gpt_numpy.cli import main as cli
 from gpt_numpy.cli.options import InspectConfig
 from gpt_numpy.cli.prompts import encode_setting
-from gpt_numpy.cli.settings import field_types, gather, only_flags, shape_of
+from gpt_numpy.cli.settings import (
+    field_types,
+    gather,
+    nanogpts_training,
+    only_flags,
+    shape_of,
+    split,
+)
 from gpt_numpy.config.model import GPTConfig
 from gpt_numpy.config.train import TrainConfig
 from gpt_numpy.data.tokenizers.characters import CharTokenizer
@@ -41,6 +48,20 @@ def test_a_command_of_flags_takes_no_names():
     assert only_flags("sample", ["--seed=3"], {"seed": int}) == {"seed": 3}
     with pytest.raises(InputError, match="sample takes settings only"):
         only_flags("sample", ["--seed=3", "tiny"], {"seed": int})
+
+
+def test_names_and_flags_are_told_apart_and_a_tilde_is_expanded(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    words = ["~/a", "--seed=3", "b=c", "--out_dir=~/r"]
+    names, flags = split(words, {"seed": int, "out_dir": str})
+    assert names == [f"{tmp_path}/a", "b=c"]
+    assert flags == {"seed": 3, "out_dir": f"{tmp_path}/r"}
+
+
+def test_a_flag_that_ends_in_py_is_no_file_of_nanogpt():
+    assert nanogpts_training(["c.py"]) and nanogpts_training(["--out_dir=x", "c.py"])
+    assert nanogpts_training(["--data=text.py"]) == nanogpts_training(["tiny", "c.py"]) == {}
 
 
 def test_settings_that_exclude_each_other_are_refused():

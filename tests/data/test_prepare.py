@@ -4,6 +4,7 @@ import hashlib
 import itertools
 import os
 import pickle
+import re
 import shutil
 import subprocess
 import sys
@@ -413,6 +414,14 @@ def test_any_text_takes_about_as_long_as_prose(small):
     prose = seconds((LINES * 10_000)[:n])
     for character in (" ", "\n", "\t", "a", "-", "7"):
         assert seconds(character * n) < 3 * prose + 1, repr(character)
+
+
+def test_words_are_cut_for_learning_and_no_character_is_lost():
+    text = "a" * 2500 + " b " + " " * 3000 + "c"
+    parts = list(bpe._cut(text))
+    assert "".join(parts) == text and len(parts) > 4
+    assert not any(re.search(r"\S{1001}|\s{1001}", part) for part in parts)
+    assert list(bpe._cut("a short text")) == ["a short text"]
 
 
 @pytest.mark.parametrize("text", [" ", "a", "a\t"])

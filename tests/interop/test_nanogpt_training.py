@@ -70,7 +70,11 @@ def test_the_file_says_what_is_known_of_the_run(trained):
     assert first["params"] == list(range(len(names[0])))
     assert second["params"] == [len(names[0]) + k for k in range(len(names[1]))]
     assert (first["weight_decay"], second["weight_decay"]) == (0.1, 0.0)
-    assert len(content["optimizer"]["state"]) == len(trained.model.params)
+    # The rate of the last step, not the one that the schedule begins with.
+    assert first["lr"] == second["lr"] == trained.optimizer.learning_rate != 0.01
+    state = content["optimizer"]["state"]
+    assert len(state) == len(trained.model.params)
+    assert len({entry["step"].storage for entry in state.values()}) == len(state)
 
 
 def test_resumed_from_nanogpts_file_a_run_goes_on_to_the_same_bits(call, trained):
@@ -88,7 +92,9 @@ def test_resumed_from_nanogpts_file_a_run_goes_on_to_the_same_bits(call, trained
     assert "Resuming" in call("train", "--init_from=resume", "--out_dir=ng", "--max_iters=10")
 
 
-def test_a_folder_with_nanogpts_file_is_taken_by_every_command(call, trained, tmp_path):
+def test_a_folder_with_nanogpts_file_is_taken_by_every_command(
+    call, trained, tmp_path, monkeypatch
+):
     words = ("--out_dir=ng", "--ops=reference")
     Path("ng/meta.pkl").unlink()  # the vocabulary is then the one of the data
     out = call("sample", *words, "--start=abc", "--num_samples=1", "--max_new_tokens=20")
@@ -101,8 +107,11 @@ def test_a_folder_with_nanogpts_file_is_taken_by_every_command(call, trained, tm
     assert "all exact" in call("gradcheck", *words, "--method=directions")
     step = call("train", "--init_from=resume", *words, "--eval_only")
     assert step.splitlines()[-1].startswith("step 5: train loss ")
+    with pytest.raises(InputError, match="checkpoint='7'"):
+        interop.open_out_dir("ng", checkpoint="7")
     # From another folder, the data is found next to that of the run, as in a clone of nanoGPT.
     (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
     run = interop.open_run(tmp_path / "ng")
     assert run.tokenizer.characters == CHARACTERS
 
@@ -203,6 +212,50 @@ def test_settings_that_are_no_settings_are_left_out(tmp_path):
     assert (settings.device, settings.dtype, settings.beta1) == ("cpu", "float32", 0.5)
 
 
+def test_a_value_that_no_run_has_gives_way_to_the_defaults_but_the_data_keeps_its_name(tmp_path):
+    (tmp_path / "ng").mkdir()
+    changed_file(
+        tmp_path / "ng",
+        lambda content: content["config"].update(batch_size=-3, beta1=0.5, dataset="mine"),
+    )
+    settings = interop.open_run(tmp_path / "ng").settings
+    assert (settings.batch_size, settings.beta1, settings.dataset) == (12, 0.9, "mine")
+
+
+@pytest.mark.parametrize("number", [True, -1, 2.0, "3", 2**48])
+def test_an_iteration_that_is_no_count_is_refused(number, tmp_path):
+    (tmp_path / "ng").mkdir()
+    changed_file(tmp_path / "ng", lambda content: content.update(iter_num=number))
+    with pytest.raises(InputError, match="iter_num is not an integer of at least 0"):
+        interop.open_run(tmp_path / "ng")
+
+
+@pytest.mark.parametrize(
+    ("iteration", "best", "known"),
+    [(7, 2.5, 2.5), (7, np.array(2.5, "f4"), 2.5), (7, 1e9, None), (0, 2.5, None), (7, "x", None)],
+)
+def test_the_best_loss_is_that_of_an_evaluation(iteration, best, known, tmp_path):
+    (tmp_path / "ng").mkdir()
+    changed_file(
+        tmp_path / "ng",
+        lambda content: content.update(iter_num=iteration, best_val_loss=best),
+    )
+    progress = interop.open_run(tmp_path / "ng").progress
+    assert (progress["iteration"], progress["best_val_loss"]) == (iteration, known)
+    assert progress["best_iteration"] == (iteration if known else -1)
+
+
+@pytest.mark.parametrize("outside", ["../outside", "/outside"])
+def test_the_name_of_a_data_set_leads_to_no_other_folder(outside, tmp_path, monkeypatch):
+    for name in ("ng", "data", "outside"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path)
+    nanogpt_bins.write_vocabulary(tmp_path / "outside" / "meta.pkl", "abcde")
+    name = outside if outside.startswith(".") else str(tmp_path / "outside")
+    changed_file(tmp_path / "ng", lambda content: content["config"].update(dataset=name))
+    assert interop.open_run(tmp_path / "ng").tokenizer is None
+
+
 @pytest.mark.parametrize("vocab_size", [50257, 50304])
 def test_without_a_vocabulary_gpt2s_is_assumed_as_nanogpt_does(vocab_size, tmp_path, monkeypatch):
     config = gn.GPTConfig(vocab_size=vocab_size, block_size=4, n_layer=1, n_head=1, n_embd=2,
@@ -225,7 +278,7 @@ def test_without_a_vocabulary_gpt2s_is_assumed_as_nanogpt_does(vocab_size, tmp_p
 def test_a_smaller_vocabulary_is_not_assumed_to_be_gpt2s(call, trained, monkeypatch):
     Path("ng/meta.pkl").unlink()
     Path("data").rename("elsewhere")
-    monkeypatch.setattr(open_model, "gpt2_tokenizer", None)
+    monkeypatch.setattr(open_model, "gpt2_tokenizer", pytest.fail)
     assert interop.open_run("ng").tokenizer is None
 
 

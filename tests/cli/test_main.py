@@ -23,7 +23,7 @@ from gpt_numpy.cli.commands import train as train_command
 from gpt_numpy.cli.exit_status import CHECK_FAILED
 from gpt_numpy.training import checkpoint
 from gpt_numpy.training import run_folder as runs
-from tests.support.commands import ENVIRONMENT, QUICK, TEXT
+from tests.support.commands import ENVIRONMENT, QUICK, TEXT, caller
 
 
 @pytest.fixture(autouse=True)
@@ -36,14 +36,7 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.fixture
 def call(capsys):
-    """Run the command; its status, what it printed, and what it complained of."""
-
-    def run(*words):
-        status = cli.main(list(words))
-        out, err = capsys.readouterr()
-        return status, out, err
-
-    return run
+    return caller(capsys)
 
 
 @pytest.fixture

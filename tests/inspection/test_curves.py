@@ -21,6 +21,7 @@ from gpt_numpy.inspection.curves.measured import (
     measured_presets,
     read_measured,
 )
+from tests.support.commands import caller
 
 POINTS = [(0, 4.2), (10, 3.1), (20, 2.5)]
 
@@ -39,12 +40,7 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.fixture
 def call(capsys):
-    def run(*words):
-        status = cli.main(["plot", *words])
-        out, err = capsys.readouterr()
-        return status, out, err
-
-    return run
+    return caller(capsys, "plot")
 
 
 def make_run(folder, name, more=""):

@@ -11,6 +11,7 @@ from gpt_numpy.data.tokenizers.characters import CharTokenizer
 from gpt_numpy.gradients.model_check import randomise
 from gpt_numpy.inspection.summary.statistics import array_statistics, summary
 from gpt_numpy.inspection.summary.table import table
+from tests.support.commands import caller
 
 CONFIG = gn.GPTConfig(vocab_size=9, block_size=6, n_layer=2, n_head=2, n_embd=8)
 
@@ -125,12 +126,7 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.fixture
 def call(capsys):
-    def run(*words):
-        status = cli.main(["inspect", *words])
-        out, err = capsys.readouterr()
-        return status, out, err
-
-    return run
+    return caller(capsys, "inspect")
 
 
 @pytest.fixture

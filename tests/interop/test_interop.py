@@ -20,6 +20,7 @@ from gpt_numpy.files import pickles
 from gpt_numpy.interop.safetensors_files import read_safetensors, write_safetensors
 from gpt_numpy.interop.torch_writer import write_torch
 from gpt_numpy.training.checkpoint import Run
+from tests.support.commands import caller
 
 SHAPE = {"vocab_size": 23, "block_size": 12, "n_layer": 2, "n_head": 2, "n_embd": 10}
 NANOGPT = {"bias": False, "activation": "gelu"}
@@ -600,13 +601,7 @@ QUICK += ["--ops=reference", "--out_dir=ft"]
 def call(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "t.txt").write_text(TEXT)
-
-    def run(*words):
-        status = cli.main(list(words))
-        out, err = capsys.readouterr()
-        return status, out, err
-
-    return run
+    return caller(capsys)
 
 
 def test_a_model_is_converted_fine_tuned_and_resumed(tmp_path, call):

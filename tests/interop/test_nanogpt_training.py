@@ -113,7 +113,7 @@ def test_a_folder_with_nanogpts_file_is_taken_by_every_command(
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     run = interop.open_run(tmp_path / "ng")
-    assert run.tokenizer.characters == CHARACTERS
+    assert run.tokenizer is not None and run.tokenizer.characters == CHARACTERS
 
 
 def test_what_a_folder_holds_of_this_project_goes_first(call, trained):
@@ -180,6 +180,9 @@ CHANGES = {
     "no state and param_groups": lambda c: c["optimizer"].pop("state"),
     "groups are not those": lambda c: c["optimizer"]["param_groups"].pop(),
     "groups are not those of": lambda c: c["optimizer"]["param_groups"][1]["params"].pop(),
+    "groups are not those of nanoGPT": lambda c: c["optimizer"]["param_groups"][0]["params"].append(
+        c["optimizer"]["param_groups"][1]["params"].pop(0)
+    ),
     "lacks the moments of wte.weight": lambda c: c["optimizer"]["state"].pop(0),
     "lacks the moments of wpe.weight": lambda c: c["optimizer"]["state"][1].pop("exp_avg"),
     "same number of steps": lambda c: c["optimizer"]["state"][2]["step"].fill(9),

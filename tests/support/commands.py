@@ -1,9 +1,10 @@
-"""The smallest training run on the command line, and the environment of a process that runs it."""
+"""The command called by tests, its smallest training run, and the environment of a process."""
 
 import os
 from pathlib import Path
 
 import gpt_numpy as gn
+from gpt_numpy.cli import main as cli
 
 TEXT = "To be, or not to be, that is the question:\nWhether 'tis nobler in the mind\n" * 40
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(gn.__file__).parents[1])}
@@ -13,3 +14,17 @@ QUICK = [
     *("--warmup_iters=1", "--lr_decay_iters=4", "--log_interval=1"),
     *("--learning_rate=0.01", "--ops=reference"),
 ]
+
+
+def caller(capsys, *first):
+    """A function that runs the command with these words and more.
+
+    It returns the status, what was printed, and what was reported.
+    """
+
+    def run(*words):
+        status = cli.main([*first, *words])
+        out, err = capsys.readouterr()
+        return status, out, err
+
+    return run

@@ -1,6 +1,7 @@
 """The list of mutations fits the code, and the campaign tells what it finds."""
 
 import ast
+import functools
 import json
 from pathlib import Path
 
@@ -21,11 +22,17 @@ def test_every_mutation_still_fits_the_code(mistake):
     ast.parse(mutated(mistake.mutation, PACKAGE))
 
 
+@functools.cache
+def functions_of(path):
+    """The names of the functions of a file of tests."""
+    tree = ast.parse((TESTS.parent / path).read_text(encoding="utf-8"))
+    return {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+
+
 def test_every_check_of_the_list_is_a_test_that_exists():
     for node in {node for mistake in ALL for check in mistake.checks for node in nodes(check)}:
         path, name = node.split("[")[0].split("::")
-        tree = ast.parse((TESTS.parent / path).read_text(encoding="utf-8"))
-        assert name in {n.name for n in tree.body if isinstance(n, ast.FunctionDef)}, node
+        assert name in functions_of(path), node
 
 
 def test_every_mutation_has_one_name_and_a_check_that_notices_it():

@@ -61,7 +61,13 @@ def saved(path, tokenizer, vocab_size=None):
 
 
 @pytest.mark.parametrize(
-    ("text", "start"), [("ACGT" * 90, "A"), ("one line " * 40, " "), ("old\rMac\r" * 40, "\r")]
+    ("text", "start"),
+    [
+        ("ACGT" * 90, "A"),
+        ("one line " * 40, " "),
+        ("tabs\tand blanks " * 30, " "),
+        ("old\rMac\r" * 40, "\r"),
+    ],
 )
 def test_the_command_that_training_prints_works_for_every_text(call, folder, text, start):
     (folder / "t.txt").write_bytes(text.encode())

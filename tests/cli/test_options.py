@@ -11,6 +11,7 @@ from gpt_numpy.cli.prompts import encode_setting
 from gpt_numpy.cli.settings import (
     field_types,
     gather,
+    names_nanogpts_data,
     nanogpts_training,
     only_flags,
     shape_of,
@@ -62,6 +63,18 @@ def test_names_and_flags_are_told_apart_and_a_tilde_is_expanded(monkeypatch, tmp
 def test_a_flag_that_ends_in_py_is_no_file_of_nanogpt():
     assert nanogpts_training(["c.py"]) and nanogpts_training(["--out_dir=x", "c.py"])
     assert nanogpts_training(["--data=text.py"]) == nanogpts_training(["tiny", "c.py"]) == {}
+
+
+def test_a_data_set_is_one_of_nanogpt_where_a_file_names_it_last(tmp_path):
+    name, silent = str(tmp_path / "c.py"), str(tmp_path / "d.py")
+    (tmp_path / "c.py").write_text("dataset = 'shakespeare'\n")
+    (tmp_path / "d.py").write_text("batch_size = 3\n")
+    for words in ([name], [silent], ["--dataset=names", name], ["--data=t.txt", name]):
+        assert names_nanogpts_data(words, TYPES), words
+    for last in ("--dataset=shakespeare", "--data=t.txt"):
+        assert not names_nanogpts_data([name, last], TYPES)
+        assert not names_nanogpts_data([last, silent], TYPES)
+    assert not names_nanogpts_data(["tiny", silent], TYPES)
 
 
 def test_settings_that_exclude_each_other_are_refused():

@@ -69,14 +69,20 @@ def kept_elsewhere(lines):
     return line
 
 
+@pytest.fixture(scope="module")
+def compiled_once(tmp_path_factory):
+    """A cache with the kernel in it."""
+    folder = tmp_path_factory.mktemp("compiled") / "cache"
+    assert compiled(run(GPT_NUMPY_CACHE=str(folder)))
+    assert run(GPT_NUMPY_CACHE=str(folder)) == []
+    return folder
+
+
 @pytest.fixture
-def cache():
-    """A cache with the kernel in it, where other users can reach it (not in pytest's folders)."""
+def cache(compiled_once):
+    """A copy of it where other users can reach it (not in pytest's folders)."""
     with tempfile.TemporaryDirectory() as top:
-        folder = Path(top) / "cache"
-        assert compiled(run(GPT_NUMPY_CACHE=str(folder)))
-        assert run(GPT_NUMPY_CACHE=str(folder)) == []
-        yield folder
+        yield Path(shutil.copytree(compiled_once, Path(top) / "cache"))
 
 
 @posix

@@ -13,8 +13,12 @@ from gpt_numpy.base.errors import InputError, did_you_mean
 from gpt_numpy.base.progress import Progress, duration
 from tests.mutations import (
     backward_mistakes,
+    base_mistakes,
+    bfloat16_mistakes,
+    command_mistakes,
     data_mistakes,
     durability_mistakes,
+    foreign_mistakes,
     generation_mistakes,
     interop_mistakes,
     kernel_mistakes,
@@ -29,7 +33,8 @@ from tests.mutations.mistake import Mistake
 
 CATALOGUES = (
     backward_mistakes, durability_mistakes, training_mistakes, page_mistakes, kernel_mistakes,
-    data_mistakes, generation_mistakes, interop_mistakes, tools_mistakes,
+    data_mistakes, generation_mistakes, interop_mistakes, tools_mistakes, foreign_mistakes,
+    base_mistakes, command_mistakes, bfloat16_mistakes,
 )  # fmt: skip
 PARTS = {
     catalogue.__name__.rpartition(".")[2].removesuffix("_mistakes"): catalogue.MISTAKES

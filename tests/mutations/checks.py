@@ -127,6 +127,10 @@ CHECKS: dict[str, tuple[str, dict[str, tuple[object, ...]]]] = {
         {},
     ),
     "bfloat16": ("reference/test_bfloat16.py::{layer}", {}),
+    # What stays float32 in a model of bfloat16 products, and what rounding costs.
+    "mixed": ("model/test_mixed_precision.py::test_{layer}", {}),
+    "in_bfloat16": ("model/test_bfloat16.py::test_{layer}", {}),
+    "rounded": ("gradients/test_rounding.py::test_{layer}", {}),
     "hash": ("kernels/test_kernels.py::test_a_mask_goes_on_beyond_2_to_the_32nd_index", {}),
     "crew": (
         "kernels/test_crew.py::test_{case}",
@@ -175,6 +179,17 @@ CHECKS: dict[str, tuple[str, dict[str, tuple[object, ...]]]] = {
     "checkpoint": ("training/test_checkpoint.py::test_{layer}", {}),
     "durable": ("files/test_durable.py::test_{layer}", {}),
     "signals": ("base/test_signals.py::test_{layer}", {}),
+    # What everything stands on, and the ends of a command.
+    "cache_folder": ("base/test_cache_folder.py::test_{layer}", {}),
+    "values": ("base/test_checks.py::test_{layer}", {}),
+    "copies": ("base/test_copies.py::test_{layer}", {}),
+    "limits": ("base/test_limits.py::test_{layer}", {}),
+    "progress": ("base/test_progress.py::test_{layer}", {}),
+    "commands": ("cli/test_commands.py::test_{layer}", {}),
+    "ending": ("cli/test_ending.py::test_{layer}", {}),
+    "inputs": ("cli/test_inputs.py::test_{layer}", {}),
+    "nanogpt_files": ("cli/test_nanogpt_files.py::test_{layer}", {}),
+    "nanogpt_runs": ("interop/test_nanogpt_training.py::test_{layer}", {}),
     "rules": ("kernels/test_rules.py::test_kernels_keep_the_rules[{layer}.py]", {}),
 }
 

@@ -1,8 +1,8 @@
 """Mistakes of mixed precision: what is 16 bits and must not be, what is not and must be.
 
-The products themselves are in the catalogue of kernels. There is no mistake of "no float32 copy of
-the weights" but in the optimizer, and none of a stale copy but one made up for it: the weights are
-float32, and each product rounds its operands anew.
+The products themselves are in the catalogue of kernels, the 16-bit weights of generation in its
+own. Training has no copy of a weight in 16 bits: each product rounds its operands anew, and H40 is
+the copy that would be stale.
 """
 
 from tests.mutations.mistake import listed
@@ -22,14 +22,14 @@ SUMS = [
     *listed(
         "reference/bfloat16.py",
         (
-            "B30", "reference of bfloat16: every sum is rounded to 16 bits",
+            "H30", "reference of bfloat16: every sum is rounded to 16 bits",
             ("return _without_denormals(c.astype(np.float64) + exact_product, DENORMAL)"
              ".astype(np.float32)",
              "return rounded((c.astype(np.float64) + exact_product).astype(np.float32))"),
             _FRACTIONS,
         ),
         (
-            "B31", "reference of bfloat16: a NaN may become infinite",
+            "H31", "reference of bfloat16: a NaN may become infinite",
             ("return np.where(np.isnan(x), upper | QUIET, result)",
              "return np.where(np.isnan(x), 0x7F80, result)"), "bfloat16:test_special_values[1]",
         ),
@@ -37,7 +37,7 @@ SUMS = [
     *listed(
         "reference/linear.py",
         (
-            "B32", "reference: gradients of weights are summed in 16 bits",
+            "H32", "reference: gradients of weights are summed in 16 bits",
             ("    product(x_rows.T, dout_rows, out=dweight)\n",
              "    product(x_rows.T, dout_rows, out=dweight)\n"
              "    if precision == BFLOAT16:\n"
@@ -48,7 +48,7 @@ SUMS = [
             f"{_WEIGHTS}[reference]",
         ),
         (
-            "B33", "reference: gradients of biases are rounded to 16 bits",
+            "H33", "reference: gradients of biases are rounded to 16 bits",
             ("        dbias[...] = dout_rows.sum(axis=0)\n",
              "        dbias[...] = dout_rows.sum(axis=0)\n"
              "        if precision == BFLOAT16:\n"
@@ -59,7 +59,7 @@ SUMS = [
     *listed(
         "reference/mlp_sublayer.py",
         (
-            "B34", "reference: the residual stream is summed in 16 bits",
+            "H34", "reference: the residual stream is summed in 16 bits",
             ("    out[...] = x + branch\n",
              "    out[...] = x + branch\n"
              '    if precision == "bfloat16":\n'
@@ -67,7 +67,7 @@ SUMS = [
              "        out[...] = rounded(out)\n"), f"{_STREAM}[reference]",
         ),
         (
-            "B35", "reference: the gradient of the residual stream is summed in 16 bits",
+            "H35", "reference: the gradient of the residual stream is summed in 16 bits",
             ("    dx[...] = dout + dx_branch\n",
              "    dx[...] = dout + dx_branch\n"
              '    if precision == "bfloat16":\n'
@@ -78,7 +78,7 @@ SUMS = [
     *listed(
         "kernels/products/matmul_bf16.py",
         (
-            "B36", "gradients of weights are kept in 16 bits from stretch to stretch",
+            "H36", "gradients of weights are kept in 16 bits from stretch to stretch",
             ("                        next_left, next_right,\n                    )  # fmt: skip\n",
              "                        next_left, next_right,\n                    )  # fmt: skip\n"
              "                    bits = out.view(np.uint32)\n"
@@ -89,7 +89,7 @@ SUMS = [
             "many_pairs", f"{_WEIGHTS}[kernels]",
         ),
         (
-            "B37", "what an epilogue has added is rounded to 16 bits",
+            "H37", "what an epilogue has added is rounded to 16 bits",
             ("                                (other, second, third), (base, threshold, scale),\n"
              "                            )  # fmt: skip\n",
              "                                (other, second, third), (base, threshold, scale),\n"
@@ -100,15 +100,15 @@ SUMS = [
             "finished", f"{_STREAM}[kernels]",
         ),
         (
-            "B38", "of a gradient of weights the last stretch alone is left",
+            "H38", "of a gradient of weights the last stretch alone is left",
             ("breadth, add != 0 or k0 > 0, edge", "breadth, add != 0, edge"), "many_pairs",
         ),
         (
-            "B39", "of a product the last stretch alone is left",
+            "H39", "of a product the last stretch alone is left",
             ("breadth, k0 > 0, edge", "breadth, False, edge"), "many_pairs",
         ),
         (
-            "B40", "a weight has a copy of 16 bits, which an update leaves as it was",
+            "H40", "a weight has a copy of 16 bits, which an update leaves as it was",
             ("NO_SINGLE, NO_HALF =", "_COPIES: dict[int, Array] = {}\nNO_SINGLE, NO_HALF =",
              "        *_by_type(x), *_by_type(weight), int(transposed)",
              "        *_by_type(x), *_by_type(_copy(weight)), int(transposed)",
@@ -125,7 +125,7 @@ SUMS = [
     *listed(
         "kernels/products/tile_bf16.py",
         (
-            "B41", "emulated bfloat16: every sum is cut to 16 bits",
+            "H41", "emulated bfloat16: every sum is cut to 16 bits",
             ("        return self.builder.call(self.function, [x, y, total])\n",
              "        b = self.builder\n"
              "        total = b.bitcast(b.call(self.function, [x, y, total]), self.read)\n"
@@ -136,7 +136,7 @@ SUMS = [
     *listed(
         "kernels/products/rounding_bf16.py",
         (
-            "B42", "bfloat16 by integers: a NaN of a small payload becomes infinite",
+            "H42", "bfloat16 by integers: a NaN of a small payload becomes infinite",
             ("builder.or_(upper, number(QUIET))", "upper"), "emulated",
         ),
     ),
@@ -145,7 +145,7 @@ SUMS = [
 UPDATES = listed(
     "training/optimizer.py",
     (
-        "B50", "there are no weights of float32: an update is rounded to 16 bits",
+        "H50", "there are no weights of float32: an update is rounded to 16 bits",
         ("        return norm\n",
          '        if self.model.precision == "bfloat16":\n'
          f"            {_ROUNDED}\n"
@@ -153,7 +153,7 @@ UPDATES = listed(
          "        return norm\n"), _ONES,
     ),
     (
-        "B51", "gains of norms are updated in 16 bits",
+        "H51", "gains of norms are updated in 16 bits",
         ("        return norm\n",
          '        if self.model.precision == "bfloat16":\n'
          f"            {_ROUNDED}\n"
@@ -163,7 +163,7 @@ UPDATES = listed(
          "        return norm\n"), _ONES,
     ),
     (
-        "B52", "the moments are kept in 16 bits",
+        "H52", "the moments are kept in 16 bits",
         ("        return norm\n",
          '        if self.model.precision == "bfloat16":\n'
          f"            {_ROUNDED}\n"
@@ -177,7 +177,7 @@ MODEL = [
     *listed(
         "model/gpt.py",
         (
-            "B60", "the losses of the positions are rounded to 16 bits",
+            "H60", "the losses of the positions are rounded to 16 bits",
             ('        wide[...] = layout.acts["losses"]\n',
              '        wide[...] = layout.acts["losses"]\n'
              "        if self.products == BFLOAT16:\n"
@@ -185,25 +185,25 @@ MODEL = [
              "            wide[...] = rounded(wide.astype(np.float32))\n"), _LOSS,
         ),
         (
-            "B62", "another precision is one in name alone",
+            "H62", "another precision is one in name alone",
             ("vars(self).update(precision=precision, products=products, _last=None)",
              "vars(self).update(precision=precision, _last=None)"),
             "in_bfloat16:the_precision_may_change_between_two_steps",
         ),
         (
-            "B63", "backward goes on in another precision than forward",
+            "H63", "backward goes on in another precision than forward",
             ("vars(self).update(precision=precision, products=products, _last=None)",
              "vars(self).update(precision=precision, products=products)"),
             "in_bfloat16:the_precision_may_change_between_two_steps",
         ),
         (
-            "B64", "a copy has the precision of its arrays",
+            "H64", "a copy has the precision of its arrays",
             ("made_with = (self.config, self.precision, self.ops_name",
              "made_with = (self.config, str(self.dtype), self.ops_name"),
             "in_bfloat16:copies_and_files_keep_the_precision",
         ),
         (
-            "B66", "numbers beyond the largest of float16 are cut off before a pass",
+            "H66", "numbers beyond the largest of float16 are cut off before a pass",
             ("        layout = self._begin(tokens, targets)\n        self._run(self.calls(",
              "        if self.products == BFLOAT16:\n"
              "            np.clip(self.params.flat, -65504, 65504, out=self.params.flat)\n"
@@ -214,7 +214,7 @@ MODEL = [
     *listed(
         "model/implementations.py",
         (
-            "B67", "a model of bfloat16 has arrays of float64",
+            "H67", "a model of bfloat16 has arrays of float64",
             ('return np.dtype("float32" if precision == BFLOAT16 else precision)',
              'return np.dtype("float64" if precision == BFLOAT16 else precision)'),
             "in_bfloat16:everything_but_the_operands_of_products_is_float32[reference]",
@@ -223,7 +223,7 @@ MODEL = [
     *listed(
         "training/checkpoint.py",
         (
-            "B68", "a checkpoint says the type of the arrays, not the precision",
+            "H68", "a checkpoint says the type of the arrays, not the precision",
             ('"dtype": model.precision,', '"dtype": str(model.dtype),'),
             "in_bfloat16:copies_and_files_keep_the_precision",
             "mixed:a_run_that_is_saved_and_loaded_goes_on_to_the_bit",
@@ -235,34 +235,34 @@ MEASURED = [
     *listed(
         "gradients/rounding.py",
         (
-            "B70", "an error is compared with itself",
+            "H70", "an error is compared with itself",
             ('other = "reference" if model.ops_name == "kernels" else "kernels"',
              "other = model.ops_name"), _EXPLAINED,
         ),
         (
-            "B71", "where the other implementation happens to be exact, every rounding is too much",
+            "H71", "where the other implementation happens to be exact, every rounding is too much",
             ("ok = error <= FACTOR * max(explained, UNIT)", "ok = error <= FACTOR * explained"),
             _EXPLAINED,
         ),
         (
-            "B72", "an error may be any multiple of the explained one",
+            "H72", "an error may be any multiple of the explained one",
             ("ok = error <= FACTOR * max(explained, UNIT)",
              "ok = bool(np.isfinite(error)) or not explained"), _EXPLAINED,
         ),
         (
-            "B73", "a tensor of rounding errors alone is measured against itself",
+            "H73", "a tensor of rounding errors alone is measured against itself",
             ("scale = scale_of(np.abs(gradient).max(), largest)",
              "scale = np.abs(gradient).max()"),
             "rounded:a_tensor_that_is_nearly_zero_is_measured_against_the_largest_gradient",
         ),
         (
-            "B74", "a NaN is not seen where another tensor is finite",
+            "H74", "a NaN is not seen where another tensor is finite",
             ("largest = np.max([np.abs(gradient).max() for gradient in exact.values()])",
              "largest = max([np.abs(gradient).max() for gradient in exact.values()])"),
             "rounded:a_gradient_that_is_not_finite_cannot_be_measured",
         ),
         (
-            "B75", "the exact gradient is rounded, too",
+            "H75", "the exact gradient is rounded, too",
             ('("float64", model.ops_name), (BFLOAT16, model.ops_name)',
              "(BFLOAT16, model.ops_name), (BFLOAT16, model.ops_name)"),
             "rounded:rounding_explains_the_errors_of_a_model_and_nothing_else_does[kernels]",
@@ -271,12 +271,12 @@ MEASURED = [
     *listed(
         "gradients/report.py",
         (
-            "B76", "one tensor that rounding explains is enough",
+            "H76", "one tensor that rounding explains is enough",
             ('explains the error of every tensor."""\n        return all(',
              'explains the error of every tensor."""\n        return any('), _EXPLAINED,
         ),
         (
-            "B77", "errors that rounding does not explain are not counted",
+            "H77", "errors that rounding does not explain are not counted",
             ("wrong = sum(not row.ok for row in self.rows)\n        worst = max(",
              "wrong = sum(row.error > 1 for row in self.rows)\n        worst = max("), _EXPLAINED,
         ),

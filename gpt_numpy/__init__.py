@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from gpt_numpy.model.gpt import GPT as GPT
     from gpt_numpy.training.checkpoint import load as load
     from gpt_numpy.training.checkpoint import save as save
+    from gpt_numpy.training.muon import Muon as Muon
     from gpt_numpy.training.optimizer import AdamW as AdamW
 
 # Imported when first used, so that `import gpt_numpy` and `gpt-numpy --help` cost nothing.
@@ -28,6 +29,7 @@ _HOME = {
     "GPTConfig": "config.model",
     "TrainConfig": "config.train",
     "AdamW": "training.optimizer",
+    "Muon": "training.muon",
     "InputError": "base.errors",
     "check_layer": "gradients.layer_check",
     "ablate": "inspection.hooks.hooks",

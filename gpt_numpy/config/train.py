@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from gpt_numpy.base.errors import InputError
-from gpt_numpy.config.choices import DTYPES, IMPLEMENTATIONS
+from gpt_numpy.config.choices import DTYPES, IMPLEMENTATIONS, OPTIMIZERS, SCHEDULES
 from gpt_numpy.config.fields import CPU_ONLY, Configuration, setting
 
 
@@ -36,13 +36,23 @@ class TrainConfig(Configuration):
     data: str = setting("", "text file to train on, instead of --dataset")
     gradient_accumulation_steps: int = setting(1, "micro-batches per update", low=1)
     batch_size: int = setting(12, "sequences in a micro-batch", low=1)
+    optimizer: str = setting(
+        "adamw",
+        "adamw, or muon: Muon for the matrices inside the blocks, AdamW for the rest",
+        choices=OPTIMIZERS,
+    )
     learning_rate: float = setting(6e-4, "peak learning rate of AdamW", low=0)
+    muon_learning_rate: float = setting(0.02, "peak learning rate of Muon", low=0)
+    muon_momentum: float = setting(0.95, "Muon's decay of the mean gradient", low=0, below=1)
     max_iters: int = setting(600_000, "last iteration; max_iters + 1 updates, as in nanoGPT", low=0)
     weight_decay: float = setting(0.1, "of tensors with two or more dimensions", low=0)
     beta1: float = setting(0.9, "AdamW's decay of the mean gradient", low=0, below=1)
     beta2: float = setting(0.95, "AdamW's decay of the mean squared gradient", low=0, below=1)
     grad_clip: float = setting(1.0, "largest norm of the whole gradient; 0: no clipping", low=0)
     decay_lr: bool = setting(True, "warm up and decay the learning rate; otherwise constant")
+    lr_schedule: str = setting(
+        "cosine", "the decay after the warm-up: along a cosine, or linear", choices=SCHEDULES
+    )
     warmup_iters: int = setting(2000, "iterations over which the learning rate rises", low=0)
     lr_decay_iters: int = setting(600_000, "iteration at which it has fallen to min_lr", low=0)
     min_lr: float = setting(6e-5, "learning rate after lr_decay_iters", low=0)

@@ -143,8 +143,11 @@ def optimizer_state(
 ) -> dict[str, Any]:
     """The state of torch's AdamW from which nanoGPT goes on; without moments where there are none.
 
-    Torch takes the settings of its groups from the file, so all of them are written.
+    Torch takes the settings of its groups from the file, so all of them are written. nanoGPT has no
+    Muon: a run trained with it leaves no moments, and nanoGPT's AdamW starts anew.
     """
+    if optimizer is not None and optimizer.KIND != AdamW.KIND:
+        optimizer = None
     names = groups(config)
     counts = [len(group) for group in names]
     numbers = [list(range(counts[0])), list(range(counts[0], sum(counts)))]

@@ -25,7 +25,8 @@ from gpt_numpy.interop.weights import StoredModel, check_stored, load_parameters
 from gpt_numpy.model.gpt import GPT
 from gpt_numpy.model.memory import check_memory
 from gpt_numpy.training.checkpoint import Run, load, save
-from gpt_numpy.training.loop import State, optimizer_for
+from gpt_numpy.training.loop import State
+from gpt_numpy.training.optimizers import optimizer_for
 from gpt_numpy.training.run_folder import BEST, LAST, find_checkpoint
 
 _DEFAULT = IMPLEMENTATIONS[0]

@@ -10,7 +10,7 @@ In training a layer function runs once for each batch shape, to record its launc
 at values, and a NumPy statement in it would take effect only once.
 """
 
-from gpt_numpy.kernels.adamw import adamw_update, sum_of_squares
+from gpt_numpy.kernels.adamw import adamw_updates, sum_of_squares
 from gpt_numpy.kernels.attention_sublayer import (
     attention_sublayer_backward,
     attention_sublayer_forward,
@@ -28,11 +28,12 @@ from gpt_numpy.kernels.head import (
     head_loss_forward,
 )
 from gpt_numpy.kernels.mlp_sublayer import mlp_sublayer_backward, mlp_sublayer_forward
+from gpt_numpy.kernels.muon import muon_updates
 
 __all__ = [
     "EMULATED",
     "LOGITS",
-    "adamw_update",
+    "adamw_updates",
     "attention_sublayer_backward",
     "attention_sublayer_forward",
     "bfloat16_tile",
@@ -46,6 +47,7 @@ __all__ = [
     "head_loss_forward",
     "mlp_sublayer_backward",
     "mlp_sublayer_forward",
+    "muon_updates",
     "prepare",
     "sum_of_squares",
 ]

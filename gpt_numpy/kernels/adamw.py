@@ -10,6 +10,7 @@ from gpt_numpy.kernels.engine.jit import (
     Counter,
     In,
     Int,
+    Ints,
     Out,
     Real,
     Wide,
@@ -26,6 +27,7 @@ from gpt_numpy.kernels.rows import dot
 from gpt_numpy.reference.adamw import AdamWSettings
 
 CHUNK = 16384  # elements of a task
+FIELDS = 4  # of a reference.adamw.Stretch
 
 
 @routine
@@ -45,23 +47,52 @@ def update(param, grad, m, v, scalars):
         param[i] -= rate * (shrink * param[i] + step)
 
 
+@routine
+def place_of(stretches, task):
+    """Where the elements of a task begin and how many there are; tasks of a stretch follow.
+
+    Returned are `start`, `state` (reference/adamw.py), the size, and whether they decay.
+    """
+    for i in range(0, stretches.size, FIELDS):
+        size = stretches[i + 2]
+        count = -(-size // CHUNK)
+        if task < count:
+            at = task * CHUNK
+            start, state = stretches[i] + at, stretches[i + 1] + at
+            return start, state, min(CHUNK, size - at), stretches[i + 3]
+        task -= count
+    return 0, 0, 0, 0
+
+
+@routine
+def tasks_of(stretches):
+    """How many chunks there are in all stretches."""
+    count = 0
+    for i in range(0, stretches.size, FIELDS):
+        count += -(-stretches[i + 2] // CHUNK)
+    return count
+
+
 @kernel
 def adamw(
-    param: Out, grad: In, m: Out, v: Out, grad_scale: Real, learning_rate: Real, beta1: Real,
-    beta2: Real, eps: Real, decay: Real, m_correction: Real, v_correction: Real,
+    params: Out, grads: In, m: Out, v: Out, stretches: Ints, grad_scale: Real, learning_rate: Real,
+    beta1: Real, beta2: Real, eps: Real, decay: Real, m_correction: Real, v_correction: Real,
     workers: Int, counter: Counter,
 ):  # fmt: skip
-    """Chunk by chunk."""
+    """Chunk by chunk, stretch after stretch."""
+    count = tasks_of(stretches)
     reset(counter)
     for worker in prange(workers):
-        start = next_task(counter, worker, workers, param.size, CHUNK)
-        while start < param.size:
-            part = slice(start, start + CHUNK)
+        task = next_task(counter, worker, workers, count)
+        while task < count:
+            start, state, size, decays = place_of(stretches, task)
+            where, there = slice(start, start + size), slice(state, state + size)
+            shrink = decay if decays else 0.0
             update(
-                param[part], grad[part], m[part], v[part],
-                (grad_scale, learning_rate, beta1, beta2, eps, decay, m_correction, v_correction),
+                params[where], grads[where], m[there], v[there],
+                (grad_scale, learning_rate, beta1, beta2, eps, shrink, m_correction, v_correction),
             )  # fmt: skip
-            start = next_task(counter, worker, workers, param.size, CHUNK)
+            task = next_task(counter, worker, workers, count)
 
 
 @kernel
@@ -80,21 +111,22 @@ def squares(x: In, total: Wide, sums: Wide, workers: Int, counter: Counter):
         total[0] += sums[chunk]
 
 
-def adamw_update(
-    param: Array,
-    grad: Array,
+def adamw_updates(
+    params: Array,
+    grads: Array,
     m: Array,
     v: Array,
+    stretches: Array,
     *,
     step: int,
     grad_scale: float,
     settings: AdamWSettings,
 ) -> None:
-    """Update `param`, `m` and `v` in place; `step` counts from 1, `grad_scale` is clipping's."""
+    """Update all stretches of a buffer of parameters in place: `stretches` are Stretches (n, 4)."""
     corrections = 1 / (1 - settings.beta1**step), 1 / (1 - settings.beta2**step)
     adamw(
-        flat(param), flat(grad), flat(m), flat(v), grad_scale, *settings, *corrections,
-        threads(), tasks(),
+        flat(params), flat(grads), flat(m), flat(v), flat(stretches), grad_scale, *settings,
+        *corrections, threads(), tasks(),
     )  # fmt: skip
 
 

@@ -4,7 +4,7 @@ A layer is a pair of functions, `x_forward` and `x_backward`. Their arguments ar
 read, then what is written. What belongs together travels in a named tuple, defined next to the
 pair: the weights, whose gradients are the same tuple of other arrays, and what forward keeps for
 backward. Layers assign to what they write, validate nothing, and take float32, float64 and
-complex128 arrays. `adamw_update` works in place.
+complex128 arrays. `adamw_updates` and `muon_updates` work in place.
 
 Notation. L is the loss, one number. dx, written as one word, is the gradient ∂L/∂x: an array of the
 shape of x, which says how fast L changes with each element of x. Everything rests on the chain
@@ -24,7 +24,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from gpt_numpy.reference.adamw import adamw_update, sum_of_squares
+from gpt_numpy.reference.adamw import adamw_updates, sum_of_squares
 from gpt_numpy.reference.attention_sublayer import (
     attention_sublayer_backward,
     attention_sublayer_forward,
@@ -38,6 +38,7 @@ from gpt_numpy.reference.head import (
     head_loss_forward,
 )
 from gpt_numpy.reference.mlp_sublayer import mlp_sublayer_backward, mlp_sublayer_forward
+from gpt_numpy.reference.muon import muon_updates
 
 LOGITS = math.inf  # elements of the logits that exist at once: all
 
@@ -49,7 +50,7 @@ def prepare(function: Callable[..., None], arguments: tuple[list[Any], dict[str,
 
 __all__ = [
     "LOGITS",
-    "adamw_update",
+    "adamw_updates",
     "attention_sublayer_backward",
     "attention_sublayer_forward",
     "decode_step",
@@ -62,6 +63,7 @@ __all__ = [
     "head_loss_forward",
     "mlp_sublayer_backward",
     "mlp_sublayer_forward",
+    "muon_updates",
     "prepare",
     "sum_of_squares",
 ]

@@ -22,6 +22,7 @@ Clipping by the norm of the whole gradient multiplies g by
     min(1, grad_clip / (norm + 1e-6)),     norm = sqrt(sum of squares over all parameters)
 """
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -37,6 +38,44 @@ class AdamWSettings(NamedTuple):
     beta2: float
     eps: float
     weight_decay: float
+
+
+class Stretch(NamedTuple):
+    """Parameters that lie one after the other and are updated alike.
+
+    They begin at `start` in the buffer of the parameters and in that of their gradients, and at
+    `state` in those of the running means. `decays`: 1 with weight decay, 0 without.
+    """
+
+    start: int
+    state: int
+    size: int
+    decays: int
+
+
+def adamw_updates(
+    params: Array,
+    grads: Array,
+    m: Array,
+    v: Array,
+    stretches: Iterable[Stretch],
+    *,
+    step: int,
+    grad_scale: float,
+    settings: AdamWSettings,
+) -> None:
+    """Update every stretch of a buffer of parameters in place: `adamw_update` of each."""
+    for start, state, size, decays in stretches:
+        where, there = slice(start, start + size), slice(state, state + size)
+        adamw_update(
+            params[where],
+            grads[where],
+            m[there],
+            v[there],
+            step=step,
+            grad_scale=grad_scale,
+            settings=settings._replace(weight_decay=settings.weight_decay * decays),
+        )
 
 
 def adamw_update(

@@ -7,7 +7,8 @@ pickle. Its members are
                          processor
     <name>.npy           every parameter, under GPT-2's names
     adamw.m.<name>.npy   AdamW's running mean of a parameter's gradient, and
-    adamw.v.<name>.npy   its running mean square (both only with an optimizer)
+    adamw.v.<name>.npy   its running mean square (both only with an optimizer), or
+    muon.momentum.<name>.npy   the running mean of a gradient, for the parameters that are Muon's
 
 The archive comment ends in 64 hexadecimal digits, the checksum of all bytes before them
 (durable.py): zip's own CRC does not cover the headers.
@@ -44,11 +45,11 @@ from gpt_numpy.model.implementations import array_type, load_ops
 from gpt_numpy.model.memory import check_memory
 from gpt_numpy.model.stages import parameter_shapes
 from gpt_numpy.training.optimizer import AdamW
+from gpt_numpy.training.optimizers import KINDS
 
 FORMAT = "gpt_numpy checkpoint"
 VERSION = 1
 HEADER_LIMIT = 64 * 2**20
-_OPTIMIZER = ("steps", "learning_rate", "betas", "weight_decay", "grad_clip", "eps")
 
 
 @dataclass
@@ -97,7 +98,7 @@ def save(
         "config": dataclasses.asdict(model.config),
         "tokenizer": tokenizer and tokenizer.to_json(),
         "settings": settings and dataclasses.asdict(settings),
-        "optimizer": optimizer and {name: getattr(optimizer, name) for name in _OPTIMIZER},
+        "optimizer": optimizer and _optimizer_to_header(optimizer),
         "progress": dict(progress or {}),
         "dataset": dataset,
         "environment": describe(model.ops_name),
@@ -166,8 +167,8 @@ def _write_members(
 def _arrays(model: GPT, optimizer: AdamW | None) -> dict[str, Array]:
     arrays = dict(model.params)
     if optimizer is not None:
-        arrays |= {f"adamw.m.{name}": array for name, array in optimizer.m.items()}
-        arrays |= {f"adamw.v.{name}": array for name, array in optimizer.v.items()}
+        for kind, kept in optimizer.state().items():
+            arrays |= {f"{kind}.{name}": array for name, array in kept.items()}
     return arrays
 
 
@@ -219,7 +220,8 @@ def _check_members(
         raise InputError(f"{path}: n_layer={config.n_layer}, but it has only {len(sizes)} members")
     names = list(parameter_shapes(config))
     if header["optimizer"] is not None:
-        names += [f"adamw.{kind}.{name}" for kind in "mv" for name in parameter_shapes(config)]
+        kinds = _kind_of(header["optimizer"]).state_shapes(config)
+        names += [f"{kind}.{name}" for kind, shapes in kinds.items() for name in shapes]
     expected = {f"{name}.npy" for name in names} | {"header.json"}
     if expected != set(sizes):
         differ = sorted(expected ^ set(sizes))[0]
@@ -260,11 +262,24 @@ def _read_array(path: Path, archive: zipfile.ZipFile, name: str, array: Array) -
         done += count
 
 
+def _optimizer_to_header(optimizer: AdamW) -> dict[str, Any]:
+    header = {name: getattr(optimizer, name) for name in ("steps", *optimizer.SETTINGS)}
+    # AdamW's has no kind: it is as it was before there was another optimizer.
+    return header if type(optimizer) is AdamW else {"kind": optimizer.KIND} | header
+
+
+def _kind_of(header: dict[str, Any]) -> type[AdamW]:
+    kind = header.get("kind", AdamW.KIND)
+    if kind not in KINDS:
+        raise InputError(f"optimizer: kind={kind!r}: must be one of {', '.join(KINDS)}")
+    return KINDS[kind]
+
+
 def _optimizer_from_header(model: GPT, header: dict[str, Any]) -> AdamW:
-    values = dict(header)
+    values = {name: value for name, value in header.items() if name != "kind"}
     steps, (beta1, beta2) = values.pop("steps"), values.pop("betas")
     if type(steps) is not int or steps < 0:
         raise InputError(f"optimizer: steps={steps!r}: must be an integer of at least 0")
-    optimizer = AdamW(model, betas=(beta1, beta2), **values)
+    optimizer = _kind_of(header)(model, betas=(beta1, beta2), **values)
     optimizer.steps = steps
     return optimizer

@@ -35,9 +35,9 @@ from gpt_numpy.training.evaluation import evaluate
 from gpt_numpy.training.log import Log
 from gpt_numpy.training.monitor import UPDATES_BETWEEN, layers, sample, sample_due
 from gpt_numpy.training.optimizer import AdamW
+from gpt_numpy.training.optimizers import optimizer_for, set_learning_rates
 from gpt_numpy.training.precompile import compile_in_background
 from gpt_numpy.training.run_folder import BEST, LAST, drop_oldest, keep_earlier
-from gpt_numpy.training.schedule import learning_rate_at
 
 
 class Interrupted(Exception):
@@ -200,7 +200,7 @@ class Training:
         """One update of the parameters, which change only after the last poll."""
         config, iteration = self.config, self.state.iteration
         start = time.perf_counter()
-        self.optimizer.learning_rate = learning_rate_at(iteration, config)
+        set_learning_rates(self.optimizer, iteration, config)
         batches = [self._batch(k) for k in range(config.gradient_accumulation_steps)]
         divisor = max(sum(int((y >= 0).sum()) for _, y in batches), 1)
         loss = 0.0
@@ -287,17 +287,6 @@ def new_run(model_config: GPTConfig, config: TrainConfig) -> Run:
     """A new run: a model with initial parameters, and its optimizer."""
     model = GPT(model_config, seed=config.seed, dtype=config.dtype, ops=config.ops)
     return Run(model, model_config, optimizer=optimizer_for(model, config), settings=config)
-
-
-def optimizer_for(model: GPT, config: TrainConfig) -> AdamW:
-    """The optimizer with the hyperparameters of the settings."""
-    return AdamW(
-        model,
-        learning_rate=config.learning_rate,
-        betas=(config.beta1, config.beta2),
-        weight_decay=config.weight_decay,
-        grad_clip=config.grad_clip,
-    )
 
 
 def first_not_finite(

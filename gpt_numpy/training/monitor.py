@@ -38,36 +38,17 @@ def layers(optimizer: AdamW) -> dict[str, list[float]]:
     """[gradient norm, relative update norm] of each layer, right after `optimizer.step()`.
 
     The gradient is the one before clipping; the update's norm is divided by the norm of the
-    parameters before it. The update is recomputed from the moments, one tensor at a time, which
-    saves a copy of the parameters:
-
-        new = old - lr (u + decay old),   u = mhat / (sqrt(vhat) + eps)   (reference/adamw.py)
-        so  old = (new + lr u) / (1 - lr decay)
+    parameters before it.
     """
     squares: dict[str, list[float]] = {}
-    for name, new in optimizer.model.params.items():
-        update = _update(optimizer, name)
-        old = new + update
-        if new.ndim >= 2:
-            old /= 1 - optimizer.learning_rate * optimizer.weight_decay
+    for name, grad in optimizer.model.grads.items():
         found = squares.setdefault(layer_of(name), [0.0, 0.0, 0.0])
-        for k, values in enumerate((optimizer.model.grads[name], new - old, old)):
-            found[k] += float(np.vdot(values, values))
+        for k, square in enumerate((float(np.vdot(grad, grad)), *optimizer.last_change(name))):
+            found[k] += square
     return {
         layer: [_short(math.sqrt(grad)), _short(math.sqrt(moved / size) if size else 0.0)]
         for layer, (grad, moved, size) in squares.items()
     }
-
-
-def _update(optimizer: AdamW, name: str) -> Array:
-    """What the last step subtracted, without weight decay: lr mhat / (sqrt(vhat) + eps)."""
-    beta1, beta2 = optimizer.betas
-    mean = optimizer.m[name] * (optimizer.learning_rate / (1 - beta1**optimizer.steps))
-    spread = optimizer.v[name] * (1 / (1 - beta2**optimizer.steps))
-    np.sqrt(spread, out=spread)
-    spread += optimizer.eps
-    mean /= spread
-    return mean
 
 
 def _short(value: float) -> float:

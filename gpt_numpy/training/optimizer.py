@@ -1,18 +1,23 @@
 """The optimizer of a model: AdamW over all its parameters, with gradient clipping.
 
-The update of one tensor is derived in `reference/adamw.py`.
+The update of one tensor is derived in `reference/adamw.py`. Muon, which updates the matrices inside
+the blocks in its own way, is in `muon.py`.
 """
 
 import math
+from collections.abc import Iterable, Iterator, Mapping
+from typing import ClassVar
 
 import numpy as np
 
-from gpt_numpy.base.arrays import Array, NamedArrays
+from gpt_numpy.base.arrays import Array, NamedArrays, Shape
 from gpt_numpy.base.checks import real, shown
 from gpt_numpy.base.errors import InputError, NotFiniteError
 from gpt_numpy.base.guarded import Guarded
+from gpt_numpy.config.model import GPTConfig
 from gpt_numpy.model.gpt import GPT
-from gpt_numpy.reference.adamw import AdamWSettings
+from gpt_numpy.model.stages import parameter_shapes
+from gpt_numpy.reference.adamw import AdamWSettings, Stretch, adamw_update
 
 CLIP_EPS = 1e-6  # as in PyTorch's clip_grad_norm_
 
@@ -39,7 +44,15 @@ class AdamW(Guarded):
     InputError : a value out of range.
     """
 
-    CHANGEABLE = ("learning_rate", "betas", "weight_decay", "grad_clip", "eps", "steps")
+    KIND = "adamw"  # of TrainConfig.optimizer
+    SETTINGS: ClassVar[tuple[str, ...]] = (
+        "learning_rate",
+        "betas",
+        "weight_decay",
+        "grad_clip",
+        "eps",
+    )
+    CHANGEABLE = (*SETTINGS, "steps")
     INSTEAD = {
         "m": "write into its arrays, optimizer.m[name][...] = values",
         "v": "write into its arrays, optimizer.v[name][...] = values",
@@ -69,18 +82,30 @@ class AdamW(Guarded):
         self.eps = eps
         self._check_settings()
         self.steps = 0
-        shapes = {name: param.shape for name, param in model.params.items()}
-        self.m = NamedArrays(shapes, model.dtype)
-        self.v = NamedArrays(shapes, model.dtype)
-        self.m.flat[...] = 0
-        self.v.flat[...] = 0
+        shapes = self.state_shapes(model.config)
+        self._state = {kind: _zeros(shapes[kind], model) for kind in shapes}
+        self.m, self.v = self._state["adamw.m"], self._state["adamw.v"]
+        self._stretches = np.array(_stretches(model.params, self.m), np.int64)
+        self._begin()
         self._complete = True
+
+    def _begin(self) -> None:
+        """For a subclass: set what it needs in addition."""
+
+    @classmethod
+    def state_shapes(cls, config: GPTConfig) -> dict[str, dict[str, Shape]]:
+        """The shapes of what is kept from step to step, by kind and by the parameters' names."""
+        shapes = parameter_shapes(config)
+        return {"adamw.m": shapes, "adamw.v": shapes}
+
+    def state(self) -> Mapping[str, NamedArrays]:
+        """What is kept from step to step: the arrays of `state_shapes`."""
+        return self._state
 
     def _check_settings(self) -> None:
         """Raise `InputError` if a setting is invalid: the attributes are public."""
         for name in ("learning_rate", "weight_decay", "grad_clip"):
-            fix = "a finite number of at least 0"
-            setattr(self, name, real(name, getattr(self, name), lambda x: x >= 0, fix))
+            self._check_at_least_0(name)
         self.eps = real("eps", self.eps, lambda x: x > 0, "a finite number greater than 0")
         if not isinstance(self.betas, tuple | list) or len(self.betas) != 2:
             raise InputError(f"betas={shown(self.betas)}: must be two numbers, such as (0.9, 0.99)")
@@ -90,14 +115,17 @@ class AdamW(Guarded):
         )
         self.betas = (beta1, beta2)
 
+    def _check_at_least_0(self, name: str) -> None:
+        fix = "a finite number of at least 0"
+        setattr(self, name, real(name, getattr(self, name), lambda x: x >= 0, fix))
+
     def grad_norm(self) -> float:
         """The norm of the gradient over all parameters."""
         return math.sqrt(self.model.ops.sum_of_squares(self.model.grads.flat))
 
-    def settings_of(self, param: Array) -> AdamWSettings:
-        """The update's settings for one parameter; biases and layer norms have no weight decay."""
-        decay = self.weight_decay if param.ndim >= 2 else 0.0
-        return AdamWSettings(self.learning_rate, *self.betas, self.eps, decay)
+    def clip_factor(self, norm: float) -> float:
+        """What gradients of this norm are multiplied by."""
+        return min(1.0, self.grad_clip / (norm + CLIP_EPS)) if self.grad_clip else 1.0
 
     def step(self) -> float:
         """Update every parameter once; return the norm of the gradient before clipping.
@@ -116,15 +144,81 @@ class AdamW(Guarded):
                 "lower learning_rate or use grad_clip"
             )
         self.steps += 1
-        clip = min(1.0, self.grad_clip / (norm + CLIP_EPS)) if self.grad_clip else 1.0
-        for name, param in self.model.params.items():
-            self.model.ops.adamw_update(
-                param,
-                self.model.grads[name],
-                self.m[name],
-                self.v[name],
-                step=self.steps,
-                grad_scale=clip,
-                settings=self.settings_of(param),
-            )
+        self._update(self.clip_factor(norm))
         return norm
+
+    def _update(self, clip: float) -> None:
+        self.model.ops.adamw_updates(
+            self.model.params.flat,
+            self.model.grads.flat,
+            self.m.flat,
+            self.v.flat,
+            self._stretches,
+            step=self.steps,
+            grad_scale=clip,
+            settings=self._adamw_settings(),
+        )
+
+    def _adamw_settings(self) -> AdamWSettings:
+        return AdamWSettings(self.learning_rate, *self.betas, self.eps, self.weight_decay)
+
+    def predicted(self, name: str, grad: Array, clip: float) -> Array:
+        """What the next step would make of a parameter; nothing is changed."""
+        new = self.model.params[name].copy()
+        settings = self._adamw_settings()._replace(weight_decay=self._decay(name))
+        moments = self.m[name].copy(), self.v[name].copy()
+        adamw_update(new, grad, *moments, step=self.steps + 1, grad_scale=clip, settings=settings)
+        return new
+
+    def last_change(self, name: str) -> tuple[float, float]:
+        """Squared norms of the last change of a parameter, and of the parameter before it.
+
+        The change is recomputed from the moments, which saves a copy of the parameters:
+
+            new = old - lr (u + decay old),   u = mhat / (sqrt(vhat) + eps)   (reference/adamw.py)
+            so  old = (new + lr u) / (1 - lr decay)
+        """
+        beta1, beta2 = self.betas
+        change = self.m[name] * (self.learning_rate / (1 - beta1**self.steps))
+        spread = self.v[name] * (1 / (1 - beta2**self.steps))
+        np.sqrt(spread, out=spread)
+        spread += self.eps
+        change /= spread
+        new = self.model.params[name]
+        old = new + change
+        old /= 1 - self.learning_rate * self._decay(name)
+        change = new - old
+        return float(np.vdot(change, change)), float(np.vdot(old, old))
+
+    def _decay(self, name: str) -> float:
+        """Biases and norms have no weight decay."""
+        return self.weight_decay if self.model.params[name].ndim >= 2 else 0.0
+
+
+def _zeros(shapes: Mapping[str, Shape], model: GPT) -> NamedArrays:
+    arrays = NamedArrays(shapes, model.dtype)
+    arrays.flat[...] = 0
+    return arrays
+
+
+def places_of(arrays: Mapping[str, Array], names: Iterable[str]) -> Iterator[tuple[str, int, int]]:
+    """Of each name: where it begins among all `arrays`, and where among those of `names` alone."""
+    wanted, start, state = set(names), 0, 0
+    for name, array in arrays.items():
+        if name in wanted:
+            yield name, start, state
+            state += array.size
+        start += array.size
+
+
+def _stretches(params: Mapping[str, Array], names: Iterable[str]) -> list[Stretch]:
+    """Stretches of parameters that decay alike, as long as can be."""
+    found: list[Stretch] = []
+    for name, start, state in places_of(params, names):
+        new = Stretch(start, state, params[name].size, int(params[name].ndim >= 2))
+        last = found[-1] if found else None
+        if last and (last.start + last.size, last.decays) == (start, new.decays):
+            found[-1] = last._replace(size=last.size + new.size)
+        else:
+            found.append(new)
+    return found

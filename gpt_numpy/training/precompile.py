@@ -14,7 +14,7 @@ import numpy as np
 from gpt_numpy.config.train import TrainConfig
 from gpt_numpy.model.gpt import GPT
 from gpt_numpy.training.evaluation import Poll
-from gpt_numpy.training.optimizer import AdamW
+from gpt_numpy.training.optimizers import optimizer_for
 
 _PATIENCE = 0.05  # seconds between two calls of `poll`
 
@@ -45,4 +45,4 @@ def one_step(model: GPT, config: TrainConfig) -> None:
     for k, key in enumerate((None, 1)):
         twin.forward(tokens, tokens, dropout_key=key)
         twin.backward(accumulate=k > 0)
-    AdamW(twin, grad_clip=config.grad_clip, weight_decay=config.weight_decay).step()
+    optimizer_for(twin, config).step()

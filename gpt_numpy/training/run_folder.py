@@ -23,6 +23,7 @@ from gpt_numpy.files.reading import os_errors_as_input_errors
 from gpt_numpy.model.implementations import array_type
 from gpt_numpy.training.checkpoint import Run, load
 from gpt_numpy.training.log import LOG
+from gpt_numpy.training.optimizers import set_hyperparameters
 
 LAST = "ckpt.npz"
 BEST = "ckpt-best.npz"
@@ -172,7 +173,7 @@ def resume(
             f"with --init_from={shlex.quote(out_dir)} and another --out_dir"
         )
     shape = dataclasses.asdict(run.config)
-    kept = shape | {"dtype": run.model.precision}
+    kept = shape | {"dtype": run.model.precision, "optimizer": run.optimizer.KIND}
     dtype = overrides.get("dtype", run.model.precision)
     if array_type(dtype) == run.model.dtype:  # float32 and bfloat16 have the same parameters
         run.model.set_precision(dtype)
@@ -181,7 +182,8 @@ def resume(
         if overrides[name] != kept[name]:
             raise InputError(
                 f"{name}={overrides[name]}, but the run in {out_dir} has {name}={kept[name]}: a "
-                "run keeps its shape and dtype; leave the setting out, or train from scratch"
+                "run keeps its shape, dtype and optimizer; leave the setting out, or start a new "
+                f"run, from scratch or with --init_from={out_dir} and another --out_dir"
             )
     run.model.set_dropout(overrides.get("dropout", run.config.dropout))
     run.config = run.model.config
@@ -190,9 +192,7 @@ def resume(
     if "dataset" in overrides and not overrides.get("data"):
         changes["data"] = ""
     settings = dataclasses.replace(run.settings, **changes)
-    run.optimizer.betas = (settings.beta1, settings.beta2)
-    run.optimizer.weight_decay = settings.weight_decay
-    run.optimizer.grad_clip = settings.grad_clip
+    set_hyperparameters(run.optimizer, settings)
     return run, settings
 
 

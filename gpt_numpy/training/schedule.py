@@ -1,4 +1,4 @@
-"""The learning-rate schedule."""
+"""The learning-rate schedule: linear warm-up, then a decay along a cosine or a straight line."""
 
 import math
 
@@ -6,12 +6,26 @@ from gpt_numpy.config.train import TrainConfig
 
 
 def learning_rate_at(iteration: int, config: TrainConfig) -> float:
-    """The learning rate at an iteration: linear warm-up, cosine decay, then `min_lr`.
+    """The learning rate at an iteration: linear warm-up, decay, then `min_lr`.
 
-    As nanoGPT's get_lr, but a `min_lr` above the learning rate counts as the learning rate: the
-    rate then stays constant after the warm-up.
+    With a cosine as nanoGPT's get_lr, but a `min_lr` above the learning rate counts as the learning
+    rate: the rate then stays constant after the warm-up.
     """
-    peak, low = config.learning_rate, min(config.min_lr, config.learning_rate)
+    return _rate_at(iteration, config, config.learning_rate, _lowest(config))
+
+
+def muon_learning_rate_at(iteration: int, config: TrainConfig) -> float:
+    """Muon's learning rate at an iteration: it falls to the same share of its peak as AdamW's."""
+    peak = config.muon_learning_rate
+    share = _lowest(config) / config.learning_rate if config.learning_rate else 1.0
+    return _rate_at(iteration, config, peak, peak * share)
+
+
+def _lowest(config: TrainConfig) -> float:
+    return min(config.min_lr, config.learning_rate)
+
+
+def _rate_at(iteration: int, config: TrainConfig, peak: float, low: float) -> float:
     if not config.decay_lr:
         return peak
     if iteration < config.warmup_iters:
@@ -19,4 +33,6 @@ def learning_rate_at(iteration: int, config: TrainConfig) -> float:
     if iteration >= config.lr_decay_iters:
         return low
     share = (iteration - config.warmup_iters) / (config.lr_decay_iters - config.warmup_iters)
+    if config.lr_schedule == "linear":
+        return low + (1 - share) * (peak - low)
     return low + 0.5 * (1 + math.cos(math.pi * share)) * (peak - low)

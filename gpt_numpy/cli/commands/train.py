@@ -40,7 +40,8 @@ from gpt_numpy.model.memory import check_memory
 from gpt_numpy.training.checkpoint import Run
 from gpt_numpy.training.evaluation import evaluate
 from gpt_numpy.training.log import Log
-from gpt_numpy.training.loop import State, Training, new_run, optimizer_for
+from gpt_numpy.training.loop import State, Training, new_run
+from gpt_numpy.training.optimizers import optimizer_for
 from gpt_numpy.training.run_folder import LAST, begin, find_checkpoint, make_folder, resume
 
 

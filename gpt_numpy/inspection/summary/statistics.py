@@ -10,7 +10,6 @@ import numpy as np
 from gpt_numpy.base.arrays import Array
 from gpt_numpy.inspection.summary.thresholds import DEAD, EXPLODING, SATURATED, SILENT, VANISHING
 from gpt_numpy.inspection.trace.trace import Trace
-from gpt_numpy.reference.adamw import adamw_update
 from gpt_numpy.training.optimizer import CLIP_EPS, AdamW
 
 
@@ -124,8 +123,6 @@ def _clip_factor(trace: Trace, optimizer: AdamW | None) -> float | None:
 
 
 def _update(name: str, value: Array, grad: Array, optimizer: AdamW, clip: float) -> float | None:
-    new, m, v = value.copy(), optimizer.m[name].copy(), optimizer.v[name].copy()
-    settings = optimizer.settings_of(value)
-    adamw_update(new, grad, m, v, step=optimizer.steps + 1, grad_scale=clip, settings=settings)
+    new = optimizer.predicted(name, grad, clip)
     norm = float(np.linalg.norm(value))
     return float(np.linalg.norm(new - value)) / norm if norm else None

@@ -1,0 +1,171 @@
+"""Muon on the matrices inside the blocks, AdamW on everything else.
+
+The update of one matrix is derived in `reference/muon.py`.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from gpt_numpy.base.arrays import Array, Shape
+from gpt_numpy.base.checks import real
+from gpt_numpy.config.model import GPTConfig
+from gpt_numpy.model.gpt import GPT
+from gpt_numpy.model.stages import parameter_shapes
+from gpt_numpy.reference.muon import MuonSettings, Place, muon_updates
+from gpt_numpy.training.optimizer import AdamW, places_of
+
+MOMENTUM = "muon.momentum"
+ATTENTION = ".attn.c_attn.weight"  # queries, keys and values next to each other
+
+
+class Muon(AdamW):
+    """Muon on the matrices inside the blocks; AdamW on embeddings, head, norms and biases.
+
+    The weights of queries, keys and values are three matrices.
+
+    Parameters
+    ----------
+    muon_learning_rate : for the next step of the matrices inside the blocks; set the attribute to
+        change it.
+    muon_momentum : decay rate of the running mean of their gradients, in [0, 1).
+    weight_decay : of all tensors of two or more dimensions, each times its own learning rate.
+    grad_clip : largest norm of the gradient over all parameters, of both kinds; 0 turns clipping
+        off.
+
+    All others are AdamW's.
+
+    Attributes
+    ----------
+    momentum : `NamedArrays`, the running mean of the gradients of the matrices inside the blocks.
+    m, v : as in AdamW, of the other parameters.
+    steps : number of steps taken.
+
+    Raises
+    ------
+    InputError : a value out of range.
+    """
+
+    KIND = "muon"
+    CHANGEABLE = (*AdamW.CHANGEABLE, "muon_learning_rate", "muon_momentum")
+    SETTINGS = (*AdamW.SETTINGS, "muon_learning_rate", "muon_momentum")
+    INSTEAD = AdamW.INSTEAD | {
+        "momentum": "write into its arrays, optimizer.momentum[name][...] = values; its decay rate "
+        "is muon_momentum",
+        "model": "make an optimizer for the other model, Muon(model)",
+    }
+
+    def __init__(
+        self,
+        model: GPT,
+        *,
+        learning_rate: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.99),
+        weight_decay: float = 0.1,
+        grad_clip: float = 1.0,
+        eps: float = 1e-8,
+        muon_learning_rate: float = 0.02,
+        muon_momentum: float = 0.95,
+    ) -> None:
+        self.muon_learning_rate = muon_learning_rate
+        self.muon_momentum = muon_momentum
+        super().__init__(
+            model,
+            learning_rate=learning_rate,
+            betas=betas,
+            weight_decay=weight_decay,
+            grad_clip=grad_clip,
+            eps=eps,
+        )
+
+    def _begin(self) -> None:
+        self.momentum = self._state[MOMENTUM]
+        self._places: dict[str, list[int]] = {name: [] for name in self.momentum}
+        found = list(_places(self.model))
+        # The largest first, so that at the end no thread has much to do when the others are idle.
+        found.sort(key=lambda named: _operations(named[1]), reverse=True)
+        for number, (name, _) in enumerate(found):
+            self._places[name].append(number)
+        self._table = np.array([place for _, place in found], np.int64)
+        self._changes = np.zeros((len(found), 2))
+
+    @classmethod
+    def state_shapes(cls, config: GPTConfig) -> dict[str, dict[str, Shape]]:
+        """The shapes of what is kept from step to step, by kind and by the parameters' names."""
+        matrices: dict[str, Shape] = {}
+        others: dict[str, Shape] = {}
+        for name, shape in parameter_shapes(config).items():
+            (matrices if is_matrix_of_block(name, shape) else others)[name] = shape
+        return {"adamw.m": others, "adamw.v": others, MOMENTUM: matrices}
+
+    def _check_settings(self) -> None:
+        super()._check_settings()
+        self._check_at_least_0("muon_learning_rate")
+        self.muon_momentum = real(
+            "muon_momentum", self.muon_momentum, lambda x: 0 <= x < 1, "at least 0 and less than 1"
+        )
+
+    def _update(self, clip: float) -> None:
+        super()._update(clip)
+        self.model.ops.muon_updates(
+            self.model.params.flat,
+            self.model.grads.flat,
+            self.momentum.flat,
+            self._table,
+            self._changes,
+            grad_scale=clip,
+            settings=self._muon_settings(),
+        )
+
+    def _muon_settings(self) -> MuonSettings:
+        return MuonSettings(self.muon_learning_rate, self.muon_momentum, self.weight_decay)
+
+    def predicted(self, name: str, grad: Array, clip: float) -> Array:
+        """What the next step would make of a parameter; nothing is changed."""
+        if name not in self.momentum:
+            return super().predicted(name, grad, clip)
+        new, momentum = self.model.params[name].copy(), self.momentum[name].copy()
+        numbers = self._places[name]
+        places = [Place(*self._table[k])._replace(start=0, state=0) for k in numbers]
+        muon_updates(
+            new.reshape(-1), np.ascontiguousarray(grad).reshape(-1), momentum.reshape(-1),
+            places, np.zeros((len(places), 2)), grad_scale=clip, settings=self._muon_settings(),
+        )  # fmt: skip
+        return new
+
+    def last_change(self, name: str) -> tuple[float, float]:
+        """Squared norms of the last change of a parameter, and of the parameter before it."""
+        if name not in self.momentum:
+            return super().last_change(name)
+        change, before = self._changes[self._places[name]].sum(axis=0)
+        return float(change), float(before)
+
+
+def is_matrix_of_block(name: str, shape: Shape) -> bool:
+    """Whether a parameter is Muon's: a weight inside a block, which is no vector."""
+    return name.startswith("h.") and len(shape) == 2
+
+
+def _places(model: GPT) -> Iterator[tuple[str, Place]]:
+    """Every matrix, with the name of the parameter that it is, or is a part of."""
+    names = [name for name, param in model.params.items() if is_matrix_of_block(name, param.shape)]
+    for name, start, state in places_of(model.params, names):
+        rows, width = model.params[name].shape
+        first = 0
+        for columns in _split(name, rows, width):
+            yield name, Place(start, state, rows, width, first, columns)
+            first += columns
+
+
+def _split(name: str, rows: int, width: int) -> list[int]:
+    """How many columns each matrix of a parameter has; keys and values may be narrower."""
+    if not name.endswith(ATTENTION):
+        return [width]
+    narrow = (width - rows) // 2
+    return [rows, narrow, width - rows - narrow]
+
+
+def _operations(place: Place) -> int:
+    """What the cost of a matrix is proportional to."""
+    short, long = sorted((place.rows, place.columns))
+    return short * short * (2 * long + short)

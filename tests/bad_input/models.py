@@ -201,6 +201,22 @@ def adamw(world, rng):
     )  # fmt: skip
 
 
+def muon(world, rng):
+    model = world.any_model(rng)
+    at_least_0 = lambda v: real(v, lambda x: x >= 0)  # noqa: E731
+    kinds = {
+        "learning_rate": (1e-3, at_least_0),
+        "muon_learning_rate": (0.02, at_least_0),
+        "muon_momentum": (0.95, lambda v: real(v, lambda x: 0 <= x < 1)),
+        "weight_decay": (0.1, at_least_0),
+    }
+    passed, means = choose(rng, kinds)
+    return Call(
+        "Muon", passed, lambda: gn.Muon(model, **passed), **verdict(means),
+        right=lambda made: made.steps == 0 and made.muon_momentum == plain(means)["muon_momentum"],
+    )  # fmt: skip
+
+
 def betas_meaning(value):
     if not isinstance(value, tuple | list) or len(value) != 2:
         return BAD
@@ -270,5 +286,5 @@ def names(world, rng):
 
 FAMILIES = {
     forward_and_backward: 10, backward_alone: 1, logits: 4, generate: 6, distribution: 1, gpt: 3,
-    adamw: 3, step: 3, gradcheck: 2, names: 1,
+    adamw: 3, muon: 2, step: 3, gradcheck: 2, names: 1,
 }  # fmt: skip

@@ -94,10 +94,11 @@ def test_arrays_that_are_not_finite_are_marked():
     assert "h.1.resid_mid" not in found or "not finite" in found["h.1.resid_mid"]
 
 
+@pytest.mark.parametrize("kind", ["AdamW", "Muon"])
 @pytest.mark.parametrize("grad_clip", [0.0, 0.01])
-def test_the_update_is_that_of_the_next_step(grad_clip):
+def test_the_update_is_that_of_the_next_step(grad_clip, kind):
     model = build()
-    optimizer = gn.AdamW(model, learning_rate=0.01, grad_clip=grad_clip)
+    optimizer = getattr(gn, kind)(model, learning_rate=0.01, grad_clip=grad_clip)
     for seed in range(3):
         model.forward(*batch(seed))
         model.backward()

@@ -19,7 +19,7 @@ from gpt_numpy.gradients.model_check import randomise
 from gpt_numpy.kernels.attention import attention_backward, attention_forward
 from gpt_numpy.kernels.dropout import drop_row, mask_arguments, mask_base
 from gpt_numpy.kernels.engine import jit, pool
-from gpt_numpy.reference.adamw import AdamWSettings
+from gpt_numpy.reference.adamw import AdamWSettings, Stretch
 from gpt_numpy.reference.dropout import NO_DROPOUT, Dropout, mix32, mix64
 from tests.support import layers
 from tests.support.errors import TOLERANCE, assert_close
@@ -269,11 +269,25 @@ def test_optimizer_kernels(dtype):
     settings_ = {
         "step": 3,
         "grad_scale": 0.7,
-        "settings": AdamWSettings(0.01, beta1=0.9, beta2=0.95, eps=1e-8, weight_decay=0.1),
+        "settings": AdamWSettings(0.01, beta1=0.9, beta2=0.95, eps=1e-8, weight_decay=0.5),
     }
-    gpt_numpy.kernels.adamw_update(*ours, **settings_)
-    gpt_numpy.reference.adamw_update(*exact, **settings_)
+    # Some parameters are another optimizer's, and not all decay; several chunks in one stretch.
+    stretches = [
+        Stretch(2, 0, 38_000, 1),
+        Stretch(38_100, 38_000, 1, 0),
+        Stretch(38_103, 38_001, 1801, 1),
+    ]
+    gpt_numpy.kernels.adamw_updates(*ours, np.array(stretches), **settings_)
+    gpt_numpy.reference.adamw_updates(*exact, stretches, **settings_)
     assert_close(dict(enumerate(ours)), dict(enumerate(exact)), dtype)
+    for untouched in (
+        slice(0, 2),
+        slice(38_002, 38_100),
+        slice(38_101, 38_103),
+        slice(39_904, None),
+    ):
+        assert np.array_equal(ours[0][untouched], arrays[0][untouched])
+    assert (ours[0] != arrays[0]).sum() == pytest.approx(39_802, rel=0.01)
     total = gpt_numpy.kernels.sum_of_squares(arrays)
     assert total == pytest.approx(gpt_numpy.reference.sum_of_squares(arrays), rel=1e-14)
 

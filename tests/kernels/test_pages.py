@@ -11,7 +11,7 @@ import pytest
 
 import gpt_numpy.kernels
 from tests.generation import test_kv_cache
-from tests.kernels import test_bfloat16, test_kernels
+from tests.kernels import test_bfloat16, test_kernels, test_muon
 from tests.support import twins
 from tests.support.errors import TOLERANCE, assert_close
 from tests.support.guards import Pages, PagesBefore
@@ -29,6 +29,7 @@ def at(pages):
         mock.patch.object(twins, "Guards", pages),
         mock.patch.object(test_bfloat16, "Guards", pages),
         mock.patch.object(test_kv_cache, "Guards", pages),
+        mock.patch.object(test_muon, "Guards", pages),
     ):
         yield
 
@@ -70,6 +71,13 @@ def test_no_product_leaves_its_operands(shape, dtype, pages, at):
         "dweight": exact[0].T @ exact[2], "dbias": exact[2].sum(axis=0),
     }  # fmt: skip
     assert_close(got, wanted, dtype)
+
+
+@BOTH
+@pytest.mark.parametrize("dtype", TOLERANCE)
+def test_no_update_by_muon_leaves_its_arrays(dtype, pages, at):
+    for name in ("tiny", "odd"):
+        test_muon.test_the_kernel_agrees_with_the_reference(name, dtype)
 
 
 @BOTH

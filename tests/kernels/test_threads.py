@@ -21,7 +21,7 @@ def digest(steps=3):
         vocab_size=65, block_size=32, n_layer=2, n_head=2, n_embd=48, dropout=0.1
     )
     model = gn.GPT(config)
-    optimizer = gn.AdamW(model)
+    optimizer = gn.Muon(model)
     tokens = np.random.default_rng(0).integers(0, 65, (4, 32))
     for step in range(steps):
         model.forward(tokens, tokens, dropout_key=step)

@@ -238,22 +238,22 @@ OPTIMIZER = [
     Mistake(
         edit(
             "O5", "AdamW: biases and layer norms decay", "training/optimizer.py",
-            "self.weight_decay if param.ndim >= 2 else 0.0", "self.weight_decay",
+            "int(params[name].ndim >= 2)", "1",
         ),
         WHOLE_STEP,
     ),
     Mistake(
         edit(
-            "O6", "each tensor is clipped by its own norm", "training/optimizer.py",
-            "grad_scale=clip,",
-            "grad_scale=min(1, self.grad_clip / (np.linalg.norm(self.model.grads[name]) + 1e-6)),",
+            "O6", "each tensor is clipped by its own norm", "reference/adamw.py",
+            "            grad_scale=grad_scale,",
+            "            grad_scale=min(1, 1 / (np.linalg.norm(grads[where]) + 1e-6)),",
         ),
         WHOLE_STEP,
     ),
     Mistake(
         edit(
             "O7", "nothing is clipped", "training/optimizer.py",
-            "grad_scale=clip,", "grad_scale=1.0,",
+            "else 1.0\n\n    def step", "and False else 1.0\n\n    def step",
         ),
         WHOLE_STEP,
     ),

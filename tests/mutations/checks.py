@@ -76,6 +76,16 @@ CHECKS: dict[str, tuple[str, dict[str, tuple[object, ...]]]] = {
         "kernels/test_kernels.py::test_gradients_at_large_logits_do_not_feel_the_rounding_of_lse",
         {},
     ),
+    "muon": ("training/test_muon.py::test_{layer}", {}),
+    "muon_reference": ("reference/test_muon.py::test_{layer}", {}),
+    "golden_muon": (
+        "model/test_golden_muon.py::test_50_steps_of_muon_equal_pytorch[{case}-reference]",
+        {"case": ("A", "C")},
+    ),
+    "muon_kernel": (
+        "kernels/test_muon.py::test_the_kernel_agrees_with_the_reference[{layer}-float64]",
+        {},
+    ),
     "optimizer": ("kernels/test_kernels.py::test_optimizer_kernels[float64]", {}),
     "decode": (
         "generation/test_kv_cache.py::test_the_kernel_agrees_with_its_twin_and_writes_nothing_else"

@@ -143,7 +143,8 @@ ELEMENTS = [
     ),
     _kernel(
         "N15", "AdamW: the last element of each chunk is lost", "adamw",
-        ("slice(start, start + CHUNK)", "slice(start, start + CHUNK - 1)"), ("optimizer",),
+        ("min(CHUNK, size - at), stretches", "min(CHUNK, size - at) - 1, stretches"),
+        ("optimizer",),
     ),
     _kernel(
         "N16", "the norm lacks the chunk that is not full", "adamw",

@@ -720,15 +720,15 @@ MISTAKES = [
             "min(1.0, optimizer.grad_clip / (norm + CLIP_EPS)) if",
             "1.0 if",
         ),
-        ("inspect:test_the_update_is_that_of_the_next_step[0.01]",),
+        ("inspect:test_the_update_is_that_of_the_next_step[0.01-AdamW]",),
     ),
     Mistake(
         edit(
-            "VY9", "the next update by the moments' step before", STATISTICS,
-            "step=optimizer.steps + 1",
-            "step=optimizer.steps",
+            "VY9", "the next update by the moments' step before", "training/optimizer.py",
+            "step=self.steps + 1",
+            "step=self.steps",
         ),
-        ("inspect:test_the_update_is_that_of_the_next_step[0.0]",),
+        ("inspect:test_the_update_is_that_of_the_next_step[0.0-AdamW]",),
     ),
     Mistake(
         edit(

@@ -13,7 +13,7 @@ import pytest
 import gpt_numpy as gn
 from gpt_numpy.config.choices import IMPLEMENTATIONS
 from gpt_numpy.kernels.dropout import drop_row, mask_arguments, mask_base
-from gpt_numpy.reference.adamw import AdamWSettings
+from gpt_numpy.reference.adamw import AdamWSettings, Stretch
 from gpt_numpy.reference.adamw import adamw_update as reference_adamw
 from gpt_numpy.reference.dropout import NO_DROPOUT, Dropout, mix64
 from gpt_numpy.reference.embedding import EmbeddingWeights
@@ -341,7 +341,8 @@ def test_moments_that_fade_below_the_normal_numbers_do_no_harm(ops, dtype):
     exact = [np.array(a, np.float64) for a in (param, grad, m, v)]
     for step in range(200, 900):
         settings = {"step": step, "grad_scale": 1.0, "settings": SETTINGS}
-        ops.adamw_update(param, grad, m, v, **settings)
+        flat = [array.reshape(-1) for array in (param, grad, m, v)]
+        ops.adamw_updates(*flat, np.array([Stretch(0, 0, param.size, 1)]), **settings)
         reference_adamw(*exact, **settings)
     assert np.abs(param - exact[0]).max() <= 1e-6
     assert ((0 <= m) & (m < tiny)).all() and ((0 <= v) & (v < tiny)).all()

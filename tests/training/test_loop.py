@@ -22,7 +22,6 @@ from gpt_numpy.data.batches import (
     random_key,
     training_batch,
 )
-from gpt_numpy.data.dataset import open_dataset
 from gpt_numpy.training import loop as training
 from gpt_numpy.training import run_folder as runs
 from gpt_numpy.training.evaluation import evaluate, full_loss
@@ -32,30 +31,6 @@ from gpt_numpy.training.optimizer import AdamW
 from gpt_numpy.training.schedule import learning_rate_at
 
 SHAPE = {"block_size": 8, "n_layer": 1, "n_head": 2, "n_embd": 8, "dropout": 0.2, "bias": False}
-
-
-@pytest.fixture
-def dataset(tmp_path):
-    path = tmp_path / "text.txt"
-    rng = np.random.default_rng(0)
-    path.write_text("".join(rng.choice(list("abcd \n"), 3000)), encoding="utf-8")
-    return open_dataset("", str(path), say=lambda text: None)
-
-
-@pytest.fixture
-def config(tmp_path):
-    return TrainConfig(
-        out_dir=str(tmp_path / "run"),
-        batch_size=3,
-        gradient_accumulation_steps=2,
-        max_iters=12,
-        eval_interval=4,
-        eval_iters=2,
-        warmup_iters=2,
-        lr_decay_iters=12,
-        learning_rate=1e-2,
-        ops="reference",
-    )
 
 
 def start(config, dataset, **more):

@@ -17,10 +17,11 @@ def build():
     return gn.GPT(CONFIG, seed=1, dtype="float64", ops="reference")
 
 
+@pytest.mark.parametrize("kind", ["AdamW", "Muon"])
 @pytest.mark.parametrize("steps", [1, 4])
-def test_norms_of_gradients_and_updates_are_those_of_the_step(steps):
+def test_norms_of_gradients_and_updates_are_those_of_the_step(steps, kind):
     model = build()
-    optimizer = gn.AdamW(model, learning_rate=0.01, weight_decay=0.3, grad_clip=0.05)
+    optimizer = getattr(gn, kind)(model, learning_rate=0.01, weight_decay=0.3, grad_clip=0.05)
     for k in range(steps):
         x, y = np.random.default_rng(k).integers(0, 9, (2, 2, 6))
         before = {name: param.copy() for name, param in model.params.items()}

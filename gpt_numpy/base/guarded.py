@@ -24,12 +24,15 @@ class Guarded:
     INSTEAD: ClassVar[dict[str, str]] = {}
 
     def __setattr__(self, name: str, value: Any) -> None:
+        if name[0] == "_":
+            super().__setattr__(name, value)
+            return
         kind = type(self).__name__
         known = name in self.__dict__ or hasattr(type(self), name)
         same = (
             name in self.__dict__ and self.__dict__[name] is value
         )  # as `arrays.flat += 1` assigns, once it has added
-        if name.startswith("_") or name in self.CHANGEABLE or same:
+        if name in self.CHANGEABLE or same:
             pass
         elif known:
             instead = self.INSTEAD.get(name, f"it is fixed when the {kind} is made")

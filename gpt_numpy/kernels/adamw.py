@@ -27,6 +27,7 @@ from gpt_numpy.kernels.rows import dot
 from gpt_numpy.reference.adamw import AdamWSettings
 
 CHUNK = 16384  # elements of a task
+ALONE = 4 * CHUNK  # elements that one thread has done before another is awake
 FIELDS = 4  # of a reference.adamw.Stretch
 
 
@@ -126,7 +127,7 @@ def adamw_updates(
     corrections = 1 / (1 - settings.beta1**step), 1 / (1 - settings.beta2**step)
     adamw(
         flat(params), flat(grads), flat(m), flat(v), flat(stretches), grad_scale, *settings,
-        *corrections, threads(), tasks(),
+        *corrections, threads(), tasks(), alone=params.size <= ALONE,
     )  # fmt: skip
 
 
@@ -134,5 +135,5 @@ def sum_of_squares(x: Array) -> float:
     """The sum of the squares of all elements, in float64."""
     total = np.empty(1)
     sums = workspace("squares", -(-x.size // CHUNK), np.float64)
-    squares(flat(x), total, sums, threads(), tasks())
+    squares(flat(x), total, sums, threads(), tasks(), alone=x.size <= ALONE)
     return float(total[0])

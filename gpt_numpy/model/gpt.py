@@ -303,8 +303,9 @@ class GPT(Guarded):
         return layout
 
     def _run(self, calls: list[Call]) -> None:
+        overrides = self.overrides
         for call in calls:
-            override = self.overrides.get(call.stage.name)
+            override = overrides.get(call.stage.name) if overrides else None
             if override is None:
                 call.run()
             else:

@@ -4,6 +4,7 @@ The update of one matrix is derived in `reference/muon.py`.
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -98,12 +99,10 @@ class Muon(AdamW):
             (matrices if is_matrix_of_block(name, shape) else others)[name] = shape
         return {"adamw.m": others, "adamw.v": others, MOMENTUM: matrices}
 
-    def _check_settings(self) -> None:
-        super()._check_settings()
-        self._check_at_least_0("muon_learning_rate")
-        self.muon_momentum = real(
-            "muon_momentum", self.muon_momentum, lambda x: 0 <= x < 1, "at least 0 and less than 1"
-        )
+    def _checked_setting(self, name: str, value: Any) -> Any:
+        if name == "muon_momentum":
+            return real(name, value, lambda x: 0 <= x < 1, "at least 0 and less than 1")
+        return super()._checked_setting(name, value)
 
     def _update(self, clip: float) -> None:
         super()._update(clip)

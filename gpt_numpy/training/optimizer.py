@@ -6,7 +6,7 @@ the blocks in its own way, is in `muon.py`.
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -80,6 +80,7 @@ class AdamW(Guarded):
         self.weight_decay = weight_decay
         self.grad_clip = grad_clip
         self.eps = eps
+        self._checked: dict[str, Any] = {}  # by name, values that were found right
         self._check_settings()
         self.steps = 0
         shapes = self.state_shapes(model.config)
@@ -103,21 +104,28 @@ class AdamW(Guarded):
         return self._state
 
     def _check_settings(self) -> None:
-        """Raise `InputError` if a setting is invalid: the attributes are public."""
-        for name in ("learning_rate", "weight_decay", "grad_clip"):
-            self._check_at_least_0(name)
-        self.eps = real("eps", self.eps, lambda x: x > 0, "a finite number greater than 0")
-        if not isinstance(self.betas, tuple | list) or len(self.betas) != 2:
-            raise InputError(f"betas={shown(self.betas)}: must be two numbers, such as (0.9, 0.99)")
-        beta1, beta2 = (
-            real("each of betas", beta, lambda x: 0 <= x < 1, "at least 0 and less than 1")
-            for beta in self.betas
-        )
-        self.betas = (beta1, beta2)
+        """Raise `InputError` if a setting is invalid: the attributes are public.
 
-    def _check_at_least_0(self, name: str) -> None:
-        fix = "a finite number of at least 0"
-        setattr(self, name, real(name, getattr(self, name), lambda x: x >= 0, fix))
+        A setting that is still what it was at the last check is right.
+        """
+        for name in self.SETTINGS:
+            value = getattr(self, name)
+            if value is not self._checked.get(name):
+                self._checked[name] = self._checked_setting(name, value)
+                setattr(self, name, self._checked[name])
+
+    def _checked_setting(self, name: str, value: Any) -> Any:
+        """The value of a setting in its own type, or `InputError`."""
+        if name == "eps":
+            return real(name, value, lambda x: x > 0, "a finite number greater than 0")
+        if name != "betas":
+            return real(name, value, lambda x: x >= 0, "a finite number of at least 0")
+        if not isinstance(value, tuple | list) or len(value) != 2:
+            raise InputError(f"betas={shown(value)}: must be two numbers, such as (0.9, 0.99)")
+        return tuple(
+            real("each of betas", beta, lambda x: 0 <= x < 1, "at least 0 and less than 1")
+            for beta in value
+        )
 
     def grad_norm(self) -> float:
         """The norm of the gradient over all parameters."""

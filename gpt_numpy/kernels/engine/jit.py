@@ -86,13 +86,13 @@ class kernel:
         self._compiled: dict[Any, Any] = {}
         kernel.every.append(self)
 
-    def __call__(self, *arguments: Any) -> None:
-        """Run it, compiled for the dtype of its first array."""
+    def __call__(self, *arguments: Any, alone: bool = False) -> None:
+        """Run it, compiled for the dtype of its first array; `alone`: on one thread."""
         refuse_in_fork()
         compiled = self._compiled.get(arguments[0].dtype)
         if compiled is None:
             compiled = self.compile(arguments[0].dtype)
-        launch([(compiled, arguments)])
+        launch([(compiled, arguments)], alone=alone)
 
     def compile(self, dtype: np.dtype[Any]) -> Any:
         """Machine code for `dtype`: from the cache, or compiled into it."""

@@ -19,6 +19,9 @@ from gpt_numpy.base.threads import wanted_threads
 # processes that have work: a step of a small model then takes ten times as long.
 os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
+# A call none of whose arrays has more elements is left to one thread: waking another takes longer.
+SMALL = 8192
+
 Launch: TypeAlias = tuple[Callable[..., None], tuple[Any, ...]]
 
 
@@ -57,8 +60,8 @@ def set_threads(count: int) -> None:
     _threads = count
 
 
-def launch(launches: list[Launch]) -> None:
-    """Run compiled kernels one after the other, or record them."""
+def launch(launches: list[Launch], *, alone: bool = False) -> None:
+    """Run compiled kernels one after the other, or record them; `alone`: on one thread."""
     global _started
     if _thread.recording is not None:
         _thread.recording += launches
@@ -66,20 +69,21 @@ def launch(launches: list[Launch]) -> None:
     refuse_in_fork()
     with _lock:
         _started = True
-        if _thread.count != (_thread.limit or _threads):
-            start_threads()
+        count = 1 if alone else _thread.limit or _threads
+        if _thread.count != count:
+            start_threads(count)
         for compiled, arguments in launches:
             compiled(*arguments)
 
 
-def start_threads() -> None:
-    """Start the pool, or wake as many of its threads as are wanted.
+def start_threads(count: int = 0) -> None:
+    """Start the pool, and let the next launches use `count` of its threads; 0: all wanted.
 
     Raises
     ------
     InputError : the threading layer that NUMBA_THREADING_LAYER names cannot be loaded.
     """
-    count = _thread.limit or _threads
+    count = count or _thread.limit or _threads
     try:
         numba.set_num_threads(count)
         _thread.count = count
@@ -138,12 +142,13 @@ class Prepared:
         self._function, self._args, self._kwargs = function, args, kwargs
         self._launches: list[Launch] = []
         self._threads = 0
+        self._alone = _most_elements((args, tuple(kwargs.values()))) <= SMALL
 
     def __call__(self) -> None:
         """Launch the kernels; recorded anew for another number of threads."""
         if self._threads != _threads:
             self._launches, self._threads = self._record(), _threads
-        launch(self._launches)
+        launch(self._launches, alone=self._alone)
 
     def _record(self) -> list[Launch]:
         refuse_in_fork()
@@ -153,6 +158,13 @@ class Prepared:
         finally:
             _thread.recording = None
         return launches
+
+
+def _most_elements(value: Any) -> int:
+    """The size of the largest array in an argument, in a named tuple, or in a list of these."""
+    if isinstance(value, tuple | list):
+        return max(map(_most_elements, value), default=0)
+    return int(getattr(value, "size", 0))
 
 
 def prepare(

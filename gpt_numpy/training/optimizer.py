@@ -110,7 +110,7 @@ class AdamW(Guarded):
         """
         for name in self.SETTINGS:
             value = getattr(self, name)
-            if value is not self._checked.get(name):
+            if name not in self._checked or value is not self._checked[name]:
                 self._checked[name] = self._checked_setting(name, value)
                 setattr(self, name, self._checked[name])
 

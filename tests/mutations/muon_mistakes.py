@@ -231,6 +231,17 @@ KERNELS = (
             "muon_kernel:odd",
         ),
         (
+            "MK8", "Muon: a wide matrix is multiplied by the last factor alone",
+            ("symmetric(factor, total, rows, total,", "symmetric(factor, total, rows, factor,"),
+            "muon_kernel:odd",
+        ),
+        (
+            "MK9", "Muon: a wide matrix's next product has only one factor",
+            ("        if late and not last:\n"
+             "            symmetric(into, gram_matrix, rows, gram_matrix, panels, edge)\n",
+             "        if late and not last:\n"), "muon_kernel:odd",
+        ),
+        (
             "MK7", "Muon: the identity is missing from the polynomial's first element",
             ("        s[r] += a\n", "        s[r] += a if r else 0\n"), "muon_kernel:tiny",
         ),

@@ -49,39 +49,6 @@ def strips(left, rows, panels, depth, out, breadth, lower, column, add, edge):
 
 
 @routine
-def gram(x, rows, inner, out, panels, edge):
-    """The lower half of x @ x.T and, right of the diagonal, at most a tile more: see `mirror`."""
-    for j0 in range(0, rows, COLUMNS):
-        breadth = min(COLUMNS, rows - j0)
-        for k0 in range(0, inner, INNER):
-            depth = min(INNER, inner - k0)
-            pack_transposed(x.array, x.at + j0 * x.stride + k0, x.stride, depth, breadth, panels)
-            left = Matrix(x.array, x.at + k0, x.stride)
-            target = Matrix(out.array, out.at + j0, out.stride)
-            strips(left, rows, panels, depth, target, breadth, True, j0, k0 > 0, edge)
-
-
-@routine
-def square(x, rows, out, panels, edge):
-    """The lower half of x @ x, where x is symmetric."""
-    for j0 in range(0, rows, COLUMNS):
-        breadth = min(COLUMNS, rows - j0)
-        pack(x.array, x.at + j0, x.stride, rows, breadth, panels)
-        target = Matrix(out.array, out.at + j0, out.stride)
-        strips(x, rows, panels, rows, target, breadth, True, j0, False, edge)
-
-
-@routine
-def multiply_in_place(a, x, rows, columns, panels, edge):
-    """Write a @ x to x, where a (rows, rows): columns that are packed can be overwritten."""
-    for j0 in range(0, columns, COLUMNS):
-        breadth = min(COLUMNS, columns - j0)
-        pack(x.array, x.at + j0, x.stride, rows, breadth, panels)
-        target = Matrix(x.array, x.at + j0, x.stride)
-        strips(a, rows, panels, rows, target, breadth, False, j0, False, edge)
-
-
-@routine
 def transpose(source, rows, columns, target):
     """Write source (rows, columns) transposed to target (columns, rows): squares, then the rest."""
     lanes = vector_lanes(target.array)
@@ -109,3 +76,37 @@ def mirror(x, rows):
         for r in range(r0, r0 + height):
             for c in range(r0, r):
                 x.array[x.at + c * x.stride + r] = x.array[x.at + r * x.stride + c]
+
+
+@routine
+def gram(x, rows, inner, out, panels, edge):
+    """Write x @ x.T to out: its lower half, which is mirrored."""
+    for j0 in range(0, rows, COLUMNS):
+        breadth = min(COLUMNS, rows - j0)
+        for k0 in range(0, inner, INNER):
+            depth = min(INNER, inner - k0)
+            pack_transposed(x.array, x.at + j0 * x.stride + k0, x.stride, depth, breadth, panels)
+            left = Matrix(x.array, x.at + k0, x.stride)
+            target = Matrix(out.array, out.at + j0, out.stride)
+            strips(left, rows, panels, depth, target, breadth, True, j0, k0 > 0, edge)
+    mirror(out, rows)
+
+
+@routine
+def multiply_alone(a, x, rows, columns, lower, out, panels, edge):
+    """Write a @ x to out, with a (rows, rows); `lower`: the half of a symmetric product.
+
+    `out` may be x, whose columns are packed before they are overwritten.
+    """
+    for j0 in range(0, columns, COLUMNS):
+        breadth = min(COLUMNS, columns - j0)
+        pack(x.array, x.at + j0, x.stride, rows, breadth, panels)
+        target = Matrix(out.array, out.at + j0, out.stride)
+        strips(a, rows, panels, rows, target, breadth, lower, j0, False, edge)
+
+
+@routine
+def symmetric(a, x, rows, out, panels, edge):
+    """Write a @ x to out, where a and x are symmetric and commute: then so is their product."""
+    multiply_alone(a, x, rows, rows, True, out, panels, edge)
+    mirror(out, rows)

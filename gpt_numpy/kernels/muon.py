@@ -28,12 +28,12 @@ from gpt_numpy.kernels.products.alone import gram, mirror, multiply_alone, symme
 from gpt_numpy.kernels.products.matmul import COLUMNS, EDGE, INNER, WIDEST
 from gpt_numpy.kernels.products.tile import Matrix, vector_lanes
 from gpt_numpy.kernels.rows import dot, scale_in_place
-from gpt_numpy.reference.muon import COEFFICIENTS, ITERATIONS, NORM_EPS, MuonSettings
+from gpt_numpy.reference.muon import QUINTIC, MuonSettings
 
 APART = 16  # elements between rows, so that they are never a power of two apart
 FIELDS = 6  # of a reference.muon.Place
 WIDE = 3  # halves of the rows: a matrix with so many columns is multiplied once, at the end
-A, B, C = COEFFICIENTS
+A, B, C, ITERATIONS, EPS = QUINTIC
 
 
 @routine
@@ -130,7 +130,7 @@ def load(grads, momenta, place, grad_scale, beta, x, strip):
         if rows > columns:
             target = Matrix(x.array, i0, x.stride)
             transpose(Matrix(strip, 0, columns), height, columns, target)
-    length = 1.0 / (math.sqrt(total) + NORM_EPS)
+    length = 1.0 / (math.sqrt(total) + EPS)
     for i in range(min(rows, columns)):
         row = x.array[i * x.stride :][: max(rows, columns)]
         scale_in_place(row, like(length, row))

@@ -50,9 +50,21 @@ import numpy as np
 
 from gpt_numpy.base.arrays import Array
 
-COEFFICIENTS = (3.4445, -4.7750, 2.0315)
-ITERATIONS = 5
-NORM_EPS = 1e-7  # added to the norm: a gradient of zeros gives a step of zeros
+
+class NewtonSchulz(NamedTuple):
+    """The polynomial's coefficients, how often it is applied, and what is added to the norm.
+
+    Because of the last, a gradient of zeros gives a step of zeros.
+    """
+
+    a: float
+    b: float
+    c: float
+    iterations: int
+    eps: float
+
+
+QUINTIC = NewtonSchulz(a=3.4445, b=-4.7750, c=2.0315, iterations=5, eps=1e-7)
 
 
 class MuonSettings(NamedTuple):
@@ -85,11 +97,11 @@ class Place(NamedTuple):
 
 def orthogonal(x: Array) -> Array:
     """Nearly U V^T of x = U S V^T, by Newton and Schulz's iteration of degree five."""
-    a, b, c = COEFFICIENTS
+    a, b, c, iterations, eps = QUINTIC
     wide = x if x.shape[0] <= x.shape[1] else x.T
     norm = np.sqrt(np.square(wide, dtype=np.float64).sum())
-    wide = wide * (1 / (norm + NORM_EPS)).astype(x.dtype)
-    for _ in range(ITERATIONS):
+    wide = wide * (1 / (norm + eps)).astype(x.dtype)
+    for _ in range(iterations):
         gram = wide @ wide.T
         wide = a * wide + (b * gram + c * (gram @ gram)) @ wide
     return wide if x.shape[0] <= x.shape[1] else wide.T

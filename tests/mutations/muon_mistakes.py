@@ -105,7 +105,7 @@ MUON = (
         ),
         (
             "MU11", "four iterations instead of five",
-            ("ITERATIONS = 5", "ITERATIONS = 4"), "golden_muon",
+            ("iterations=5", "iterations=4"), "golden_muon",
             "muon_reference:only_the_singular_values_change_and_by_the_polynomial",
         ),
         (

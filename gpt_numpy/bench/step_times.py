@@ -21,12 +21,13 @@ SECONDS = 20.0  # a slow model stops after this, but not before its fourth step
 LAYER_STEPS = 5  # in which the layers are timed
 
 
-def bench(model: GPT, batch_size: int, report: Callable[[str], None] = print) -> None:
+def bench(
+    model: GPT, batch_size: int, optimizer: AdamW, report: Callable[[str], None] = print
+) -> None:
     """Time training steps on random tokens; report the figures line by line."""
     config = model.config
     rng = np.random.default_rng(0)
     tokens, targets = rng.integers(0, config.vocab_size, (2, batch_size, config.block_size))
-    optimizer = AdamW(model, learning_rate=1e-4)
     ceiling = measure_ceiling(model)
     report(f"this machine's ceiling: {ceiling / 1e9:,.0f} GFLOP/s ({model.precision})")
     if model.precision == BFLOAT16 and model.ops_name == "kernels":

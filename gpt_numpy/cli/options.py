@@ -10,6 +10,7 @@ from gpt_numpy.config.choices import (
     FORMATS,
     GRADCHECK_METHODS,
     IMPLEMENTATIONS,
+    OPTIMIZERS,
     WINDOWS,
 )
 from gpt_numpy.config.fields import CPU_ONLY, Configuration, setting
@@ -110,6 +111,7 @@ class BenchConfig(Configuration):
     """What is timed."""
 
     batch_size: int = setting(0, "sequences; 0: the preset's", low=0)
+    optimizer: str = setting("", "adamw or muon; empty: the preset's", choices=("", *OPTIMIZERS))
     dtype: str = setting("float32", "float32, bfloat16 or float64", choices=DTYPES[:3])
     ops: str = setting("kernels", "implementation: kernels or reference", choices=IMPLEMENTATIONS)
     device: str = setting("cpu", "cpu, the only one", **CPU_ONLY)

@@ -16,9 +16,13 @@ PROGRAMS = sorted(
 )
 
 
-def test_bench_times_each_layer_and_ends_with_how_to_compare_with_pytorch(capsys):
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_bench_times_each_layer_and_ends_with_how_to_compare_with_pytorch(optimizer, capsys):
     small = ["--n_layer=1", "--n_head=2", "--n_embd=8", "--block_size=8", "--vocab_size=11"]
-    assert cli.main(["bench", *small, "--batch_size=2", "--ops=reference"]) == cli.OK
+    assert (
+        cli.main(["bench", *small, "--batch_size=2", "--ops=reference", f"--optimizer={optimizer}"])
+        == cli.OK
+    )
     lines = capsys.readouterr().out.splitlines()
     for layer in ("embedding", "attention", "MLP", "head and loss", "optimizer"):
         assert any(line.startswith(layer) for line in lines)

@@ -9,6 +9,7 @@ from gpt_numpy.config.train import TrainConfig
 from gpt_numpy.model.gpt import GPT
 from gpt_numpy.model.implementations import array_type
 from gpt_numpy.model.memory import check_memory
+from gpt_numpy.training.optimizers import optimizer_for
 
 
 def run(words: list[str], types: Types) -> int:
@@ -25,6 +26,8 @@ def run(words: list[str], types: Types) -> int:
     check_memory(model_config, batch_size, itemsize=itemsize, copies=4, settings=sequences)
     print(f"{' '.join(sources)}: batch {batch_size} x {model_config.block_size}, {config.ops}")
     model = GPT(model_config, dtype=config.dtype, ops=config.ops)
-    bench(model, batch_size, report=lambda line: print(line, flush=True))
+    kind = config.optimizer or given.get("optimizer", TrainConfig.optimizer)
+    optimizer = optimizer_for(model, TrainConfig(optimizer=kind))
+    bench(model, batch_size, optimizer, report=lambda line: print(line, flush=True))
     print("to compare with PyTorch, in a clone of gpt_numpy: python -m benchmarks.bench_step tiny")
     return 0

@@ -174,3 +174,24 @@ def test_a_step_allocates_less_than_4_kb(key):
         assert tracemalloc.get_traced_memory()[1] - before < 4096
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize("sequences", [2, 400])
+def test_one_thread_computes_a_small_batch_and_all_a_large_one(sequences):
+    model = GPT(GPTConfig(vocab_size=11, block_size=8, n_layer=1, n_head=2, n_embd=8))
+    tokens = np.zeros((sequences, 8), np.int64)
+    model.forward(tokens, tokens)
+    model.backward()
+    used = set()
+    for call in [*model.calls(tokens.shape).forward, *model.calls(tokens.shape).backward]:
+        call.run()
+        largest = max(a.size for a in arrays_in((call.args, tuple(call.kwargs.values()))))
+        assert (largest <= pool.SMALL) == (sequences == 2)
+        used.add(jit.numba.get_num_threads())
+    assert used == {1 if sequences == 2 else pool.threads()}
+
+
+def arrays_in(value):
+    if isinstance(value, np.ndarray):
+        return [value]
+    return [a for item in value for a in arrays_in(item)] if isinstance(value, tuple | list) else []

@@ -76,6 +76,10 @@ CHECKS: dict[str, tuple[str, dict[str, tuple[object, ...]]]] = {
         "kernels/test_kernels.py::test_gradients_at_large_logits_do_not_feel_the_rounding_of_lse",
         {},
     ),
+    "one_thread": (
+        "model/test_calls.py::test_one_thread_computes_a_small_batch_and_all_a_large_one",
+        {},
+    ),
     "muon": ("training/test_muon.py::test_{layer}", {}),
     "muon_reference": ("reference/test_muon.py::test_{layer}", {}),
     "golden_muon": (

@@ -193,6 +193,18 @@ MUON = (
 
 KERNELS = (
     *listed(
+        "kernels/engine/pool.py",
+        (
+            "MK10", "a large call runs on one thread, too",
+            ("launch(self._launches, alone=self._alone)", "launch(self._launches, alone=True)"),
+            "one_thread",
+        ),
+        (
+            "MK11", "a small call wakes all threads",
+            ("tuple(kwargs.values()))) <= SMALL", "tuple(kwargs.values()))) <= 0"), "one_thread",
+        ),
+    ),
+    *listed(
         "kernels/adamw.py",
         (
             "MK0", "AdamW: the moments of all stretches begin where the parameters do",

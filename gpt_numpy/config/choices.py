@@ -1,7 +1,9 @@
 """The values allowed for settings that are a choice between a few."""
 
-ACTIVATIONS = ("gelu", "gelu_tanh", "relu")
-POSITIONS = ("learned", "sinusoidal")
+ACTIVATIONS = ("gelu", "gelu_tanh", "relu", "relu2", "swiglu")
+NORMS = ("layernorm", "rmsnorm")
+POSITIONS = ("learned", "sinusoidal", "rotary", "none")
+RESIDUAL_STARTS, HEAD_STARTS = ("scaled", "zero"), ("normal", "zero")
 DTYPES = ("float32", "float64", "bfloat16", "complex128")  # the last one for the reference
 IMPLEMENTATIONS = ("kernels", "reference")  # of the layers; the first is the default
 OPTIMIZERS = ("adamw", "muon")

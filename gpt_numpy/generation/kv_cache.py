@@ -10,9 +10,11 @@ import numpy as np
 
 from gpt_numpy.base.arrays import Array, aligned_empty
 from gpt_numpy.base.errors import InputError
+from gpt_numpy.config.model import GPTConfig
 from gpt_numpy.model.gpt import GPT
 from gpt_numpy.model.stages import gpt
-from gpt_numpy.reference.decoding import DecodingWeights, KeysValues
+from gpt_numpy.reference.attention import split_qkv
+from gpt_numpy.reference.decoding import DecodingSettings, DecodingWeights, KeysValues
 from gpt_numpy.reference.head import HeadWeights
 from gpt_numpy.reference.linear import BFLOAT16
 
@@ -28,18 +30,20 @@ class Cache:
 
     def __init__(self, model: GPT, count: int) -> None:
         config = model.config
-        L, H, D, T = config.n_layer, config.n_head, config.head_size, config.block_size
+        L, G, D, T = config.n_layer, config.n_groups, config.head_size, config.block_size
         self._model = model
+        self._settings = decoding_settings(config)
         places, copies = parameter_places(model), None
         if model.products == BFLOAT16:
             copies = model.ops.decoding_copies(
-                model.params.flat, places, n_embd=config.n_embd, n_hidden=config.n_hidden,
-                vocab_size=config.vocab_size,
-            )  # fmt: skip
-        self._weights = DecodingWeights(model.params.flat, places, model.positions, copies)
-        size = L * count * H * D * T
-        self._keys = aligned_empty(size, model.dtype).reshape(L, count, H, D, T)
-        self._values = aligned_empty(size, model.dtype).reshape(L, count, H, T, D)
+                model.params.flat, places, settings=self._settings, vocab_size=config.vocab_size
+            )
+        self._weights = DecodingWeights(
+            model.params.flat, places, model.positions, copies, model.rotations
+        )
+        size = L * count * G * D * T
+        self._keys = aligned_empty(size, model.dtype).reshape(L, count, G, D, T)
+        self._values = aligned_empty(size, model.dtype).reshape(L, count, G, T, D)
         self._logits = aligned_empty(count * config.vocab_size, model.dtype).reshape(count, -1)
         self.lengths = np.zeros(count, dtype=np.int64)
 
@@ -50,9 +54,9 @@ class Cache:
         if T == 0:
             return
         for i, qkv in enumerate(self._model.queries_keys_values(tokens[None])):
-            _, keys, values = qkv[0].reshape(T, 3, config.n_head, config.head_size).swapaxes(0, 1)
-            self._keys[i, slot, :, :, :T] = keys.transpose(1, 2, 0)
-            self._values[i, slot, :, :T] = values.swapaxes(0, 1)
+            _, keys, values = split_qkv(qkv, config.n_head, config.n_groups)
+            self._keys[i, slot, :, :, :T] = keys[0].swapaxes(1, 2)
+            self._values[i, slot, :, :T] = values[0]
 
     def copy(self, source: int, target: int) -> None:
         """Replace the content of one slot by that of another."""
@@ -69,17 +73,25 @@ class Cache:
         model, out = self._model, self._logits[: len(slots)]
         model.ops.decode_step(
             tokens, slots, self.lengths, self._weights, KeysValues(self._keys, self._values),
-            n_hidden=model.config.n_hidden, activation=model.config.activation, out=out,
+            settings=self._settings, out=out,
         )  # fmt: skip
         self.lengths[slots] += 1
         return out
 
 
+def decoding_settings(config: GPTConfig) -> DecodingSettings:
+    """How the steps of a model of this shape compute; an argument of `decode_step`."""
+    return DecodingSettings(
+        config.n_head, config.n_groups, config.n_embd, config.n_hidden,
+        config.activation, config.norm, config.logit_softcap,
+    )  # fmt: skip
+
+
 def parameter_places(model: GPT) -> Array:
     """Where each parameter starts in the flat buffer; an argument of `decode_step`.
 
-    Shapes: (n_layer + 1, 12), int64; one row per block, and a last one for the token embedding, the
-    last layer norm and the head. -1 where the model has no such parameter.
+    Shapes: (n_layer + 1, 15), int64; one row per block, and a last one for the token embedding, the
+    last norm and the head. -1 where the model has no such parameter.
     """
     sizes = [array.size for array in model.params.values()]
     starts = dict(zip(model.params, accumulate([0, *sizes]), strict=False))

@@ -68,7 +68,7 @@ LIVE = (
         "M10",
         "attention: the gradient of the keys lacks 1 / sqrt(D)",
         "reference/attention.py",
-        (("dK[...] = ds.swapaxes(-1, -2) @ Q * scale", "dK[...] = ds.swapaxes(-1, -2) @ Q"),),
+        (("ds.swapaxes(-1, -2) @ Q * scale", "ds.swapaxes(-1, -2) @ Q"),),
     ),
     Mutation(
         "M31",

@@ -1,7 +1,8 @@
-"""Folders that Hugging Face's transformers reads and writes for GPT-2: config.json and the weights.
+"""Folders that Hugging Face's transformers reads and writes: config.json and the weights.
 
-Parameters have the same names and layout as in this project, with or without the prefix
-`transformer.`; the files may contain causal masks, too, which are no parameters.
+This file has GPT-2's, llama.py those of Llama and Qwen3. GPT-2's parameters have the same names and
+layout as in this project, with or without the prefix `transformer.`; the files may contain causal
+masks, too, which are no parameters.
 
 Source: transformers, `models/gpt2/configuration_gpt2.py` and `modeling_gpt2.py`.
 """
@@ -21,6 +22,7 @@ from gpt_numpy.base.errors import InputError
 from gpt_numpy.config.model import GPTConfig
 from gpt_numpy.files.durable import written_durably
 from gpt_numpy.files.reading import read_json
+from gpt_numpy.interop import llama
 from gpt_numpy.interop.safetensors_files import read_safetensors, write_safetensors
 from gpt_numpy.interop.torch_reader import open_torch, tensors_of
 from gpt_numpy.interop.weights import BF16, StoredModel, Tensor, parameter_table
@@ -39,6 +41,7 @@ FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\.(safetensors|bin)")
 
 THEIR_ACTIVATIONS = dict.fromkeys(("gelu_new", "gelu_pytorch_tanh", "gelu_fast"), "gelu_tanh")
 THEIR_ACTIVATIONS |= {"gelu": "gelu", "gelu_python": "gelu", "relu": "relu"}
+OUR_ACTIVATIONS = {"gelu_tanh": "gelu_new", "gelu": "gelu", "relu": "relu"}
 # Keys that change the mathematics, and the values that this project supports; the first is assumed
 # for a missing key. reorder_and_upcast_attn only sets the precision of attention: both are right.
 FIXED: dict[str, tuple[Any, ...]] = {
@@ -67,6 +70,8 @@ def read_config(
     Raises `InputError`, naming the key, for a model that this project does not support.
     """
     keys = read_json(folder / CONFIG, _JSON_LIMIT)
+    if keys.get("model_type") in llama.CLASSES:
+        return llama.read_keys(keys, dropout)
 
     def refused(name: str, allowed: str) -> InputError:
         return InputError(f"{CONFIG}: {name}={shown(keys.get(name))}: must be {allowed}")
@@ -81,9 +86,9 @@ def read_config(
     for name in SIZES:
         if type(keys.get(name)) is not int:
             raise refused(name, "an integer")
-    wanted = 4 * keys["n_embd"]
-    if keys.get("n_inner") not in (None, wanted):
-        raise refused("n_inner", f"null or 4 n_embd = {wanted}")
+    inner, usual = keys.get("n_inner"), 4 * keys["n_embd"]
+    if inner is not None and (type(inner) is not int or inner < 1):
+        raise refused("n_inner", "null or an integer, at least 1")
     tied = keys.get("tie_word_embeddings", True)
     if type(tied) is not bool:
         raise refused("tie_word_embeddings", "true or false")
@@ -91,6 +96,7 @@ def read_config(
         **{ours: keys[theirs] for theirs, ours in SIZES.items()},
         dropout=_dropout(keys, say) if dropout is None else dropout,
         activation=THEIR_ACTIVATIONS[activation],
+        n_inner=0 if inner in (None, usual) else inner,
         tied=tied,
     )
 
@@ -118,6 +124,8 @@ def open_huggingface(
     config, paths = read_config(folder, dropout, say), weight_files(folder)
     with ExitStack() as stack:
         tensors = parameter_table(item for path in paths for item in _tensors_of(path, stack))
+        if config.norm != "layernorm":
+            tensors = llama.our_tensors(tensors, config)
         size = sum(path.stat().st_size for path in paths)
         yield StoredModel(config, tensors, size), None
 
@@ -152,11 +160,18 @@ def write_huggingface(
 ) -> None:
     """Write a model so that transformers computes the same with it, except for rounding to `dtype`.
 
-    Parts of GPT-2 that the model lacks are written so that they have no effect: biases of zero, and
-    sinusoids as learned positions; `say` reports it. Raises `InputError` for numbers that `dtype`,
-    "float32" or "bfloat16", does not have.
+    It becomes a GPT-2, Llama or Qwen3. Parts of GPT-2 that the model lacks are written so that they
+    have no effect: biases of zero, sinusoids as learned positions, and learned positions of
+    zero; `say` reports it. Raises `InputError` for a model that is none of the three, and for
+    numbers that `dtype`, "float32" or "bfloat16", does not have.
     """
     config = model.config
+    if llama.model_type(config):
+        keys = llama.config_keys(config, dtype)
+        named = llama.their_arrays(model.params, config)
+        _write(folder, {name: _float32(array, name, dtype) for name, array in named}, keys, dtype)
+        return
+    _check_is_gpt2(config)
     arrays = {
         f"transformer.{name}": _float32(array, name, dtype) for name, array in model.params.items()
     }
@@ -166,26 +181,52 @@ def write_huggingface(
         table = sinusoidal_positions(config.block_size, config.n_embd)
         arrays["transformer.wpe.weight"] = table.astype(np.float32)
         say("the sinusoids are written as learned positions: further training would change them")
+    if config.positions == "none":
+        zeros = np.zeros((config.block_size, config.n_embd), np.float32)
+        arrays["transformer.wpe.weight"] = zeros
+        say("learned positions are written as zeros: further training would change them")
     if not config.bias:
         for name in list(arrays):
             if any(part in name for part in (".ln_", ".attn.", ".mlp.")):  # weights with a bias
                 width = arrays[name].shape[-1]
                 arrays[name.replace(".weight", ".bias")] = np.zeros(width, np.float32)
         say("biases are written as zeros: further training would change them")
+    _write(folder, arrays, _config_keys(config, dtype), dtype)
+
+
+def _write(folder: Path, arrays: Mapping[str, Array], keys: Mapping[str, Any], dtype: str) -> None:
     write_safetensors(folder / WEIGHTS, arrays, dtype=dtype)
     with written_durably(folder / CONFIG) as file:
-        file.write((json.dumps(_config_keys(config, dtype), indent=2) + "\n").encode())
+        file.write((json.dumps(keys, indent=2) + "\n").encode())
+
+
+def _check_is_gpt2(config: GPTConfig) -> None:
+    """Refuse a model with a part that GPT-2 does not have, and that is no Llama or Qwen3 either."""
+    has = {
+        "norm": config.norm == "layernorm",
+        "positions": config.positions != "rotary",
+        "qk_norm": not config.qk_norm,
+        "n_kv_head": config.n_groups == config.n_head,
+        "activation": config.activation in OUR_ACTIVATIONS,
+        "logit_softcap": config.logit_softcap == 0,
+    }
+    for name, fits in has.items():
+        if not fits:
+            raise InputError(
+                f"{name}={getattr(config, name)!r}: neither GPT-2 nor Llama nor Qwen3 is a model "
+                "with this setting and the others; GPT-2 needs norm=layernorm, Llama norm=rmsnorm, "
+                "positions=rotary, activation=swiglu and logit_softcap=0; use --format=gpt_numpy"
+            )
 
 
 def _config_keys(config: GPTConfig, dtype: str) -> dict[str, Any]:
-    theirs = {"gelu_tanh": "gelu_new", "gelu": "gelu", "relu": "relu"}
     return {
         "architectures": ["GPT2LMHeadModel"],
         "model_type": "gpt2",
         **{name: getattr(config, ours) for name, ours in SIZES.items()},
         "n_ctx": config.block_size,
-        "n_inner": None,
-        "activation_function": theirs[config.activation],
+        "n_inner": config.n_inner or None,
+        "activation_function": OUR_ACTIVATIONS[config.activation],
         "layer_norm_epsilon": EPSILON,
         **dict.fromkeys(DROPOUTS, config.dropout),
         "initializer_range": 0.02,

@@ -31,6 +31,11 @@ from gpt_numpy.training.checkpoint import Run
 
 CHECKPOINT = "ckpt.pt"
 META = "meta.pkl"
+# What nanoGPT's models are, of what they could be here.
+ONLY = {
+    "activation": "gelu", "positions": "learned", "tied": True, "norm": "layernorm",
+    "qk_norm": False, "n_kv_head": 0, "n_inner": 0, "logit_softcap": 0.0,
+}  # fmt: skip
 _SIZES = ("vocab_size", "block_size", "n_layer", "n_head", "n_embd")
 _ARGUMENTS: dict[str, type] = dict.fromkeys(_SIZES, int) | {"dropout": float, "bias": bool}
 
@@ -74,7 +79,7 @@ def write_nanogpt(folder: Path, run: Run) -> str:
     """
     model, settings = run.model, run.settings or TrainConfig(dataset="")
     config = model.config
-    for name, only in (("activation", "gelu"), ("positions", "learned"), ("tied", True)):
+    for name, only in ONLY.items():
         value = getattr(config, name)
         if value != only:
             raise InputError(

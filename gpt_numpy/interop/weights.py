@@ -103,7 +103,7 @@ def check_stored(stored: StoredModel) -> None:
     allowed = {"lm_head.weight": expected["wte.weight"]} | expected if config.tied else expected
     for name, tensor in tensors.items():
         if name not in allowed:
-            raise InputError(f"the array {name} of shape {tensor.shape} is not one of GPT-2's")
+            raise InputError(f"the array {name} of shape {tensor.shape} is not one of the model's")
         if tensor.shape != allowed[name]:
             raise InputError(
                 f"{name} has shape {tensor.shape}, its configuration says {allowed[name]}"

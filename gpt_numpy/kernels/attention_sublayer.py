@@ -1,13 +1,12 @@
 """Attention sublayer, fused: bias, dropout and the residual sum are epilogues of the products.
 
-They are done strip by strip while the product is in the cache (products/epilogue.py). The layer
-norm's backward adds to the residual stream's gradient directly, and writes `norm` again; the
-gradient of the QKV weight needs `norm`, so it is computed last.
+They are done strip by strip while the product is in the cache (products/epilogue.py). The norm's
+backward adds to the residual stream's gradient directly, and writes `norm` again; the gradient of
+the QKV weight needs `norm`, so it is computed last.
 """
 
 from gpt_numpy.base.arrays import Array
 from gpt_numpy.kernels.attention import attention_backward, attention_forward
-from gpt_numpy.kernels.layernorm import layernorm_backward_and_renormalise, layernorm_forward
 from gpt_numpy.kernels.linear import (
     PRODUCTS,
     linear_and_sum,
@@ -15,6 +14,8 @@ from gpt_numpy.kernels.linear import (
     linear_forward,
     parameter_gradients,
 )
+from gpt_numpy.kernels.norms import NORMS
+from gpt_numpy.kernels.queries_keys import queries_keys_backward, queries_keys_forward
 from gpt_numpy.kernels.residual import copy_unless_same, through_dropout
 from gpt_numpy.reference.attention_sublayer import (
     AttentionKept,
@@ -37,10 +38,16 @@ def attention_sublayer_forward(
 
     `dropout` masks the attention weights; the branch's mask is that of the following site.
     """
-    w, k, (n_head, precision) = weights, kept, settings
-    layernorm_forward(x, w.ln_weight, w.ln_bias, out=k.norm, mean=k.mean, rstd=k.rstd)
+    w, k, n_head, precision = weights, kept, settings.n_head, settings.precision
+    n_kv_head = settings.n_kv_head
+    NORMS[settings.norm_kind].forward(x, w, k)
     linear_forward(k.norm, w.qkv_weight, w.qkv_bias, out=k.qkv, precision=precision)
-    attention_forward(k.qkv, n_head, dropout, out=k.attn, lse=k.lse)
+    if k.ready is not None:
+        queries_keys_forward(
+            k.qkv, n_head, n_kv_head,
+            q_norm=w.q_norm, k_norm=w.k_norm, rotations=w.rotations, out=k.ready,
+        )  # fmt: skip
+    attention_forward(k.attended, n_head, dropout, out=k.attn, lse=k.lse, n_kv_head=n_kv_head)
     linear_and_sum(
         k.attn, w.proj_weight, w.proj_bias, x, dropout.next_site(), out=out, precision=precision
     )
@@ -60,22 +67,29 @@ def attention_sublayer_backward(
 ) -> None:
     """Write the gradients of `x`, of the weights and of what was kept; `dx` may be `dout`."""
     w, k, dw, dk = weights, kept, dweights, dkept
-    n_head, precision = settings
+    n_head, n_kv_head, precision = settings.n_head, settings.n_kv_head, settings.precision
     # forward: out = x + dropout(linear(attn))
     dbranch = through_dropout(dout, dropout.next_site(), workspace=dk.norm)
     linear_backward(
         dbranch, k.attn, w.proj_weight, w.proj_bias,
         dx=dk.attn, dweight=dw.proj_weight, dbias=dw.proj_bias, precision=precision,
     )  # fmt: skip
-    # forward: attn = attention(qkv)
-    attention_backward(dk.attn, k.qkv, n_head, dropout, out=k.attn, lse=k.lse, dqkv=dk.qkv)
-    # forward: norm = layernorm(x); qkv = linear(norm)
+    # forward: attn = attention(attended)
+    attention_backward(
+        dk.attn, k.attended, n_head, dropout,
+        out=k.attn, lse=k.lse, dqkv=dk.attended, n_kv_head=n_kv_head,
+    )  # fmt: skip
+    # forward: ready = queries_keys(qkv)
+    if dk.ready is not None:
+        queries_keys_backward(
+            dk.ready, k.qkv, n_head, n_kv_head,
+            q_norm=w.q_norm, k_norm=w.k_norm, rotations=w.rotations,
+            dqkv=dk.qkv, dq_norm=dw.q_norm, dk_norm=dw.k_norm,
+        )  # fmt: skip
+    # forward: norm = norm(x); qkv = linear(norm)
     PRODUCTS[precision].multiply(dk.qkv, w.qkv_weight, out=dk.norm, transposed=True)
     copy_unless_same(dout, dx)
-    layernorm_backward_and_renormalise(
-        dk.norm, x, w.ln_weight, w.ln_bias, k.mean, k.rstd,
-        dx=dx, dweight=dw.ln_weight, dbias=dw.ln_bias, out=k.norm,
-    )  # fmt: skip
+    NORMS[settings.norm_kind].backward_and_renormalise(x, w, k, dx, dw, dk)
     parameter_gradients(
         dk.qkv, k.norm, dweight=dw.qkv_weight, dbias=dw.qkv_bias, precision=precision
     )

@@ -26,12 +26,14 @@ from gpt_numpy.kernels.engine.jit import (
 from gpt_numpy.kernels.engine.tasks import next_task, reset
 from gpt_numpy.kernels.products.packing_bf16 import WIDTH
 from gpt_numpy.kernels.products.rounding_bf16 import HALF, bits_at, pair_panel_rows
+from gpt_numpy.reference.decoding import DecodingSettings
 
 (
-    LN_1, LN_1_BIAS, QKV, QKV_BIAS, PROJ, PROJ_BIAS, LN_2, LN_2_BIAS, FC, FC_BIAS, DOWN, DOWN_BIAS,
-) = range(12)  # fmt: skip
+    LN_1, LN_1_BIAS, QKV, QKV_BIAS, PROJ, PROJ_BIAS, Q_NORM, K_NORM, ROTATIONS,
+    LN_2, LN_2_BIAS, FC, FC_BIAS, DOWN, DOWN_BIAS,
+) = range(15)  # fmt: skip
 WTE, LN_F, LN_F_BIAS, HEAD = range(4)  # in the last row of the table of places
-COLUMNS = 12  # of that table
+COLUMNS = 15  # of that table
 MATRICES = (QKV, PROJ, FC, DOWN)  # of a block, in the order of its pairs
 CHUNK = 16  # rows of pairs that a task packs
 
@@ -48,16 +50,21 @@ def parameter(weights, row, column, size):
 
 
 @routine
-def block_pairs(C, F):
-    """How many pairs the matrices of a block take."""
-    return (C + 1) // 2 * (4 * C + F) + (F + 1) // 2 * C
+def block_pairs(widths):
+    """How many pairs the matrices of a block take.
+
+    `widths` : C, how wide qkv and the MLP's first product are, and its hidden channels F.
+    """
+    C, Q, W, F = widths
+    return (C + 1) // 2 * (Q + C + W) + (F + 1) // 2 * C
 
 
 @routine
-def matrix_start(matrix, C, F):
+def matrix_start(matrix, widths):
     """Where in a block's pairs the matrix of a column of the table begins."""
-    before = 0 if matrix == QKV else 3 * C if matrix == PROJ else 4 * C
-    return (C + 1) // 2 * (before + F if matrix == DOWN else before)
+    C, Q, W, _ = widths
+    before = 0 if matrix == QKV else Q if matrix == PROJ else Q + C
+    return (C + 1) // 2 * (before + W if matrix == DOWN else before)
 
 
 @routine
@@ -95,12 +102,12 @@ def pair_halves(params, at, columns, first, last, pairs, target):
 
 @kernel
 def pack(
-    params: Single, places: Ints, pairs: Pairs, L: Int, C: Int, F: Int, V: Int,
+    params: Single, places: Ints, pairs: Pairs, L: Int, C: Int, Q: Int, W: Int, F: Int, V: Int,
     workers: Int, counter: Counter,
 ):  # fmt: skip
     """Round every matrix of all blocks, then the head."""
     c_chunks, f_chunks = -(-((C + 1) // 2) // CHUNK), -(-((F + 1) // 2) // CHUNK)
-    each = 3 * c_chunks + f_chunks
+    each, widths = 3 * c_chunks + f_chunks, (C, Q, W, F)
     count = L * each + -(-V // CHUNK)
     reset(counter)
     for worker in prange(workers):
@@ -110,30 +117,30 @@ def pack(
             part = task - i * each
             if i == L:
                 first = part * CHUNK
-                last, target = min(first + CHUNK, V), L * block_pairs(C, F)
+                last, target = min(first + CHUNK, V), L * block_pairs(widths)
                 pair_halves(params, places[L * COLUMNS + HEAD], C, first, last, pairs, target)
             else:
                 number = min(part // c_chunks, 3)
                 matrix = MATRICES[number]
                 rows = F if matrix == DOWN else C
-                breadth = 3 * C if matrix == QKV else F if matrix == FC else C
+                breadth = Q if matrix == QKV else W if matrix == FC else C
                 first = (part - number * c_chunks) * CHUNK
                 last = min(first + CHUNK, (rows + 1) // 2)
                 at = places[i * COLUMNS + matrix]
-                target = i * block_pairs(C, F) + matrix_start(matrix, C, F)
+                target = i * block_pairs(widths) + matrix_start(matrix, widths)
                 pair_rows(params, at, rows, breadth, first, last, pairs, target)
             task = next_task(counter, worker, workers, count)
 
 
 def decoding_copies(
-    params: Array, places: Array, *, n_embd: int, n_hidden: int, vocab_size: int
+    params: Array, places: Array, *, settings: DecodingSettings, vocab_size: int
 ) -> Array:
     """The matrices of a model, rounded to bfloat16, as `decode_step` reads them.
 
     They take two bytes a parameter: half as much as the parameters themselves.
     """
-    L, C, F, V = len(places) - 1, n_embd, n_hidden, vocab_size
-    half, hidden = (C + 1) // 2, (F + 1) // 2
-    pairs = aligned_empty(L * (half * (4 * C + F) + hidden * C) + V * half, np.uint32)
-    pack(flat(params), flat(places), pairs, L, C, F, V, threads(), tasks())
+    L, C, F, V = len(places) - 1, settings.n_embd, settings.n_hidden, vocab_size
+    Q, W, half, hidden = settings.qkv_width, settings.fc_width, (C + 1) // 2, (F + 1) // 2
+    pairs = aligned_empty(L * (half * (Q + C + W) + hidden * C) + V * half, np.uint32)
+    pack(flat(params), flat(places), pairs, L, C, Q, W, F, V, threads(), tasks())
     return pairs

@@ -42,7 +42,8 @@ def forward(
             for r in range(start, min(start + CHUNK, tokens.size)):
                 row, v, t = out[r * C : (r + 1) * C], tokens[r], r % T
                 copy(wte[v * C : (v + 1) * C], row)
-                add_in_place(row, wpe[t * C : (t + 1) * C])
+                if wpe.size > 0:
+                    add_in_place(row, wpe[t * C : (t + 1) * C])
                 if scale != 0.0:
                     drop_row(row, r * C, base, threshold, scale)
             start = next_task(counter, worker, workers, tokens.size, CHUNK)
@@ -90,7 +91,7 @@ def embedding_forward(
     """Write the embedded tokens, after dropout, to `out`: tokens (B, T); out (B, T, C)."""
     wte, wpe = weights
     forward(
-        flat(wte), flat(wpe), flat(tokens), flat(out), wte.shape[1], tokens.shape[1],
+        flat(wte), flat(wpe, wte), flat(tokens), flat(out), wte.shape[1], tokens.shape[1],
         *mask_arguments(dropout), threads(), tasks(),
     )  # fmt: skip
 

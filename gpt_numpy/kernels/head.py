@@ -3,8 +3,8 @@
 from gpt_numpy.base.arrays import Array
 from gpt_numpy.kernels.cross_entropy import cross_entropy_backward, cross_entropy_forward
 from gpt_numpy.kernels.engine.jit import flat
-from gpt_numpy.kernels.layernorm import layernorm_backward, layernorm_forward
 from gpt_numpy.kernels.linear import PRODUCTS
+from gpt_numpy.kernels.norms import NORMS
 from gpt_numpy.reference.head import HeadKept, HeadSettings, HeadWeights
 
 LOGITS = 2**25  # the most elements of the logits that exist at once
@@ -13,9 +13,9 @@ LOGITS = 2**25  # the most elements of the logits that exist at once
 def head_forward(
     x: Array, weights: HeadWeights, kept: HeadKept, *, settings: HeadSettings, out: Array
 ) -> None:
-    """Write the logits of the next token to `out`; of `kept`, only mean, rstd and norm."""
+    """Write the logits, before the soft cap, to `out`; of `kept`, only mean, rstd and norm."""
     w, k = weights, kept
-    layernorm_forward(x, w.ln_weight, w.ln_bias, out=k.norm, mean=k.mean, rstd=k.rstd)
+    NORMS[settings.norm_kind].forward(x, w, k)
     PRODUCTS[settings.precision].multiply(k.norm, w.weight, out, transposed=True)
 
 
@@ -30,12 +30,12 @@ def head_backward(
     dweights: HeadWeights,
     dkept: HeadKept,
 ) -> None:
-    """Write the gradients of `x`, of the weights and of the layer norm's output."""
-    # forward: norm = layernorm(x); logits = norm @ weight.T
+    """Write the gradients of `x`, of the weights and of the norm's output."""
+    # forward: norm = norm(x); logits = norm @ weight.T
     products = PRODUCTS[settings.precision]
     products.multiply(dout, weights.weight, dkept.norm)
     products.multiply_columns(dout, kept.norm, dweights.weight)
-    _norm_backward(x, weights, kept, dx, dweights, dkept)
+    NORMS[settings.norm_kind].backward(x, weights, kept, dx, dweights, dkept)
 
 
 def head_loss_forward(
@@ -49,12 +49,14 @@ def head_loss_forward(
 ) -> None:
     """Write each position's loss to `out`; the logits of the last positions stay in `kept`."""
     w, k = weights, kept
-    layernorm_forward(x, w.ln_weight, w.ln_bias, out=k.norm, mean=k.mean, rstd=k.rstd)
+    NORMS[settings.norm_kind].forward(x, w, k)
     norms, y, losses, sums = _positions(k.norm), flat(targets), flat(out), flat(k.lse)
     multiply = PRODUCTS[settings.precision].multiply
     for part, z in _parts(k.logits, y.size):
         multiply(norms[part], w.weight, z, transposed=True)
-        cross_entropy_forward(z, y[part], out=losses[part], lse=sums[part])
+        cross_entropy_forward(
+            z, y[part], out=losses[part], lse=sums[part], softcap=settings.softcap
+        )
 
 
 def head_loss_backward(
@@ -80,22 +82,14 @@ def head_loss_backward(
         if again:
             products.multiply(norms[part], weights.weight, z, transposed=True)
         # forward: loss = cross_entropy(logits)
-        cross_entropy_backward(douts[part], z, y[part], sums[part], dlogits=dz)
+        cross_entropy_backward(
+            douts[part], z, y[part], sums[part], dlogits=dz, softcap=settings.softcap
+        )
         # forward: logits = norm @ weight.T
         products.multiply(dz, weights.weight, dnorms[part])
         products.multiply_columns(dz, norms[part], dweights.weight, add=again > 0)
-    # forward: norm = layernorm(x)
-    _norm_backward(x, weights, kept, dx, dweights, dkept)
-
-
-def _norm_backward(
-    x: Array, weights: HeadWeights, kept: HeadKept, dx: Array, dweights: HeadWeights,
-    dkept: HeadKept,
-) -> None:  # fmt: skip
-    layernorm_backward(
-        dkept.norm, x, weights.ln_weight, weights.ln_bias, kept.mean, kept.rstd,
-        dx=dx, dweight=dweights.ln_weight, dbias=dweights.ln_bias,
-    )  # fmt: skip
+    # forward: norm = norm(x)
+    NORMS[settings.norm_kind].backward(x, weights, kept, dx, dweights, dkept)
 
 
 def _positions(array: Array) -> Array:

@@ -20,7 +20,7 @@ from gpt_numpy.config.model import GPTConfig
 from gpt_numpy.model.stages import Activation, activations, sized
 
 # Buffers used only inside blocks, so the logits may overlay them.
-WITHIN_BLOCKS = ("act", "d hidden", "d attn")
+WITHIN_BLOCKS = ("act", "qkv", "d hidden", "d act", "d attn")
 
 
 @dataclass(frozen=True)

@@ -115,8 +115,9 @@ class CallBuilder:
         return stage.weights_type(*[arrays.get(name) if name else None for name in names])
 
     def _kept(self, stage: Stage, arrays: Mapping[str, Array]) -> Any:
-        """The named tuple of what a stage keeps, or of the gradients."""
-        return stage.kept_type(**{f: arrays.get(array.name) for f, array in stage.kept.items()})
+        """The named tuple of what a stage keeps, or of the gradients; None where there is none."""
+        arrays_of = {field: arrays.get(array.name) for field, array in stage.kept.items()}
+        return stage.kept_type(*map(arrays_of.get, stage.kept_type._fields))
 
 
 def _call(

@@ -24,13 +24,20 @@ from gpt_numpy.config.model import GPTConfig
 from gpt_numpy.model.buffers import Buffers, Kept, Layout, match_patterns
 from gpt_numpy.model.calls import Call, CallBuilder, Calls
 from gpt_numpy.model.implementations import array_type, checked_dtype, load_ops
-from gpt_numpy.model.stages import SINUSOIDS, activations, gpt, parameter_shapes, parameters
+from gpt_numpy.model.initial_parameters import draw_parameters
+from gpt_numpy.model.stages import (
+    ROTATIONS,
+    SINUSOIDS,
+    activations,
+    gpt,
+    parameter_shapes,
+)
 from gpt_numpy.model.token_check import checked_tokens
-from gpt_numpy.reference.cross_entropy import IGNORED
+from gpt_numpy.reference.cross_entropy import IGNORED, capped
 from gpt_numpy.reference.embedding import sinusoidal_positions
 from gpt_numpy.reference.linear import BFLOAT16, FULL
+from gpt_numpy.reference.rotary import rotation_table
 
-INIT_STD = 0.02
 MASK64 = 2**64 - 1
 
 
@@ -110,6 +117,9 @@ class GPT(Guarded):
         if config.positions == "sinusoidal":
             table = sinusoidal_positions(config.block_size, config.n_embd)
             self._fixed[SINUSOIDS] = table.astype(self.dtype)
+        if config.positions == "rotary":
+            table = rotation_table(config.block_size, config.head_size, config.rope_base)
+            self._fixed[ROTATIONS] = table.astype(self.dtype)
         self._buffers = Buffers(config, self.dtype, self._keep, self.ops.LOGITS)
         self._dropout_key = np.zeros(1, np.uint64)
         self._workspaces: dict[str, Array] = {}
@@ -126,19 +136,8 @@ class GPT(Guarded):
         return _copied, (*made_with, self.params.flat, self.grads.flat)
 
     def initialise(self, seed: int) -> None:
-        """Draw new parameters: weights N(0, 0.02^2), layer norms 1, biases 0.
-
-        The two projections that write to the residual stream are smaller by sqrt(2 n_layer), so
-        that its variance does not grow with the number of sublayers that add to it (GPT-2).
-        """
-        rng = np.random.Generator(np.random.PCG64(integer("seed", seed)))
-        scale = {"normal": INIT_STD, "residual": INIT_STD / math.sqrt(2 * self.config.n_layer)}
-        for name, parameter in parameters(self.config).items():
-            if parameter.start in scale:
-                for row in self.params[name]:  # row by row: no second copy of a large table
-                    row[...] = scale[parameter.start] * rng.standard_normal(row.shape)
-            else:
-                self.params[name][...] = 1 if parameter.start == "one" else 0
+        """Draw new parameters, those that a model of this seed starts with."""
+        draw_parameters(self.params, self.config, seed)
 
     def set_dropout(self, rate: float) -> None:
         """Train with another rate of dropout from now on; the rest of the shape is fixed.
@@ -172,10 +171,14 @@ class GPT(Guarded):
         return self.params.flat.size
 
     @property
-    def positions(self) -> Array:
-        """The vector of each position, (block_size, C): learned, or sinusoids."""
-        positions: Array = self.params.get("wpe.weight", self._fixed.get(SINUSOIDS))
-        return positions
+    def positions(self) -> Array | None:
+        """The vector added at each position, (block_size, C): learned, or sinusoids; or None."""
+        return self.params.get("wpe.weight", self._fixed.get(SINUSOIDS))
+
+    @property
+    def rotations(self) -> Array | None:
+        """The turns of rotary positions (reference/rotary.py), (block_size, D); or None."""
+        return self._fixed.get(ROTATIONS)
 
     @property
     def activations(self) -> Mapping[str, Array]:
@@ -283,17 +286,18 @@ class GPT(Guarded):
         *calls, head = self.calls(tokens.shape).forward
         out = np.empty((*tokens.shape, self.config.vocab_size), self.dtype)
         self._run([*calls, head.without_loss(self.ops, out)])
-        return out
+        return capped(out, self.config.logit_softcap)
 
     def queries_keys_values(self, tokens: Array) -> list[Array]:
-        """What each block's attention works with, (B, T, 3C), without dropout.
+        """What each block's attention reads, (B, T, C + 2 G D), without dropout.
 
         Views, until the next pass. Raises `InputError` as `logits` does.
         """
         tokens = checked_tokens("tokens", tokens, self.config)
         layout = self._begin(tokens, tokens)
         self._run(self.calls(tokens.shape).forward[:-1])
-        return [layout.acts[f"h.{i}.attn.qkv"] for i in range(self.config.n_layer)]
+        name = "ready" if "h.0.attn.ready" in layout.acts else "qkv"
+        return [layout.acts[f"h.{i}.attn.{name}"] for i in range(self.config.n_layer)]
 
     def _begin(self, tokens: Array, targets: Array) -> Layout:
         """Copy the batch to where the calls read it; no earlier pass can be continued."""

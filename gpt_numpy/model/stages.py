@@ -22,10 +22,13 @@ from gpt_numpy.reference.attention_sublayer import (
 from gpt_numpy.reference.embedding import EmbeddingWeights
 from gpt_numpy.reference.head import HeadKept, HeadSettings, HeadWeights
 from gpt_numpy.reference.mlp_sublayer import MLPKept, MLPSettings, MLPWeights
+from gpt_numpy.reference.norms import RMSNORM
 
 Dimensions: TypeAlias = tuple[int | str, ...]
 
-SINUSOIDS = "sinusoids"  # the name of the fixed position table among the weights
+# The names of fixed tables among the weights: of positions, and of the turns of rotary ones.
+SINUSOIDS, ROTATIONS = "sinusoids", "rotations"
+FIXED = (SINUSOIDS, ROTATIONS)
 
 
 class Parameter(NamedTuple):
@@ -61,7 +64,7 @@ class Stage:
     """One pair of functions, `{layer}_forward` and `{layer}_backward`, and all that it touches.
 
     `weights` and `kept` map the fields of the named tuples `weights_type` and `kept_type` to
-    arrays; a field of `weights` that the model does not have (a bias, say) is None. `settings` is
+    arrays; a field of theirs that the model does not have (a bias, say) is None. `settings` is
     the named tuple of how both functions compute, whose field `precision` the model fills in;
     `backward_settings` go to backward alone.
     `also_reads` maps arguments to arrays other than the stream. `taps` names what passes within the
@@ -128,15 +131,17 @@ def gpt(config: GPTConfig) -> Iterator[Stage]:
 def embedding(config: GPTConfig) -> Stage:
     """Tokens and positions to the first residual stream; dropout site 0."""
     C = config.n_embd
-    learned = Parameter("wpe.weight", (config.block_size, C))
+    tables: dict[str, Parameter | str] = {
+        "learned": Parameter("wpe.weight", (config.block_size, C)),
+        "sinusoidal": SINUSOIDS,
+    }
+    wte = Parameter("wte.weight", (config.vocab_size, C))
+    positions = {"wpe": tables[config.positions]} if config.positions in tables else {}
     return Stage(
         name="embedding", kind="embedding", layer="embedding", reads="tokens",
         writes=Activation("embedding.out", ("B", "T", C), grad_buffer=RESIDUAL),
         weights_type=EmbeddingWeights,
-        weights={
-            "wte": Parameter("wte.weight", (config.vocab_size, C)),
-            "wpe": learned if config.positions == "learned" else SINUSOIDS,
-        },
+        weights={"wte": wte, **positions},
         backward_settings={"tied": config.tied},
         site=0,
     )  # fmt: skip
@@ -144,25 +149,25 @@ def embedding(config: GPTConfig) -> Stage:
 
 def attention(i: int, stream: str, config: GPTConfig) -> Stage:
     """The attention sublayer of block i: sites 3 i + 1 (weights) and 3 i + 2 (branch)."""
-    C, H, block = config.n_embd, config.n_head, f"h.{i}"
+    C, H, G, D, block = config.n_embd, config.n_head, config.n_groups, config.head_size, f"h.{i}"
     return Stage(
         name=f"{block}.attn", kind="attention", layer="attention_sublayer", reads=stream,
         writes=Activation(f"{block}.resid_mid", ("B", "T", C), grad_buffer=RESIDUAL),
         weights_type=AttentionWeights,
         weights={
-            **layer_norm(f"{block}.ln_1", config),
-            **linear("qkv", f"{block}.attn.c_attn", C, 3 * C, config),
-            **linear("proj", f"{block}.attn.c_proj", C, C, config, start="residual"),
+            **norm_weights(f"{block}.ln_1", config),
+            **linear("qkv", f"{block}.attn.c_attn", C, C + 2 * G * D, config),
+            **queries_keys_weights(f"{block}.attn", config),
+            **linear("proj", f"{block}.attn.c_proj", C, C, config, start=residual_start(config)),
         },
         kept_type=AttentionKept,
         kept={
-            **norm_outputs(f"{block}.ln_1", C),
-            # dqkv lies where dfc did: the MLP's backward of this block has ended by then.
-            "qkv": Activation(f"{block}.attn.qkv", ("B", "T", 3 * C), grad_buffer="hidden"),
+            **norm_outputs(f"{block}.ln_1", config),
+            **qkv_outputs(f"{block}.attn", config),
             "lse": statistic(f"{block}.attn.lse", "B", H, "T"),
             "attn": Activation(f"{block}.attn.out", ("B", "T", C), grad_buffer="attn"),
         },
-        settings=AttentionSettings(H),
+        settings=AttentionSettings(H, G, config.norm),
         taps={"branch": f"{block}.attn.proj"},
         site=3 * i + 1,
     )  # fmt: skip
@@ -171,57 +176,62 @@ def attention(i: int, stream: str, config: GPTConfig) -> Stage:
 def mlp(i: int, config: GPTConfig) -> Stage:
     """The MLP sublayer of block i: site 3 i + 3."""
     C, F, block = config.n_embd, config.n_hidden, f"h.{i}"
+    gated = config.activation == "swiglu"  # two channels for each of act, and not in place
+    wide = 2 * F if gated else F
     return Stage(
         name=f"{block}.mlp", kind="MLP", layer="mlp_sublayer", reads=f"{block}.resid_mid",
         writes=Activation(f"{block}.resid_post", ("B", "T", C), grad_buffer=RESIDUAL),
         weights_type=MLPWeights,
         weights={
-            **layer_norm(f"{block}.ln_2", config),
-            **linear("fc", f"{block}.mlp.c_fc", C, F, config),
-            **linear("proj", f"{block}.mlp.c_proj", F, C, config, start="residual"),
+            **norm_weights(f"{block}.ln_2", config),
+            **linear("fc", f"{block}.mlp.c_fc", C, wide, config),
+            **linear("proj", f"{block}.mlp.c_proj", F, C, config, start=residual_start(config)),
         },
         kept_type=MLPKept,
         kept={
-            **norm_outputs(f"{block}.ln_2", C),
-            "fc": Activation(f"{block}.mlp.fc", ("B", "T", F), grad_buffer="hidden"),
+            **norm_outputs(f"{block}.ln_2", config),
+            "fc": Activation(f"{block}.mlp.fc", ("B", "T", wide), grad_buffer="hidden"),
             # dact lies where dfc does: the nonlinearity's backward works in place.
             "act": Activation(
-                f"{block}.mlp.act", ("B", "T", F), buffer="act", grad_buffer="hidden"
+                f"{block}.mlp.act", ("B", "T", F), buffer="act",
+                grad_buffer="act" if gated else "hidden",
             ),
         },
-        settings=MLPSettings(config.activation),
+        settings=MLPSettings(config.activation, config.norm),
         taps={"branch": f"{block}.mlp.proj"},
         site=3 * i + 3,
     )  # fmt: skip
 
 
 def head(stream: str, config: GPTConfig) -> Stage:
-    """The last layer norm, the logits and the loss of each position."""
+    """The last norm, the logits and the loss of each position."""
     C, V = config.n_embd, config.vocab_size
     return Stage(
         name="head", kind="head and loss", layer="head_loss", reads=stream,
         writes=Activation("losses", ("B", "T")),
         weights_type=HeadWeights,
         weights={
-            **layer_norm("ln_f", config),
-            "weight": "wte.weight" if config.tied else Parameter("lm_head.weight", (V, C)),
+            **norm_weights("ln_f", config),
+            "weight": "wte.weight"
+            if config.tied
+            else Parameter("lm_head.weight", (V, C), config.init_head),
         },
         kept_type=HeadKept,
         kept={
-            **norm_outputs("ln_f", C),
+            **norm_outputs("ln_f", config),
             "logits": Activation("logits", ("B", "T", V)),
             "lse": statistic("lse", "B", "T"),
         },
-        settings=HeadSettings(),
+        settings=HeadSettings(config.norm, config.logit_softcap),
         also_reads={"targets": "targets"},
     )  # fmt: skip
 
 
-def layer_norm(name: str, config: GPTConfig) -> dict[str, Parameter | str]:
-    """The weights of a layer norm, as fields of a sublayer's."""
+def norm_weights(name: str, config: GPTConfig) -> dict[str, Parameter | str]:
+    """The weights of a norm, as fields of a sublayer's; RMSNorm has no bias."""
     C = config.n_embd
     weights: dict[str, Parameter | str] = {"ln_weight": Parameter(f"{name}.weight", (C,), "one")}
-    if config.bias:
+    if config.bias and config.norm != RMSNORM:
         weights["ln_bias"] = Parameter(f"{name}.bias", (C,), "zero")
     return weights
 
@@ -243,13 +253,44 @@ def linear(
     return weights
 
 
-def norm_outputs(name: str, C: int) -> dict[str, Activation]:
-    """What a layer norm writes, as fields; all outputs of layer norms share a buffer."""
-    return {
-        "mean": statistic(f"{name}.mean", "B", "T"),
-        "rstd": statistic(f"{name}.rstd", "B", "T"),
-        "norm": Activation(f"{name}.out", ("B", "T", C), buffer="norm", grad_buffer="norm"),
-    }
+def residual_start(config: GPTConfig) -> str:
+    """How the projections to the residual stream start."""
+    return "zero" if config.init_residual == "zero" else "residual"
+
+
+def queries_keys_weights(name: str, config: GPTConfig) -> dict[str, Parameter | str]:
+    """The weights of QK norm and the turns of rotary positions, as fields of attention's."""
+    weights: dict[str, Parameter | str] = {}
+    if config.qk_norm:
+        for letter in "qk":
+            shape = (config.head_size,)
+            weights[f"{letter}_norm"] = Parameter(f"{name}.{letter}_norm.weight", shape, "one")
+    if config.positions == "rotary":
+        weights["rotations"] = ROTATIONS
+    return weights
+
+
+def qkv_outputs(name: str, config: GPTConfig) -> dict[str, Activation]:
+    """Queries, keys and values, and what attention reads if that is something else, as fields.
+
+    Their gradients lie where dfc did: the MLP's backward of this block has ended by then. Of qkv
+    backward needs what a norm read, but nothing where queries and keys only turn.
+    """
+    shape: Dimensions = ("B", "T", config.n_embd + 2 * config.n_groups * config.head_size)
+    turned = config.positions == "rotary"
+    buffer = "qkv" if turned and not config.qk_norm else None
+    kept = {"qkv": Activation(f"{name}.qkv", shape, buffer=buffer, grad_buffer="hidden")}
+    if turned or config.qk_norm:
+        kept["ready"] = Activation(f"{name}.ready", shape, grad_buffer="hidden")
+    return kept
+
+
+def norm_outputs(name: str, config: GPTConfig) -> dict[str, Activation]:
+    """What a norm writes, as fields; all outputs share a buffer, and RMSNorm has no mean."""
+    names = ("rstd",) if config.norm == RMSNORM else ("mean", "rstd")
+    kept = {field: statistic(f"{name}.{field}", "B", "T") for field in names}
+    shape: Dimensions = ("B", "T", config.n_embd)
+    return kept | {"norm": Activation(f"{name}.out", shape, buffer="norm", grad_buffer="norm")}
 
 
 def sized(shape: Dimensions, B: int, T: int) -> Shape:

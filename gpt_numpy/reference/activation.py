@@ -1,7 +1,8 @@
-"""The MLP's nonlinearities: GELU (exact), GELU (tanh form) and ReLU.
+"""The MLP's nonlinearities: GELU (exact), GELU (tanh form), ReLU, its square, and SwiGLU.
 
-Source: Hendrycks, Gimpel, "Gaussian Error Linear Units" (2016). All work element by element, so
-backward is dx = dout * f'(x). Only x is kept; everything else is recomputed.
+Sources: Hendrycks, Gimpel, "Gaussian Error Linear Units" (2016); So et al., "Primer" (2021) for the
+squared ReLU; Shazeer, "GLU Variants Improve Transformer" (2020) for SwiGLU. All but the last work
+element by element, so backward is dx = dout * f'(x). Only x is kept; everything else is recomputed.
 
 GELU. With Phi the distribution function of a standard normal variable and phi its density:
 
@@ -19,7 +20,16 @@ GELU, tanh form (GPT-2's):
 
 ReLU: f(x) = x where x > 0, else 0; f'(x) = 1 where x > 0, else 0 (at 0 itself we choose 0).
 
-Shapes: x and out alike, any.
+Squared ReLU: f(x) = x^2 where x > 0, else 0; f'(x) = 2 x where x > 0, else 0: no kink at 0.
+
+SwiGLU has two inputs for each output, side by side in x: a gate a and a value b, each F channels.
+With s = 1 / (1 + exp(-a)), the logistic function, for which ds/da = s (1 - s):
+
+    out = a s b
+
+    da = dout b (s + a s (1 - s)) = dout b s (1 + a (1 - s))          db = dout a s
+
+Shapes: x and out alike, any; of SwiGLU x (..., 2F), out (..., F).
 """
 
 import math
@@ -70,5 +80,49 @@ def relu_backward(dout: Array, x: Array, dx: Array) -> None:
     dx[...] = np.where(x.real > 0, dout, 0)
 
 
-FORWARD = {"gelu": gelu_forward, "gelu_tanh": gelu_tanh_forward, "relu": relu_forward}
-BACKWARD = {"gelu": gelu_backward, "gelu_tanh": gelu_tanh_backward, "relu": relu_backward}
+def relu2_forward(x: Array, out: Array) -> None:
+    """Write the square of x where x is positive, else 0, to `out`."""
+    out[...] = np.where(x.real > 0, x * x, 0)
+
+
+def relu2_backward(dout: Array, x: Array, dx: Array) -> None:
+    """Write dout 2 x where x is positive, else 0, to `dx`."""
+    # forward: out = x^2 where x > 0, else 0
+    dx[...] = np.where(x.real > 0, dout * 2 * x, 0)
+
+
+def swiglu_forward(x: Array, out: Array) -> None:
+    """Write a sigmoid(a) b to `out`, where x is a and b side by side."""
+    a, b = np.split(x, 2, axis=-1)
+    out[...] = a * sigmoid(a) * b
+
+
+def swiglu_backward(dout: Array, x: Array, dx: Array) -> None:
+    """Write the gradients of a and b, side by side, to `dx`."""
+    a, b = np.split(x, 2, axis=-1)
+    s = sigmoid(a)
+    # forward: out = a s b
+    da, db = dout * b * s * (1 + a * (1 - s)), dout * a * s
+    dx[...] = np.concatenate([da, db], axis=-1)
+
+
+def sigmoid(x: Array) -> Array:
+    """1 / (1 + exp(-x)), computed so that exp does not overflow."""
+    small = np.exp(np.where(x.real > 0, -x, x))  # at most 1 in size
+    return np.where(x.real > 0, 1, small) / (1 + small)
+
+
+FORWARD = {
+    "gelu": gelu_forward,
+    "gelu_tanh": gelu_tanh_forward,
+    "relu": relu_forward,
+    "relu2": relu2_forward,
+    "swiglu": swiglu_forward,
+}
+BACKWARD = {
+    "gelu": gelu_backward,
+    "gelu_tanh": gelu_tanh_backward,
+    "relu": relu_backward,
+    "relu2": relu2_backward,
+    "swiglu": swiglu_backward,
+}

@@ -4,8 +4,8 @@ Sources: Vaswani et al., "Attention Is All You Need" (2017), equation 1 and sect
 is from Dao et al., "FlashAttention" (2022), appendix B, and one log-sum-exp a row, kept for
 backward, from Dao, "FlashAttention-2" (2023).
 
-qkv holds, for every position, query, key and value side by side, each of C = H D channels: head h
-owns channels h D to (h + 1) D of each. Everything below happens in each sequence and head alone.
+qkv holds, for every position, queries, keys and values side by side, each of C = H D channels: head
+h owns channels h D to (h + 1) D of each. Everything below happens in each sequence and head alone.
 
 Forward. A query at position q sees the keys at k <= q; later ones are masked. All sums over k run
 over k <= q only, and p_qk = w_qk = 0 for k > q:
@@ -45,8 +45,15 @@ Backward. Given dout:
 
 p is recomputed from qkv and lse; no T x T array is kept.
 
-Shapes: qkv (B, T, 3C); out (B, T, C); lse (B, H, T); Q, K, V (B, H, T, D); s, p, w (B, H, T, T).
-The mask of dropout belongs to w as a (B, H, T, T) array.
+Grouped heads (Ainslie et al., "GQA", 2023). There may be fewer heads of keys and values, G of them:
+H / G neighbouring query heads then share one, and qkv is C + 2 G D channels wide. Query head h sees
+the keys and values of head j = h G // H. As in any sum, what is read several times collects a
+gradient from each reader:
+
+    dK_jkd = sum over the heads h of group j of sum_q ds_hqk Q_hqd / sqrt(D)          likewise dV
+
+Shapes: qkv (B, T, C + 2 G D), as a rule 3C; out (B, T, C); lse (B, H, T); Q (B, H, T, D); K, V
+(B, G, T, D); s, p, w (B, H, T, T). The mask of dropout belongs to w as a (B, H, T, T) array.
 """
 
 import math
@@ -57,9 +64,15 @@ from gpt_numpy.base.arrays import Array
 from gpt_numpy.reference.dropout import Dropout, dropout_backward, dropout_forward
 
 
-def attention_forward(qkv: Array, n_head: int, dropout: Dropout, out: Array, lse: Array) -> None:
-    """Write each position's average of values to `out`, and its log-sum-exp to `lse`."""
-    Q, K, V = split_heads(qkv, n_head)
+def attention_forward(
+    qkv: Array, n_head: int, dropout: Dropout, out: Array, lse: Array, *, n_kv_head: int = 0
+) -> None:
+    """Write each position's average of values to `out`, and its log-sum-exp to `lse`.
+
+    n_kv_head : heads of keys and of values, G; 0: as many as queries have.
+    """
+    Q, K, V = split_qkv(qkv, n_head, n_kv_head)
+    V = for_queries(V, n_head)
     s = scores(Q, K)
     seen = causal_mask(s)
     largest = np.where(seen, s.real, -np.inf).max(axis=-1)
@@ -80,26 +93,51 @@ def attention_backward(
     out: Array,
     lse: Array,
     dqkv: Array,
+    *,
+    n_kv_head: int = 0,
 ) -> None:
     """Write the gradient of `qkv`."""
-    Q, K, V = split_heads(qkv, n_head)
-    dQ, dK, dV = split_heads(dqkv, n_head)
+    Q, K, V = split_qkv(qkv, n_head, n_kv_head)
+    dQ, dK, dV = split_qkv(dqkv, n_head, n_kv_head)
     (dO,) = split_heads(dout, n_head, parts=1)
     scale = 1 / math.sqrt(Q.shape[-1])
     p = probabilities(Q, K, lse)
     w, dp = np.empty_like(p), np.empty_like(p)
     # forward: w = dropout(p); out = w @ V
     dropout_forward(p, dropout, out=w)
-    dw = dO @ V.swapaxes(-1, -2)
-    dV[...] = w.swapaxes(-1, -2) @ dO
+    dw = dO @ for_queries(V, n_head).swapaxes(-1, -2)
+    dV[...] = sum_of_groups(w.swapaxes(-1, -2) @ dO, dV.shape[1])
     dropout_backward(dw, dropout, dx=dp)
     # forward: p = softmax(s)
     (out_heads,) = split_heads(out, n_head, parts=1)
     delta = (dO * out_heads).sum(axis=-1, keepdims=True)
     ds = p * (dp - delta)
     # forward: s = Q @ K.T / sqrt(D)
-    dQ[...] = ds @ K * scale
-    dK[...] = ds.swapaxes(-1, -2) @ Q * scale
+    dQ[...] = ds @ for_queries(K, n_head) * scale
+    dK[...] = sum_of_groups(ds.swapaxes(-1, -2) @ Q * scale, dK.shape[1])
+
+
+def split_qkv(qkv: Array, n_head: int, n_kv_head: int = 0) -> tuple[Array, Array, Array]:
+    """Views of queries (B, H, T, D), keys and values (B, G, T, D)."""
+    B, T, channels = qkv.shape
+    G = n_kv_head or n_head
+    heads = qkv.reshape(B, T, n_head + 2 * G, channels // (n_head + 2 * G)).transpose(0, 2, 1, 3)
+    return heads[:, :n_head], heads[:, n_head : n_head + G], heads[:, n_head + G :]
+
+
+def for_queries(x: Array, n_head: int) -> Array:
+    """Keys or values once for every query head that sees them: (B, G, T, D) to (B, H, T, D)."""
+    G = x.shape[1]
+    return x if G == n_head else np.repeat(x, n_head // G, axis=1)
+
+
+def sum_of_groups(dx: Array, n_kv_head: int) -> Array:
+    """What the query heads of each group contribute together: (B, H, T, D) to (B, G, T, D)."""
+    B, H, T, D = dx.shape
+    if n_kv_head == H:
+        return dx
+    total: Array = dx.reshape(B, n_kv_head, H // n_kv_head, T, D).sum(axis=2)
+    return total
 
 
 def split_heads(x: Array, n_head: int, parts: int = 3) -> tuple[Array, ...]:
@@ -122,7 +160,7 @@ def causal_mask(s: Array) -> Array:
 
 def scores(Q: Array, K: Array) -> Array:
     """How well each query matches each key, (B, H, T, T), the masked ones included."""
-    return Q @ K.swapaxes(-1, -2) * (1 / math.sqrt(Q.shape[-1]))
+    return Q @ for_queries(K, Q.shape[1]).swapaxes(-1, -2) * (1 / math.sqrt(Q.shape[-1]))
 
 
 def probabilities(Q: Array, K: Array, lse: Array) -> Array:

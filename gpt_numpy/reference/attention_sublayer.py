@@ -12,7 +12,10 @@ Backward of a composition runs through the same functions in reverse, each takin
 the next one wrote. The output of the layer norm is not kept for backward but recomputed, into the
 buffer that forward used: `kept.norm` is written in both directions.
 
-Shapes: x, out, norm, attn (B, T, C); qkv (B, T, 3C); mean, rstd (B, T); lse (B, H, T).
+With QK norm or rotary positions attention reads `ready`, made from qkv (queries_keys.py).
+
+Shapes: x, out, norm, attn (B, T, C); qkv, ready (B, T, C + 2 G D) with G heads of keys and values,
+as a rule H, which makes 3C; mean, rstd (B, T); lse (B, H, T).
 """
 
 from typing import NamedTuple
@@ -22,8 +25,9 @@ import numpy as np
 from gpt_numpy.base.arrays import Array
 from gpt_numpy.reference.attention import attention_backward, attention_forward
 from gpt_numpy.reference.dropout import Dropout, dropout_backward, dropout_forward
-from gpt_numpy.reference.layernorm import layernorm_backward, layernorm_forward, normalise
 from gpt_numpy.reference.linear import FULL, linear_backward, linear_forward
+from gpt_numpy.reference.norms import LAYERNORM, NORMS
+from gpt_numpy.reference.queries_keys import queries_keys_backward, queries_keys_forward
 from gpt_numpy.reference.tap import Tap, no_tap
 
 
@@ -31,28 +35,39 @@ class AttentionWeights(NamedTuple):
     """The weights of the sublayer, or their gradients; biases may be None."""
 
     ln_weight: Array  # (C,)
-    ln_bias: Array | None
-    qkv_weight: Array  # (C, 3C)
+    ln_bias: Array | None  # RMSNorm has none
+    qkv_weight: Array  # (C, C + 2 G D)
     qkv_bias: Array | None
     proj_weight: Array  # (C, C)
     proj_bias: Array | None
+    q_norm: Array | None = None  # (D,), with QK norm
+    k_norm: Array | None = None
+    rotations: Array | None = None  # (block_size, D), fixed, with rotary positions
 
 
 class AttentionKept(NamedTuple):
     """What forward writes for backward, or the gradients (None for mean, rstd and lse)."""
 
-    mean: Array
+    mean: Array | None  # RMSNorm has none
     rstd: Array
     norm: Array  # not saved: backward fills it again
     qkv: Array
     lse: Array
     attn: Array
+    ready: Array | None = None  # with QK norm or rotary positions
+
+    @property
+    def attended(self) -> Array:
+        """What attention reads: `ready`, or where there is none qkv itself."""
+        return self.qkv if self.ready is None else self.ready
 
 
 class AttentionSettings(NamedTuple):
-    """How the sublayer computes: heads, and the precision of its linear layers' operands."""
+    """How the sublayer computes: heads, norm, and the precision of its products' operands."""
 
     n_head: int
+    n_kv_head: int = 0  # 0: n_head
+    norm_kind: str = LAYERNORM
     precision: str = FULL
 
 
@@ -71,12 +86,18 @@ def attention_sublayer_forward(
     `dropout` masks the attention weights; the branch's mask is that of the following site.
     """
     w, k, branch = weights, kept, np.empty_like(x)
-    n_head, precision = settings
-    layernorm_forward(x, w.ln_weight, w.ln_bias, out=k.norm, mean=k.mean, rstd=k.rstd)
+    n_head, n_kv_head, precision = settings.n_head, settings.n_kv_head, settings.precision
+    NORMS[settings.norm_kind].forward(x, w, k)
     tap("norm", k.norm)
     linear_forward(k.norm, w.qkv_weight, w.qkv_bias, out=k.qkv, precision=precision)
     tap("qkv", k.qkv)
-    attention_forward(k.qkv, n_head, dropout, out=k.attn, lse=k.lse)
+    if k.ready is not None:
+        queries_keys_forward(
+            k.qkv, n_head, n_kv_head,
+            q_norm=w.q_norm, k_norm=w.k_norm, rotations=w.rotations, out=k.ready,
+        )  # fmt: skip
+        tap("ready", k.ready)
+    attention_forward(k.attended, n_head, dropout, out=k.attn, lse=k.lse, n_kv_head=n_kv_head)
     tap("attn", k.attn)
     linear_forward(k.attn, w.proj_weight, w.proj_bias, out=branch, precision=precision)
     dropout_forward(branch, dropout.next_site(), out=branch)
@@ -100,7 +121,7 @@ def attention_sublayer_backward(
 ) -> None:
     """Write the gradients of `x`, of the weights and of what was kept; `dx` may be `dout`."""
     w, k, dw, dk = weights, kept, dweights, dkept
-    n_head, precision = settings
+    n_head, n_kv_head, precision = settings.n_head, settings.n_kv_head, settings.precision
     tap("dout", dout)
     # forward: out = x + dropout(linear(attn))
     dbranch = dout.copy()
@@ -111,14 +132,25 @@ def attention_sublayer_backward(
         dx=dk.attn, dweight=dw.proj_weight, dbias=dw.proj_bias, precision=precision,
     )  # fmt: skip
     tap("dattn", dk.attn)
-    # forward: attn = attention(qkv)
+    # forward: attn = attention(attended)
     attn = k.attn
     if tap is not no_tap:  # a tap may have replaced it; delta needs the output of attention itself
         attn = np.empty_like(k.attn)
-        attention_forward(k.qkv, n_head, dropout, out=attn, lse=k.lse)
-    attention_backward(dk.attn, k.qkv, n_head, dropout, out=attn, lse=k.lse, dqkv=dk.qkv)
+        attention_forward(k.attended, n_head, dropout, out=attn, lse=k.lse, n_kv_head=n_kv_head)
+    attention_backward(
+        dk.attn, k.attended, n_head, dropout,
+        out=attn, lse=k.lse, dqkv=dk.attended, n_kv_head=n_kv_head,
+    )  # fmt: skip
+    # forward: ready = queries_keys(qkv)
+    if dk.ready is not None:
+        tap("dready", dk.ready)
+        queries_keys_backward(
+            dk.ready, k.qkv, n_head, n_kv_head,
+            q_norm=w.q_norm, k_norm=w.k_norm, rotations=w.rotations,
+            dqkv=dk.qkv, dq_norm=dw.q_norm, dk_norm=dw.k_norm,
+        )  # fmt: skip
     tap("dqkv", dk.qkv)
-    normalise(x, w.ln_weight, w.ln_bias, k.mean, k.rstd, out=k.norm)  # recomputed
+    NORMS[settings.norm_kind].again(x, w, k)  # recomputed
     tap("norm", k.norm)
     # forward: qkv = linear(norm)
     linear_backward(
@@ -126,11 +158,8 @@ def attention_sublayer_backward(
         dx=dk.norm, dweight=dw.qkv_weight, dbias=dw.qkv_bias, precision=precision,
     )  # fmt: skip
     tap("dnorm", dk.norm)
-    # forward: norm = layernorm(x)
+    # forward: norm = norm(x)
     dx_branch = np.empty_like(x)
-    layernorm_backward(
-        dk.norm, x, w.ln_weight, w.ln_bias, k.mean, k.rstd,
-        dx=dx_branch, dweight=dw.ln_weight, dbias=dw.ln_bias,
-    )  # fmt: skip
+    NORMS[settings.norm_kind].backward(x, w, k, dx_branch, dw, dk)
     # forward: out = x + branch(x)
     dx[...] = dout + dx_branch

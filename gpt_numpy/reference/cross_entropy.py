@@ -18,6 +18,12 @@ Backward, for one row. With P_v = softmax(z)_v = exp(z_v - lse):
 What is there minus what is wanted. A row's gradient sums to zero, because adding a constant to all
 its logits does not change the loss.
 
+Soft cap (Gemma 2; optional). The logits may be bounded first, smoothly, by a number cap: the loss
+is that of y instead of z, and by the chain rule, since tanh' = 1 - tanh^2,
+
+    y_v  = cap tanh(z_v / cap)
+    dz_v = dy_v (1 - (y_v / cap)^2)         with dy as dz above
+
 The mean over the targets that count is the model's (model/gpt.py): L = sum_r loss_r / N, so
 dout = 1/N for every row, where N is the number of kept targets of a step. (A step may add up the
 gradients of several micro-batches, where one large batch would not fit into memory; N then counts
@@ -33,8 +39,11 @@ from gpt_numpy.base.arrays import Array
 IGNORED = -1
 
 
-def cross_entropy_forward(logits: Array, targets: Array, out: Array, lse: Array) -> None:
-    """Write each position's loss to `out` and its log-sum-exp to `lse`."""
+def cross_entropy_forward(
+    logits: Array, targets: Array, out: Array, lse: Array, *, softcap: float = 0.0
+) -> None:
+    """Write each position's loss to `out` and its log-sum-exp to `lse`; softcap 0: no cap."""
+    logits = capped(logits, softcap)
     largest = logits.real.max(axis=-1)
     lse[...] = largest + np.log(np.exp(logits - largest[..., None]).sum(axis=-1))
     kept = targets != IGNORED
@@ -43,9 +52,16 @@ def cross_entropy_forward(logits: Array, targets: Array, out: Array, lse: Array)
 
 
 def cross_entropy_backward(
-    dout: Array, logits: Array, targets: Array, lse: Array, dlogits: Array
+    dout: Array,
+    logits: Array,
+    targets: Array,
+    lse: Array,
+    dlogits: Array,
+    *,
+    softcap: float = 0.0,
 ) -> None:
     """Write the gradient of `logits`."""
+    logits = capped(logits, softcap)
     kept = targets != IGNORED
     # forward: out = lse - logits[target]
     probabilities = np.exp(logits - lse[..., None])
@@ -53,3 +69,12 @@ def cross_entropy_backward(
     dlogits[...] = np.where(kept[..., None], dout[..., None] * probabilities, 0)
     rows = np.nonzero(kept)
     dlogits[(*rows, targets[rows])] -= dout[rows]
+    # forward: y = cap tanh(z / cap)
+    if softcap:
+        share = logits / softcap
+        dlogits *= 1 - share * share
+
+
+def capped(logits: Array, softcap: float) -> Array:
+    """The logits after the soft cap; themselves if there is none."""
+    return softcap * np.tanh(logits / softcap) if softcap else logits

@@ -18,7 +18,9 @@ the implementation that reads them.
 
 Sequences stand in slots, of which a step may take any: slot s holds lengths[s] tokens.
 
-Shapes: tokens, slots (B,); lengths (S,); params, a vector; places (L + 1, 12), -1 where the model
+q and k are ready for attention, as the sublayer makes them: normalised and turned, if it does.
+
+Shapes: tokens, slots (B,); lengths (S,); params, a vector; places (L + 1, 15), -1 where the model
 has no such parameter (generation/kv_cache.py, `parameter_places`); wpe (T, C); out (B, V).
 """
 
@@ -30,12 +32,16 @@ import numpy as np
 from gpt_numpy.base.arrays import Array
 from gpt_numpy.reference import activation as activations
 from gpt_numpy.reference.bfloat16 import stored
+from gpt_numpy.reference.cross_entropy import capped
 from gpt_numpy.reference.layernorm import layernorm_forward
 from gpt_numpy.reference.linear import BFLOAT16, FULL, PRODUCTS
+from gpt_numpy.reference.norms import RMSNORM
+from gpt_numpy.reference.queries_keys import queries_keys_forward
+from gpt_numpy.reference.rmsnorm import rmsnorm_forward
 
 
 class DecodingWeights(NamedTuple):
-    """All parameters in one vector, where each one starts in it, and the position table.
+    """All parameters in one vector, where each one starts in it, and the tables of positions.
 
     `copies` are the matrices rounded to bfloat16, as `decoding_copies` of the same implementation
     returns them; None: they are not rounded.
@@ -43,15 +49,38 @@ class DecodingWeights(NamedTuple):
 
     params: Array
     places: Array
-    wpe: Array
+    wpe: Array | None  # (T, C), if vectors of positions are added
     copies: Array | None = None
+    rotations: Array | None = None  # (T, D), if queries and keys turn
+
+
+class DecodingSettings(NamedTuple):
+    """The shape of a model, and how a step computes: nonlinearity, norm, soft cap."""
+
+    n_head: int
+    n_kv_head: int
+    n_embd: int
+    n_hidden: int
+    activation: str
+    norm_kind: str
+    softcap: float
+
+    @property
+    def qkv_width(self) -> int:
+        """Channels of queries, keys and values together."""
+        return self.n_embd + 2 * self.n_kv_head * (self.n_embd // self.n_head)
+
+    @property
+    def fc_width(self) -> int:
+        """Channels of the MLP's first product: SwiGLU takes two for each that it writes."""
+        return 2 * self.n_hidden if self.activation == "swiglu" else self.n_hidden
 
 
 class KeysValues(NamedTuple):
     """The keys and values of all tokens so far, by layer and slot."""
 
-    keys: Array  # (L, S, H, D, T)
-    values: Array  # (L, S, H, T, D)
+    keys: Array  # (L, S, G, D, T)
+    values: Array  # (L, S, G, T, D)
 
 
 def decode_step(
@@ -61,58 +90,87 @@ def decode_step(
     weights: DecodingWeights,
     kept: KeysValues,
     *,
-    n_hidden: int,
-    activation: str,
+    settings: DecodingSettings,
     out: Array,
 ) -> None:
     """Write the logits after one more token of each sequence to `out`; keep its key and value."""
-    (params, places, wpe, copies), (keys, values) = weights, kept
+    (params, places, wpe, copies, rotations), (keys, values) = weights, kept
     matrices = params if copies is None else copies
     product = PRODUCTS[FULL if copies is None else BFLOAT16]
-    L, H, D = keys.shape[0], keys.shape[2], keys.shape[3]
-    C, F, V = H * D, n_hidden, out.shape[1]
-    vectors = ((C,), (C,), (3 * C,), (C,), (C,), (C,), (F,), (C,))
-    x = params[places[L, 0] :][: V * C].reshape(V, C)[tokens] + wpe[lengths[slots]]
+    L, G, D = keys.shape[0], keys.shape[2], keys.shape[3]
+    C, F, V, kind = settings.n_embd, settings.n_hidden, out.shape[1], settings.norm_kind
+    Q, W = settings.qkv_width, settings.fc_width
+    at = lengths[slots]
+    turns = None if rotations is None else rotations[at]
+    wte = params[places[L, 0] :][: V * C].reshape(V, C)
+    x = wte[tokens] if wpe is None else wte[tokens] + wpe[at]
     for i in range(L):
-        ln_1, ln_1_bias, qkv_bias, proj_bias = _parts(params, places[i, [0, 1, 3, 5]], vectors[:4])
-        qkv, proj = _parts(matrices, places[i, [2, 4]], ((C, 3 * C), (C, C)))
-        heads = _plus(product(_norm(x, ln_1, ln_1_bias), qkv), qkv_bias)
+        ln_1, ln_1_bias, qkv_bias, proj_bias, q_norm, k_norm = _parts(
+            params, places[i, [0, 1, 3, 5, 6, 7]], ((C,), (C,), (Q,), (C,), (D,), (D,))
+        )
+        qkv, proj = _parts(matrices, places[i, [2, 4]], ((C, Q), (C, C)))
+        heads = _plus(product(_norm(x, ln_1, ln_1_bias, kind), qkv), qkv_bias)
+        heads = _ready(heads, (settings.n_head, G), q_norm, k_norm, turns)
         attn = _attend(heads, slots, lengths, keys[i], values[i])
         x = x + _plus(product(attn, proj), proj_bias)
-        ln_2, ln_2_bias, fc_bias, down_bias = _parts(params, places[i, [6, 7, 9, 11]], vectors[4:])
-        fc, down = _parts(matrices, places[i, [8, 10]], ((C, F), (F, C)))
-        hidden = _plus(product(_norm(x, ln_2, ln_2_bias), fc), fc_bias)
-        activations.FORWARD[activation](hidden, out=hidden)
+        ln_2, ln_2_bias, fc_bias, down_bias = _parts(
+            params, places[i, [9, 10, 12, 14]], ((C,), (C,), (W,), (C,))
+        )
+        fc, down = _parts(matrices, places[i, [11, 13]], ((C, W), (F, C)))
+        inside = _plus(product(_norm(x, ln_2, ln_2_bias, kind), fc), fc_bias)
+        hidden = np.empty((len(x), F), x.dtype)
+        activations.FORWARD[settings.activation](inside, out=hidden)
         x = x + _plus(product(hidden, down), down_bias)
     ln_f, ln_f_bias = _parts(params, places[L, 1:3], ((C,), (C,)))
     (head,) = _parts(matrices, places[L, 3:4], ((V, C),))
-    out[...] = product(_norm(x, ln_f, ln_f_bias), head.T)
+    out[...] = capped(product(_norm(x, ln_f, ln_f_bias, kind), head.T), settings.softcap)
 
 
 def decoding_copies(
-    params: Array, places: Array, *, n_embd: int, n_hidden: int, vocab_size: int
+    params: Array, places: Array, *, settings: DecodingSettings, vocab_size: int
 ) -> Array:
     """All parameters rounded to bfloat16, as uint16, each in its place."""
     return stored(params)
 
 
+def _ready(
+    qkv: Array, heads: tuple[int, int], q_norm: Array | None, k_norm: Array | None,
+    turns: Array | None,
+) -> Array:  # fmt: skip
+    """What attention reads, (B, C + 2 G D): queries and keys normalised and turned."""
+    if q_norm is None and turns is None:
+        return qkv
+    ready = np.empty_like(qkv)
+    for b in range(len(qkv)):  # each a sequence of one position, with turns of its own
+        queries_keys_forward(
+            qkv[b : b + 1, None], *heads, q_norm=q_norm, k_norm=k_norm,
+            rotations=None if turns is None else turns[b : b + 1], out=ready[b : b + 1, None],
+        )  # fmt: skip
+    return ready
+
+
 def _attend(qkv: Array, slots: Array, lengths: Array, keys: Array, values: Array) -> Array:
     """Put each sequence's new key and value in its slot; the average of its values, (B, C)."""
-    H, D = keys.shape[1], keys.shape[2]
-    attn = np.empty((len(slots), H, D), qkv.dtype)
+    G, D = keys.shape[1], keys.shape[2]
+    H = qkv.shape[1] // D - 2 * G
+    attn = np.empty((len(slots), G, H // G, D), qkv.dtype)
     for b, slot in enumerate(slots):
-        t = lengths[slot]
-        q, keys[slot, :, :, t], values[slot, :, t] = qkv[b].reshape(3, H, D)
-        s = np.einsum("hd,hdt->ht", q, keys[slot, :, :, : t + 1]) / math.sqrt(D)
+        t, each = lengths[slot], qkv[b].reshape(H + 2 * G, D)
+        q = each[:H].reshape(G, H // G, D)
+        keys[slot, :, :, t], values[slot, :, t] = each[H : H + G], each[H + G :]
+        s = np.einsum("ghd,gdt->ght", q, keys[slot, :, :, : t + 1]) / math.sqrt(D)
         p = np.exp(s - s.real.max(axis=-1, keepdims=True))
         p = p / p.sum(axis=-1, keepdims=True)
-        attn[b] = np.einsum("ht,htd->hd", p, values[slot, :, : t + 1])
+        attn[b] = np.einsum("ght,gtd->ghd", p, values[slot, :, : t + 1])
     return attn.reshape(len(slots), H * D)
 
 
-def _norm(x: Array, weight: Array, bias: Array | None) -> Array:
+def _norm(x: Array, weight: Array, bias: Array | None, kind: str) -> Array:
     out, mean, rstd = np.empty_like(x), np.empty(len(x), x.dtype), np.empty(len(x), x.dtype)
-    layernorm_forward(x, weight, bias, out=out, mean=mean, rstd=rstd)
+    if kind == RMSNORM:
+        rmsnorm_forward(x, weight, out=out, rstd=rstd)
+    else:
+        layernorm_forward(x, weight, bias, out=out, mean=mean, rstd=rstd)
     return out
 
 

@@ -37,6 +37,8 @@ Sinusoids. With fixed positions wpe is the paper's table over sqrt(C), and has n
 The paper multiplies the token embedding by sqrt(C) instead (section 3.4): the same sum except for a
 common factor. At GPT-2's initial scale, 0.02, the bare table would drown the tokens.
 
+With rotary positions (rotary.py), or with none, row_btc = wte[v, c]: there is no wpe.
+
 Shapes: tokens (B, T) integers; wte (V, C); wpe (block_size >= T, C); out (B, T, C).
 """
 
@@ -60,10 +62,10 @@ def sinusoidal_positions(n_positions: int, n_embd: int) -> Array:
 
 
 class EmbeddingWeights(NamedTuple):
-    """The two tables, or their gradients; fixed positions have none."""
+    """The two tables, or their gradients; there may be no table of positions."""
 
     wte: Array  # (V, C)
-    wpe: Array  # (block_size, C); as a gradient None where positions are fixed
+    wpe: Array | None = None  # (block_size, C); as a gradient None where positions are fixed
 
 
 def embedding_forward(
@@ -71,8 +73,8 @@ def embedding_forward(
 ) -> None:
     """Write the embedded tokens, after dropout, to `out`."""
     wte, wpe = weights
-    T = tokens.shape[1]
-    dropout_forward(wte[tokens] + wpe[:T], dropout, out=out)
+    row = wte[tokens] if wpe is None else wte[tokens] + wpe[: tokens.shape[1]]
+    dropout_forward(row, dropout, out=out)
     tap("out", out)
 
 

@@ -1,4 +1,4 @@
-"""The head: a last layer norm, one score for every token of the vocabulary, and the loss.
+"""The head: a last norm, one score for every token of the vocabulary, and the loss.
 
 Source: Radford et al. (2019), section 2.3; Press, Wolf, "Using the Output Embedding to Improve
 Language Models" (2017) for the weight that the head shares with the token embedding:
@@ -7,8 +7,8 @@ Language Models" (2017) for the weight that the head shares with the token embed
     losses = cross_entropy(logits, targets)
 
 The weight lies as (V, C), like the token embedding that it may be, so it enters the linear layer
-transposed, and its gradient leaves it transposed. Backward runs through the same functions in
-reverse.
+transposed, and its gradient leaves it transposed. A soft cap of the logits is a part of the loss.
+Backward runs through the same functions in reverse.
 
 Shapes: x, norm (B, T, C); logits (B, T, V); targets, losses, mean, rstd, lse (B, T).
 """
@@ -17,8 +17,8 @@ from typing import NamedTuple
 
 from gpt_numpy.base.arrays import Array
 from gpt_numpy.reference.cross_entropy import cross_entropy_backward, cross_entropy_forward
-from gpt_numpy.reference.layernorm import layernorm_backward, layernorm_forward
 from gpt_numpy.reference.linear import FULL, linear_backward, linear_forward
+from gpt_numpy.reference.norms import LAYERNORM, NORMS
 from gpt_numpy.reference.tap import Tap, no_tap
 
 
@@ -26,14 +26,14 @@ class HeadWeights(NamedTuple):
     """The weights of the head, or their gradients; the bias may be None."""
 
     ln_weight: Array  # (C,)
-    ln_bias: Array | None
+    ln_bias: Array | None  # RMSNorm has none
     weight: Array  # (V, C)
 
 
 class HeadKept(NamedTuple):
     """What forward writes for backward, or the gradients: None for the statistics."""
 
-    mean: Array
+    mean: Array | None  # RMSNorm has none
     rstd: Array
     norm: Array
     logits: Array
@@ -41,8 +41,10 @@ class HeadKept(NamedTuple):
 
 
 class HeadSettings(NamedTuple):
-    """How the head computes: the precision of its product's operands."""
+    """How the head computes: norm, soft cap, and the precision of its product's operands."""
 
+    norm_kind: str = LAYERNORM
+    softcap: float = 0.0  # of the logits; 0: none
     precision: str = FULL
 
 
@@ -55,9 +57,9 @@ def head_forward(
     out: Array,
     tap: Tap = no_tap,
 ) -> None:
-    """Write the logits of the next token to `out`; of `kept`, only mean, rstd and norm."""
+    """Write the logits, before the soft cap, to `out`; of `kept`, only mean, rstd and norm."""
     w, k = weights, kept
-    layernorm_forward(x, w.ln_weight, w.ln_bias, out=k.norm, mean=k.mean, rstd=k.rstd)
+    NORMS[settings.norm_kind].forward(x, w, k)
     tap("norm", k.norm)
     linear_forward(k.norm, w.weight.T, None, out=out, precision=settings.precision)
     tap("logits", out)
@@ -75,7 +77,7 @@ def head_backward(
     dkept: HeadKept,
     tap: Tap = no_tap,
 ) -> None:
-    """Write the gradients of `x`, of the weights and of the layer norm's output."""
+    """Write the gradients of `x`, of the weights and of the norm's output."""
     w, k, dw, dk = weights, kept, dweights, dkept
     # forward: logits = norm @ weight.T
     linear_backward(
@@ -83,11 +85,8 @@ def head_backward(
         dx=dk.norm, dweight=dw.weight.T, dbias=None, precision=settings.precision,
     )  # fmt: skip
     tap("dnorm", dk.norm)
-    # forward: norm = layernorm(x)
-    layernorm_backward(
-        dk.norm, x, w.ln_weight, w.ln_bias, k.mean, k.rstd,
-        dx=dx, dweight=dw.ln_weight, dbias=dw.ln_bias,
-    )  # fmt: skip
+    # forward: norm = norm(x)
+    NORMS[settings.norm_kind].backward(x, w, k, dx, dw, dk)
 
 
 def head_loss_forward(
@@ -102,7 +101,7 @@ def head_loss_forward(
 ) -> None:
     """Write each position's loss to `out`, and the logits that it comes from."""
     head_forward(x, weights, kept, settings=settings, out=kept.logits, tap=tap)
-    cross_entropy_forward(kept.logits, targets, out=out, lse=kept.lse)
+    cross_entropy_forward(kept.logits, targets, out=out, lse=kept.lse, softcap=settings.softcap)
 
 
 def head_loss_backward(
@@ -120,7 +119,9 @@ def head_loss_backward(
 ) -> None:
     """Write the gradients of `x` and of the weights; `dkept.logits` may be `kept.logits`."""
     # forward: losses = cross_entropy(logits)
-    cross_entropy_backward(dout, kept.logits, targets, kept.lse, dlogits=dkept.logits)
+    cross_entropy_backward(
+        dout, kept.logits, targets, kept.lse, dlogits=dkept.logits, softcap=settings.softcap
+    )
     tap("dlogits", dkept.logits)
     head_backward(
         dkept.logits, x, weights, kept,

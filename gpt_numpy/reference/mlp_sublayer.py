@@ -22,8 +22,8 @@ import numpy as np
 from gpt_numpy.base.arrays import Array
 from gpt_numpy.reference import activation as activations
 from gpt_numpy.reference.dropout import Dropout, dropout_backward, dropout_forward
-from gpt_numpy.reference.layernorm import layernorm_backward, layernorm_forward, normalise
 from gpt_numpy.reference.linear import FULL, linear_backward, linear_forward
+from gpt_numpy.reference.norms import LAYERNORM, NORMS
 from gpt_numpy.reference.tap import Tap, no_tap
 
 
@@ -31,7 +31,7 @@ class MLPWeights(NamedTuple):
     """The weights of the sublayer, or their gradients; biases may be None."""
 
     ln_weight: Array  # (C,)
-    ln_bias: Array | None
+    ln_bias: Array | None  # RMSNorm has none
     fc_weight: Array  # (C, F)
     fc_bias: Array | None
     proj_weight: Array  # (F, C)
@@ -41,7 +41,7 @@ class MLPWeights(NamedTuple):
 class MLPKept(NamedTuple):
     """What forward writes for backward, or the gradients: None for the statistics."""
 
-    mean: Array
+    mean: Array | None  # RMSNorm has none
     rstd: Array
     norm: Array
     fc: Array
@@ -49,9 +49,10 @@ class MLPKept(NamedTuple):
 
 
 class MLPSettings(NamedTuple):
-    """How the sublayer computes: the nonlinearity, and the precision of its products' operands."""
+    """How the sublayer computes: nonlinearity, norm, and the precision of products' operands."""
 
     activation: str
+    norm_kind: str = LAYERNORM
     precision: str = FULL
 
 
@@ -67,8 +68,8 @@ def mlp_sublayer_forward(
 ) -> None:
     """Write the residual stream after the MLP to `out`; `dropout` is the branch's."""
     w, k, branch = weights, kept, np.empty_like(x)
-    activation, precision = settings
-    layernorm_forward(x, w.ln_weight, w.ln_bias, out=k.norm, mean=k.mean, rstd=k.rstd)
+    activation, precision = settings.activation, settings.precision
+    NORMS[settings.norm_kind].forward(x, w, k)
     tap("norm", k.norm)
     linear_forward(k.norm, w.fc_weight, w.fc_bias, out=k.fc, precision=precision)
     tap("fc", k.fc)
@@ -96,7 +97,7 @@ def mlp_sublayer_backward(
 ) -> None:
     """Write the gradients of `x`, of the weights and of what was kept; `dx` may be `dout`."""
     w, k, dw, dk = weights, kept, dweights, dkept
-    activation, precision = settings
+    activation, precision = settings.activation, settings.precision
     tap("dout", dout)
     activations.FORWARD[activation](k.fc, out=k.act)  # recomputed
     tap("act", k.act)
@@ -112,7 +113,7 @@ def mlp_sublayer_backward(
     # forward: act = activation(fc)
     activations.BACKWARD[activation](dk.act, k.fc, dx=dk.fc)
     tap("dfc", dk.fc)
-    normalise(x, w.ln_weight, w.ln_bias, k.mean, k.rstd, out=k.norm)  # recomputed
+    NORMS[settings.norm_kind].again(x, w, k)  # recomputed
     tap("norm", k.norm)
     # forward: fc = linear(norm)
     linear_backward(
@@ -120,11 +121,8 @@ def mlp_sublayer_backward(
         dx=dk.norm, dweight=dw.fc_weight, dbias=dw.fc_bias, precision=precision,
     )  # fmt: skip
     tap("dnorm", dk.norm)
-    # forward: norm = layernorm(x)
+    # forward: norm = norm(x)
     dx_branch = np.empty_like(x)
-    layernorm_backward(
-        dk.norm, x, w.ln_weight, w.ln_bias, k.mean, k.rstd,
-        dx=dx_branch, dweight=dw.ln_weight, dbias=dw.ln_bias,
-    )  # fmt: skip
+    NORMS[settings.norm_kind].backward(x, w, k, dx_branch, dw, dk)
     # forward: out = x + branch(x)
     dx[...] = dout + dx_branch

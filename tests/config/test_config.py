@@ -93,7 +93,10 @@ def test_messages_say_what_a_value_must_be():
     for given, message in (
         ({"n_layer": 0}, "n_layer=0: must be an integer, at least 1 and less than 2^64"),
         ({"dropout": 1.0}, "dropout=1.0: must be a finite number, at least 0 and less than 1"),
-        ({"activation": "swish"}, "activation='swish': must be one of gelu, gelu_tanh, relu"),
+        (
+            {"activation": "swish"},
+            "activation='swish': must be one of gelu, gelu_tanh, relu, relu2, swiglu",
+        ),
         ({"bias": "yes"}, "bias='yes': must be True or False"),
     ):
         with pytest.raises(InputError) as caught:
@@ -139,3 +142,33 @@ def test_the_estimate_of_memory_is_not_above_what_a_model_takes():
     config = GPTConfig(**MODEL | {"n_layer": 3})
     exact = sum(math.prod(shape) for shape in parameter_shapes(config).values())
     assert memory._of_blocks(config, parameter_shapes) == exact
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            {"n_head": 6, "n_embd": 12, "n_kv_head": 4},
+            "n_kv_head=4 does not divide n_head=6.*try n_kv_head=2",
+        ),
+        (
+            {"n_head": 2, "n_embd": 6, "positions": "rotary"},
+            "positions='rotary' with n_embd=6, n_head=2: heads of 3 channels.*try n_embd=8",
+        ),
+        ({"init_head": "zero"}, "init_head='zero' with tied=True.*use tied=False"),
+        ({"rope_base": 1.0}, "rope_base=1.0: must be a finite number, greater than 1"),
+        ({"logit_softcap": -1}, "logit_softcap=-1.0: must be a finite number, at least 0"),
+        ({"norm": "batchnorm"}, "norm='batchnorm': must be one of layernorm, rmsnorm"),
+    ],
+)
+def test_modern_settings_that_do_not_fit_are_refused_with_a_fix(given, message):
+    with pytest.raises(InputError, match=message):
+        GPTConfig(**MODEL | given)
+
+
+def test_the_hidden_size_follows_from_the_activation_or_is_given():
+    sizes = {"vocab_size": 3, "n_head": 2}
+    assert GPTConfig(**sizes, n_embd=384).n_hidden == 1536
+    assert GPTConfig(**sizes, n_embd=384, activation="swiglu").n_hidden == 1024
+    assert GPTConfig(**sizes, n_embd=128, activation="swiglu").n_hidden == 352  # 341.3
+    assert GPTConfig(**sizes, n_embd=128, activation="swiglu", n_inner=7).n_hidden == 7

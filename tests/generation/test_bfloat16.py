@@ -6,7 +6,7 @@ import pytest
 import gpt_numpy as gn
 import gpt_numpy.kernels
 import gpt_numpy.reference
-from gpt_numpy.generation.kv_cache import Cache, parameter_places
+from gpt_numpy.generation.kv_cache import Cache, decoding_settings, parameter_places
 from gpt_numpy.kernels.engine import jit
 from gpt_numpy.reference.bfloat16 import stored
 from gpt_numpy.reference.decoding import DecodingWeights, KeysValues
@@ -61,12 +61,13 @@ def test_every_prefix_gives_the_logits_of_the_whole_text(ops, changes):
 def test_the_kernel_agrees_with_its_twin_and_writes_nothing_else(changes):
     model = make("kernels", "bfloat16", **changes)
     config, rng = model.config, np.random.default_rng(2)
-    L, H, D, T = config.n_layer, config.n_head, config.head_size, config.block_size
+    L, G, D, T = config.n_layer, config.n_groups, config.head_size, config.block_size
     slots, lengths = np.array([2, 0]), np.array([T - 1, 5, T // 2])
     tokens, places = rng.integers(0, config.vocab_size, 2), parameter_places(model)
-    kept = [rng.standard_normal(s).astype("f4") for s in ((L, 3, H, D, T), (L, 3, H, T, D))]
+    kept = [rng.standard_normal(s).astype("f4") for s in ((L, 3, G, D, T), (L, 3, G, T, D))]
     guards, results = Guards(), []
-    sizes = {"n_embd": config.n_embd, "n_hidden": config.n_hidden, "vocab_size": config.vocab_size}
+    settings = decoding_settings(config)
+    sizes = {"settings": settings, "vocab_size": config.vocab_size}
     for ops, rounding in (
         (gpt_numpy.kernels, True), (gpt_numpy.reference, True), (gpt_numpy.reference, False)
     ):  # fmt: skip
@@ -76,8 +77,9 @@ def test_the_kernel_agrees_with_its_twin_and_writes_nothing_else(changes):
         k, v = (guards.array(array, "f4", True) for array in kept)
         out = guards.array(np.full((2, config.vocab_size), np.nan), "f4", True)
         ops.decode_step(
-            tokens, slots, lengths, DecodingWeights(params, places, model.positions, copies),
-            KeysValues(k, v), n_hidden=config.n_hidden, activation=config.activation, out=out,
+            tokens, slots, lengths,
+            DecodingWeights(params, places, model.positions, copies, model.rotations),
+            KeysValues(k, v), settings=settings, out=out,
         )  # fmt: skip
         results.append((out, k, v))
     guards.check()
@@ -92,9 +94,9 @@ def test_the_copies_are_the_rounded_matrices_bit_for_bit(changes):
     special = np.float32([np.nan, np.inf, -0.0, 1e-40, 3.4e38, 1 + 2.0**-8, 1 + 3 * 2.0**-8])
     model.params.flat[::3] = np.resize(special, model.params.flat[::3].size)
     config = model.config
-    C, F, V = config.n_embd, config.n_hidden, config.vocab_size
+    C, V = config.n_embd, config.vocab_size
     pairs = gpt_numpy.kernels.decoding_copies(
-        model.params.flat, parameter_places(model), n_embd=C, n_hidden=F, vocab_size=V
+        model.params.flat, parameter_places(model), settings=decoding_settings(config), vocab_size=V
     )
     at = 0
     for i in range(config.n_layer):

@@ -8,7 +8,7 @@ import pytest
 import gpt_numpy as gn
 import gpt_numpy.kernels
 import gpt_numpy.reference
-from gpt_numpy.generation.kv_cache import Cache, parameter_places
+from gpt_numpy.generation.kv_cache import Cache, decoding_settings, parameter_places
 from gpt_numpy.kernels.engine import jit, pool
 from gpt_numpy.reference.decoding import DecodingWeights, KeysValues
 from tests.support.errors import TOLERANCE
@@ -19,6 +19,29 @@ SHAPES = [
     {"n_layer": 1, "n_head": 1, "n_embd": 4, "vocab_size": 2, "block_size": 2},
     {"bias": False, "activation": "gelu", "n_head": 3, "n_embd": 39},
     {"activation": "relu", "tied": False, "positions": "sinusoidal", "n_embd": 130},
+    {  # Llama's: grouped heads, SwiGLU, no biases
+        "norm": "rmsnorm",
+        "positions": "rotary",
+        "activation": "swiglu",
+        "bias": False,
+        "n_head": 4,
+        "n_kv_head": 2,
+        "n_embd": 24,
+        "n_inner": 19,
+        "tied": False,
+    },
+    {  # nanochat's
+        "norm": "rmsnorm",
+        "positions": "rotary",
+        "qk_norm": True,
+        "activation": "relu2",
+        "logit_softcap": 1.5,
+        "n_head": 2,
+        "n_kv_head": 1,
+        "n_embd": 36,
+        "tied": False,
+    },
+    {"positions": "none", "qk_norm": True, "activation": "swiglu", "n_head": 3, "n_embd": 9},
     {"n_head": 2, "n_embd": 300, "vocab_size": 1601, "block_size": 33},  # most tasks: the logits
 ]
 
@@ -61,10 +84,10 @@ def test_the_kernel_agrees_with_its_twin_and_writes_nothing_else(dtype, changes)
     model, exact = make("kernels", dtype, **changes), make("reference", "float64", **changes)
     exact.params.flat[...] = model.params.flat
     config, rng = model.config, np.random.default_rng(2)
-    L, H, D, T = config.n_layer, config.n_head, config.head_size, config.block_size
+    L, G, D, T = config.n_layer, config.n_groups, config.head_size, config.block_size
     slots, lengths = np.array([2, 0]), np.array([T - 1, 5, T // 2])
     tokens = rng.integers(0, config.vocab_size, 2)
-    kept = [rng.standard_normal(s).astype(dtype) for s in ((L, 3, H, D, T), (L, 3, H, T, D))]
+    kept = [rng.standard_normal(s).astype(dtype) for s in ((L, 3, G, D, T), (L, 3, G, T, D))]
     guards, results = Guards(), []
     for m, kind in ((model, dtype), (exact, "float64")):
         k, v = (guards.array(array, kind, True) for array in kept)
@@ -72,8 +95,9 @@ def test_the_kernel_agrees_with_its_twin_and_writes_nothing_else(dtype, changes)
         params = guards.array(m.params.flat, kind, True)
         ops = gpt_numpy.kernels if m is model else gpt_numpy.reference
         ops.decode_step(
-            tokens, slots, lengths, DecodingWeights(params, parameter_places(m), m.positions),
-            KeysValues(k, v), n_hidden=config.n_hidden, activation=config.activation, out=out,
+            tokens, slots, lengths, 
+            DecodingWeights(params, parameter_places(m), m.positions, None, m.rotations),
+            KeysValues(k, v), settings=decoding_settings(config), out=out,
         )  # fmt: skip
         assert (params == m.params.flat).all()
         results.append((out, k, v))

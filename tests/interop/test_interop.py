@@ -72,6 +72,7 @@ VARIANTS = [
     {"bias": False, "activation": "gelu"},
     {"tied": False, "activation": "relu"},
     {"positions": "sinusoidal", "bias": False},
+    {"positions": "none", "n_inner": 13},
 ]
 
 
@@ -148,6 +149,12 @@ def test_names_without_a_prefix_and_masks_are_read_as_in_openais_own_file(tmp_pa
     assert np.array_equal(read.params.flat, model.params.flat)
 
 
+def test_another_width_of_the_mlp_comes_back(tmp_path):
+    model = exported(tmp_path, "huggingface", n_inner=13)
+    read = gn.from_pretrained(tmp_path, ops="reference")
+    assert read.config.n_inner == 13 and np.array_equal(read.params.flat, model.params.flat)
+
+
 def test_float64_and_dropout_can_be_chosen(tmp_path):
     model = exported(tmp_path, "huggingface", dropout=0.25)
     assert gn.from_pretrained(tmp_path).config.dropout == 0.25
@@ -159,7 +166,7 @@ def test_float64_and_dropout_can_be_chosen(tmp_path):
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("model_type", "llama"),
+        ("model_type", "bert"),
         ("scale_attn_weights", False),
         ("scale_attn_by_inverse_layer_idx", True),
         ("add_cross_attention", True),
@@ -168,7 +175,6 @@ def test_float64_and_dropout_can_be_chosen(tmp_path):
         ("layer_norm_epsilon", "1e-5"),
         ("activation_function", "silu"),
         ("activation_function", ["gelu"]),
-        ("n_inner", 41),
         ("n_inner", 40.5),
         ("pruned_heads", {"0": [1]}),
         ("quantization_config", {"bits": 8}),

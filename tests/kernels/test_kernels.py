@@ -58,7 +58,7 @@ def test_kernels_agree_with_the_reference(name, dtype):
     compare(name, dtype, seed=0)
 
 
-ELEMENTWISE = {"gelu", "gelu_tanh", "relu"}
+ELEMENTWISE = {"gelu", "gelu_tanh", "relu", "relu2"}
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE)
@@ -110,7 +110,7 @@ LARGE = {
 @pytest.mark.parametrize("name", sorted(EXAMPLES))
 def test_one_task_does_not_do_all(name):
     # Several chunks, strips, blocks and stretches of each kernel, and none of them comes out even.
-    if name in ("gelu", "gelu_tanh", "relu"):
+    if name in ELEMENTWISE:
         rng = np.random.default_rng(0)
         example = layers.Example({"x": 3 * rng.standard_normal(9001)}, {"out": (9001,)})
         for ours, exact in both(name, "float64", rng, example):
@@ -297,6 +297,16 @@ def model_config(**changes):
     return GPTConfig(**(sizes | {"dropout": 0.2} | changes))
 
 
+LLAMA = {
+    "norm": "rmsnorm", "positions": "rotary", "activation": "swiglu", "bias": False, "tied": False,
+    "n_head": 4, "n_kv_head": 2, "n_embd": 24, "n_inner": 19,
+}  # fmt: skip
+NANOCHAT = {
+    "norm": "rmsnorm", "positions": "rotary", "qk_norm": True, "activation": "relu2",
+    "tied": False, "n_head": 3, "n_kv_head": 1, "n_embd": 36, "logit_softcap": 2.0,
+}  # fmt: skip
+
+
 def passes(model, seed=0):
     """Two micro-batches of unequal weight, with repeated tokens and targets left out."""
     rng = np.random.default_rng(seed)
@@ -322,6 +332,10 @@ def passes(model, seed=0):
         {"activation": "gelu", "bias": False},
         {"activation": "relu", "tied": False, "positions": "sinusoidal"},
         {"n_head": 3, "n_embd": 9, "block_size": 4},
+        {"norm": "rmsnorm", "n_embd": 10},
+        LLAMA,
+        NANOCHAT,
+        {"positions": "none", "qk_norm": True, "activation": "swiglu", "norm": "rmsnorm"},
         {"block_size": 2},
         {"n_head": 4, "n_embd": 16, "block_size": 5},
         {"n_head": 4, "n_embd": 128, "block_size": 64, "vocab_size": 65, "bias": False},
@@ -377,7 +391,13 @@ def bits_of_a_run(threads, config):
 @pytest.mark.skipif(POOL < 2, reason="one thread")
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"n_embd": 130, "block_size": 300, "vocab_size": 300}, {"bias": False, "n_head": 1}],
+    [
+        {},
+        {"n_embd": 130, "block_size": 300, "vocab_size": 300},
+        {"bias": False, "n_head": 1},
+        LLAMA | {"n_embd": 144, "block_size": 65},
+        NANOCHAT | {"n_embd": 144, "block_size": 230},
+    ],
 )
 def test_any_number_of_threads_gives_the_same_bits(changes):
     config = model_config(**changes)

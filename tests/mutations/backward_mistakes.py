@@ -7,6 +7,7 @@ O1 to O9: the optimizer. D: dropout, accumulation, ranges of numbers. R: more in
 from tests.mutations.mistake import Mistake, edit, live
 
 NORM, LINEAR, HEAD = (f"reference/{name}.py" for name in ("layernorm", "linear", "head"))
+NORMS = "reference/norms.py"
 ATTENTION_SUBLAYER, MLP_SUBLAYER = (
     f"reference/{name}_sublayer.py" for name in ("attention", "mlp")
 )
@@ -54,7 +55,7 @@ LAYER_NORM = [
         "(dout * xhat).sum(axis=rows)", "(dout * xhat)[:, -1].sum(axis=0)",
     ),
     _pair(
-        "head", "M08", "last layer norm: dbias is never written", HEAD,
+        "head", "M08", "layer norm: dbias is never written", NORMS,
         "dx=dx, dweight=dw.ln_weight, dbias=dw.ln_bias",
         "dx=dx, dweight=dw.ln_weight, dbias=None",
     ),
@@ -95,7 +96,7 @@ ATTENTION_MISTAKES = [
     ),
     _pair(
         "attention", "M17", "dQ and dK change places", ATTENTION,
-        "dQ, dK, dV = split_heads(dqkv", "dK, dQ, dV = split_heads(dqkv",
+        "dQ, dK, dV = split_qkv(dqkv", "dK, dQ, dV = split_qkv(dqkv",
     ),
     _pair(
         "attention", "M18", "the heads of dout are reshaped, not transposed", ATTENTION,
@@ -357,7 +358,7 @@ OTHERS = [
     _model(
         "R2", "the gradients of an MLP's two sides share one buffer with attention's",
         "model/stages.py",
-        '3 * C), grad_buffer="hidden"', '3 * C), grad_buffer="attn"',
+        'buffer=buffer, grad_buffer="hidden"', 'buffer=buffer, grad_buffer="attn"',
     ),
     _model(
         "R4", "the gradient of the last layer norm lies where the logits do", "model/buffers.py",

@@ -4,7 +4,15 @@ A check is written `name` or `name:layer`; the matrix has a column for each name
 """
 
 SEEDS = (0, 1, 2)
-MODELS = ("recipe", "H = T = D", "T = 1", "as GPT-2 starts", "untied, no biases")
+MODELS = (
+    "recipe",
+    "H = T = D",
+    "T = 1",
+    "as GPT-2 starts",
+    "untied, no biases",
+    "Llama",
+    "modern",
+)
 CASES = ("A", "B", "C", "D")
 
 # What stands for {layer}, {seed}, ... is filled in; one node for each combination.
@@ -24,6 +32,13 @@ CHECKS: dict[str, tuple[str, dict[str, tuple[object, ...]]]] = {
         "model/test_golden.py::test_every_parameter_gradient_equals_pytorch[reference-{case}]",
         {"case": CASES},
     ),
+    # The same of three models of what came after GPT-2.
+    "modern": (
+        "model/test_golden_modern.py::test_logits_loss_and_every_gradient_equal_pytorch"
+        "[reference-{case}]",
+        {"case": ("L", "N", "M")},
+    ),
+    "starts": ("model/test_gradients.py::test_projections_and_head_can_start_at_0", {}),
     "sites": ("model/test_stages.py::test_every_place_has_its_own_site_of_dropout", {}),
     "adamw": ("training/test_loop.py::test_adamw_equals_the_algorithm_in_plain_python", {}),
     "steps": (
@@ -94,13 +109,13 @@ CHECKS: dict[str, tuple[str, dict[str, tuple[object, ...]]]] = {
     "decode": (
         "generation/test_kv_cache.py::test_the_kernel_agrees_with_its_twin_and_writes_nothing_else"
         "[float64-changes{shape}]",
-        {"shape": (0, 2, 4)},
+        {"shape": (0, 2, 4, 5, 7)},
     ),
     # The reference of a decoding step against the forward pass of the whole text.
     "prefix": (
         "generation/test_kv_cache.py::test_every_prefix_gives_the_logits_of_the_whole_text"
         "[reference-float64-changes{shape}]",
-        {"shape": (0, 2, 3)},
+        {"shape": (0, 2, 3, 4, 5)},
     ),
     "decode16": (
         "generation/test_bfloat16.py::test_the_kernel_agrees_with_its_twin_and_writes_nothing_else"
@@ -167,6 +182,7 @@ CHECKS: dict[str, tuple[str, dict[str, tuple[object, ...]]]] = {
     "generate": ("generation/test_generate.py::test_{layer}", {}),
     "cache": ("generation/test_kv_cache.py::test_{layer}", {}),
     "interop": ("interop/test_interop.py::test_{layer}", {}),
+    "llama": ("interop/test_llama.py::test_{layer}", {}),
     "formats": ("interop/test_formats.py::test_{layer}", {}),
     "hostile": ("hostile/test_hostile.py::test_a_hostile_file_is_refused[{layer}]", {}),
     "downloads": ("files/test_downloads.py::test_{layer}", {}),

@@ -12,6 +12,7 @@ import numpy as np
 
 import gpt_numpy as gn
 from gpt_numpy.base.progress import Progress
+from gpt_numpy.config.choices import ACTIVATIONS, NORMS, POSITIONS
 from gpt_numpy.gradients.model_check import TOLERANCE, randomise
 from tests.support import layers, twins
 from tests.support.complex_step import PAIRS, complex_step
@@ -74,8 +75,9 @@ def _model_error(seed: int) -> float:
         n_embd=heads * int(rng.integers(2 if heads > 1 else 3, 4)),
         dropout=float(rng.choice([0.0, 0.2])),
         bias=bool(rng.integers(2)),
-        activation=str(rng.choice(["gelu", "gelu_tanh", "relu"])),
-        positions=str(rng.choice(["learned", "sinusoidal"])),
+        norm=str(rng.choice(NORMS)),
+        activation=str(rng.choice(ACTIVATIONS)),
+        positions=str(rng.choice(POSITIONS)),
         tied=bool(rng.integers(2)),
     )
     model = gn.GPT(config, seed=seed, dtype="float64", ops="reference")
@@ -88,7 +90,7 @@ def _model_error(seed: int) -> float:
 
 
 def _pair_error(name: str, seed: int) -> float:
-    forward, backward = PAIRS[name]
+    forward, backward = PAIRS[layers.pair_of(name)]
     rng = np.random.default_rng(seed)
     example = layers.EXAMPLES[name](rng)
     outputs = layers.run_forward(forward, example, np.float64)

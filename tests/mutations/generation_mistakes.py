@@ -196,12 +196,12 @@ CACHE = listed(
     ),
     (
         "S45", "keys and values change places when a prompt is cached",
-        ("_, keys, values = qkv[0]", "_, values, keys = qkv[0]"),
+        ("_, keys, values = split_qkv", "_, values, keys = split_qkv"),
         "prefix",
     ),
     (
         "S46", "bfloat16: the weights are those of the first generation",
-        ("model.positions, copies)", "model.positions, vars(model).setdefault('_old', copies))"),
+        ("model.positions, copies,", "model.positions, vars(model).setdefault('_old', copies),"),
         "cache16:weights_that_change_between_two_generations_are_read_anew",
     ),
     (

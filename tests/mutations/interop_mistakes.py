@@ -15,7 +15,8 @@ HUGGINGFACE = listed(
     "interop/huggingface.py",
     (
         "F01", "another width of the MLP is taken for 4 n_embd",
-        ('if keys.get("n_inner") not in (None, wanted):', "if False:"), _REFUSED,
+        ("n_inner=0 if inner in (None, usual) else inner", "n_inner=0"),
+        "interop:another_width_of_the_mlp_comes_back",
     ),
     (
         "F02", "values that change the mathematics are not looked at",

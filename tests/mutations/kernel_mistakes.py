@@ -350,15 +350,15 @@ FUSED = [
 
 DECODING = [
     _kernel(
-        "N50", "decoding: every token has the first position", "decoding",
+        "N50", "decoding: every token has the first position", "decoding_parts",
         ("wpe[t * C : (t + 1) * C]", "wpe[0:C]"), ("decode",),
     ),
     _kernel(
-        "N51", "decoding: scores are not divided by sqrt(D)", "decoding",
+        "N51", "decoding: scores are not divided by sqrt(D)", "decoding_parts",
         ("like(1.0 / math.sqrt(D), scores)", "like(1.0, scores)"), ("decode",),
     ),
     _kernel(
-        "N52", "decoding: a position does not see itself", "decoding",
+        "N52", "decoding: a position does not see itself", "decoding_parts",
         ("seen = scores[: t + 1]", "seen = scores[: max(t, 1)]"), ("decode",),
     ),
     _kernel(
@@ -372,7 +372,7 @@ DECODING = [
     ),
     _kernel(
         "N55", "decoding: keys and values of another sequence", "decoding",
-        ("((i * S + slots[b]) * H + head)", "((i * S + b) * H + head)"), ("decode",),
+        ("((i * S + slots[b]) * G + shared)", "((i * S + b) * G + shared)"), ("decode",),
     ),
     _kernel(
         "N56", "decoding: what is done is counted where the next task stands", "atomics",
@@ -388,7 +388,7 @@ DECODING = [
     Mistake(
         edit(
             "N58", "reference of decoding: the position is the slot's number",
-            "reference/decoding.py", "wpe[lengths[slots]]", "wpe[slots]",
+            "reference/decoding.py", "wte[tokens] + wpe[at]", "wte[tokens] + wpe[slots]",
         ),
         ("prefix",),
     ),
@@ -396,16 +396,16 @@ DECODING = [
 
 ROUNDED = [
     _kernel(
-        "B40", "decoding in bfloat16: layer norms are not rounded", "decoding",
+        "B40", "decoding in bfloat16: layer norms are not rounded", "decoding_parts",
         ("    round_for(pairs, out)\n", ""), ("decode16",),
     ),
     _kernel(
         "B41", "decoding in bfloat16: attention's output is not rounded", "decoding",
-        ("                round_for(pairs, attn[b * C + head * D : b * C + (head + 1) * D])\n", ""),
+        ("                round_for(pairs, attn[goal : goal + C // G])\n", ""),
         ("decode16",),
     ),
     _kernel(
-        "B42", "decoding in bfloat16: the hidden channels are not rounded", "decoding",
+        "B42", "decoding in bfloat16: the hidden channels are not rounded", "decoding_parts",
         ("        round_for(pairs, row)\n", ""), ("decode16",),
     ),
     _kernel(

@@ -454,8 +454,7 @@ MISTAKES = [
     Mistake(
         edit(
             "VT1", "the key is the value's part of qkv", DIAGRAM,
-            '("K", "key", "qkv", 1, 3),',
-            '("K", "key", "qkv", 2, 3),',
+            '("K", "key"), ("V", "value")', '("V", "value"), ("K", "key")',
         ),
         ("trace:test_every_activation_and_its_gradient_equal_pytorch[reference-A]",),
     ),

@@ -8,17 +8,17 @@ from gpt_numpy.reference import attention, embedding, erf, layernorm
 from gpt_numpy.reference.dropout import keep_mask, mix64
 from tests.support.complex_step import PAIRS, STEP, complex_step
 from tests.support.errors import errors
-from tests.support.layers import EXAMPLES, is_float, run_backward, run_forward
+from tests.support.layers import EXAMPLES, is_float, pair_of, run_backward, run_forward
 
 
 def test_every_pair_has_an_example():
-    assert set(PAIRS) == set(EXAMPLES)
+    assert set(PAIRS) == set(map(pair_of, EXAMPLES))
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 @pytest.mark.parametrize("name", sorted(EXAMPLES))
 def test_backward_is_the_exact_derivative_of_forward(name, seed):
-    forward, backward = PAIRS[name]
+    forward, backward = PAIRS[pair_of(name)]
     rng = np.random.default_rng(seed)
     example = EXAMPLES[name](rng)
     outputs = run_forward(forward, example, np.float64)
@@ -33,7 +33,7 @@ def test_backward_is_the_exact_derivative_of_forward(name, seed):
 
 @pytest.mark.parametrize("name", sorted(EXAMPLES))
 def test_backward_writes_everything_that_it_lists(name):
-    forward, backward = PAIRS[name]
+    forward, backward = PAIRS[pair_of(name)]
     example = EXAMPLES[name](np.random.default_rng(0))
     outputs = run_forward(forward, example, np.float64)
     written = run_backward(backward, example, outputs, np.ones_like(outputs["out"]), np.float64)
@@ -44,7 +44,7 @@ def test_backward_writes_everything_that_it_lists(name):
 @pytest.mark.parametrize("dtype", [np.float32, np.complex128])
 @pytest.mark.parametrize("name", sorted(EXAMPLES))
 def test_other_types_agree_with_float64(name, dtype):
-    forward, backward = PAIRS[name]
+    forward, backward = PAIRS[pair_of(name)]
     example = EXAMPLES[name](np.random.default_rng(0))
     example.inputs = {
         n: v.astype(np.float32).astype(np.float64) if is_float(v) else v
@@ -68,7 +68,7 @@ def test_other_types_agree_with_float64(name, dtype):
 
 @pytest.mark.parametrize("name", ["layernorm", "linear", "attention_sublayer", "mlp_sublayer"])
 def test_layers_work_without_biases(name):
-    forward, backward = PAIRS[name]
+    forward, backward = PAIRS[pair_of(name)]
     example = EXAMPLES[name](np.random.default_rng(0))
     zeroed = {n: v * 0 if n.endswith("bias") else v for n, v in example.inputs.items()}
     absent = {n: None if n.endswith("bias") else v for n, v in example.inputs.items()}

@@ -4,6 +4,9 @@ An entry makes the inputs of `<name>_forward` and says the shapes of what it wri
 of the arguments, or of the fields of the named tuples that they travel in: `flat_names` says which
 a function has, and `call` puts the tuples together. Sizes are small, all different, and include
 what hides mistakes if left out: repeated tokens, targets that are left out, T > 1, H > 1, dropout.
+
+A pair whose settings choose between ways to compute has several entries: what follows `+` in a name
+says which one it is.
 """
 
 import inspect
@@ -15,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from gpt_numpy.reference.dropout import Dropout
+from gpt_numpy.reference.rotary import rotation_table
 
 B, T, C, H, F, V = 2, 5, 6, 2, 7, 11
 DROPOUT = {"rate": 0.4, "key": 0xDEADBEEF12345678, "site": 3}
@@ -40,6 +44,25 @@ def _layernorm(rng):
     return Example(inputs, {"out": (B, T, C), "mean": (B, T), "rstd": (B, T)})
 
 
+def _rmsnorm(rng):
+    example = _layernorm(rng)
+    inputs = {name: example.inputs[name] for name in ("x", "weight")}
+    return Example(inputs, {"out": (B, T, C), "rstd": (B, T)})
+
+
+def _with_rmsnorm(make):
+    """The same example with the other norm, which has no bias and no mean."""
+
+    def example(rng):
+        made = make(rng)
+        made.inputs = {n: v for n, v in made.inputs.items() if n != "ln_bias"}
+        made.inputs["norm_kind"] = "rmsnorm"
+        made.outputs = {n: v for n, v in made.outputs.items() if n != "mean"}
+        return made
+
+    return example
+
+
 def _linear(rng):
     inputs = {
         "x": rng.standard_normal((B, T, C)),
@@ -54,6 +77,32 @@ def _attention(rng):
     return Example(inputs, {"out": (B, T, C), "lse": (B, H, T)})
 
 
+def _grouped(rng):
+    """Attention of which several query heads share one of keys and values."""
+    D, groups = C // H, 2
+    inputs = {
+        "qkv": rng.standard_normal((B, T, (3 * groups + 2 * groups) * D)),
+        "n_head": 3 * groups,
+        "n_kv_head": groups,
+    }
+    outputs = {"out": (B, T, 3 * groups * D), "lse": (B, 3 * groups, T)}
+    return Example(inputs | DROPOUT, outputs)
+
+
+def _queries_keys(rng, normed=True, turned=True):
+    heads, groups, D = H + 1, 1, 2 * (C // H)  # of an even number of channels
+    inputs = {
+        "qkv": rng.standard_normal((B, T, (heads + 2 * groups) * D)),
+        "n_head": heads,
+        "n_kv_head": groups,
+    }
+    if normed:
+        inputs |= {f"{x}_norm": 1 + 0.5 * rng.standard_normal(D) for x in "qk"}
+    if turned:
+        inputs["rotations"] = rotation_table(T + 2, D, 100.0)
+    return Example(inputs, {"out": (B, T, (heads + 2 * groups) * D)})
+
+
 def _elementwise(rng):
     # Away from 0, where ReLU has no derivative, and on both sides of erf's boundaries.
     x = np.concatenate([np.linspace(-7.03, 7.03, 69), [0.3, -0.3, 0.46, 0.47, -3.9, 4.1, 6.5]])
@@ -62,6 +111,11 @@ def _elementwise(rng):
 
 def _dropout(rng):
     return Example({"x": rng.standard_normal((B, T, C))} | DROPOUT, {"out": (B, T, C)})
+
+
+def _swiglu(rng):
+    x = 3 * rng.standard_normal((B, T, 2 * F))
+    return Example({"x": x}, {"out": (B, T, F)})
 
 
 def _tokens(rng):
@@ -79,6 +133,23 @@ def _targets(rng):
 def _cross_entropy(rng):
     inputs = {"logits": 3 * rng.standard_normal((B, T, V)), "targets": _targets(rng)}
     return Example(inputs, {"out": (B, T), "lse": (B, T)})
+
+
+def _capped(make):
+    """The same example with a soft cap that bends the logits."""
+
+    def example(rng):
+        made = make(rng)
+        made.inputs["softcap"] = 2.5
+        return made
+
+    return example
+
+
+def _without_positions(rng):
+    example = _embedding(rng)
+    del example.inputs["wpe"]
+    return example
 
 
 def _embedding(rng):
@@ -118,6 +189,23 @@ def _attention_sublayer(rng):
     return Example(inputs, outputs)
 
 
+def _modern_attention(rng):
+    """Grouped heads that are normalised and turn, after RMSNorm."""
+    heads, D = 2 * H, 2 * (C // H)
+    width, out = (heads + 2 * H) * D, heads * D
+    inputs = _sublayer_params(rng, "qkv", width, "proj", out) | DROPOUT
+    inputs |= {"n_head": heads, "n_kv_head": H, "rotations": rotation_table(T + 2, D, 100.0)}
+    inputs |= {f"{x}_norm": 1 + 0.5 * rng.standard_normal(D) for x in "qk"}
+    qkv, attn = (B, T, width), (B, T, out)
+    outputs = {"qkv": qkv, "ready": qkv, "lse": (B, heads, T), "attn": attn}
+    return Example(inputs, _NORM_OUT | outputs)
+
+
+def _gated_mlp(rng):
+    inputs = _sublayer_params(rng, "fc", 2 * F, "proj", F) | {"activation": "swiglu"} | DROPOUT
+    return Example(inputs, _NORM_OUT | {"fc": (B, T, 2 * F), "act": (B, T, F)})
+
+
 def _mlp_sublayer(rng):
     inputs = _sublayer_params(rng, "fc", 4 * C, "proj", 4 * C) | {"activation": "gelu"} | DROPOUT
     return Example(inputs, _NORM_OUT | {"fc": (B, T, 4 * C), "act": (B, T, 4 * C)})
@@ -143,19 +231,38 @@ def _head_loss(rng):
 
 EXAMPLES: dict[str, Callable[[np.random.Generator], Example]] = {
     "layernorm": _layernorm,
+    "rmsnorm": _rmsnorm,
     "linear": _linear,
     "attention": _attention,
+    "attention+grouped": _grouped,
+    "queries_keys": _queries_keys,
+    "queries_keys+normed": lambda rng: _queries_keys(rng, turned=False),
+    "queries_keys+turned": lambda rng: _queries_keys(rng, normed=False),
     "gelu": _elementwise,
     "gelu_tanh": _elementwise,
     "relu": _elementwise,
+    "relu2": _elementwise,
+    "swiglu": _swiglu,
     "dropout": _dropout,
     "cross_entropy": _cross_entropy,
+    "cross_entropy+capped": _capped(_cross_entropy),
     "embedding": _embedding,
+    "embedding+tokens": _without_positions,
     "attention_sublayer": _attention_sublayer,
+    "attention_sublayer+rmsnorm": _with_rmsnorm(_attention_sublayer),
+    "attention_sublayer+modern": _with_rmsnorm(_modern_attention),
     "mlp_sublayer": _mlp_sublayer,
+    "mlp_sublayer+rmsnorm": _with_rmsnorm(_mlp_sublayer),
+    "mlp_sublayer+swiglu": _gated_mlp,
     "head": _head,
     "head_loss": _head_loss,
+    "head_loss+capped": _with_rmsnorm(_capped(_head_loss)),
 }
+
+
+def pair_of(example: str) -> str:
+    """The pair that an entry of EXAMPLES is for."""
+    return example.partition("+")[0]
 
 
 def pairs(modules: list[ModuleType]) -> dict[str, tuple[Callable[..., None], Callable[..., None]]]:
@@ -195,10 +302,11 @@ def _flat(function: Callable[..., None], argument: str) -> list[str]:
         return [argument]
     if not argument.startswith("d") or argument == "dropout":
         return list(kind._fields)
-    return ["d" + field for field in kind._fields if field not in STATISTICS]
+    return ["d" + field for field in kind._fields if field not in STATISTICS + CONSTANTS]
 
 
 STATISTICS = ("mean", "rstd", "lse")
+CONSTANTS = ("rotations",)  # float arrays without a gradient
 # What backward computes again, in the buffer of forward: written in both directions.
 RECOMPUTED = {"attention_sublayer_backward": ["norm"], "mlp_sublayer_backward": ["norm", "act"]}
 
@@ -243,8 +351,9 @@ def read_and_written(
     names = [n for n in flat_names(function) if n in available or n[1:] in available]
     first = next(k for k, name in enumerate(names) if name not in available and name[0] == "d")
     read = {name: available[name] for name in names[:first]}
-    written = {n: np.shape(available[n if n in available else n[1:]]) for n in names[first:]}
-    return read, written
+    arrays = {n: available[n if n in available else n[1:]] for n in names[first:]}
+    read |= {n: value for n, value in arrays.items() if isinstance(value, int | float)}  # settings
+    return read, {n: np.shape(value) for n, value in arrays.items() if n not in read}
 
 
 def run_forward(function: Callable[..., None], example: Example, dtype: Any) -> dict[str, Any]:

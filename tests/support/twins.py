@@ -1,6 +1,7 @@
 """A kernel and its twin in `reference/`, called on the same example, in guarded buffers."""
 
 import inspect
+import re
 from unittest import mock
 
 import numpy as np
@@ -15,7 +16,8 @@ from tests.support.layers import EXAMPLES, cast, run_backward, run_forward
 
 
 def function_of(package, name):
-    """A layer function, wherever in the package it is."""
+    """A layer function, wherever in the package it is; `name` may have an example's suffix."""
+    name = re.sub(r"\+[a-z0-9]*", "", name)
     for module in (package, *vars(package).values()):
         if inspect.ismodule(module) and name in vars(module):
             return vars(module)[name]

@@ -105,7 +105,8 @@ def _about(run: Run, trace: Trace, folder: str, text: str, group: int) -> dict[s
         "parameters": run.model.n_params,
         "group": group,
         "grad_clip": None if run.optimizer is None else run.optimizer.grad_clip,
-        "config": dataclasses.asdict(c) | {"head_size": c.head_size, "n_hidden": c.n_hidden},
+        "config": dataclasses.asdict(c)
+        | {"head_size": c.head_size, "n_hidden": c.n_hidden, "n_groups": c.n_groups},
     }
 
 
@@ -254,19 +255,22 @@ def _lengths(vectors: Array) -> Array:
 
 
 def _embedding(model: GPT, trace: Trace, group: int) -> dict[str, Any]:
-    """The vectors of the text's tokens and positions, (T, C) each; four channels of the latter."""
-    tokens = trace.tokens[0]
-    rows = {
-        "token": model.params["wte.weight"][tokens],
-        "position": model.positions[: len(tokens)],
-    }
+    """The vectors of the text's tokens and positions, (T, C) each; four channels of the latter.
+
+    Where no vectors are added at positions there is only "token", and no "waves".
+    """
+    tokens, positions = trace.tokens[0], model.positions
+    rows = {"token": model.params["wte.weight"][tokens]}
+    if positions is not None:
+        rows["position"] = positions[: len(tokens)]
     C = trace.config.n_embd
     channels = sorted({int(share * (C - 1)) for share in (0, 0.125, 0.3, 0.6)})
     found: dict[str, Any] = {name: pack(strongest(x, (1, group))) for name, x in rows.items()}
     for name, x in rows.items():
         found[name] |= _about_groups(x, (1, group))
     found["lengths"] = {name: pack(_lengths(x)) for name, x in rows.items()}
-    found["waves"] = {"channels": channels, "values": pack(rows["position"][:, channels])}
+    if positions is not None:
+        found["waves"] = {"channels": channels, "values": pack(rows["position"][:, channels])}
     return found
 
 
@@ -280,8 +284,11 @@ def _neurons(trace: Trace, group: int) -> list[dict[str, Any]]:
     for i in range(trace.config.n_layer):
         before, after = (trace[f"h.{i}.mlp.{part}"].value[0] for part in ("fc", "act"))
         best = most_likely(after, 8)
-        shown = strongest(before, (1, group)).astype(np.float64)
-        FORWARD[trace.config.activation](shown, out=shown)
+        if trace.config.activation == "swiglu":  # two of `before` make one of `after`
+            shown = strongest(after, (1, group))
+        else:
+            shown = strongest(before, (1, group)).astype(np.float64)
+            FORWARD[trace.config.activation](shown, out=shown)
         found.append(
             {
                 "active": (after > ACTIVE).sum(axis=-1).tolist(),
@@ -296,7 +303,8 @@ def _neurons(trace: Trace, group: int) -> list[dict[str, Any]]:
 def _next(trace: Trace) -> dict[str, Any]:
     """The distribution after each position: the most likely tokens and the target."""
     assert trace.targets is not None
-    p = next_token(trace["logits"].value[0].astype(np.float64), trace["lse"].value[0])
+    logits, cap = trace["logits"].value[0].astype(np.float64), trace.config.logit_softcap
+    p = next_token(logits, trace["lse"].value[0], cap)
     best = most_likely(p, 12)
     right = trace.targets[0][:, None]
     grad = trace["logits"].grad

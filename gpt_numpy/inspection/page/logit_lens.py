@@ -12,6 +12,7 @@ from gpt_numpy.base.arrays import Array
 from gpt_numpy.inspection.page.encoding import pack
 from gpt_numpy.inspection.trace.trace import Trace
 from gpt_numpy.model.stages import Stage, gpt, sized
+from gpt_numpy.reference.cross_entropy import capped
 from gpt_numpy.reference.head import head_forward
 
 BEST = 10
@@ -51,7 +52,9 @@ def _predictions(trace: Trace, head: Stage, place: str) -> Array:
     names = [head.weight_name(field) for field in head.weights_type._fields]
     weights = head.weights_type(*[trace[name].value if name else None for name in names])
     shapes = {field: sized(array.shape, *x.shape[:2]) for field, array in head.kept.items()}
-    kept = head.kept_type(**{field: np.empty(shape) for field, shape in shapes.items()})
+    arrays = {field: np.empty(shape) for field, shape in shapes.items()}
+    kept = head.kept_type(*map(arrays.get, head.kept_type._fields))
     head_forward(x, weights, kept, out=kept.logits, settings=head.settings)
-    p = np.exp(kept.logits[0] - kept.logits[0].max(axis=-1, keepdims=True))
+    logits = capped(kept.logits[0], head.settings.softcap)
+    p = np.exp(logits - logits.max(axis=-1, keepdims=True))
     return p / p.sum(axis=-1, keepdims=True)

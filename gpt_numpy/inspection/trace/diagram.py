@@ -4,7 +4,8 @@ In addition to what the layers store (model/stages.py) it names what they comput
 it, and parts of what is stored:
 
     h.{i}.ln_1.xhat               the normalised rows before weight and bias; ln_2, ln_f likewise
-    h.{i}.attn.query, key, value  the parts of `h.{i}.attn.qkv`, (B, H, T, D)
+    h.{i}.attn.query, key, value  the parts of `h.{i}.attn.qkv`, (B, H, T, D), or where they are
+                                  normalised or turned, of `h.{i}.attn.ready`
     h.{i}.attn.scores             how well each query matches each key, before the mask
     h.{i}.attn.probabilities      their softmax over the keys that a query may see
     h.{i}.attn.heads              the average of each head, `h.{i}.attn.out` as (B, H, T, D)
@@ -20,29 +21,29 @@ from gpt_numpy.base.arrays import Array, Shape
 from gpt_numpy.config.model import GPTConfig
 from gpt_numpy.inspection.trace.operations import Operation, operations_of
 from gpt_numpy.model import stages
-from gpt_numpy.model.stages import SINUSOIDS, Activation, Stage, gpt, sized
-from gpt_numpy.reference.attention import split_heads
+from gpt_numpy.model.stages import FIXED, Activation, Stage, gpt, sized
+from gpt_numpy.reference.attention import split_heads, split_qkv
 
-# Parts of what attention stores: letter, name, the field of the whole, which part of how many.
-PARTS = (
-    ("Q", "query", "qkv", 0, 3),
-    ("K", "key", "qkv", 1, 3),
-    ("V", "value", "qkv", 2, 3),
-    ("heads", "heads", "attn", 0, 1),
-)
+# Parts of what attention stores: letter and name, in the order of the channels of what it reads.
+PARTS = (("Q", "query"), ("K", "key"), ("V", "value"))
 
 
 class Part(NamedTuple):
-    """Number `number` of the `of` parts of the stored array `whole`, split into heads."""
+    """A part of the stored array `whole`, split into heads.
+
+    `number` counts queries, keys and values; None: the whole array is the part.
+    """
 
     whole: str
-    number: int
-    of: int
+    number: int | None
     n_head: int
+    n_kv_head: int
 
     def view(self, whole: Array) -> Array:
-        """The part of the array, (B, H, T, D)."""
-        return split_heads(whole, self.n_head, self.of)[self.number]
+        """The part of the array, (B, H, T, D), of keys and values (B, G, T, D)."""
+        if self.number is None:
+            return split_heads(whole, self.n_head, parts=1)[0]
+        return split_qkv(whole, self.n_head, self.n_kv_head)[self.number]
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def nodes(config: GPTConfig) -> list[Node]:
                 field = operation.fields.get(letter, letter)
                 if field in inside:
                     arrays[letter], not_stored[letter] = inside[field].name, field
-                elif (name := stage.array_name(field)) not in (None, SINUSOIDS, "tokens"):
+                elif (name := stage.array_name(field)) not in (None, *FIXED, "tokens"):
                     arrays[letter] = name
             if "bias" in operation.backward and "bias" not in arrays:
                 forward = {k: text.removesuffix(" + bias") for k, text in operation.forward.items()}
@@ -94,10 +95,10 @@ def _not_stored(stage: Stage) -> dict[str, Activation]:
             kept["norm"].name.removesuffix("out") + "xhat", kept["norm"].shape
         )
     if "qkv" in kept:
-        H = stage.settings.n_head
-        C = kept["attn"].shape[-1]
-        for letter, name, *_ in PARTS:
-            arrays[letter] = Activation(f"{stage.name}.{name}", ("B", H, "T", C // H))
+        H, G, C = stage.settings.n_head, stage.settings.n_kv_head, kept["attn"].shape[-1]
+        assert isinstance(C, int)
+        for (letter, name), heads in zip((*PARTS, ("heads", "heads")), (H, G, G, H), strict=True):
+            arrays[letter] = Activation(f"{stage.name}.{name}", ("B", heads, "T", C // H))
         for letter, name in (("s", "scores"), ("p", "probabilities")):
             arrays[letter] = Activation(f"{stage.name}.{name}", ("B", H, "T", "T"))
     if "logits" in kept:
@@ -107,12 +108,15 @@ def _not_stored(stage: Stage) -> dict[str, Activation]:
 
 def parts(config: GPTConfig) -> dict[str, Part]:
     """Everything that is a part of a stored array, by name."""
-    return {
-        f"{stage.name}.{name}": Part(stage.kept[field].name, number, of, stage.settings.n_head)
-        for stage in gpt(config)
-        for _, name, field, number, of in PARTS
-        if field in stage.kept
-    }
+    found = {}
+    for stage in gpt(config):
+        if "qkv" in stage.kept:
+            heads = stage.settings.n_head, stage.settings.n_kv_head
+            read = stage.kept["ready" if "ready" in stage.kept else "qkv"].name
+            for number, (_, name) in enumerate(PARTS):
+                found[f"{stage.name}.{name}"] = Part(read, number, *heads)
+            found[f"{stage.name}.heads"] = Part(stage.kept["attn"].name, None, *heads)
+    return found
 
 
 def all_shapes(config: GPTConfig, B: int, T: int) -> dict[str, Shape]:

@@ -29,6 +29,7 @@ class Sources:
         self.stored: Mapping[str, Array] = {}
         self.stored_grads: Mapping[str, Array] = {}
         self._parts = parts(config)
+        self._settings = {"softcap": config.logit_softcap}  # of functions that recompute
         for node in self.diagram:
             for letter, field in node.not_stored.items():
                 value, gradient = RECOMPUTED.get(field, (None, None))
@@ -65,12 +66,15 @@ class Sources:
             None if array is None else self.grad(array) if is_gradient else self.value(array)
             for array, is_gradient in _arguments(function, node)
         ]
-        return function(*given)
+        known = inspect.signature(function).parameters
+        return function(*given, **{n: v for n, v in self._settings.items() if n in known})
 
 
 def _arguments(function: Callable[..., Array], node: Node) -> Iterator[tuple[str | None, bool]]:
     """The array of each parameter, None if the node has none, and whether it is the gradient."""
-    for letter in inspect.signature(function).parameters:
+    for letter, parameter in inspect.signature(function).parameters.items():
+        if parameter.default is not parameter.empty:  # a setting
+            continue
         if letter in node.arrays:
             yield node.arrays[letter], False
         else:  # d + letter

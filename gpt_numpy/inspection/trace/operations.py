@@ -80,6 +80,7 @@ class Operation:
 MULTIPLY = "products.matmul.multiply"
 FUSED = "linear.linear_and_sum"  # projection, bias and residual sum
 NORM_AND_SUM = "layernorm.layernorm_backward_and_renormalise"
+RMSNORM_AND_SUM = "rmsnorm.rmsnorm_backward_and_renormalise"
 LINEAR_BACKWARD = {"backward": "linear.linear_backward"}
 
 
@@ -98,16 +99,16 @@ def _linear(title: str, x: str, prefix: str, out: str, kernel: str) -> Operation
     )
 
 
-def _residual_sum(layer: str, site: str) -> Operation:
+def _residual_sum(stage: Stage, site: str) -> Operation:
     return Operation(
         "sum with the residual stream",
-        layer,
+        stage.layer,
         {"out": "out = x + branch(x)"},
         {
             "branch": f"dropout_backward(dbranch, {site}, dx=dbranch)",
             "x": "dx = dout + (what comes back through the branch)",
         },
-        kernels={"forward": FUSED, "backward": NORM_AND_SUM},
+        kernels={"forward": FUSED, "backward": _norm(stage).kernels["backward"]},
     )
 
 
@@ -133,6 +134,7 @@ EMBEDDING = Operation(
         "wpe": "dwpe[t, c] = sum_b drow_btc",
     },
 )
+WITHOUT_POSITIONS = "row_btc = wte[v, c]"
 TIED_EMBEDDING = replace(
     EMBEDDING,
     backward={
@@ -159,13 +161,40 @@ LAYERNORM = Operation(
     fields={"weight": "ln_weight", "bias": "ln_bias", "out": "norm"},
     kernels={"backward": NORM_AND_SUM},
 )
+RMSNORM = Operation(
+    "RMSNorm",
+    "rmsnorm",
+    {
+        "rstd": "rstd = 1 / sqrt(square + eps)",
+        "xhat": "xhat = x * rstd",
+        "out": "out = xhat * weight",
+    },
+    {
+        "weight": "dweight_c = sum_r dout_rc xhat_rc",
+        "xhat": "dxhat_c = dout_c weight_c",
+        "x": "dx_j = ... = rstd (dxhat_j - xhat_j mean(dxhat xhat))",
+    },
+    fields={"weight": "ln_weight", "out": "norm"},
+    kernels={"backward": RMSNORM_AND_SUM},
+)
+READY = Operation(
+    "norm and turn of queries and keys",
+    "queries_keys",
+    {"out": "normed = rmsnorm(x) out = turn(normed)"},
+    {
+        "qkv": "dnormed = turn_back(dout) dx, dweight = rmsnorm_backward(dnormed)",
+        "q_norm": "dx, dweight = rmsnorm_backward(dnormed)",
+        "k_norm": "dx, dweight = rmsnorm_backward(dnormed)",
+    },
+    fields={"out": "ready"},
+)
+SPLIT = Operation(
+    "split into heads",
+    "attention",
+    dict.fromkeys("QKV", "Q, K, V = split_qkv(qkv, n_head, n_kv_head)"),
+    {"qkv": "dQ, dK, dV = split_qkv(dqkv, n_head, n_kv_head)"},
+)
 ATTENTION = [
-    Operation(
-        "split into heads",
-        "attention",
-        dict.fromkeys("QKV", "Q, K, V = split_heads(qkv, n_head)"),
-        {"qkv": "dQ, dK, dV = split_heads(dqkv, n_head)"},
-    ),
     Operation(
         "scores",
         "attention",
@@ -218,7 +247,12 @@ LOSS = Operation(
     {"z": "dz_v = dout (P_v - [v = y])"},
     fields={"z": "logits", "loss": "out"},
 )
-NORMS = {"layernorm": LAYERNORM}
+CAPPED_LOSS = replace(
+    LOSS,
+    title="soft cap, softmax and loss",
+    backward={"z": "dz_v = dy_v (1 - (y_v / cap)^2)"},
+)
+NORMS = {"layernorm": LAYERNORM, "rmsnorm": RMSNORM}
 ACTIVATIONS = {
     "gelu": _activation("gelu", "f(x) = x Phi(x)", "f'(x) = Phi(x) + x phi(x)"),
     "gelu_tanh": _activation(
@@ -227,28 +261,41 @@ ACTIVATIONS = {
         "f'(x) = (1 + t) / 2 + x (1 - t^2) / 2 * k (1 + 3 * 0.044715 x^2)",
     ),
     "relu": _activation("relu", "f(x) = x where x > 0, else 0", "f'(x) = 1 where x > 0, else 0"),
+    "relu2": _activation(
+        "relu2", "f(x) = x^2 where x > 0, else 0", "f'(x) = 2 x where x > 0, else 0"
+    ),
+    "swiglu": replace(
+        _activation("swiglu", "out = a s b", ""),
+        title="MLP, gate",
+        backward={"x": "da = dout b (s + a s (1 - s)) ... db = dout a s"},
+        kernels={
+            "forward": "activation.swiglu_forward",
+            "backward": "activation.swiglu_backward_and_forward",
+        },
+    ),
 }
 # By the layer of a stage (model/stages.py): its operations in forward order.
 OPERATIONS: dict[str, Callable[[Stage], list[Operation]]] = {
-    "embedding": lambda stage: [TIED_EMBEDDING if stage.backward_settings["tied"] else EMBEDDING],
+    "embedding": lambda stage: [_embedding(stage)],
     "attention_sublayer": lambda stage: [
         _norm(stage),
         _linear("query, key and value", "norm", "qkv", "qkv", "linear.linear_forward"),
+        *_split(stage),
         *ATTENTION,
         _linear("attention's projection", "attn", "proj", "branch", "linear.linear_forward"),
-        _residual_sum("attention_sublayer", "dropout.next_site()"),
+        _residual_sum(stage, "dropout.next_site()"),
     ],
     "mlp_sublayer": lambda stage: [
         _norm(stage),
         _linear("MLP, first product", "norm", "fc", "fc", MULTIPLY),
         ACTIVATIONS[stage.settings.activation],
         _linear("MLP, second product", "act", "proj", "branch", FUSED),
-        _residual_sum("mlp_sublayer", "dropout"),
+        _residual_sum(stage, "dropout"),
     ],
     "head_loss": lambda stage: [
-        replace(_norm(stage), title="last layer norm", kernels={}),
+        replace(_norm(stage), title=f"last {_norm(stage).title}", kernels={}),
         HEAD,
-        LOSS,
+        CAPPED_LOSS if stage.settings.softcap else LOSS,
     ],
 }
 
@@ -261,8 +308,20 @@ def operations_of(stage: Stage) -> list[Operation]:
         return [_whole_layer(stage)]
 
 
+def _embedding(stage: Stage) -> Operation:
+    operation = TIED_EMBEDDING if stage.backward_settings["tied"] else EMBEDDING
+    if "wpe" not in stage.weights:
+        operation = replace(operation, forward={"out": WITHOUT_POSITIONS})
+    return operation
+
+
+def _split(stage: Stage) -> list[Operation]:
+    """From qkv to the heads' queries, keys and values."""
+    return [READY, replace(SPLIT, fields={"qkv": "ready"})] if "ready" in stage.kept else [SPLIT]
+
+
 def _norm(stage: Stage) -> Operation:
-    return NORMS[getattr(stage.settings, "norm", "layernorm")]
+    return NORMS[stage.settings.norm_kind]
 
 
 def _whole_layer(stage: Stage) -> Operation:

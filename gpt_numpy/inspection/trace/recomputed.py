@@ -3,8 +3,8 @@
 The parameters are letters of the operation (operations.py); `d` + letter is a gradient. There is no
 dropout here.
 
-Shapes: x, mean, rstd and out as in the layer; Q, K, V and a head's out (B, H, T, D); s, p and their
-gradients (B, H, T, T); z, P (B, T, V).
+Shapes: x, mean, rstd and out as in the layer; Q and a head's out (B, H, T, D); K, V (B, G, T, D);
+s, p and their gradients (B, H, T, T); z, P (B, T, V).
 """
 
 from collections.abc import Callable
@@ -12,7 +12,8 @@ from collections.abc import Callable
 import numpy as np
 
 from gpt_numpy.base.arrays import Array
-from gpt_numpy.reference.attention import probabilities, scores
+from gpt_numpy.reference.attention import for_queries, probabilities, scores
+from gpt_numpy.reference.cross_entropy import capped
 
 
 def normalised(x: Array, mean: Array | None, rstd: Array) -> Array:
@@ -36,7 +37,7 @@ def scores_gradient(p: Array, dp: Array, out: Array, dout: Array) -> Array:
 def probabilities_gradient(dout: Array, V: Array) -> Array:
     """The gradient of the attention weights, including those of masked positions."""
     # forward: out = p @ V
-    return dout @ V.swapaxes(-1, -2)
+    return dout @ for_queries(V, dout.shape[1]).swapaxes(-1, -2)
 
 
 def projection(x: Array, weight: Array, bias: Array | None) -> Array:
@@ -50,9 +51,9 @@ def branch_gradient(dout: Array) -> Array:
     return dout
 
 
-def next_token(z: Array, lse: Array) -> Array:
-    """The probability of each token to come next."""
-    P = np.exp(z - lse[..., None])
+def next_token(z: Array, lse: Array, softcap: float = 0.0) -> Array:
+    """The probability of each token to come next, after the soft cap of the logits, if any."""
+    P = np.exp(capped(z, softcap) - lse[..., None])
     return P / P.sum(axis=-1, keepdims=True)  # lse of large logits was rounded
 
 

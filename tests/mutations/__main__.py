@@ -22,8 +22,8 @@ from tests.mutations import (
     generation_mistakes,
     interop_mistakes,
     kernel_mistakes,
-    muon_mistakes,
     modern_mistakes,
+    muon_mistakes,
     page_mistakes,
     record,
     tools_mistakes,
@@ -36,8 +36,7 @@ from tests.mutations.mistake import Mistake
 CATALOGUES = (
     backward_mistakes, durability_mistakes, training_mistakes, page_mistakes, kernel_mistakes,
     data_mistakes, generation_mistakes, interop_mistakes, tools_mistakes, foreign_mistakes,
-    base_mistakes, command_mistakes, bfloat16_mistakes, muon_mistakes,
-    modern_mistakes,
+    base_mistakes, command_mistakes, bfloat16_mistakes, muon_mistakes, modern_mistakes,
 )  # fmt: skip
 PARTS = {
     catalogue.__name__.rpartition(".")[2].removesuffix("_mistakes"): catalogue.MISTAKES

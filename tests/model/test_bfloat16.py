@@ -95,8 +95,9 @@ def test_a_weight_that_is_changed_in_place_is_read_anew():
     assert changed == again.forward(*batch()) != before
 
 
-def test_copies_and_files_keep_the_precision(tmp_path):
-    model = build()
+@pytest.mark.parametrize("ops", OPS)
+def test_copies_and_files_keep_the_precision(ops, tmp_path):
+    model = build(ops)
     loss = model.forward(*batch())
     gn.save(tmp_path / "model.npz", model)
     others = [copy.deepcopy(model), pickle.loads(pickle.dumps(model))]

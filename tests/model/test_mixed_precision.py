@@ -121,7 +121,8 @@ def test_what_is_huge_or_not_finite_goes_where_float32_sends_it(name, value):
         assert np.array_equal(kinds(array), kinds(rounded[key])), key
 
 
-def test_a_run_that_is_saved_and_loaded_goes_on_to_the_bit(tmp_path):
+@pytest.mark.parametrize("ops", OPS)
+def test_a_run_that_is_saved_and_loaded_goes_on_to_the_bit(ops, tmp_path):
     def steps(model, optimizer, some):
         for step in some:
             tokens, targets = np.random.default_rng(step).integers(0, 37, (2, 3, 20))
@@ -129,7 +130,7 @@ def test_a_run_that_is_saved_and_loaded_goes_on_to_the_bit(tmp_path):
             model.backward()
             optimizer.step()
 
-    model = build()
+    model = build(ops)
     optimizer = gn.AdamW(model)
     steps(model, optimizer, range(3))
     settings = gn.TrainConfig(out_dir=str(tmp_path))

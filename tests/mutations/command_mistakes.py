@@ -60,10 +60,6 @@ TRAIN = listed(
         f"{_PROGRESS}[progress2]",
     ),
     (
-        "C09", "a loss may be a string",
-        ("type(value) in (int, kinds[name]) or", "value or"), f"{_PROGRESS}[progress5]",
-    ),
-    (
         "C10", "a model that is fine-tuned has the shape of the flags in name alone",
         ("        if flags[name] != shape[name]:\n", "        if not shape:\n"), _FINE,
     ),

@@ -26,6 +26,7 @@ from gpt_numpy.inspection.trace.trace import Trace
 from gpt_numpy.model.calls import Call
 from gpt_numpy.model.gpt import GPT
 from gpt_numpy.model.stages import gpt
+from gpt_numpy.reference.attention import for_queries
 
 TOLERANCES = {"float32": 1e-4, "float64": TOLERANCE}
 MOST_PARAMETERS = 20_000_000  # each a complex number of 16 bytes
@@ -133,4 +134,4 @@ def _computed_from(trace: Trace, name: str, moved: Array) -> tuple[str, Array]:
     if kind == "scores":  # of the softmax; a masked score has no effect
         e = p * np.exp(moved)
         moved = 1j * (e / e.sum(axis=-1, keepdims=True)).imag
-    return f"{prefix}.heads", np.tril(moved) @ V
+    return f"{prefix}.heads", np.tril(moved) @ for_queries(V, moved.shape[1])

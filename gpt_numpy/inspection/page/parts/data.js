@@ -61,13 +61,15 @@ function tensor(name, which) {
 }
 
 // Where the array is stored: by itself, under another name, or as a part of another array.
-const WHOLE = { query: ["qkv", 0], key: ["qkv", 1], value: ["qkv", 2], heads: ["out", 0] };
+// Queries, keys and values stand side by side in what attention reads; the number is the first head.
+const READ = contents.arrays["h.0.attn.ready"] ? "ready" : "qkv", GROUPS = config.n_groups;
+const WHOLE = { query: [READ, 0], key: [READ, config.n_head], value: [READ, config.n_head + GROUPS], heads: ["out", 0] };
 
 function find(name, which) {
   const last = name.split(".").pop();
   if (name.includes(".attn.") && last in WHOLE) {
-    const [whole, part] = WHOLE[last];
-    return headsOf(tensor(name.replace(/[^.]+$/, whole), which), part);
+    const [whole, first] = WHOLE[last];
+    return headsOf(tensor(name.replace(/[^.]+$/, whole), which), first, groupOf(last));
   }
   const entry = contents.arrays[name];
   const packed = entry && entry[which];
@@ -75,14 +77,17 @@ function find(name, which) {
   return packed.of ? tensor(packed.of, which) : unpack(packed);
 }
 
-// The heads in the channels of `x` as separate matrices: (H, T, D).
-function headsOf(x, part) {
+// Which head of a part belongs to a head: groups of them share keys and values.
+function groupOf(part) { return head => part === "key" || part === "value" ? Math.floor(head * GROUPS / config.n_head) : head; }
+
+// The heads in the channels of `x`, from head `first` on, as separate matrices: (H, T, D).
+function headsOf(x, first, group_of) {
   if (!x) return null;
   const H = config.n_head, group = x.groups[x.groups.length - 1];
   const width = x.shape[1], D = Math.ceil(config.head_size / group);
   const data = new Float64Array(H * T * D);
   for (let h = 0; h < H; h++) {
-    const start = (part * H + h) * D;
+    const start = (first + group_of(h)) * D;
     for (let t = 0; t < T; t++) {
       for (let d = 0; d < D; d++) data[(h * T + t) * D + d] = x.data[t * width + start + d];
     }
@@ -107,7 +112,7 @@ function rowOf(m, row) { return m.data.subarray(row * m.cols, (row + 1) * m.cols
 // The length of a token's vector, from all of its channels; of one head where there are several.
 function lengthAt(name, t, head = 0) {
   const packed = contents.arrays[name].lengths, numbers = numbersOf(packed);
-  return numbers[packed.shape.length === 2 ? head * T + t : t];
+  return numbers[packed.shape.length === 2 ? groupOf(name.split(".").pop())(head) * T + t : t];
 }
 
 // Three digits: the arrays have no more.

@@ -3,6 +3,7 @@
 VIEWS.embedding = { title: "Embedding", draw: drawEmbedding };
 
 function drawEmbedding() {
+  if (!contents.embedding.position) return drawTokens();
   const token = matrixOf(contents.embedding.token), position = matrixOf(contents.embedding.position);
   const sum = valueOf("embedding.out");
   const largest = Math.max(largestOf(token), largestOf(position), largestOf(sum));
@@ -28,6 +29,17 @@ function drawEmbedding() {
       figure("Some channels over the positions", learned
         ? "Each line is one channel of the table of positions: learned, where the original paper used sine waves."
         : "Each line is one channel: pairs of a sine and a cosine, slower for higher channels.", {}, waves())),
+  ];
+}
+
+// Without vectors of positions: queries and keys turn, or there are none.
+function drawTokens() {
+  const token = matrixOf(contents.embedding.token), lengths = numbersOf(contents.embedding.lengths.token);
+  return [
+    el("h2", {}, "Embedding"),
+    el("p", {}, `A token is a number, which selects a row of the token table: ${config.n_embd} numbers, which the first block reads. No position is added to them${config.positions === "rotary" ? ": attention turns queries and keys by their position" : ""}.`),
+    tokenStrip(),
+    figure("Rows of the tokens", embeddingSentence(lengths), { formula: contents.arrays["embedding.out"].forward[0] }, heatmap(token, ofText("Rows of the tokens", token, {}))),
   ];
 }
 

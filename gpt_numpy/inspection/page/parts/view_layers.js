@@ -51,23 +51,24 @@ function drawNorm() {
   const last = state.norm === "ln_f", norm = last ? "ln_f" : `h.${state.block}.${state.norm}`, t = state.position;
   const before = last ? `h.${config.n_layer - 1}.resid_post` : state.norm === "ln_2" ? `h.${state.block}.resid_mid` : state.block ? `h.${state.block - 1}.resid_post` : "embedding.out";
   const kinds = ["ln_1", "ln_2", "ln_f"], lines = contents.arrays[`${norm}.out`].forward.concat(contents.arrays[`${norm}.xhat`].forward);
-  const mean = valueOf(`${norm}.mean`).data[t], rstd = valueOf(`${norm}.rstd`).data[t], w = valueOf(`${norm}.weight`);
+  const centred = config.norm === "layernorm", mean = centred ? valueOf(`${norm}.mean`).data[t] : 0, rstd = valueOf(`${norm}.rstd`).data[t], w = valueOf(`${norm}.weight`);
   const row = (title, name, sentence) => figure(title, sentence, { size: "half" }, textMap(name, title));
   const [least, most] = contents.arrays[`${norm}.weight`].range;
   return [
-    el("div", { class: "bar" }, chooser("layer norm", 3, kinds.indexOf(state.norm), "norm", k => change({ norm: kinds[k] }), k => ["before attention (ln_1)", "before the MLP (ln_2)", "before the head (ln_f)"][k]), last ? null : chooseBlock()),
+    el("div", { class: "bar" }, chooser(centred ? "layer norm" : "RMSNorm", 3, kinds.indexOf(state.norm), "norm", k => change({ norm: kinds[k] }), k => ["before attention (ln_1)", "before the MLP (ln_2)", "before the head (ln_f)"][k]), last ? null : chooseBlock()),
     el("div", { class: "grid" },
-      row("Input", before, `The vector of ${quoted(t)} has mean ${number(mean)} and is divided by ${number(1 / rstd)}, the root of its variance + eps.`),
-      figure("Normalised", `Every row now has mean 0 and variance 1, less a trace: eps = 1e-5 is added to the variance that it is divided by.`, { size: "half", formula: lines[1] }, textMap(`${norm}.xhat`, "normalised")),
+      row("Input", before, `The vector of ${quoted(t)} ${centred ? `has mean ${number(mean)} and ` : ""}is divided by ${number(1 / rstd)}, the root of its ${centred ? "variance" : "mean square"} + eps.`),
+      figure("Normalised", `Every row now has ${centred ? "mean 0 and variance 1" : "mean square 1"}, less a trace: eps = 1e-5 is added to the ${centred ? "variance" : "mean square"} that it is divided by.`, { size: "half", formula: lines[1] }, textMap(`${norm}.xhat`, "normalised")),
       figure("Weight", `One learned factor for each channel, initially 1; now they lie between ${number(least)} and ${number(most)}.`, {},
-        heatmap(w, { height: 26, label: "weight of the layer norm", describe: (r, col, x) => `weight of channel ${channel(col, w)}: ${number(x)}` })),
-      figure("Output", `Normalised, scaled${config.bias ? " and shifted" : ""}, channel by channel: the sublayer reads ${norm}.out.`, { formula: lines[0] }, textMap(`${norm}.out`, "output"))),
+        heatmap(w, { height: 26, label: "weight of the norm", describe: (r, col, x) => `weight of channel ${channel(col, w)}: ${number(x)}` })),
+      figure("Output", `Normalised, scaled${config.bias && centred ? " and shifted" : ""}, channel by channel: the sublayer reads ${norm}.out.`, { formula: lines[0] }, textMap(`${norm}.out`, "output"))),
   ];
 }
 
 function drawMlp() {
   const mlp = `h.${state.block}.mlp`, t = state.position;
-  const fc = rowOf(valueOf(`${mlp}.fc`), t), neurons = contents.neurons[state.block], best = neurons.best[t], values = matrixOf(neurons.values);
+  // Of SwiGLU's two channels for each neuron the first is its gate.
+  const gated = config.activation === "swiglu", all = rowOf(valueOf(`${mlp}.fc`), t), fc = gated ? all.subarray(0, all.length / 2) : all, neurons = contents.neurons[state.block], best = neurons.best[t], values = matrixOf(neurons.values);
   const after = rowOf(neurons.after ? matrixOf(neurons.after) : valueOf(`${mlp}.act`), t);
   return [
     el("div", { class: "bar" }, chooseBlock()),

@@ -1,4 +1,6 @@
-"""Presets, settings under one name: nanoGPT's Shakespeare models in three sizes, and GPT-2."""
+"""Presets, settings under one name: nanoGPT's Shakespeare models in three sizes, two of them also
+with what came after GPT-2, and GPT-2 itself.
+"""
 
 from typing import Any
 
@@ -43,6 +45,42 @@ PRESETS["gpt2"] = {
     "batch_size": 1,
     "bias": True,
     "activation": "gelu_tanh",
+}
+
+# Two Shakespeare models with what came after GPT-2: nanochat's blocks, QK norm with weights as in
+# Qwen3, and Muon for their matrices.
+_MODERN: dict[str, Any] = {
+    "norm": "rmsnorm",
+    "positions": "rotary",
+    "qk_norm": True,
+    "activation": "relu2",
+    "tied": False,
+    "init_residual": "zero",
+    "init_head": "zero",
+    "optimizer": "muon",
+    "muon_learning_rate": 0.02,
+    "lr_schedule": "linear",
+}
+PRESETS["tiny-modern"] = PRESETS["tiny"] | _MODERN
+PRESETS["tiny-modern"] |= {
+    "out_dir": "out-tiny-modern",
+    "learning_rate": 5e-3,
+    "min_lr": 5e-4,
+    "max_iters": 1000,
+    "lr_decay_iters": 1000,
+}
+PRESETS["baby-modern"] = PRESETS["baby"] | _MODERN
+PRESETS["baby-modern"] |= {
+    "out_dir": "out-baby-modern",
+    "batch_size": 12,
+    "dropout": 0.0,
+    "learning_rate": 4e-3,
+    "min_lr": 4e-4,
+    "warmup_iters": 50,
+    "eval_interval": 100,
+    "eval_iters": 50,
+    "max_iters": 700,
+    "lr_decay_iters": 700,
 }
 
 DEFAULT_PRESET = "tiny"  # of `train` and `bench`

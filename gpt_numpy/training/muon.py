@@ -18,6 +18,7 @@ from gpt_numpy.training.optimizer import AdamW, places_of
 
 MOMENTUM = "muon.momentum"
 ATTENTION = ".attn.c_attn.weight"  # queries, keys and values next to each other
+GATED = ".mlp.c_fc.weight"  # with SwiGLU gates and values next to each other
 
 
 class Muon(AdamW):
@@ -151,13 +152,15 @@ def _places(model: GPT) -> Iterator[tuple[str, Place]]:
     for name, start, state in places_of(model.params, names):
         rows, width = model.params[name].shape
         first = 0
-        for columns in _split(name, rows, width):
+        for columns in _split(name, rows, width, model.config):
             yield name, Place(start, state, rows, width, first, columns)
             first += columns
 
 
-def _split(name: str, rows: int, width: int) -> list[int]:
+def _split(name: str, rows: int, width: int, config: GPTConfig) -> list[int]:
     """How many columns each matrix of a parameter has; keys and values may be narrower."""
+    if name.endswith(GATED) and config.activation == "swiglu":
+        return [width // 2, width // 2]
     if not name.endswith(ATTENTION):
         return [width]
     narrow = (width - rows) // 2

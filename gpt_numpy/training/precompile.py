@@ -38,7 +38,7 @@ def _quietly(model: GPT, config: TrainConfig) -> None:
 def one_step(model: GPT, config: TrainConfig) -> None:
     """One step of a very small model of the same kind, which loads or compiles every kernel."""
     small = dataclasses.replace(
-        model.config, vocab_size=4, block_size=4, n_layer=1, n_head=1, n_embd=8
+        model.config, vocab_size=4, block_size=4, n_layer=1, n_head=1, n_kv_head=0, n_embd=8
     )
     twin = GPT(small, seed=0, dtype=model.precision, ops=model.ops_name)
     tokens = np.zeros((2, small.block_size), np.int64)

@@ -213,6 +213,14 @@ HEADS = [
         ),
     ),
     *listed(
+        "training/muon.py",
+        (
+            "L35", "Muon takes SwiGLU's gates and values for one matrix",
+            ('name.endswith(GATED) and config.activation == "swiglu"', "False"),
+            "muon:each_parameter_is_updated_once_and_by_its_own_optimizer",
+        ),
+    ),
+    *listed(
         "interop/llama.py",
         (
             "L30", "Llama's files: gate and value change places",

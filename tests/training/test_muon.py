@@ -40,7 +40,14 @@ def step_of(model, seed=0, **settings):
     return optimizer, before
 
 
-@pytest.mark.parametrize("changed", [{}, {"tied": False, "bias": False}])
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {},
+        {"tied": False, "bias": False},
+        {"n_head": 4, "n_kv_head": 2, "activation": "swiglu", "n_inner": 6},
+    ],
+)
 def test_each_parameter_is_updated_once_and_by_its_own_optimizer(changed):
     model = build(**changed)
     optimizer, before = step_of(
@@ -51,9 +58,14 @@ def test_each_parameter_is_updated_once_and_by_its_own_optimizer(changed):
     assert set(optimizer.momentum) == muons and set(optimizer.m) == set(model.params) - muons
     for name, expected in before.items():
         grad = model.grads[name]
-        if name in muons:  # queries, keys and values are three matrices
-            for k in range(3 if "c_attn" in name else 1):
-                part = slice(8 * k, 8 * k + 8) if "c_attn" in name else slice(None)
+        if name in muons:  # queries, keys and values are three matrices, gates and values two
+            ends = [grad.shape[1]]
+            if "c_attn" in name:
+                ends = [8, 8 + (grad.shape[1] - 8) // 2, grad.shape[1]]
+            elif "c_fc" in name and changed.get("activation") == "swiglu":
+                ends = [6, 12]
+            for start, end in zip([0, *ends], ends, strict=False):
+                part = slice(start, end)
                 muon_update(
                     expected[:, part], grad[:, part], np.zeros_like(grad[:, part]),
                     grad_scale=1.0, settings=MuonSettings(0.3, 0.7, 0.5),

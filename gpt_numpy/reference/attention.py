@@ -100,12 +100,13 @@ def attention_backward(
     Q, K, V = split_qkv(qkv, n_head, n_kv_head)
     dQ, dK, dV = split_qkv(dqkv, n_head, n_kv_head)
     (dO,) = split_heads(dout, n_head, parts=1)
+    K, V = for_queries(K, n_head), for_queries(V, n_head)
     scale = 1 / math.sqrt(Q.shape[-1])
     p = probabilities(Q, K, lse)
     w, dp = np.empty_like(p), np.empty_like(p)
     # forward: w = dropout(p); out = w @ V
     dropout_forward(p, dropout, out=w)
-    dw = dO @ for_queries(V, n_head).swapaxes(-1, -2)
+    dw = dO @ V.swapaxes(-1, -2)
     dV[...] = sum_of_groups(w.swapaxes(-1, -2) @ dO, dV.shape[1])
     dropout_backward(dw, dropout, dx=dp)
     # forward: p = softmax(s)
@@ -113,7 +114,7 @@ def attention_backward(
     delta = (dO * out_heads).sum(axis=-1, keepdims=True)
     ds = p * (dp - delta)
     # forward: s = Q @ K.T / sqrt(D)
-    dQ[...] = ds @ for_queries(K, n_head) * scale
+    dQ[...] = ds @ K * scale
     dK[...] = sum_of_groups(ds.swapaxes(-1, -2) @ Q * scale, dK.shape[1])
 
 

@@ -457,7 +457,7 @@ def test_layers_without_equations_are_shown_as_one_step_each(tmp_path, seen, mon
             "split into heads",
             "h.0.attn.qkv",
             "w = dropout(p); out = w @ V",
-            ["dV[...] = w", "dQ[...] = ds", "dK[...] = ds"],
+            ["dV[...] = sum_of_groups(w", "dQ[...] = ds", "dK[...] = sum_of_groups(ds"],
         ),
         (
             "token and position embedding",

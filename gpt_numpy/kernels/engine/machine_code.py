@@ -19,6 +19,7 @@ import numba
 
 from gpt_numpy.base.cache_folder import cache_folder
 from gpt_numpy.base.errors import InputError
+from gpt_numpy.kernels.engine.amx import obstacle
 
 _cache: Path | None = None
 
@@ -36,24 +37,29 @@ def vector_bits() -> int:
     return 512 if features.get("avx512f") else 256 if features.get("avx2") else 128
 
 
-INSTRUCTION, EMULATED = "avx512_bf16", "emulated"
+AMX, INSTRUCTION, EMULATED = "amx", "avx512_bf16", "emulated"
 
 
 def bfloat16_tile() -> str:
     """How bfloat16 products are computed here, or as GPT_NUMPY_TILE says.
 
+    `amx` is the unit of Intel's processors that multiplies tiles, and sums in an order of its own.
     `avx512_bf16` is the instruction vdpbf16ps, where it is fast: on AMD's processors. On Intel's it
     is half as fast as float32. `emulated` computes the same bits with float32 vectors.
 
     Raises
     ------
-    InputError : another name, or the instruction where the processor does not have it.
+    InputError : another name, or what this processor or system does not have.
     """
     wanted = os.environ.get("GPT_NUMPY_TILE", "")
     features = llvmlite.binding.get_host_cpu_features()
     able = bool(features.get("avx512bf16")) and vector_bits() == 512
-    if wanted not in ("", INSTRUCTION, EMULATED):
-        raise InputError(f"GPT_NUMPY_TILE={wanted!r}: must be {INSTRUCTION} or {EMULATED}")
+    if wanted not in ("", AMX, INSTRUCTION, EMULATED):
+        raise InputError(f"GPT_NUMPY_TILE={wanted!r}: must be {AMX}, {INSTRUCTION} or {EMULATED}")
+    if wanted == AMX:
+        reason = obstacle() if vector_bits() == 512 else "it needs vectors of 512 bits"
+        if reason:
+            raise InputError(f"GPT_NUMPY_TILE={wanted}: {reason}; unset it, or use {EMULATED}")
     if wanted == INSTRUCTION and not able:
         raise InputError(
             f"GPT_NUMPY_TILE={wanted}: needs a processor with AVX512_BF16, and vectors of 512 "

@@ -79,17 +79,17 @@ def block_length(length, most, unit):
 
 
 @routine
-def cut(rows, columns, most_rows, most_columns, width):
+def cut(rows, columns, most_rows, most_columns, height, width):
     """How many rows and columns a task has: halved until there are many tasks."""
-    row_block = block_length(rows, most_rows, TILE_ROWS)
+    row_block = block_length(rows, most_rows, height)
     column_block = block_length(columns, most_columns, width)
     while -(-rows // row_block) * -(-columns // column_block) < MANY:
-        if row_block >= column_block and row_block >= 2 * SMALL * TILE_ROWS:
-            row_block = -(-row_block // (2 * TILE_ROWS)) * TILE_ROWS
+        if row_block >= column_block and row_block >= 2 * SMALL * height:
+            row_block = -(-row_block // (2 * height)) * height
         elif column_block >= 2 * SMALL * width:
             column_block = -(-column_block // (2 * width)) * width
-        elif row_block >= 2 * SMALL * TILE_ROWS:
-            row_block = -(-row_block // (2 * TILE_ROWS)) * TILE_ROWS
+        elif row_block >= 2 * SMALL * height:
+            row_block = -(-row_block // (2 * height)) * height
         else:
             break
     return row_block, column_block
@@ -155,7 +155,7 @@ def product(
     inner = a.size // rows
     base = mask_base(key[0], site)
     width = panel_width(out)
-    row_block, column_block = cut(rows, columns, ROWS, COLUMNS, width)
+    row_block, column_block = cut(rows, columns, ROWS, COLUMNS, TILE_ROWS, width)
     step = block_length(inner, INNER, 8)
     whole = inner * (columns + WIDEST) <= PACKED // 2 and rows >= MANY * FEW
     if whole:  # a worker packs all of `b` once, for all its tasks, which then are small
@@ -207,7 +207,7 @@ def product_of_columns(
     If it fits, a worker packs all of the smaller operand once, for all its tasks.
     """
     width = panel_width(out)
-    row_block, column_block = cut(rows, columns, BOTH_ROWS, BOTH_COLUMNS, width)
+    row_block, column_block = cut(rows, columns, BOTH_ROWS, BOTH_COLUMNS, TILE_ROWS, width)
     step = block_length(inner, BOTH_INNER, 8)
     keep_left = rows < columns
     whole = inner * (min(rows, columns) + 2 * WIDEST) <= PACKED

@@ -33,30 +33,41 @@ from gpt_numpy.kernels.engine.jit import (
 from gpt_numpy.kernels.engine.tasks import next_task, reset
 from gpt_numpy.kernels.products.epilogue import NO_EPILOGUE, PLAIN, Epilogue, finish_row
 from gpt_numpy.kernels.products.matmul import MANY, block_length, cut, store_edge, unit_of
-from gpt_numpy.kernels.products.packing import strip_start, strips_of
 from gpt_numpy.kernels.products.packing_bf16 import (
-    WIDE,
-    WIDTH,
+    APART,
+    left_panel,
+    left_size,
     pack_left_pairs,
     pack_pairs,
     pack_pairs_transposed,
     round_rows,
+    steps_of,
     store_row,
+    strip_start,
+    strips_of,
 )
 from gpt_numpy.kernels.products.prefetch import ahead, ask_for
-from gpt_numpy.kernels.products.tile import LEAST_ROWS, TILE_ROWS, Matrix
-from gpt_numpy.kernels.products.tile_bf16 import pairs_by_columns, pairs_by_rows
+from gpt_numpy.kernels.products.tile import Matrix
+from gpt_numpy.kernels.products.tile_choice import (
+    BLOCKS,
+    PACKED,
+    STEP,
+    TILE_ROWS,
+    WIDTH,
+    begin_tiles,
+    end_tiles,
+    fits_columns,
+    fits_rows,
+    pairs_by_columns,
+    pairs_by_rows,
+)
 
 # Blocks as in matmul.py; an inner dimension of so many elements is half as many pairs.
-INNER, ROWS, COLUMNS = 768, 518 // TILE_ROWS * TILE_ROWS, 384
-FEW = 48 // TILE_ROWS * TILE_ROWS
-BOTH_INNER, BOTH_ROWS, BOTH_COLUMNS = 384, 400 // TILE_ROWS * TILE_ROWS, 384
+INNER, ROWS, COLUMNS, FEW, BOTH_INNER, BOTH_ROWS, BOTH_COLUMNS = BLOCKS
+ALIGNED = max(8, 2 * STEP)  # a stretch is a multiple of so many elements
 
 EDGE = TILE_ROWS * WIDTH  # elements of a tile that hangs over the edge
-APART = 16  # pairs between the rows of a strip: never a multiple of 4,096 bytes from row to row
 STRIP = TILE_ROWS * (8192 // 2 + APART)  # pairs of a strip
-BOTH = BOTH_ROWS // TILE_ROWS * WIDE + BOTH_COLUMNS + 4 * WIDTH
-PACKED = BOTH_INNER // 2 * BOTH  # pairs that a worker packs at most
 FINISHED = (ROWS + TILE_ROWS) * (COLUMNS + WIDTH)  # elements that wait to be rounded
 
 
@@ -66,7 +77,7 @@ def strip_of_pairs(left, rows, panels, steps, out, columns, add, edge, next_left
     for j in range(0, columns, WIDTH):
         ask_for(next_left, j // WIDTH, -(-columns // WIDTH))
         tile = Matrix(out.array, out.at + j, out.stride)
-        if (rows >= TILE_ROWS or rows == LEAST_ROWS) and j + WIDTH <= columns:
+        if fits_rows(rows) and j + WIDTH <= columns:
             pairs_by_rows(left, rows, panels, j * steps, tile, steps, add)
         else:
             height, breadth = min(rows, TILE_ROWS), min(WIDTH, columns - j)
@@ -83,7 +94,7 @@ def strip_of_columns(left, rows, panels, steps, out, columns, add, edge, next_le
         ask_for(next_left, j // WIDTH, -(-columns // WIDTH))
         ask_for(next_right, j // WIDTH, -(-columns // WIDTH))
         tile = Matrix(out.array, out.at + j, out.stride)
-        if rows >= LEAST_ROWS and j + WIDTH <= columns:
+        if fits_columns(rows) and j + WIDTH <= columns:
             pairs_by_columns(left, rows, panels, j * steps, tile, steps, add)
         else:
             height, breadth = min(rows, TILE_ROWS), min(WIDTH, columns - j)
@@ -127,9 +138,9 @@ def product(
 ):  # fmt: skip
     """Write a @ b, or with `transposed` a @ b.T, to `out`; then the epilogue, strip by strip."""
     base = mask_base(key[0], site)
-    row_block, column_block = cut(rows, columns, ROWS, COLUMNS, WIDTH)
-    step = block_length(inner, INNER, 8)
-    whole = (inner + 1) // 2 * (columns + WIDTH) <= PACKED and rows >= MANY * FEW
+    row_block, column_block = cut(rows, columns, ROWS, COLUMNS, TILE_ROWS, WIDTH)
+    step = block_length(inner, INNER, ALIGNED)
+    whole = steps_of(inner) * (columns + WIDTH) <= PACKED and rows >= MANY * FEW
     whole = whole and columns * FEW <= FINISHED and inner <= 2 * (STRIP // TILE_ROWS - APART)
     if whole:  # a worker packs all of `b` once, for all its tasks, which then are small
         row_block, column_block, step = FEW, columns, inner
@@ -143,13 +154,14 @@ def product(
         strip = pairs[worker * (STRIP + PACKED) : (worker + 1) * (STRIP + PACKED)]
         panels = strip[STRIP:]
         packed = False
+        begin_tiles()
         task = next_task(counter, worker, workers, count)
         while task < count:
             i0, j0 = task // across * row_block, task % across * column_block
             i1, breadth = min(i0 + row_block, rows), min(column_block, columns - j0)
             for k0 in range(0, inner, step):
                 depth = min(step, inner - k0)
-                steps = (depth + 1) // 2
+                steps = steps_of(depth)
                 if not packed and transposed:
                     at = j0 * inner + k0
                     if b16.size > 0:
@@ -190,6 +202,7 @@ def product(
                             if not single:
                                 store_row(y, out16, at)
             task = next_task(counter, worker, workers, count)
+        end_tiles()
 
 
 @kernel
@@ -203,10 +216,10 @@ def product_of_columns(
     If it fits, a worker packs all of the smaller operand once, for all its tasks.
     """
     row_block, column_block = cut_both(rows, columns)
-    step = block_length(inner, BOTH_INNER, 8)
+    step = block_length(inner, BOTH_INNER, ALIGNED)
     keep_left = rows < columns
-    kept = strips_of(rows) * WIDE if keep_left else columns
-    whole = (inner + 1) // 2 * (kept + 4 * WIDTH) <= PACKED
+    down, across = (rows, 4 * WIDTH) if keep_left else (4 * TILE_ROWS, columns + 2 * WIDTH)
+    whole = left_size(down, steps_of(inner)) + steps_of(inner) * across <= PACKED
     if whole and keep_left:
         row_block, column_block, step = rows, unit_of(columns, 2 * WIDTH, WIDTH), inner
     elif whole:
@@ -216,8 +229,9 @@ def product_of_columns(
     for worker in prange(workers):
         edge = space[worker * EDGE : (worker + 1) * EDGE]
         panels = pairs[worker * PACKED : (worker + 1) * PACKED]
-        left = panels[(step + 1) // 2 * block_length(column_block, column_block, WIDTH) :]
+        left = panels[steps_of(step) * block_length(column_block, column_block, WIDTH) :]
         packed = False
+        begin_tiles()
         task = next_task(counter, worker, workers, down * across)
         while task < down * across:
             i0 = strip_start(task // across, down, rows)
@@ -226,7 +240,7 @@ def product_of_columns(
             breadth = min(column_block, columns - j0)
             for k0 in range(0, inner, step):
                 depth = min(step, inner - k0)
-                steps = (depth + 1) // 2
+                steps = steps_of(depth)
                 if not packed or keep_left:
                     at = k0 * columns + j0
                     if b16.size > 0:
@@ -244,7 +258,7 @@ def product_of_columns(
                 for s in range(strips):
                     i = strip_start(s, strips, i1 - i0)
                     height = strip_start(s + 1, strips, i1 - i0) - i
-                    panel = Matrix(left, s * steps * WIDE, WIDE)
+                    panel = left_panel(left, s, steps)
                     target = Matrix(out, (i0 + i) * columns + j0, columns)
                     # Of the next stretch as many rows as follow from the number of strips.
                     k1 = k0 + step + min(step, inner - k0 - step) * s // strips
@@ -263,6 +277,7 @@ def product_of_columns(
                         next_left, next_right,
                     )  # fmt: skip
             task = next_task(counter, worker, workers, down * across)
+        end_tiles()
 
 
 NO_SINGLE, NO_HALF = np.empty(0, np.float32), np.empty(0, np.uint16)

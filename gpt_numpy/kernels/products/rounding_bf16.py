@@ -8,10 +8,12 @@ bfloat16 already. Every function takes flat arrays and offsets, in elements, and
 
 from typing import Any
 
+import llvmlite.binding
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
+from gpt_numpy.kernels.engine.machine_code import EMULATED, bfloat16_tile
 from gpt_numpy.kernels.products.tile import (
     TILE_ROWS,
     TILE_VECTORS,
@@ -23,12 +25,19 @@ from gpt_numpy.kernels.products.tile import (
     store,
     transposed,
 )
-from gpt_numpy.kernels.products.tile_bf16 import HALF, HAS_INSTRUCTION, BFloat, integers
+from gpt_numpy.kernels.products.tile_bf16 import HALF, BFloat, integers
 
 WORD = ir.IntType(2 * HALF)
 LANES = VECTOR_BITS // (2 * HALF)  # float32 numbers, or pairs, in a vector
 SINGLES = ir.VectorType(ir.FloatType(), LANES)
 PAIRS = integers(2 * HALF, LANES)
+
+# Whether the processor rounds; where products are emulated, rounding is, too.
+CONVERTS = (
+    bool(llvmlite.binding.get_host_cpu_features().get("avx512bf16"))
+    and VECTOR_BITS == 512
+    and bfloat16_tile() != EMULATED
+)
 
 MAGNITUDE, INFINITE, LEAST = 0x7FFFFFFF, 0x7F800000, 0x00800000  # bits of float32 numbers
 HALF_UNIT, QUIET = 0x7FFF, 0x40  # just below half of what is cut off; the mark of a NaN
@@ -64,7 +73,7 @@ def _halves(builder: Any, pointer: Any, offset: Any) -> Any:
 def _rounded(builder: Any, vector: Any) -> Any:
     """A vector of float32 numbers as bfloat16 numbers, in integers of 16 bits."""
     halves = integers(HALF, LANES)
-    if HAS_INSTRUCTION:
+    if CONVERTS:
         return builder.bitcast(builder.fptrunc(vector, ir.VectorType(BFloat(), LANES)), halves)
     return builder.trunc(_rounded_by_integers(builder, vector), halves)
 
@@ -72,7 +81,7 @@ def _rounded(builder: Any, vector: Any) -> Any:
 def _both(builder: Any, pointer: Any, first: Any, second: Any) -> Any:
     """Two vectors of bfloat16 numbers one after the other, from two offsets."""
     twice = integers(HALF, 2 * LANES)
-    if HAS_INSTRUCTION and pointer.type.pointee != ir.IntType(HALF):
+    if CONVERTS and pointer.type.pointee != ir.IntType(HALF):
         result = ir.VectorType(BFloat(), 2 * LANES)
         function = cgutils.get_or_insert_function(
             builder.module,
@@ -136,17 +145,24 @@ def round_row(typing: Any, source: Any, source_at: Any, target: Any, target_at: 
     return types.void(source, types.int64, target, types.int64), generate
 
 
+def _pairs_of_rows(builder: Any, pointer: Any, first: Any, second: Any) -> Any:
+    """A vector of pairs, each of one element from either of two offsets on."""
+    order = indices_of([i // 2 + i % 2 * LANES for i in range(2 * LANES)])
+    both = _both(builder, pointer, first, second)
+    return builder.bitcast(builder.shuffle_vector(both, both, order), PAIRS)
+
+
 def _pair_rows(vectors: int) -> Any:
     """The generator of the next two functions: a pair is one element of each of two rows."""
-    order = indices_of([i // 2 + i % 2 * LANES for i in range(2 * LANES)])
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         source, first, second, target, target_at = arguments
         start, goal = _pointers(context, builder, signature, source, target)
         for v in range(vectors):
             offset = constant(v * LANES)
-            both = _both(builder, start, *(builder.add(at, offset) for at in (first, second)))
-            pairs = builder.bitcast(builder.shuffle_vector(both, both, order), PAIRS)
+            pairs = _pairs_of_rows(
+                builder, start, builder.add(first, offset), builder.add(second, offset)
+            )
             store(builder, pairs, goal, builder.add(target_at, offset), HALF // 4)
         return context.get_dummy_value()
 
@@ -171,28 +187,48 @@ def pair_tile_columns(
     return types.void(source, i, i, target, i), _pair_rows(-(-TILE_ROWS // LANES))
 
 
-@intrinsic
-def transpose_pairs(
-    typing: Any, source: Any, source_at: Any, source_stride: Any,
-    target: Any, target_at: Any, target_stride: Any,
-) -> Any:  # fmt: skip
-    """Transpose a square of pairs of neighbours, as wide as a vector of pairs."""
+def _transpose(of_rows: bool) -> Any:
+    """The generator of the next two functions; `of_rows`: a pair is one element of each of two."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         source, source_at, source_stride, target, target_at, target_stride = arguments
         start, goal = _pointers(context, builder, signature, source, target)
         rows = []
         for r in range(LANES):
-            at = builder.add(source_at, builder.mul(source_stride, constant(r)))
-            both = _both(builder, start, at, builder.add(at, constant(LANES)))
-            rows.append(builder.bitcast(both, PAIRS))
+            row = constant(2 * r if of_rows else r)
+            at = builder.add(source_at, builder.mul(source_stride, row))
+            if of_rows:
+                pairs = _pairs_of_rows(builder, start, at, builder.add(at, source_stride))
+            else:
+                both = _both(builder, start, at, builder.add(at, constant(LANES)))
+                pairs = builder.bitcast(both, PAIRS)
+            rows.append(pairs)
         for r, column in enumerate(transposed(builder, rows)):
             at = builder.add(target_at, builder.mul(target_stride, constant(r)))
             store(builder, column, goal, at, HALF // 4)
         return context.get_dummy_value()
 
+    return generate
+
+
+@intrinsic
+def transpose_pairs(
+    typing: Any, source: Any, source_at: Any, source_stride: Any,
+    target: Any, target_at: Any, target_stride: Any,
+) -> Any:  # fmt: skip
+    """Transpose a square of pairs of neighbours, as wide as a vector of pairs."""
     i = types.int64
-    return types.void(source, i, i, target, i, i), generate
+    return types.void(source, i, i, target, i, i), _transpose(of_rows=False)
+
+
+@intrinsic
+def transpose_paired_rows(
+    typing: Any, source: Any, source_at: Any, source_stride: Any,
+    target: Any, target_at: Any, target_stride: Any,
+) -> Any:  # fmt: skip
+    """Transpose such a square of pairs of one element of each of two rows."""
+    i = types.int64
+    return types.void(source, i, i, target, i, i), _transpose(of_rows=True)
 
 
 @intrinsic

@@ -14,8 +14,12 @@ from llvmlite import ir
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from gpt_numpy.kernels.engine.jit import routine
 from gpt_numpy.kernels.engine.machine_code import INSTRUCTION, bfloat16_tile
 from gpt_numpy.kernels.products.tile import (
+    LEAST_ROWS,
+    TILE_ROWS,
+    TILE_VECTORS,
     VECTOR_BITS,
     MultiplyAdd,
     broadcast,
@@ -24,6 +28,15 @@ from gpt_numpy.kernels.products.tile import (
 )
 
 HALF = 16  # bits
+WIDTH = TILE_VECTORS * VECTOR_BITS // (2 * HALF)  # columns of a tile
+STEP = 1  # pairs of a step
+_LANES = VECTOR_BITS // (2 * HALF)
+# Blocks of matmul_bf16.py (see tile_choice.py) for a second-level cache of 1 MB.
+BLOCKS = (
+    *(768, 518 // TILE_ROWS * TILE_ROWS, 384, 48 // TILE_ROWS * TILE_ROWS),
+    *(384, 400 // TILE_ROWS * TILE_ROWS, 384),
+)
+PACKED = 384 // 2 * (400 // TILE_ROWS * (-(-TILE_ROWS // _LANES) * _LANES) + 384 + 4 * WIDTH)
 UPPER = 0xFFFF0000  # of a pair: its odd element as float32
 # The control word MXCSR of x86: denormal operands are 0 (DAZ), denormal results are 0 (FTZ), round
 # to nearest, no exceptions.
@@ -186,3 +199,25 @@ def pairs_by_columns(
 ) -> Any:
     """A tile of c (+)= a.T @ panel, as `tile_by_columns`; `inner` counts pairs."""
     return tile_signature(a, b, c), tile_of(ARITHMETIC, by_columns=True)
+
+
+@routine
+def fits_rows(rows):
+    """Whether a tile may write so many rows straight to the result."""
+    return rows >= TILE_ROWS or rows == LEAST_ROWS
+
+
+@routine
+def fits_columns(rows):
+    """The same for a tile by columns."""
+    return rows >= LEAST_ROWS
+
+
+@routine
+def begin_tiles():
+    """Vectors need no preparation."""
+
+
+@routine
+def end_tiles():
+    """Nor anything afterwards."""

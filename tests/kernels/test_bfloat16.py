@@ -1,5 +1,6 @@
 """The bfloat16 products of the kernels, bit for bit against their twin in `reference/`."""
 
+import functools
 import hashlib
 import os
 import subprocess
@@ -11,7 +12,7 @@ import pytest
 
 from gpt_numpy.base.errors import InputError
 from gpt_numpy.kernels.activation import NUMBERS
-from gpt_numpy.kernels.engine import machine_code, pool
+from gpt_numpy.kernels.engine import amx, machine_code, pool
 from gpt_numpy.kernels.products import matmul
 from gpt_numpy.kernels.products.epilogue import (
     ACTIVATE,
@@ -21,7 +22,8 @@ from gpt_numpy.kernels.products.epilogue import (
     Epilogue,
 )
 from gpt_numpy.kernels.products.matmul_bf16 import multiply, multiply_columns
-from gpt_numpy.reference.bfloat16 import loaded, product, rounded, stored
+from gpt_numpy.reference import bfloat16
+from gpt_numpy.reference.bfloat16 import TDPBF16PS, VDPBF16PS, loaded, rounded, stored
 from gpt_numpy.reference.dropout import Dropout
 from tests.support.errors import assert_close
 from tests.support.guards import Guards
@@ -29,6 +31,10 @@ from tests.support.twins import spoil_workspaces
 
 ROOT = Path(__file__).resolve().parents[2]
 POOL = pool.threads()
+ORDER = TDPBF16PS if machine_code.bfloat16_tile() == machine_code.AMX else VDPBF16PS
+product = functools.partial(bfloat16.product, order=ORDER)
+NO_AMX = amx.obstacle()
+needs_amx = pytest.mark.skipif(bool(NO_AMX), reason=f"AMX: {NO_AMX}")
 
 SMALL = [
     (rows, inner, columns) for rows in (1, 9) for inner in (1, 2, 3, 17) for columns in (1, 31, 33)
@@ -225,8 +231,10 @@ DIGEST = """
 import numpy as np
 import gpt_numpy.kernels.products.tile_bf16 as tile
 WIDE
+from gpt_numpy.kernels.engine import machine_code
 from tests.kernels.test_bfloat16 import by_kernels, digest
-print(digest(by_kernels), tile.ARITHMETIC.__name__)
+tile_name = machine_code.bfloat16_tile()
+print(digest(by_kernels), tile_name if tile_name == "amx" else tile.ARITHMETIC.__name__)
 """
 
 
@@ -239,9 +247,14 @@ def by_kernels(x, weight, dout):
     return out, dx, dweight
 
 
-def by_reference(x, weight, dout):
+def by_reference(order):
     """The same in plain NumPy."""
-    return product(x, weight), product(dout, weight.T), product(x.T, dout)
+    twin = functools.partial(bfloat16.product, order=order)
+
+    def products(x, weight, dout):
+        return twin(x, weight), twin(dout, weight.T), twin(x.T, dout)
+
+    return products
 
 
 def digest(products):
@@ -276,46 +289,61 @@ def digest_elsewhere(code="", **environment):
 
 def test_the_emulated_tile_computes_the_same_bits():
     bits, arithmetic = digest_elsewhere(GPT_NUMPY_TILE="emulated")
-    assert arithmetic != "DotProduct"
-    assert bits == digest(by_reference)
+    assert arithmetic not in ("DotProduct", "amx")
+    assert bits == digest(by_reference(VDPBF16PS)) != digest(by_reference(TDPBF16PS))
+
+
+@needs_amx
+def test_the_tile_of_amx_computes_the_bits_of_its_own_order():
+    assert digest_elsewhere(GPT_NUMPY_TILE="amx") == [digest(by_reference(TDPBF16PS)), "amx"]
 
 
 @pytest.mark.parametrize("width", ["128", "256"])
 def test_narrower_vectors_compute_the_same_bits(width):
     bits, arithmetic = digest_elsewhere(GPT_NUMPY_VECTOR_BITS=width, GPT_NUMPY_TILE="")
-    assert arithmetic != "DotProduct"
-    assert bits == digest(by_reference)
+    assert arithmetic not in ("DotProduct", "amx")
+    assert bits == digest(by_reference(VDPBF16PS))
 
 
 def test_where_no_control_word_helps_float64_computes_the_same_bits(tmp_path):
     bits, arithmetic = digest_elsewhere(
         "tile.ARITHMETIC = tile.WidePair", GPT_NUMPY_TILE="emulated", NUMBA_CACHE_DIR=str(tmp_path)
     )
-    assert (bits, arithmetic) == (digest(by_reference), "WidePair")
+    assert (bits, arithmetic) == (digest(by_reference(VDPBF16PS)), "WidePair")
 
 
 def test_the_tile_can_be_chosen_and_a_wrong_choice_is_refused(monkeypatch):
     monkeypatch.setenv("GPT_NUMPY_TILE", "emulated")
     assert machine_code.bfloat16_tile() == "emulated"
     monkeypatch.setenv("GPT_NUMPY_TILE", "amx512")
-    with pytest.raises(InputError, match="'amx512': must be avx512_bf16 or emulated"):
+    with pytest.raises(InputError, match="'amx512': must be amx, avx512_bf16 or emulated"):
         machine_code.bfloat16_tile()
     monkeypatch.setenv("GPT_NUMPY_TILE", "avx512_bf16")
     monkeypatch.setenv("GPT_NUMPY_VECTOR_BITS", "256")
     with pytest.raises(InputError, match="AVX512_BF16, and vectors of 512 bits"):
         machine_code.bfloat16_tile()
+    monkeypatch.setenv("GPT_NUMPY_TILE", "amx")
+    with pytest.raises(InputError, match="=amx: it needs vectors of 512 bits; unset it"):
+        machine_code.bfloat16_tile()
+    monkeypatch.setenv("GPT_NUMPY_VECTOR_BITS", "512")
+    monkeypatch.setattr(machine_code, "obstacle", lambda: "this processor has no AMX")
+    with pytest.raises(InputError, match="=amx: this processor has no AMX; unset it, or use emul"):
+        machine_code.bfloat16_tile()
 
 
 @pytest.mark.parametrize(
-    "processor, able, chosen",
+    "processor, able, no_amx, chosen",
     [
-        ("znver4", True, "avx512_bf16"),
-        ("znver3", False, "emulated"),
-        ("sapphirerapids", True, "emulated"),
-        ("emeraldrapids", True, "emulated"),
+        ("znver4", True, "not there", "avx512_bf16"),
+        ("znver3", False, "not there", "emulated"),
+        ("sapphirerapids", True, "not permitted", "emulated"),
+        ("emeraldrapids", True, "", "amx"),
     ],
 )
-def test_the_instruction_is_chosen_on_amds_processors_alone(monkeypatch, processor, able, chosen):
+def test_the_instruction_is_chosen_on_amds_processors_alone_and_amx_where_it_works(
+    monkeypatch, processor, able, no_amx, chosen
+):
+    monkeypatch.setattr(machine_code, "obstacle", lambda: no_amx)
     binding = machine_code.llvmlite.binding
     features = {"avx512f": True, "avx2": True, "avx512bf16": able}
     monkeypatch.setattr(binding, "get_host_cpu_features", lambda: features)
@@ -333,3 +361,92 @@ def test_a_process_says_what_is_wrong_with_the_tile():
     )  # fmt: skip
     assert done.returncode != 0
     assert "GPT_NUMPY_TILE='fastest'" in done.stderr
+
+
+@pytest.fixture
+def asked_anew():
+    """Whether AMX works is found out again, and forgotten afterwards."""
+    amx.obstacle.cache_clear()
+    yield
+    amx.obstacle.cache_clear()
+
+
+def test_what_stands_in_the_way_of_amx_is_named(monkeypatch, asked_anew):
+    able = {"amx-tile": True, "amx-bf16": True, "avx512f": True}
+    for missing in able:
+        monkeypatch.setattr(
+            amx.llvm, "get_host_cpu_features", lambda missing=missing: able | {missing: False}
+        )
+        assert amx.obstacle.__wrapped__() == "this processor has no AMX"
+    monkeypatch.setattr(amx.llvm, "get_host_cpu_features", lambda: able)
+    for permitted, works, reason in (
+        (False, True, "the operating system does not permit it"),
+        (True, False, "this processor sums in another order than reference/bfloat16.py derives"),
+        (True, True, ""),
+    ):
+        monkeypatch.setattr(amx, "permitted", lambda permitted=permitted: permitted)
+        monkeypatch.setattr(amx, "trial", lambda works=works: works)
+        assert amx.obstacle.__wrapped__() == reason
+
+
+@pytest.mark.parametrize("system, machine", [("darwin", "x86_64"), ("linux", "aarch64")])
+def test_only_linux_on_x86_is_asked_for_tiles(monkeypatch, system, machine):
+    monkeypatch.setattr(amx.sys, "platform", system)
+    monkeypatch.setattr(amx.platform, "machine", lambda: machine)
+    monkeypatch.setattr(amx.ctypes, "CDLL", None)
+    assert not amx.permitted()
+
+
+def test_the_trial_of_amx_knows_the_order_of_the_reference():
+    zeros, tiles = 0, amx.difficult_tiles()
+    for a, b, before in tiles:
+        left, right = a.reshape(16, 32), b.transpose(0, 2, 1).reshape(32, 16)
+        twin = bfloat16.product(left, right, before.copy(), add=True, order=TDPBF16PS)
+        assert same(amx.tile_product(a, b, before), twin)
+        other = bfloat16.product(left, right, before.copy(), add=True, order=VDPBF16PS)
+        assert not same(twin, other)
+        zeros += (twin == 0).sum()
+    assert zeros > 0  # some sums are denormal
+    assert any((a & 0x7F80 == 0).any() for a, _, _ in tiles)  # and so are some operands
+    assert any((np.abs(c) < 2.0**-126).any() for _, _, c in tiles)
+
+
+@needs_amx
+def test_amx_is_refused_where_a_bit_of_the_trial_is_another(monkeypatch):
+    assert amx.trial()
+    exact = amx.tile_product
+
+    def almost(a, b, before):
+        c = exact(a, b, before)
+        c[15, 15] = np.nextafter(c[15, 15], np.float32(0))
+        return c
+
+    monkeypatch.setattr(amx, "tile_product", almost)
+    assert not amx.trial()
+
+
+THREADS = """
+import faulthandler, threading
+faulthandler.enable()
+go, done = threading.Event(), []
+def work():
+    go.wait()
+    from tests.kernels.test_bfloat16 import by_kernels, digest
+    done.append(digest(by_kernels))
+early = threading.Thread(target=work)
+early.start()
+from gpt_numpy.kernels.engine import amx
+assert amx.obstacle() == ""
+go.set()
+early.join()
+print(done[0])
+"""
+
+
+@needs_amx
+def test_a_thread_that_was_there_before_the_permission_has_it_too():
+    done = subprocess.run(
+        [sys.executable, "-c", THREADS], capture_output=True, text=True, cwd=ROOT, timeout=300,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "GPT_NUMPY_TILE": "amx"},
+    )  # fmt: skip
+    assert done.stdout.strip() == digest(by_reference(TDPBF16PS)), done.stderr[-2000:]

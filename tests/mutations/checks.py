@@ -152,7 +152,21 @@ CHECKS: dict[str, tuple[str, dict[str, tuple[object, ...]]]] = {
         {},
     ),
     "chosen": (
-        "kernels/test_bfloat16.py::test_the_instruction_is_chosen_on_amds_processors_alone",
+        "kernels/test_bfloat16.py::test_the_instruction_is_chosen_on_amds_processors_alone_and_amx_"
+        "where_it_works",
+        {},
+    ),
+    "obstacles": (
+        "kernels/test_bfloat16.py::test_what_stands_in_the_way_of_amx_is_named",
+        {},
+    ),
+    "only_linux": ("kernels/test_bfloat16.py::test_only_linux_on_x86_is_asked_for_tiles", {}),
+    "trial": (
+        "kernels/test_bfloat16.py::test_the_trial_of_amx_knows_the_order_of_the_reference",
+        {},
+    ),
+    "refused": (
+        "kernels/test_bfloat16.py::test_amx_is_refused_where_a_bit_of_the_trial_is_another",
         {},
     ),
     "bfloat16": ("reference/test_bfloat16.py::{layer}", {}),

@@ -1,11 +1,14 @@
 """Mistakes in the kernels: tails, bounds of chunks, masks in blocks, packing, parts, sites.
 
+Of the two ways to pack the left operand of x.T @ dout only one is used on a machine, and tiles of AMX
+are multiplied only where it has them: their mutations are tried on such machines.
 What they touch is compiled for float64, or float32 where only that has the code, without threads.
 N names them, G the engine, B those of bfloat16; D5 to D7 are of the common list, put into
 the kernels.
 """
 
 from gpt_numpy.gradients.mutation import PACKAGE
+from gpt_numpy.kernels.engine.machine_code import AMX, bfloat16_tile
 from tests.mutations.mistake import Mistake, edit
 
 
@@ -480,15 +483,15 @@ BFLOAT16 = [
         edit(
             "B03", "reference of bfloat16: the even element of a pair is added first",
             "reference/bfloat16.py",
-            "c = _sum(c, odd)\n            c = _sum(c, a[..., k, None] * b[k])",
-            "c = _sum(c, a[..., k, None] * b[k])\n            c = _sum(c, odd)",
+            "c = _sum(c, _term(a, b, k + 1))\n        c = _sum(c, _term(a, b, k))",
+            "c = _sum(c, _term(a, b, k))\n        c = _sum(c, _term(a, b, k + 1))",
         ),
         ("bfloat16:test_the_odd_element_of_a_pair_is_added_first",),
     ),
     Mistake(
         edit(
             "B04", "reference of bfloat16: the odd last element is lost", "reference/bfloat16.py",
-            "range(0, inner, 2)", "range(0, inner - 1, 2)",
+            "range(0, len(b), 2)", "range(0, len(b) - 1, 2)",
         ),
         (FRACTIONS,),
     ),
@@ -530,16 +533,14 @@ BFLOAT16 = [
     ),
     _kernel(
         "B11", "bfloat16 packing: the odd last element of a row is lost", "packing_bf16",
-        ("range(whole, steps):", "range(whole, inner // 2):"), ("pairs", "many_pairs"),
+        ("for k in range(whole, steps):\n            at = a_at + r",
+         "for k in range(whole, inner // 2):\n            at = a_at + r"),
+        ("pairs", "many_pairs"),
     ),
     _kernel(
         "B12", "bfloat16 packing: the odd last row is lost", "packing_bf16",
         ("for k in range(full, steps):", "for k in range(full, inner // 2):"),
         ("pairs", "many_pairs"),
-    ),
-    _kernel(
-        "B13", "bfloat16 packing columns: the odd last row is lost", "packing_bf16",
-        ("for k in range(vectors, steps):", "for k in range(vectors, inner // 2):"), ("pairs",),
     ),
     _kernel(
         "B14", "bfloat16: the tail of a stored row is lost", "packing_bf16",
@@ -575,6 +576,111 @@ BFLOAT16 = [
         "B21", "bfloat16: Intel's processors use the instruction, too", "machine_code",
         ('startswith("znver")', 'startswith("")'), ("chosen",),
     ),
+    _kernel(
+        "B22", "the choice of a tile: AMX where it does not work", "machine_code",
+        ("    if not reason:\n        return wanted or AMX", "    return wanted or AMX"),
+        ("chosen",),
+    ),
+    _kernel(
+        "B23", "AMX: the operating system is not asked", "amx",
+        ("if not permitted():", "if False:"), ("obstacles",),
+    ),
+    _kernel(
+        "B24", "AMX: what the processor computed is not looked at", "amx",
+        ("if not trial():", "if False:"), ("obstacles",),
+    ),
+    _kernel(
+        "B25", "AMX: other systems are asked as Linux is", "amx",
+        ('if sys.platform != "linux" or', "if"), ("only_linux",),
+    ),
+    _kernel(
+        "B26", "AMX: the trial does not round the sum of the two sums", "amx",
+        ("_rounded(sums[0].astype(np.float64) + sums[1])",
+         "(sums[0].astype(np.float64) + sums[1])"),
+        ("trial",),
+    ),
+    _kernel(
+        "B27", "AMX: the trial keeps denormal operands", "amx",
+        ("np.abs(x) < LEAST, np.copysign", "np.abs(x) < 0.0, np.copysign"), ("trial",),
+    ),
+    Mistake(
+        edit(
+            "B28", "reference of bfloat16: tiles sum even and odd elements together",
+            "reference/bfloat16.py",
+            "odd = _sum(odd, _term(a, b, k + 1))", "even = _sum(even, _term(a, b, k + 1))",
+        ),
+        ("bfloat16:test_amx_sums_even_and_odd_elements_apart_and_16_pairs_at_a_time",),
+    ),
+    Mistake(
+        edit(
+            "B29", "reference of bfloat16: a tile is the whole inner dimension",
+            "reference/bfloat16.py", "TILE = 32 ", "TILE = 32000 ",
+        ),
+        ("bfloat16:test_amx_sums_even_and_odd_elements_apart_and_16_pairs_at_a_time",),
+    ),
+]  # fmt: skip
+
+OF_VECTORS = [
+    _kernel(
+        "B13", "bfloat16 packing columns: the odd last row is lost", "packing_bf16",
+        ("for k in range(vectors, steps):", "for k in range(vectors, inner // 2):"), ("pairs",),
+    ),
+    _kernel(
+        "N75", "bfloat16 packing columns: the last rows are read in whole vectors", "packing_bf16",
+        ("max(inner - -(-WIDE // a_stride), 0) // 2", "inner // 2"),
+        ("pages:bfloat16_product_leaves_its_operands[end]",),
+    ),
+]  # fmt: skip
+
+OF_AMX = [
+    _kernel(
+        "B30", "AMX: a later stretch begins anew", "tile_amx",
+        ('out.move("tileloadd64", register, i, at)', '_call(builder, "tilezero", register)'),
+        ("many_pairs",),
+    ),
+    _kernel(
+        "B31", "AMX: the halves of the panel change places", "tile_amx",
+        ("constant(j * SIDE * BYTES)))\n        for i",
+         "constant((1 - j) * SIDE * BYTES)))\n        for i"),
+        ("pairs", "many_pairs"),
+    ),
+    _kernel(
+        "B32", "AMX: the lower rows are those above", "tile_amx",
+        ('left.move("tileloadd64", LEFT[i], i, across)',
+         'left.move("tileloadd64", LEFT[i], 0, across)'),
+        ("many_pairs",),
+    ),
+    _kernel(
+        "B33", "AMX: rows between two heights of tiles are written beyond the result", "tile_amx",
+        ("return rows >= TILE_ROWS or rows == LEAST_ROWS", "return rows >= LEAST_ROWS"),
+        ("many_pairs",),
+    ),
+    _kernel(
+        "B34", "AMX packing rows: the last pairs are not filled up", "packing_bf16",
+        ("for k in range(whole if i < square else 0, steps):",
+         "for k in range(whole if i < square else 0, (inner + 1) // 2):"),
+        ("many_pairs",),
+    ),
+    _kernel(
+        "B35", "AMX packing: the inner dimension is not filled up", "packing_bf16",
+        ("value = pair_at(b, at, b_stride, inner - 2 * k) if inside else 0",
+         "value = pair_at(b, at, b_stride, inner) if inside else 0"),
+        ("pairs",),
+    ),
+    _kernel(
+        "B36", "AMX: strips begin between two tiles", "packing_bf16",
+        ("min(strip * -(-rows // UNIT) // strips * UNIT, rows)", "strip * rows // strips"),
+        ("many_pairs",),
+    ),
+    _kernel(
+        "B37", "AMX: the trial passes whatever the processor computes", "amx",
+        ("tile_product(a, b, before).view(np.uint32)", "c.view(np.uint32)"), ("refused",),
+    ),
+    _kernel(
+        "B38", "AMX packing rows: columns beyond the last are read", "packing_bf16",
+        ("square = rows // LANES * LANES", "square = -(-rows // LANES) * LANES"),
+        ("pages:bfloat16_product_leaves_its_operands[end]",),
+    ),
 ]  # fmt: skip
 
 # What no test but one notices: what is read beyond an end, and what only odd values show.
@@ -606,11 +712,6 @@ BEYOND = [
         ("builder.select(\n            outside, last, constant(row)\n        )",
          "builder.select(\n            outside, constant(row), constant(row)\n        )"),
         ("pages:product_leaves_its_operands[shape4-float32-end]",),
-    ),
-    _kernel(
-        "N75", "bfloat16 packing columns: the last rows are read in whole vectors", "packing_bf16",
-        ("max(inner - -(-WIDE // a_stride), 0) // 2", "inner // 2"),
-        ("pages:bfloat16_product_leaves_its_operands[end]",),
     ),
     _kernel(
         "N76", "bfloat16 packing: columns beyond the last are read", "packing_bf16",
@@ -663,5 +764,6 @@ MISTAKES = [
     *DECODING,
     *ROUNDED,
     *BFLOAT16,
+    *(OF_AMX if bfloat16_tile() == AMX else OF_VECTORS),
     *BEYOND,
 ]

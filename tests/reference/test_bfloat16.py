@@ -4,10 +4,10 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpt_numpy.reference.bfloat16 import loaded, product, rounded, stored
+from gpt_numpy.reference.bfloat16 import TDPBF16PS, loaded, product, rounded, stored
 
 DIGITS = 24  # of float32
 LEAST = Fraction(1, 2**126)
@@ -76,16 +76,29 @@ def nearest(exact, zero):
     return np.copysign(np.float32(float(size)), np.float32(1 if exact > 0 else -1))
 
 
+def plus(c, x, y):
+    """The sum c + x y in fractions, rounded once."""
+    p = Fraction(float(x)) * Fraction(float(y))
+    zero = c + x * y if p == 0 and c == 0 else np.float32(0)  # the sign of zero
+    return nearest(Fraction(float(c)) + p, zero)
+
+
 def by_hand(a, b, c):
     """One sum in fractions, pair by pair, the odd element first."""
     a, b = (np.append(x, np.zeros(len(x) % 2, np.float32)) for x in (a, b))
     for k in range(0, len(a), 2):
-        for i in (k + 1, k):
-            p = Fraction(float(a[i])) * Fraction(float(b[i]))
-            zero = np.float32(0)
-            if p == 0 and c == 0:
-                zero = c + a[i] * b[i]  # the sign of zero
-            c = nearest(Fraction(float(c)) + p, zero)
+        c = plus(plus(c, a[k + 1], b[k + 1]), a[k], b[k])
+    return c
+
+
+def by_hand_in_tiles(a, b, c):
+    """The same as AMX does: even and odd elements of 16 pairs apart, then both to c."""
+    a, b = (np.append(x, np.zeros(-len(x) % 32, np.float32)) for x in (a, b))
+    for start in range(0, len(a), 32):
+        even = odd = np.float32(0)
+        for k in range(start, start + 32, 2):
+            even, odd = plus(even, a[k], b[k]), plus(odd, a[k + 1], b[k + 1])
+        c = plus(c, plus(even, odd, np.float32(1)), np.float32(1))
     return c
 
 
@@ -109,6 +122,33 @@ def test_a_product_is_that_of_exact_fractions(inner, seed, spread, at):
         for j in range(3):
             assert_same(product(a, b)[i, j], by_hand(a[i], b[:, j], np.float32(0)))
             assert_same(out[i, j], by_hand(a[i], b[:, j], before[i, j]))
+
+
+@settings(max_examples=30)
+@given(seed=st.integers(0, 10**6), inner=st.integers(1, 70), at=st.sampled_from([0, -62, 60]))
+def test_a_product_in_tiles_is_that_of_exact_fractions(seed, inner, at):
+    rng = np.random.default_rng(seed)
+
+    def draw(*shape):
+        exponents = rng.integers(at - 2, at + 3, shape)
+        return rounded((rng.standard_normal(shape) * 2.0**exponents).astype(np.float32))
+
+    a, b = draw(1, inner), draw(inner, 1)
+    before = (rng.standard_normal((1, 1)) * 2.0 ** (2 * at)).astype(np.float32)
+    before[np.abs(before) < 2.0**-126] = 0
+    out = product(a, b, before.copy(), add=True, order=TDPBF16PS)
+    assert_same(out[0, 0], by_hand_in_tiles(a[0], b[:, 0], before[0, 0]))
+
+
+def test_amx_sums_even_and_odd_elements_apart_and_16_pairs_at_a_time():
+    # 1 added to 2^24 is lost. Of the odd ones 2 arrive; of the even one next to 2^24 none would.
+    a = np.zeros((1, 34), np.float32)
+    a[0, [0, 1, 2, 3]] = 2**24, 1, 1, 1
+    ones = np.ones((34, 1), np.float32)
+    assert product(a, ones, order=TDPBF16PS)[0, 0] == 2**24 + 2
+    # The second tile's 1 + 1 come to 2^24 as 2; in the first they are lost one by one.
+    a[0, [0, 1, 2, 3, 4, 32, 33]] = 2**24, 0, 1, 0, 1, 1, 1
+    assert product(a, ones, order=TDPBF16PS)[0, 0] == 2**24 + 2
 
 
 def test_the_odd_element_of_a_pair_is_added_first():

@@ -99,7 +99,7 @@ def _compiled() -> tuple[llvm.ExecutionEngine, llvm.ModuleRef]:
 
 
 def difficult_tiles() -> list[tuple[Array, Array, Array]]:
-    """Operands and sums so far: of ordinary size, of wide range, with sums and operands near 2^-126.
+    """Operands and sums so far: ordinary, of wide range, sums near 2^-126, operands near it.
 
     a is (row, pair, element), b (pair, column, element), both bfloat16; c is (row, column).
     """

@@ -56,15 +56,18 @@ def bfloat16_tile() -> str:
     able = bool(features.get("avx512bf16")) and vector_bits() == 512
     if wanted not in ("", AMX, INSTRUCTION, EMULATED):
         raise InputError(f"GPT_NUMPY_TILE={wanted!r}: must be {AMX}, {INSTRUCTION} or {EMULATED}")
-    if wanted == AMX:
+    reason = ""
+    if wanted in ("", AMX):  # the trial costs 16 ms
         reason = obstacle() if vector_bits() == 512 else "it needs vectors of 512 bits"
-        if reason:
-            raise InputError(f"GPT_NUMPY_TILE={wanted}: {reason}; unset it, or use {EMULATED}")
+    if wanted == AMX and reason:
+        raise InputError(f"GPT_NUMPY_TILE={wanted}: {reason}; unset it, or use {EMULATED}")
     if wanted == INSTRUCTION and not able:
         raise InputError(
             f"GPT_NUMPY_TILE={wanted}: needs a processor with AVX512_BF16, and vectors of 512 "
             f"bits; {EMULATED} computes the same bits"
         )
+    if not reason:
+        return wanted or AMX
     amd = llvmlite.binding.get_host_cpu_name().startswith("znver")
     return wanted or (INSTRUCTION if able and amd else EMULATED)
 

@@ -1,8 +1,9 @@
 """Packing for bfloat16 products: operands rounded, in pairs, in the order that a tile reads.
 
 A pair is two neighbours along the inner dimension. What a step takes beyond the end of that
-dimension is 0, in both operands: the second element of the last pair, and pairs after it. A panel holds a pair, not an element, for each column of a tile or row of a
-strip. Sources are float32, or uint16 with bfloat16 numbers.
+dimension is 0, in both operands: the second element of the last pair, and pairs after it. A panel
+holds a pair, not an element, for each column of a tile or row of a strip. Sources are float32, or
+uint16 with bfloat16 numbers.
 """
 
 from gpt_numpy.kernels.engine.jit import routine
@@ -46,7 +47,7 @@ def strip_start(strip, strips, rows):
 
 @routine
 def pair_at(source, at, distance, left):
-    """The pair of the element at `at` and the one `distance` further on; 0 is what is not `left`."""
+    """The pair of the element at `at` and the one `distance` further on, if so many are left."""
     if left > 1:
         return bits_at(source, at) | (bits_at(source, at + distance) << HALF)
     return bits_at(source, at) if left == 1 else 0

@@ -1,14 +1,14 @@
 """The tile of bfloat16 products on this machine, and what the loops around it must know.
 
-    TILE_ROWS, WIDTH                  its height and its width
-    BLOCKS                            INNER, ROWS, COLUMNS, FEW, BOTH_INNER, BOTH_ROWS, BOTH_COLUMNS
-    PACKED                            pairs that a worker packs at most
-    STEP                              pairs that one step takes; the inner dimension is filled up
-    UNIT                              strips of x.T @ dout begin at multiples of so many rows
-    LEFT_BY_ROWS                      whether it reads the left operand of x.T @ dout by its rows
-    fits_rows(rows), fits_columns     whether a tile may write so many rows straight to the result
-    pairs_by_rows, pairs_by_columns   the tile of x @ panel, and that of x.T @ panel
-    begin_tiles(), end_tiles()        what a thread does before its first tile and after its last
+TILE_ROWS, WIDTH                  its height and its width
+BLOCKS                            INNER, ROWS, COLUMNS, FEW, BOTH_INNER, BOTH_ROWS, BOTH_COLUMNS
+PACKED                            pairs that a worker packs at most
+STEP                              pairs that one step takes; the inner dimension is filled up
+UNIT                              strips of x.T @ dout begin at multiples of so many rows
+LEFT_BY_ROWS                      whether it reads the left operand of x.T @ dout by its rows
+fits_rows(rows), fits_columns     whether a tile may write so many rows straight to the result
+pairs_by_rows, pairs_by_columns   the tile of x @ panel, and that of x.T @ panel
+begin_tiles(), end_tiles()        what a thread does before its first tile and after its last
 """
 
 from gpt_numpy.kernels.engine.machine_code import AMX, bfloat16_tile

@@ -26,7 +26,9 @@ from gpt_numpy.gradients.model_check import gradcheck, randomise
 from gpt_numpy.gradients.mutation import LIVE, PACKAGE, Mutation, copy_package, mutated
 from gpt_numpy.gradients.report import scale_of
 from gpt_numpy.model.gpt import GPT
+from gpt_numpy.reference.bfloat16 import product as bfloat16_product
 from gpt_numpy.reference.layernorm import layernorm_backward, layernorm_forward
+from gpt_numpy.reference.linear import BFLOAT16
 
 EXACT, SINGLE, IDENTITY, ORDER = 1e-13, 5e-6, 1e-15, 0.02  # bounds of the figures below
 DIRECTIONS = 20
@@ -76,6 +78,7 @@ def measure() -> Iterator[Figure]:
         yield Figure(f"every gradient, complex step: {name}", gradient_error(changes), EXACT)
     yield Figure("every gradient, complex step: initial weights", gradient_error(None), EXACT)
     yield Figure("kernels in float32 against the reference in float64", _kernel_error(), SINGLE)
+    yield _bfloat16_bits()
     yield from _identities()
     name = f"Taylor remainder: distance from order 2, {DIRECTIONS} directions"
     yield Figure(name, _distance_from_order_2(), ORDER)
@@ -119,6 +122,27 @@ def _kernel_error() -> float:
         float(np.abs(grads[0][name] - exact).max() / scale_of(np.abs(exact).max(), largest))
         for name, exact in grads[1].items()
     )
+
+
+def _bfloat16_bits() -> Figure:
+    """How many elements of the kernels' bfloat16 products differ in any bit from the reference."""
+    from gpt_numpy.kernels import bfloat16_order, bfloat16_tile
+    from gpt_numpy.kernels.linear import linear_backward, linear_forward
+
+    rng, differ = np.random.default_rng(0), 0
+    for rows, inner, columns in ((37, 75, 131), (150, 67, 33)):
+        x, weight, dout = (
+            rng.standard_normal(shape).astype(np.float32)
+            for shape in ((rows, inner), (inner, columns), (rows, columns))
+        )
+        ours = out, dx, dweight = [np.empty_like(a) for a in (dout, x, weight)]
+        linear_forward(x, weight, None, out=out, precision=BFLOAT16)
+        gradients = {"dx": dx, "dweight": dweight, "dbias": None}
+        linear_backward(dout, x, weight, None, precision=BFLOAT16, **gradients)
+        for got, (a, b) in zip(ours, ((x, weight), (dout, weight.T), (x.T, dout)), strict=True):
+            exact = bfloat16_product(a, b, order=bfloat16_order())
+            differ += int((got.view(np.uint32) != exact.view(np.uint32)).sum())
+    return Figure(f"bfloat16 products ({bfloat16_tile()}) not those of the reference", differ, 0.0)
 
 
 def _identities() -> Iterator[Figure]:

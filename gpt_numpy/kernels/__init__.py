@@ -18,7 +18,7 @@ from gpt_numpy.kernels.attention_sublayer import (
 from gpt_numpy.kernels.decoding import decode_step
 from gpt_numpy.kernels.decoding_weights import decoding_copies
 from gpt_numpy.kernels.embedding import embedding_backward, embedding_forward
-from gpt_numpy.kernels.engine.machine_code import EMULATED, bfloat16_tile
+from gpt_numpy.kernels.engine.machine_code import EMULATED, bfloat16_order, bfloat16_tile
 from gpt_numpy.kernels.engine.pool import prepare
 from gpt_numpy.kernels.head import (
     LOGITS,
@@ -36,6 +36,7 @@ __all__ = [
     "adamw_updates",
     "attention_sublayer_backward",
     "attention_sublayer_forward",
+    "bfloat16_order",
     "bfloat16_tile",
     "decode_step",
     "decoding_copies",

@@ -26,7 +26,7 @@ def test_all_is_measured_and_every_mistake_is_found(capsys):
     before = sources()
     assert cli.main(["selfcheck"]) == 0
     out = capsys.readouterr().out
-    assert out.count("  ok\n") == 14
+    assert out.count("  ok\n") == 15
     assert out.count("  found\n") == len(LIVE) == 5
     assert "recorded, not measured here" in out
     assert "MISSED" not in out
@@ -40,6 +40,19 @@ def test_a_figure_beyond_its_bound_is_a_miss(capsys, monkeypatch):
     out = capsys.readouterr().out
     assert out.count("  MISSED\n") == len(selfcheck.MODELS) + 2  # and the copy as it is
     assert f"{len(selfcheck.MODELS) + 2} MISSED;" in out
+
+
+def test_a_bit_of_a_bfloat16_product_that_is_another_is_a_miss(monkeypatch):
+    assert selfcheck._bfloat16_bits().ok
+    right = selfcheck.bfloat16_product
+
+    def wrong(a, b, order):
+        out = right(a, b, order=order)
+        out[-1, -1] = np.nextafter(out[-1, -1], np.float32(0))
+        return out
+
+    monkeypatch.setattr(selfcheck, "bfloat16_product", wrong)
+    assert selfcheck._bfloat16_bits().value == 6
 
 
 def test_not_a_number_is_a_miss():

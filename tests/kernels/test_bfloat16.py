@@ -31,8 +31,7 @@ from tests.support.twins import spoil_workspaces
 
 ROOT = Path(__file__).resolve().parents[2]
 POOL = pool.threads()
-ORDER = TDPBF16PS if machine_code.bfloat16_tile() == machine_code.AMX else VDPBF16PS
-product = functools.partial(bfloat16.product, order=ORDER)
+product = functools.partial(bfloat16.product, order=machine_code.bfloat16_order())
 NO_AMX = amx.obstacle()
 needs_amx = pytest.mark.skipif(bool(NO_AMX), reason=f"AMX: {NO_AMX}")
 

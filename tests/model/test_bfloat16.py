@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import gpt_numpy as gn
-from gpt_numpy.kernels import bfloat16_tile
+from gpt_numpy.kernels import bfloat16_order
 from gpt_numpy.kernels.engine import pool
 from gpt_numpy.reference import bfloat16
 
@@ -43,10 +43,8 @@ def test_everything_but_the_operands_of_products_is_float32(ops):
 
 @pytest.mark.parametrize("ops", OPS)
 def test_the_first_product_is_that_of_the_reference_bit_for_bit(ops):
-    amx = ops == "kernels" and bfloat16_tile() == "amx"
-    product = functools.partial(
-        bfloat16.product, order=bfloat16.TDPBF16PS if amx else bfloat16.VDPBF16PS
-    )
+    order = bfloat16_order() if ops == "kernels" else bfloat16.VDPBF16PS
+    product = functools.partial(bfloat16.product, order=order)
     model = build(ops, keep=("*",))
     model.forward(*batch())
     acts, params = model.activations, model.params

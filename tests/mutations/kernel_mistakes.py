@@ -1,7 +1,7 @@
 """Mistakes in the kernels: tails, bounds of chunks, masks in blocks, packing, parts, sites.
 
-Of the two ways to pack the left operand of x.T @ dout only one is used on a machine, and tiles of AMX
-are multiplied only where it has them: their mutations are tried on such machines.
+Of the two ways to pack the left operand of x.T @ dout only one is used on a machine, and tiles of
+AMX are multiplied only where it has them: their mutations are tried on such machines.
 What they touch is compiled for float64, or float32 where only that has the code, without threads.
 N names them, G the engine, B those of bfloat16; D5 to D7 are of the common list, put into
 the kernels.

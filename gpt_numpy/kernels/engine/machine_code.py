@@ -72,6 +72,11 @@ def bfloat16_tile() -> str:
     return wanted or (INSTRUCTION if able and amd else EMULATED)
 
 
+def bfloat16_order() -> str:
+    """The order of the sums of bfloat16 products, as `reference/bfloat16.py` names it."""
+    return "tdpbf16ps" if bfloat16_tile() == AMX else "vdpbf16ps"
+
+
 def cache_directory() -> Path | None:
     """The folder of the compiled kernels; its name changes with every edit to any kernel.
 

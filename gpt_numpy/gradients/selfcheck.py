@@ -137,8 +137,9 @@ def _bfloat16_bits() -> Figure:
         )
         ours = out, dx, dweight = [np.empty_like(a) for a in (dout, x, weight)]
         linear_forward(x, weight, None, out=out, precision=BFLOAT16)
-        gradients = {"dx": dx, "dweight": dweight, "dbias": None}
-        linear_backward(dout, x, weight, None, precision=BFLOAT16, **gradients)
+        linear_backward(
+            dout, x, weight, None, dx=dx, dweight=dweight, dbias=None, precision=BFLOAT16
+        )
         for got, (a, b) in zip(ours, ((x, weight), (dout, weight.T), (x.T, dout)), strict=True):
             exact = bfloat16_product(a, b, order=bfloat16_order())
             differ += int((got.view(np.uint32) != exact.view(np.uint32)).sum())

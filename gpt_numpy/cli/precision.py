@@ -4,7 +4,7 @@ from gpt_numpy.model.gpt import GPT
 from gpt_numpy.reference.linear import BFLOAT16
 
 _EMULATED = (
-    "dtype=bfloat16: this processor has no fast instruction for it; others compute the same bits"
+    "dtype=bfloat16: this processor has no fast instruction for it; its products are emulated"
 )
 TRAINING = "more slowly than --dtype=float32 trains"
 SAMPLING = "a prompt more slowly than float32; each token after it reads half the memory"

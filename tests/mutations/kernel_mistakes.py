@@ -552,7 +552,7 @@ BFLOAT16 = [
     ),
     _kernel(
         "B16", "bfloat16: panels of another task are used again", "matmul_bf16",
-        ("packed = whole\n                for i", "packed = True\n                for i"),
+        ("packed = whole\n            task", "packed = True\n            task"),
         ("many_pairs",),
     ),
     _kernel(
@@ -633,6 +633,11 @@ OF_VECTORS = [
 ]  # fmt: skip
 
 OF_AMX = [
+    _kernel(
+        "B39", "AMX: of an operand packed once each stretch overwrites the one before",
+        "matmul_bf16",
+        ("strip[STRIP + steps_of(k0) * apart :]", "strip[STRIP:]"), ("many_pairs",),
+    ),
     _kernel(
         "B30", "AMX: a later stretch begins anew", "tile_amx",
         ('out.move("tileloadd64", register, i, at)', '_call(builder, "tilezero", register)'),

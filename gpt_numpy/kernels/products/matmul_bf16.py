@@ -50,6 +50,7 @@ from gpt_numpy.kernels.products.prefetch import ahead, ask_for
 from gpt_numpy.kernels.products.tile import Matrix
 from gpt_numpy.kernels.products.tile_choice import (
     BLOCKS,
+    BOTH_BLOCKS,
     PACKED,
     STEP,
     TILE_ROWS,
@@ -63,11 +64,12 @@ from gpt_numpy.kernels.products.tile_choice import (
 )
 
 # Blocks as in matmul.py; an inner dimension of so many elements is half as many pairs.
-INNER, ROWS, COLUMNS, FEW, BOTH_INNER, BOTH_ROWS, BOTH_COLUMNS = BLOCKS
+INNER, ROWS, COLUMNS, KEPT_INNER, FEW = BLOCKS
+BOTH_INNER, BOTH_ROWS, BOTH_COLUMNS, BOTH_MANY = BOTH_BLOCKS
 ALIGNED = max(8, 2 * STEP)  # a stretch is a multiple of so many elements
 
 EDGE = TILE_ROWS * WIDTH  # elements of a tile that hangs over the edge
-STRIP = TILE_ROWS * (8192 // 2 + APART)  # pairs of a strip
+STRIP = TILE_ROWS * (max(INNER, KEPT_INNER) // 2 + APART)  # pairs of a strip
 FINISHED = (ROWS + TILE_ROWS) * (COLUMNS + WIDTH)  # elements that wait to be rounded
 
 
@@ -111,8 +113,8 @@ def cut_both(rows, columns):
     There are many tasks, and of the ways to cut that into as many, the one that reads least.
     """
     least, down, across, fewest = 0, 1, 1, -(-rows // BOTH_ROWS)
-    for i in range(fewest, fewest + MANY):
-        j = max(-(-columns // BOTH_COLUMNS), -(-MANY // i))
+    for i in range(fewest, fewest + BOTH_MANY):
+        j = max(-(-columns // BOTH_COLUMNS), -(-BOTH_MANY // i))
         if i == fewest or rows * j + columns * i <= least:
             least, down, across = rows * j + columns * i, i, j
     row_block = block_length(rows, -(-rows // down), TILE_ROWS)
@@ -141,9 +143,10 @@ def product(
     row_block, column_block = cut(rows, columns, ROWS, COLUMNS, TILE_ROWS, WIDTH)
     step = block_length(inner, INNER, ALIGNED)
     whole = steps_of(inner) * (columns + WIDTH) <= PACKED and rows >= MANY * FEW
-    whole = whole and columns * FEW <= FINISHED and inner <= 2 * (STRIP // TILE_ROWS - APART)
+    whole = whole and columns * FEW <= FINISHED
     if whole:  # a worker packs all of `b` once, for all its tasks, which then are small
-        row_block, column_block, step = FEW, columns, inner
+        row_block, column_block, step = FEW, columns, block_length(inner, KEPT_INNER, ALIGNED)
+    apart = block_length(columns, columns, WIDTH) if whole else 0  # columns of the panels kept
     across = -(-columns // column_block)
     count = -(-rows // row_block) * across
     single, finishing = out16.size == 0, finish != PLAIN or bias.size > 0
@@ -152,7 +155,6 @@ def product(
         edge = space[worker * (EDGE + FINISHED) : (worker + 1) * (EDGE + FINISHED)]
         waiting = edge[EDGE:]
         strip = pairs[worker * (STRIP + PACKED) : (worker + 1) * (STRIP + PACKED)]
-        panels = strip[STRIP:]
         packed = False
         begin_tiles()
         task = next_task(counter, worker, workers, count)
@@ -162,6 +164,7 @@ def product(
             for k0 in range(0, inner, step):
                 depth = min(step, inner - k0)
                 steps = steps_of(depth)
+                panels = strip[STRIP + steps_of(k0) * apart :]
                 if not packed and transposed:
                     at = j0 * inner + k0
                     if b16.size > 0:
@@ -174,7 +177,6 @@ def product(
                         pack_pairs(b16, at, columns, depth, breadth, panels)
                     else:
                         pack_pairs(b, at, columns, depth, breadth, panels)
-                packed = whole
                 for i in range(i0, i1, TILE_ROWS):
                     height = min(TILE_ROWS, i1 - i)
                     left = Matrix(strip, 0, steps + APART)
@@ -201,6 +203,7 @@ def product(
                             )  # fmt: skip
                             if not single:
                                 store_row(y, out16, at)
+            packed = whole
             task = next_task(counter, worker, workers, count)
         end_tiles()
 

@@ -21,7 +21,8 @@ from gpt_numpy.kernels.products.tile import constant, pointer_to, tile_signature
 TILE_ROWS, LEAST_ROWS, WIDTH = 2 * SIDE, SIDE, 2 * SIDE
 STEP = SIDE  # pairs of a step
 # Blocks of matmul_bf16.py (see tile_choice.py) for a second-level cache of 2 MB.
-BLOCKS = 384, 512, 384, 64, 384, 384, 384
+BLOCKS = 384, 512, 768, 384, 64
+BOTH_BLOCKS = 384, 384, 768, 4
 PACKED = 320 * 1024
 LEFT, RIGHT = (4, 5), (6, 7)  # registers; those of the sums are 0 to 3
 BYTES = 4  # of a pair, and of a sum

@@ -32,10 +32,8 @@ WIDTH = TILE_VECTORS * VECTOR_BITS // (2 * HALF)  # columns of a tile
 STEP = 1  # pairs of a step
 _LANES = VECTOR_BITS // (2 * HALF)
 # Blocks of matmul_bf16.py (see tile_choice.py) for a second-level cache of 1 MB.
-BLOCKS = (
-    *(768, 518 // TILE_ROWS * TILE_ROWS, 384, 48 // TILE_ROWS * TILE_ROWS),
-    *(384, 400 // TILE_ROWS * TILE_ROWS, 384),
-)
+BLOCKS = 768, 518 // TILE_ROWS * TILE_ROWS, 384, 8192, 48 // TILE_ROWS * TILE_ROWS
+BOTH_BLOCKS = 384, 400 // TILE_ROWS * TILE_ROWS, 384, 8
 PACKED = 384 // 2 * (400 // TILE_ROWS * (-(-TILE_ROWS // _LANES) * _LANES) + 384 + 4 * WIDTH)
 UPPER = 0xFFFF0000  # of a pair: its odd element as float32
 # The control word MXCSR of x86: denormal operands are 0 (DAZ), denormal results are 0 (FTZ), round

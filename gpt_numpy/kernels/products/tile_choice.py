@@ -16,6 +16,7 @@ from gpt_numpy.kernels.engine.machine_code import AMX, bfloat16_tile
 if bfloat16_tile() == AMX:
     from gpt_numpy.kernels.products.tile_amx import (
         BLOCKS,
+        BOTH_BLOCKS,
         PACKED,
         STEP,
         TILE_ROWS,
@@ -33,6 +34,7 @@ else:
     from gpt_numpy.kernels.products.tile import TILE_ROWS
     from gpt_numpy.kernels.products.tile_bf16 import (
         BLOCKS,
+        BOTH_BLOCKS,
         PACKED,
         STEP,
         WIDTH,
@@ -47,6 +49,6 @@ else:
     UNIT, LEFT_BY_ROWS = 1, False
 
 __all__ = [
-    "BLOCKS", "LEFT_BY_ROWS", "PACKED", "STEP", "TILE_ROWS", "UNIT", "WIDTH",
+    "BLOCKS", "BOTH_BLOCKS", "LEFT_BY_ROWS", "PACKED", "STEP", "TILE_ROWS", "UNIT", "WIDTH",
     "begin_tiles", "end_tiles", "fits_columns", "fits_rows", "pairs_by_columns", "pairs_by_rows",
 ]  # fmt: skip

@@ -44,6 +44,7 @@ from gpt_numpy.model.gpt import GPT
 from gpt_numpy.model.implementations import array_type, load_ops
 from gpt_numpy.model.memory import check_memory
 from gpt_numpy.model.stages import parameter_shapes
+from gpt_numpy.reference.linear import BFLOAT16
 from gpt_numpy.training.optimizer import AdamW
 from gpt_numpy.training.optimizers import KINDS
 
@@ -69,6 +70,14 @@ class Run:
     progress: dict[str, Any] = field(default_factory=dict)
     dataset: str = ""
     environment: dict[str, str] = field(default_factory=dict)
+
+
+def environment_of(model: GPT) -> dict[str, str]:
+    """Everything that the last bits of this model's passes depend on, by name."""
+    found = describe(model.ops_name)
+    if model.precision == BFLOAT16 and model.ops_name == "kernels":
+        found["bfloat16 products"] = model.ops.bfloat16_tile()
+    return found
 
 
 def save(
@@ -101,7 +110,7 @@ def save(
         "optimizer": optimizer and _optimizer_to_header(optimizer),
         "progress": dict(progress or {}),
         "dataset": dataset,
-        "environment": describe(model.ops_name),
+        "environment": environment_of(model),
     }
     try:
         with written_durably(path) as file:

@@ -160,6 +160,14 @@ CHECKS: dict[str, tuple[str, dict[str, tuple[object, ...]]]] = {
         "kernels/test_bfloat16.py::test_what_stands_in_the_way_of_amx_is_named",
         {},
     ),
+    "recorded_tile": (
+        "training/test_checkpoint.py::test_a_resume_names_another_way_to_multiply_in_bfloat16",
+        {},
+    ),
+    "selfcheck_bits": (
+        "gradients/test_selfcheck.py::test_a_bit_of_a_bfloat16_product_that_is_another_is_a_miss",
+        {},
+    ),
     "only_linux": ("kernels/test_bfloat16.py::test_only_linux_on_x86_is_asked_for_tiles", {}),
     "trial": (
         "kernels/test_bfloat16.py::test_the_trial_of_amx_knows_the_order_of_the_reference",

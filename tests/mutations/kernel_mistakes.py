@@ -618,6 +618,20 @@ BFLOAT16 = [
         ),
         ("bfloat16:test_amx_sums_even_and_odd_elements_apart_and_16_pairs_at_a_time",),
     ),
+    Mistake(
+        edit(
+            "B40", "a checkpoint does not say how products were computed", "training/checkpoint.py",
+            'if model.precision == BFLOAT16 and model.ops_name == "kernels":', "if False:",
+        ),
+        ("recorded_tile",),
+    ),
+    Mistake(
+        edit(
+            "B41", "selfcheck: only the last bfloat16 product counts", "gradients/selfcheck.py",
+            "differ += int((got", "differ = int((got",
+        ),
+        ("selfcheck_bits",),
+    ),
 ]  # fmt: skip
 
 OF_VECTORS = [

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import gpt_numpy as gn
+from gpt_numpy.base.environment import differences
 from gpt_numpy.base.errors import InputError
 from gpt_numpy.config.train import TrainConfig
 from gpt_numpy.data.tokenizers.characters import CharTokenizer
@@ -380,3 +381,17 @@ def test_the_folder_of_a_run_is_refused_with_the_name_of_a_checkpoint_in_it(tmp_
     remedy = str(caught.value).rpartition(", ")[2]
     assert remedy == str(tmp_path / "ckpt-best.npz")
     assert gn.load(remedy).config == model.config
+
+
+def test_a_resume_names_another_way_to_multiply_in_bfloat16(tmp_path, monkeypatch):
+    config = gn.GPTConfig(**SHAPE)
+    model = gn.GPT(config, seed=3, dtype="bfloat16", ops="kernels")
+    monkeypatch.setattr("gpt_numpy.kernels.bfloat16_tile", lambda: "amx")
+    checkpoint.save(tmp_path / "ckpt.npz", model)
+    before = gn.load(tmp_path / "ckpt.npz").environment
+    assert differences(before, checkpoint.environment_of(model)) == []
+    monkeypatch.setattr("gpt_numpy.kernels.bfloat16_tile", lambda: "emulated")
+    now = checkpoint.environment_of(model)
+    assert differences(before, now) == ["bfloat16 products amx then, emulated now"]
+    for other in ({"ops": "reference", "dtype": "bfloat16"}, {"ops": "kernels"}):
+        assert "bfloat16 products" not in checkpoint.environment_of(gn.GPT(config, **other))

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from gpt_numpy.base.environment import describe, differences
+from gpt_numpy.base.environment import differences
 from gpt_numpy.base.errors import InputError, NotFiniteError
 from gpt_numpy.base.progress import Progress
 from gpt_numpy.cli.exit_status import INTERRUPTED
@@ -37,7 +37,7 @@ from gpt_numpy.model.flops import counted_parameters
 from gpt_numpy.model.gpt import GPT
 from gpt_numpy.model.implementations import array_type
 from gpt_numpy.model.memory import check_memory
-from gpt_numpy.training.checkpoint import Run
+from gpt_numpy.training.checkpoint import Run, environment_of
 from gpt_numpy.training.evaluation import evaluate
 from gpt_numpy.training.log import Log
 from gpt_numpy.training.loop import State, Training, new_run
@@ -102,7 +102,7 @@ def _resume(
     print(f"Resuming training from {config.out_dir}")
     if run.settings is not None and run.settings.dtype != config.dtype:
         print(f"dtype {run.settings.dtype} until now, {config.dtype} from here on")
-    changed = differences(run.environment, describe(run.model.ops_name))
+    changed = differences(run.environment, environment_of(run.model))
     if changed:
         print(f"the last bits may differ from those of an uninterrupted run: {'; '.join(changed)}")
     return run, config, dataset

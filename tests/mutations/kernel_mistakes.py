@@ -577,35 +577,35 @@ BFLOAT16 = [
         ('startswith("znver")', 'startswith("")'), ("chosen",),
     ),
     _kernel(
-        "B22", "the choice of a tile: AMX where it does not work", "machine_code",
+        "B62", "the choice of a tile: AMX where it does not work", "machine_code",
         ("    if not reason:\n        return wanted or AMX", "    return wanted or AMX"),
         ("chosen",),
     ),
     _kernel(
-        "B23", "AMX: the operating system is not asked", "amx",
+        "B63", "AMX: the operating system is not asked", "amx",
         ("if not permitted():", "if False:"), ("obstacles",),
     ),
     _kernel(
-        "B24", "AMX: what the processor computed is not looked at", "amx",
+        "B64", "AMX: what the processor computed is not looked at", "amx",
         ("if not trial():", "if False:"), ("obstacles",),
     ),
     _kernel(
-        "B25", "AMX: other systems are asked as Linux is", "amx",
+        "B65", "AMX: other systems are asked as Linux is", "amx",
         ('if sys.platform != "linux" or', "if"), ("only_linux",),
     ),
     _kernel(
-        "B26", "AMX: the trial does not round the sum of the two sums", "amx",
+        "B66", "AMX: the trial does not round the sum of the two sums", "amx",
         ("_rounded(sums[0].astype(np.float64) + sums[1])",
          "(sums[0].astype(np.float64) + sums[1])"),
         ("trial",),
     ),
     _kernel(
-        "B27", "AMX: the trial keeps denormal operands", "amx",
+        "B67", "AMX: the trial keeps denormal operands", "amx",
         ("np.abs(x) < LEAST, np.copysign", "np.abs(x) < 0.0, np.copysign"), ("trial",),
     ),
     Mistake(
         edit(
-            "B28", "reference of bfloat16: tiles sum even and odd elements together",
+            "B68", "reference of bfloat16: tiles sum even and odd elements together",
             "reference/bfloat16.py",
             "odd = _sum(odd, _term(a, b, k + 1))", "even = _sum(even, _term(a, b, k + 1))",
         ),
@@ -613,21 +613,21 @@ BFLOAT16 = [
     ),
     Mistake(
         edit(
-            "B29", "reference of bfloat16: a tile is the whole inner dimension",
+            "B69", "reference of bfloat16: a tile is the whole inner dimension",
             "reference/bfloat16.py", "TILE = 32 ", "TILE = 32000 ",
         ),
         ("bfloat16:test_amx_sums_even_and_odd_elements_apart_and_16_pairs_at_a_time",),
     ),
     Mistake(
         edit(
-            "B40", "a checkpoint does not say how products were computed", "training/checkpoint.py",
+            "B80", "a checkpoint does not say how products were computed", "training/checkpoint.py",
             'if model.precision == BFLOAT16 and model.ops_name == "kernels":', "if False:",
         ),
         ("recorded_tile",),
     ),
     Mistake(
         edit(
-            "B41", "selfcheck: only the last bfloat16 product counts", "gradients/selfcheck.py",
+            "B81", "selfcheck: only the last bfloat16 product counts", "gradients/selfcheck.py",
             "differ += int((got", "differ = int((got",
         ),
         ("selfcheck_bits",),
@@ -648,55 +648,55 @@ OF_VECTORS = [
 
 OF_AMX = [
     _kernel(
-        "B39", "AMX: of an operand packed once each stretch overwrites the one before",
+        "B79", "AMX: of an operand packed once each stretch overwrites the one before",
         "matmul_bf16",
         ("strip[STRIP + steps_of(k0) * apart :]", "strip[STRIP:]"), ("many_pairs",),
     ),
     _kernel(
-        "B30", "AMX: a later stretch begins anew", "tile_amx",
+        "B70", "AMX: a later stretch begins anew", "tile_amx",
         ('out.move("tileloadd64", register, i, at)', '_call(builder, "tilezero", register)'),
         ("many_pairs",),
     ),
     _kernel(
-        "B31", "AMX: the halves of the panel change places", "tile_amx",
+        "B71", "AMX: the halves of the panel change places", "tile_amx",
         ("constant(j * SIDE * BYTES)))\n        for i",
          "constant((1 - j) * SIDE * BYTES)))\n        for i"),
         ("pairs", "many_pairs"),
     ),
     _kernel(
-        "B32", "AMX: the lower rows are those above", "tile_amx",
+        "B72", "AMX: the lower rows are those above", "tile_amx",
         ('left.move("tileloadd64", LEFT[i], i, across)',
          'left.move("tileloadd64", LEFT[i], 0, across)'),
         ("many_pairs",),
     ),
     _kernel(
-        "B33", "AMX: rows between two heights of tiles are written beyond the result", "tile_amx",
+        "B73", "AMX: rows between two heights of tiles are written beyond the result", "tile_amx",
         ("return rows >= TILE_ROWS or rows == LEAST_ROWS", "return rows >= LEAST_ROWS"),
         ("many_pairs",),
     ),
     _kernel(
-        "B34", "AMX packing rows: the last pairs are not filled up", "packing_bf16",
+        "B74", "AMX packing rows: the last pairs are not filled up", "packing_bf16",
         ("for k in range(whole if i < square else 0, steps):",
          "for k in range(whole if i < square else 0, (inner + 1) // 2):"),
         ("many_pairs",),
     ),
     _kernel(
-        "B35", "AMX packing: the inner dimension is not filled up", "packing_bf16",
+        "B75", "AMX packing: the inner dimension is not filled up", "packing_bf16",
         ("value = pair_at(b, at, b_stride, inner - 2 * k) if inside else 0",
          "value = pair_at(b, at, b_stride, inner) if inside else 0"),
         ("pairs",),
     ),
     _kernel(
-        "B36", "AMX: strips begin between two tiles", "packing_bf16",
+        "B76", "AMX: strips begin between two tiles", "packing_bf16",
         ("min(strip * -(-rows // UNIT) // strips * UNIT, rows)", "strip * rows // strips"),
         ("many_pairs",),
     ),
     _kernel(
-        "B37", "AMX: the trial passes whatever the processor computes", "amx",
+        "B77", "AMX: the trial passes whatever the processor computes", "amx",
         ("tile_product(a, b, before).view(np.uint32)", "c.view(np.uint32)"), ("refused",),
     ),
     _kernel(
-        "B38", "AMX packing rows: columns beyond the last are read", "packing_bf16",
+        "B78", "AMX packing rows: columns beyond the last are read", "packing_bf16",
         ("square = rows // LANES * LANES", "square = -(-rows // LANES) * LANES"),
         ("pages:bfloat16_product_leaves_its_operands[end]",),
     ),

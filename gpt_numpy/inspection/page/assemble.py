@@ -16,9 +16,17 @@ from gpt_numpy.base.errors import InputError
 from gpt_numpy.files.durable import written_durably
 
 SCRIPTS = (  # each uses only earlier ones
+    "twin/erf.js", "twin/activation.js", "twin/sampling.js",
     "data.js", "dom.js", "palette.js", "state.js", "heatmap.js", "charts.js", "tokens.js",
-    "view_transformer.js", "view_embedding.js", "view_attention.js", "view_layers.js",
+    "mathml.js", "live.js", "experiment.js", "prompt.js", "map.js", "explain_forward.js",
+    "explain_backward.js", "opened.js", "scenes_forward.js", "scenes_backward.js", "view_story.js",
+    "view_play.js", "view_transformer.js", "view_embedding.js", "view_attention.js", "view_layers.js",
     "view_backwards.js", "view_training.js", "main.js",
+)  # fmt: skip
+TWIN = (  # the twin of the reference, which runs in a thread of its own
+    "matrices.js", "linear.js", "layernorm.js", "erf.js", "activation.js", "attention.js",
+    "embedding.js", "cross_entropy.js", "sublayers.js", "model.js", "sampling.js", "experiments.js",
+    "worker.js",
 )  # fmt: skip
 
 
@@ -27,12 +35,20 @@ def assemble(contents: dict[str, Any]) -> str:
     style = _part("page.css")
     scripts = "\n".join(_part(name) for name in SCRIPTS)
     script = f'"use strict";\n(() => {{\n{scripts}}})();\n'
+    # The twin is no script of the page: the page makes a worker of its text.
+    twin = "\n".join(_part(f"twin/{name}") for name in TWIN) if contents.get("live") else ""
     policy = (
         f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; "
-        "base-uri 'none'; form-action 'none'"
+        f"{'worker-src blob:; ' if twin else ''}base-uri 'none'; form-action 'none'"
     )
     page = _part("page.html")
-    texts = {"POLICY": policy, "STYLE": style, "SCRIPT": script, "CONTENTS": as_json(contents)}
+    texts = {
+        "POLICY": policy,
+        "STYLE": style,
+        "TWIN": as_json({"source": f'"use strict";\n{twin}'} if twin else {}),
+        "SCRIPT": script,
+        "CONTENTS": as_json(contents),
+    }
     for place, text in texts.items():
         before, after = page.split(f"@@{place}@@")
         page = before + text + after

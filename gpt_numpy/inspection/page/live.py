@@ -1,0 +1,80 @@
+"""What the page needs to compute the passes by itself: the parameters, and how to read a text.
+
+The page has a twin of the reference in JavaScript (parts/twin/), which runs both passes in float64
+from these float32 parameters. A model with a part that the twin does not know, or with too many
+parameters for a file, gets the recorded pass instead, and the page says why.
+"""
+
+import base64
+from typing import Any
+
+import numpy as np
+
+from gpt_numpy.data.tokenizers.characters import CharTokenizer
+from gpt_numpy.model.gpt import GPT
+from gpt_numpy.model.stages import Stage, gpt
+from gpt_numpy.reference.activation import FORWARD
+from gpt_numpy.training.checkpoint import Run
+
+MOST_PARAMETERS = 2_000_000  # 4 bytes each, a third more in base64: 11 MB
+ACTIVATIONS = {"gelu", "gelu_tanh", "relu"}  # of parts/twin/activation.js
+POSITIONS = {"learned", "sinusoidal"}
+
+# Of each layer that the twin has: all weights, and all that its forward keeps.
+_NORM = {"ln_weight", "ln_bias"}, {"mean", "rstd", "norm"}
+_PROJECTIONS = {"proj_weight", "proj_bias"}
+KNOWN: dict[str, tuple[set[str], set[str]]] = {
+    "embedding": ({"wte", "wpe"}, set()),
+    "attention_sublayer": (
+        _NORM[0] | _PROJECTIONS | {"qkv_weight", "qkv_bias"},
+        _NORM[1] | {"qkv", "lse", "attn"},
+    ),
+    "mlp_sublayer": (
+        _NORM[0] | _PROJECTIONS | {"fc_weight", "fc_bias"},
+        _NORM[1] | {"fc", "act"},
+    ),
+    "head_loss": (_NORM[0] | {"weight"}, _NORM[1] | {"logits", "lse"}),
+}
+SETTINGS = {"n_head", "precision", "activation"}
+
+
+def why_not_live(model: GPT) -> str:
+    """Why the page cannot compute this model's passes; "" if it can."""
+    if model.n_params > MOST_PARAMETERS:
+        return (
+            f"the model has {model.n_params:,} parameters; up to {MOST_PARAMETERS:,} travel "
+            "in a page"
+        )
+    unknown = next((part for stage in gpt(model.config) for part in _unknown(stage)), "")
+    if not unknown and model.config.activation not in ACTIVATIONS & set(FORWARD):
+        unknown = f"activation {model.config.activation}"
+    if not unknown and model.config.positions not in POSITIONS:
+        unknown = f"positions {model.config.positions}"
+    return unknown and f"the page cannot compute this part of the model: {unknown}"
+
+
+def _unknown(stage: Stage) -> list[str]:
+    """The parts of a stage that the twin does not have."""
+    if stage.layer not in KNOWN:
+        return [stage.layer]
+    weights, kept = KNOWN[stage.layer]
+    settings = set(getattr(stage.settings, "_fields", ()))
+    return sorted(set(stage.weights) - weights | set(stage.kept) - kept | settings - SETTINGS)
+
+
+def live_model(run: Run) -> dict[str, Any]:
+    """The parameters in one string of float32, their names and shapes, and the characters."""
+    params = run.model.params
+    numbers = np.concatenate([np.asarray(array, "<f4").reshape(-1) for array in params.values()])
+    return {
+        "table": [[name, list(array.shape)] for name, array in params.items()],
+        "numbers": base64.b64encode(numbers.tobytes()).decode(),
+        "characters": characters(run),
+    }
+
+
+def characters(run: Run) -> list[str] | None:
+    """The character of each token, where a token is one; a text cannot be edited otherwise."""
+    tokenizer = run.tokenizer
+    return list(tokenizer.characters) if isinstance(tokenizer, CharTokenizer) else None
+

@@ -1,0 +1,52 @@
+// The other end of live.js: it runs in a thread of its own, so that the page never waits.
+// Every answer carries the number of its question.
+
+let model = null, weights = null, current = null;
+
+const ANSWERS = {
+  load({ config, table, numbers }) {
+    weights = { config, table, numbers };
+    model = makeModel(config, table, numbers);
+    return {};
+  },
+  // Forward first, so that the page can show it while backward still runs.
+  pass({ tokens, targets, off, id }) {
+    current = makePass(model, tokens, targets, off);
+    const loss = forward(current);
+    postMessage({ id, part: "forward", loss, values: current.values, lens: logitLens(current) });
+    backward(current);
+    return { gradients: current.gradients, parameters: model.params, grads: model.grads };
+  },
+  // The loss alone, with something switched off.
+  loss({ tokens, targets, off }) {
+    const pass = makePass(model, tokens, targets, off);
+    return { loss: forward(pass), losses: pass.at("losses") };
+  },
+  write({ tokens, count, settings, seed, id }) {
+    const random = randomNumbers(seed), written = [];
+    for (let k = 0; k < count; k++) {
+      written.push(draw(distribution(nextLogits(model, tokens.concat(written)), settings), random()));
+      postMessage({ id, part: "token", token: written[k] });
+    }
+    return { written };
+  },
+  descend({ rate, tokens, targets, off }) {
+    const pass = makePass(model, tokens, targets, off), before = forward(pass);
+    backward(pass);
+    descend(model, rate);
+    return { before, after: forward(makePass(model, tokens, targets, off)) };
+  },
+  reset() {
+    model = makeModel(weights.config, weights.table, weights.numbers);
+    return {};
+  },
+  check({ name, seed }) { return checkParameter(current, name, seed); },
+};
+
+onmessage = ({ data }) => {
+  try {
+    postMessage({ id: data.id, part: "done", ...ANSWERS[data.kind](data) });
+  } catch (error) {
+    postMessage({ id: data.id, part: "failed", why: String(error) });
+  }
+};

@@ -1,0 +1,300 @@
+"""The JavaScript twin of the reference, in a real browser: every number against the reference.
+
+It needs playwright and a Chromium, as test_page_in_browser.py does.
+"""
+
+import functools
+import os
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import gpt_numpy as gn
+from gpt_numpy.gradients.model_check import randomise
+from gpt_numpy.inspection.page import assemble
+from tests.model.test_golden import build, named
+
+BROWSER = os.environ.get("GPT_NUMPY_BROWSER") or shutil.which("chromium")
+FOLDER = Path(assemble.__file__).parent / "parts" / "twin"
+LAYERS = [name for name in assemble.TWIN if name != "worker.js"]  # it answers messages
+TOLERANCE = 1e-5  # of the issue; float64 on both sides agrees to about 1e-14
+CLOSE = 1e-11
+
+BASE = gn.GPTConfig(
+    vocab_size=11, block_size=9, n_layer=2, n_head=2, n_embd=6, activation="gelu_tanh"
+)
+CONFIGS = {
+    "as GPT-2": ({}, 9),
+    "untied, no biases": ({"tied": False, "bias": False, "activation": "relu"}, 5),
+    "sinusoids, exact GELU": ({"positions": "sinusoidal", "activation": "gelu"}, 7),
+    "H = T = D": ({"n_head": 3, "n_embd": 9, "n_layer": 1, "vocab_size": 5}, 3),
+    "wide": ({"n_head": 4, "n_embd": 20, "vocab_size": 23, "activation": "gelu"}, 8),
+}
+
+RUN = """([config, table, numbers, tokens, targets, off]) => {
+  const model = makeModel(config, table, Float32Array.from(numbers));
+  const pass = makePass(model, tokens, targets, off || NOTHING_OFF), loss = forward(pass);
+  backward(pass);
+  const plain = found => Object.fromEntries(Object.entries(found).map(([k, x]) => [k, Array.from(x)]));
+  return { loss, values: plain(pass.values), gradients: plain(pass.gradients), grads: plain(model.grads) };
+}"""
+
+if not os.environ.get("GPT_NUMPY_BROWSER"):
+    pytest.importorskip("playwright", reason="playwright is not installed: pip install playwright")
+    if BROWSER is None:
+        pytest.skip("no chromium: install it, or name it in GPT_NUMPY_BROWSER", True)
+
+
+@pytest.fixture(scope="module")
+def tab():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+        yield browser.new_page()
+        browser.close()
+
+
+def source():
+    return "\n".join((FOLDER / name).read_text(encoding="utf-8") for name in LAYERS)
+
+
+def evaluate(tab, arguments, program=None):
+    return tab.evaluate(f"given => {{ {program or source()}\nreturn ({RUN})(given); }}", arguments)
+
+
+def model_of(changes, seed=0):
+    config = gn.GPTConfig(**{**vars(BASE), **changes})
+    model = gn.GPT(config, seed=None, dtype="float64", ops="reference")
+    randomise(model, seed)
+    model.params.flat[...] = model.params.flat.astype(np.float32)  # as they travel
+    return model
+
+
+def batch_of(config, T, seed=0):
+    rng = np.random.default_rng(seed)
+    tokens = rng.integers(0, config.vocab_size, (1, T))
+    tokens[0, -1] = tokens[0, 0]  # one occurs twice
+    targets = rng.integers(0, config.vocab_size, (1, T))
+    targets[0, T // 2] = -1
+    return tokens, targets
+
+
+def arguments_of(model, tokens, targets, off=None):
+    config = {
+        **vars(model.config), "head_size": model.config.head_size, "n_hidden": model.config.n_hidden
+    }  # fmt: skip
+    table = [[name, list(array.shape)] for name, array in model.params.items()]
+    numbers = model.params.flat.astype(np.float32).tolist()
+    return [config, table, numbers, np.ravel(tokens).tolist(), np.ravel(targets).tolist(), off]
+
+
+def largest_error(found, expected):
+    """The largest difference over the tensors, each relative to its largest element."""
+    scale = 1e-3 * max((np.abs(x).max() for x in expected.values()), default=1)
+    errors = {
+        name: np.abs(np.array(found[name], dtype=float) - x.ravel()).max()
+        / max(np.abs(x).max(), scale)
+        for name, x in expected.items()
+    }
+    worst = max(errors, key=lambda name: np.inf if np.isnan(errors[name]) else errors[name])
+    return errors[worst], worst
+
+
+@functools.cache
+def expected_of(name):
+    """What the page is given, and the loss, values, gradients and gradients of parameters."""
+    changes, T = CONFIGS[name]
+    model = model_of(changes)
+    tokens, targets = batch_of(model.config, T)
+    trace = gn.trace(model, tokens, targets)
+    activations = {n: e for n, e in trace.items() if e.kind != "parameter"}
+    # Parts of stored arrays (query, key, value, heads) are views of them there, too.
+    stored = {n: e for n, e in activations.items() if not re.search(r"\.(query|key|value|heads)$", n)}
+    values = {n: np.asarray(e.value) for n, e in stored.items()}
+    grads = {n: np.asarray(e.grad) for n, e in stored.items() if e.grad is not None}
+    parameters = {n: np.asarray(e.grad) for n, e in trace.items() if e.kind == "parameter"}
+    assert len(values) > 15 and len(grads) > 15 and set(parameters) == set(model.params)
+    return arguments_of(model, tokens, targets), trace.loss, values, grads, parameters
+
+
+def errors_of(tab, name, program=None):
+    """Of values, gradients of activations and of parameters, and the loss."""
+    arguments, loss, values, grads, parameters = expected_of(name)
+    found = evaluate(tab, arguments, program)
+    return {
+        "loss": (abs(found["loss"] - loss) / loss, "loss"),
+        "values": largest_error(found["values"], values),
+        "gradients": largest_error(found["gradients"], grads),
+        "parameters": largest_error(found["grads"], parameters),
+    }
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_every_number_of_both_passes_is_that_of_the_reference(tab, name):
+    for what, (error, worst) in errors_of(tab, name).items():
+        assert error <= CLOSE, (what, worst)
+
+
+@pytest.mark.parametrize("case", "ABCD")
+def test_logits_loss_and_gradients_are_those_of_pytorch(tab, case):
+    from tests.model.test_golden import PATH
+
+    with np.load(PATH, allow_pickle=False) as file:
+        golden = {name: file[name] for name in file.files}
+    model = build(golden, case, "reference")
+    tokens, targets = golden[f"{case}/tokens"], golden[f"{case}/targets"]
+    known = (targets != -1).sum()
+    loss, grads, logits = 0.0, {name: 0.0 for name in model.params}, []
+    for sequence, wanted in zip(tokens, targets, strict=True):
+        share = (wanted != -1).sum() / known
+        if not share:
+            continue
+        found = evaluate(tab, arguments_of(model, sequence, wanted))
+        loss += share * found["loss"]
+        logits.append(found["values"]["logits"])
+        for name, grad in found["grads"].items():
+            grads[name] = grads[name] + share * np.array(grad)
+    expected = named(golden, f"{case}/grads", f"{case}/param_shapes")
+    kept = [k for k in range(len(tokens)) if (targets[k] != -1).any()]
+    # The parameters of the file are float64, those of the page float32.
+    assert loss == pytest.approx(golden[f"{case}/loss"].item(), rel=TOLERANCE)
+    flat = {"logits": np.concatenate([np.ravel(one) for one in logits])}
+    assert largest_error(flat, {"logits": golden[f"{case}/logits"][kept]})[0] <= TOLERANCE
+    error, worst = largest_error(grads, expected)
+    assert error <= TOLERANCE, worst
+
+
+# What is switched off, and what that sets to zero in the reference.
+def test_what_is_switched_off_is_zero_forward_and_backward(tab):
+    model = model_of({"n_head": 3, "n_embd": 12})
+    D = model.config.head_size
+    tokens, targets = batch_of(model.config, 8)
+    off = {"heads": {"0": [1]}, "neurons": {"1": [5]}, "attention": [1], "mlp": [0]}
+    found = evaluate(tab, arguments_of(model, tokens, targets, off))
+    silenced = model_of({"n_head": 3, "n_embd": 12})
+    params = silenced.params
+    params["h.0.attn.c_proj.weight"][D : 2 * D] = 0
+    params["h.1.mlp.c_proj.weight"][5] = 0
+    for name in ("h.1.attn.c_proj", "h.0.mlp.c_proj"):
+        params[f"{name}.weight"][...] = 0
+        params[f"{name}.bias"][...] = 0
+    trace = gn.trace(silenced, tokens, targets)
+    assert found["loss"] == pytest.approx(trace.loss, rel=1e-12)
+    for name in ("embedding.out", "h.0.attn.qkv", "h.0.resid_mid", "h.1.mlp.fc"):
+        error, _ = largest_error(found["gradients"], {name: trace[name].grad})
+        assert error < CLOSE, name
+    assert not np.any(found["grads"]["h.1.mlp.c_proj.weight"][5 * 12 : 6 * 12])
+
+
+def test_the_error_function_is_that_of_the_reference(tab):
+    from gpt_numpy.reference.erf import erf
+
+    x = np.linspace(-7, 7, 1401)
+    found = tab.evaluate(f"x => {{ {source()}\nreturn x.map(erf); }}", x.tolist())
+    np.testing.assert_allclose(found, erf(x), rtol=0, atol=1e-14)
+
+
+def test_tokens_are_drawn_as_sampling_draws_them(tab):
+    from gpt_numpy.generation.sampling import Sampler, Sampling
+
+    logits = np.random.default_rng(1).standard_normal(13) * 2
+    for how in ({}, {"temperature": 0.5}, {"top_k": 4}, {"top_p": 0.6}, {"vocab_size": 9},
+                {"temperature": 1.7, "top_k": 6, "top_p": 0.8}):  # fmt: skip
+        settings = Sampling(**{"temperature": 1.0, "top_k": 0, **how})
+        kept, weights = Sampler(settings, 13, 1)._candidates(logits[: settings.vocab_size or 13])
+        expected = np.zeros(13)
+        expected[kept if kept is not None else slice(len(weights))] = weights / weights.sum()
+        asked = {
+            "temperature": settings.temperature, "topK": settings.top_k, "topP": settings.top_p,
+            "known": settings.vocab_size or 13,
+        }  # fmt: skip
+        found = tab.evaluate(
+            f"([z, how]) => {{ {source()}\nreturn Array.from(distribution(Float64Array.from(z), how)); }}",
+            [logits.tolist(), asked],
+        )
+        np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-15, err_msg=str(how))
+
+
+def test_a_step_downhill_is_that_of_gradient_descent_and_a_check_finds_a_wrong_gradient(tab):
+    model = model_of({})
+    tokens, targets = batch_of(model.config, 9)
+    program = f"""given => {{ {source()}
+      const [config, table, numbers, tokens, targets] = given;
+      const model = makeModel(config, table, Float32Array.from(numbers));
+      const pass = makePass(model, tokens, targets); forward(pass); backward(pass);
+      const right = Object.keys(model.params).map(name => checkParameter(pass, name, 3).error);
+      model.grads["h.0.attn.c_attn.weight"][7] += 0.05;
+      const wrong = checkParameter(pass, "h.0.attn.c_attn.weight", 3).error;
+      backward(pass); descend(model, 0.1);
+      return [right, wrong, forward(makePass(model, tokens, targets))];
+    }}"""
+    right, wrong, after = tab.evaluate(program, arguments_of(model, tokens, targets))
+    model.forward(tokens, targets)
+    model.backward()
+    model.params.flat[...] -= 0.1 * model.grads.flat
+    assert after == pytest.approx(model.forward(tokens, targets), rel=1e-12)
+    assert max(right) < 1e-6 < 1e-3 < wrong
+
+
+def test_every_function_of_the_twin_names_one_that_the_package_has():
+    sources = [path.read_text("utf-8") for path in Path(gn.__file__).parent.rglob("*.py")]
+    known = {name for text in sources for name in re.findall(r"^ *def (\w+)", text, re.M)}
+    counted = 0
+    for layer in ("linear", "layernorm", "activation", "attention", "embedding", "cross_entropy",
+                  "sublayers", "erf"):  # fmt: skip
+        text = (FOLDER / f"{layer}.js").read_text(encoding="utf-8")
+        assert re.search(r"reference/\w+\.py", text.splitlines()[0])
+        for name in re.findall(r"^ *// (\w+)(?:;.*|:.*)?$\n *(?:function|f:|slope:)", text, re.M):
+            assert name in known, name
+            counted += 1
+    assert counted >= 24
+
+
+# Old, new: a mistake in the twin, and the configuration whose numbers must differ.
+MISTAKES = [
+    ("linear.js", "product(dout, transposed(weight), dx)", "product(dout, weight, dx)", "H = T = D"),
+    ("linear.js", "dbias[o] += dout", "dbias[o] = dout", "as GPT-2"),
+    ("linear.js", "+= bias[o]", "+= 0 * bias[o]", "as GPT-2"),
+    ("layernorm.js", "- xhat[k] * alongXhat", "", "as GPT-2"),
+    ("layernorm.js", "- alongOnes ", "", "wide"),
+    ("layernorm.js", "const EPS = 1e-5", "const EPS = 1e-3", "as GPT-2"),
+    ("layernorm.js", "dweight[c] += dout[k] * xhat[k]", "dweight[c] += dout[k]", "as GPT-2"),
+    ("layernorm.js", "dxhat[k] = dout[k] * weight[c]", "dxhat[k] = dout[k]", "as GPT-2"),
+    ("layernorm.js", "(bias ? bias[c] : 0)", "0", "as GPT-2"),
+    ("activation.js", "slope: x => x > 0 ? 1 : 0", "slope: x => 1", "untied, no biases"),
+    ("activation.js", "* (1 - t * t) * du", "* du", "as GPT-2"),
+    ("activation.js", "+ x * Math.exp(-0.5 * x * x)", "- x * Math.exp(-0.5 * x * x)", "wide"),
+    ("activation.js", "dout[k] * slope(x[k])", "dout[k]", "wide"),
+    ("erf.js", "term *= 2 * x * x / (2 * n + 1)", "term *= x * x / (2 * n + 1)", "wide"),
+    ("attention.js", "q + 1, T, lse", "T, T, lse", "as GPT-2"),
+    ("attention.js", "s, 1 / Math.sqrt(Q.cols)", "s, 1", "as GPT-2"),
+    ("attention.js", "(dp.data[place] - delta)", "dp.data[place]", "as GPT-2"),
+    ("attention.js", "product(transposed(p), dO, dV)", "product(p, dO, dV)", "as GPT-2"),
+    ("attention.js", "product(transposed(ds), Q, dK, scale)", "product(transposed(ds), Q, dK)", "wide"),
+    ("attention.js", "product(ds, K, dQ, scale)", "product(ds, Q, dQ, scale)", "as GPT-2"),
+    ("attention.js", "(part * H + head) * D", "(head * parts + part) * D", "wide"),
+    ("embedding.js", "dwte[token * C + c] += dout", "dwte[token * C + c] = dout", "untied, no biases"),
+    ("embedding.js", "if (!tied) dwte.fill(0)", "dwte.fill(0)", "as GPT-2"),
+    ("embedding.js", "wpe[t * C + c];", "0;", "as GPT-2"),
+    ("cross_entropy.js", "(v === target ? 1 : 0)", "0", "as GPT-2"),
+    ("cross_entropy.js", "target === IGNORED ? 0 : dlosses[t] *", "dlosses[t] *", "as GPT-2"),
+    ("cross_entropy.js", "target === IGNORED ? 0 : lse[t]", "lse[t]", "as GPT-2"),
+    ("matrices.js", "c33 += a3 * b3", "c33 += a3 * b2", "wide"),
+    ("matrices.js", "sum * scale", "sum", "H = T = D"),
+    ("model.js", "c - c % 2", "c", "sinusoids, exact GELU"),
+    ("model.js", "fill(1 / Math.max(known, 1))", "fill(1 / pass.T)", "as GPT-2"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("mistake", MISTAKES, ids=lambda m: f"{m[0]}: {m[2] or 'without ' + m[1]}")
+def test_every_mistake_in_the_twin_is_noticed(tab, mistake):
+    name, old, new, config = mistake
+    text = (FOLDER / name).read_text(encoding="utf-8")
+    assert text.count(old) == 1, f"{old!r} must occur once in {name}"
+    program = source().replace(text, text.replace(old, new))
+    errors = errors_of(tab, config, program)
+    assert max(np.inf if np.isnan(e) else e for e, _ in errors.values()) > TOLERANCE

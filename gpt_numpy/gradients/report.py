@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from gpt_numpy.base.arrays import Shape
+from gpt_numpy.base.html_table import html_lines, html_table
 
 WIDTH = 100  # characters of a line
 FLOOR = 1e-3  # of the largest gradient: a tensor that is nearly zero is measured against that
@@ -85,14 +86,32 @@ class Report:
                 lines += textwrap.wrap(
                     sentence, WIDTH, initial_indent="    ", subsequent_indent="      "
                 )
+        return [*lines, *self._below()]
+
+    def _below(self) -> list[str]:
+        """The lines below the table; the last one is the summary."""
         wrong = sum(not row.ok for row in self.rows)
         summary = f"{wrong} of {len(self.rows)} gradients WRONG" if wrong else "all exact"
-        lines += [self.method, *self.notes]
-        lines.append(
+        last = (
             f"{summary}; largest error {self.worst.error:.1e} in {self.worst.name}, "
             f"tolerance {self.tolerance:.0e}; {self.seconds:.1f} s"
         )
-        return lines
+        return [self.method, *self.notes, last]
+
+    def _repr_html_(self) -> str:
+        """The table as a notebook shows it."""
+        header = ("tensor", "shape", "norm", "error", "verdict", "what is wrong")
+        rows = [
+            (
+                *(row.name, " × ".join(map(str, row.shape)), f"{row.norm:.3e}"),
+                *(f"{row.error:.1e}", "✓ exact" if row.ok else "✗ WRONG"),
+                " ".join(row.diagnosis),
+            )
+            for row in self.rows
+        ]
+        columns = 5 + any(row.diagnosis for row in self.rows)
+        shown = [row[:columns] for row in rows]
+        return html_table(header[:columns], shown, left=(0, 4, 5)) + html_lines(self._below())
 
     def as_dict(self) -> dict[str, Any]:
         """The report for programs, ready for JSON; numbers that are not finite become None."""

@@ -38,8 +38,10 @@ RUN = """([config, table, numbers, tokens, targets, off]) => {
   const model = makeModel(config, table, Float32Array.from(numbers));
   const pass = makePass(model, tokens, targets, off || NOTHING_OFF), loss = forward(pass);
   backward(pass);
-  const plain = found => Object.fromEntries(Object.entries(found).map(([k, x]) => [k, Array.from(x)]));
-  return { loss, values: plain(pass.values), gradients: plain(pass.gradients), grads: plain(model.grads) };
+  const list = ([name, x]) => [name, Array.from(x)];
+  const plain = found => Object.fromEntries(Object.entries(found).map(list));
+  const [values, gradients] = [plain(pass.values), plain(pass.gradients)];
+  return { loss, values, gradients, grads: plain(model.grads) };
 }"""
 
 if not os.environ.get("GPT_NUMPY_BROWSER"):
@@ -113,7 +115,9 @@ def expected_of(name):
     trace = gn.trace(model, tokens, targets)
     activations = {n: e for n, e in trace.items() if e.kind != "parameter"}
     # Parts of stored arrays (query, key, value, heads) are views of them there, too.
-    stored = {n: e for n, e in activations.items() if not re.search(r"\.(query|key|value|heads)$", n)}
+    stored = {
+        n: e for n, e in activations.items() if not re.search(r"\.(query|key|value|heads)$", n)
+    }
     values = {n: np.asarray(e.value) for n, e in stored.items()}
     grads = {n: np.asarray(e.grad) for n, e in stored.items() if e.grad is not None}
     parameters = {n: np.asarray(e.grad) for n, e in trace.items() if e.kind == "parameter"}
@@ -213,7 +217,8 @@ def test_tokens_are_drawn_as_sampling_draws_them(tab):
             "known": settings.vocab_size or 13,
         }  # fmt: skip
         found = tab.evaluate(
-            f"([z, how]) => {{ {source()}\nreturn Array.from(distribution(Float64Array.from(z), how)); }}",
+            f"([z, how]) => {{ {source()}\n"
+            "return Array.from(distribution(Float64Array.from(z), how)); }",
             [logits.tolist(), asked],
         )
         np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-15, err_msg=str(how))
@@ -254,39 +259,41 @@ def test_every_function_of_the_twin_names_one_that_the_package_has():
     assert counted >= 24
 
 
+GPT2, UNTIED, SQUARE = "as GPT-2", "untied, no biases", "H = T = D"
 # Old, new: a mistake in the twin, and the configuration whose numbers must differ.
 MISTAKES = [
-    ("linear.js", "product(dout, transposed(weight), dx)", "product(dout, weight, dx)", "H = T = D"),
-    ("linear.js", "dbias[o] += dout", "dbias[o] = dout", "as GPT-2"),
-    ("linear.js", "+= bias[o]", "+= 0 * bias[o]", "as GPT-2"),
-    ("layernorm.js", "- xhat[k] * alongXhat", "", "as GPT-2"),
+    ("linear.js", "product(dout, transposed(weight), dx)", "product(dout, weight, dx)", SQUARE),
+    ("linear.js", "dbias[o] += dout", "dbias[o] = dout", GPT2),
+    ("linear.js", "+= bias[o]", "+= 0 * bias[o]", GPT2),
+    ("layernorm.js", "- xhat[k] * alongXhat", "", GPT2),
     ("layernorm.js", "- alongOnes ", "", "wide"),
-    ("layernorm.js", "const EPS = 1e-5", "const EPS = 1e-3", "as GPT-2"),
-    ("layernorm.js", "dweight[c] += dout[k] * xhat[k]", "dweight[c] += dout[k]", "as GPT-2"),
-    ("layernorm.js", "dxhat[k] = dout[k] * weight[c]", "dxhat[k] = dout[k]", "as GPT-2"),
-    ("layernorm.js", "(bias ? bias[c] : 0)", "0", "as GPT-2"),
-    ("activation.js", "slope: x => x > 0 ? 1 : 0", "slope: x => 1", "untied, no biases"),
-    ("activation.js", "* (1 - t * t) * du", "* du", "as GPT-2"),
+    ("layernorm.js", "const EPS = 1e-5", "const EPS = 1e-3", GPT2),
+    ("layernorm.js", "dweight[c] += dout[k] * xhat[k]", "dweight[c] += dout[k]", GPT2),
+    ("layernorm.js", "dxhat[k] = dout[k] * weight[c]", "dxhat[k] = dout[k]", GPT2),
+    ("layernorm.js", "(bias ? bias[c] : 0)", "0", GPT2),
+    ("activation.js", "slope: x => x > 0 ? 1 : 0", "slope: x => 1", UNTIED),
+    ("activation.js", "* (1 - t * t) * du", "* du", GPT2),
     ("activation.js", "+ x * Math.exp(-0.5 * x * x)", "- x * Math.exp(-0.5 * x * x)", "wide"),
     ("activation.js", "dout[k] * slope(x[k])", "dout[k]", "wide"),
     ("erf.js", "term *= 2 * x * x / (2 * n + 1)", "term *= x * x / (2 * n + 1)", "wide"),
-    ("attention.js", "q + 1, T, lse", "T, T, lse", "as GPT-2"),
-    ("attention.js", "s, 1 / Math.sqrt(Q.cols)", "s, 1", "as GPT-2"),
-    ("attention.js", "(dp.data[place] - delta)", "dp.data[place]", "as GPT-2"),
-    ("attention.js", "product(transposed(p), dO, dV)", "product(p, dO, dV)", "as GPT-2"),
-    ("attention.js", "product(transposed(ds), Q, dK, scale)", "product(transposed(ds), Q, dK)", "wide"),
-    ("attention.js", "product(ds, K, dQ, scale)", "product(ds, Q, dQ, scale)", "as GPT-2"),
+    ("attention.js", "q + 1, T, lse", "T, T, lse", GPT2),
+    ("attention.js", "s, 1 / Math.sqrt(Q.cols)", "s, 1", GPT2),
+    ("attention.js", "(dp.data[place] - delta)", "dp.data[place]", GPT2),
+    ("attention.js", "product(transposed(p), dO, dV)", "product(p, dO, dV)", GPT2),
+    ("attention.js", "product(transposed(ds), Q, dK, scale)", "product(transposed(ds), Q, dK)",
+     "wide"),
+    ("attention.js", "product(ds, K, dQ, scale)", "product(ds, Q, dQ, scale)", GPT2),
     ("attention.js", "(part * H + head) * D", "(head * parts + part) * D", "wide"),
-    ("embedding.js", "dwte[token * C + c] += dout", "dwte[token * C + c] = dout", "untied, no biases"),
-    ("embedding.js", "if (!tied) dwte.fill(0)", "dwte.fill(0)", "as GPT-2"),
-    ("embedding.js", "wpe[t * C + c];", "0;", "as GPT-2"),
-    ("cross_entropy.js", "(v === target ? 1 : 0)", "0", "as GPT-2"),
-    ("cross_entropy.js", "target === IGNORED ? 0 : dlosses[t] *", "dlosses[t] *", "as GPT-2"),
-    ("cross_entropy.js", "target === IGNORED ? 0 : lse[t]", "lse[t]", "as GPT-2"),
+    ("embedding.js", "dwte[token * C + c] += dout", "dwte[token * C + c] = dout", UNTIED),
+    ("embedding.js", "if (!tied) dwte.fill(0)", "dwte.fill(0)", GPT2),
+    ("embedding.js", "wpe[t * C + c];", "0;", GPT2),
+    ("cross_entropy.js", "(v === target ? 1 : 0)", "0", GPT2),
+    ("cross_entropy.js", "target === IGNORED ? 0 : dlosses[t] *", "dlosses[t] *", GPT2),
+    ("cross_entropy.js", "target === IGNORED ? 0 : lse[t]", "lse[t]", GPT2),
     ("matrices.js", "c33 += a3 * b3", "c33 += a3 * b2", "wide"),
-    ("matrices.js", "sum * scale", "sum", "H = T = D"),
+    ("matrices.js", "sum * scale", "sum", SQUARE),
     ("model.js", "c - c % 2", "c", "sinusoids, exact GELU"),
-    ("model.js", "fill(1 / Math.max(known, 1))", "fill(1 / pass.T)", "as GPT-2"),
+    ("model.js", "fill(1 / Math.max(known, 1))", "fill(1 / pass.T)", GPT2),
 ]  # fmt: skip
 
 

@@ -44,9 +44,9 @@ def make_run(parent, **changes):
     return folder
 
 
-def look(folder, text=HOSTILE):
-    """The run, the trace and the contents of its page."""
+def look(folder, text=HOSTILE, live=False):
+    """The run, the trace and the contents of its page; `live`: it computes the passes itself."""
     run = load(folder / "ckpt.npz", ops="reference")
     tokens = run.tokenizer.encode(text)
     trace = gn.trace(run.model, tokens[None, :-1], tokens[None, 1:])
-    return run, trace, contents(run, trace, str(folder), text)
+    return run, trace, contents(run, trace, str(folder), text, live=live)

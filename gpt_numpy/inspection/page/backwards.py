@@ -67,6 +67,27 @@ def _equation(trace: Trace, node: Node, letter: str, backward: list[Node]) -> di
     }
 
 
+# What the code calls an array that forward writes, where that is not the letter itself.
+FORWARD_NAMES = {
+    ("layernorm", "xhat"): ("out",),
+    ("attention", "attn"): ("out",),
+    ("cross_entropy", "loss"): ("out",),
+    ("cross_entropy", "P"): ("lse",),
+} | {("attention", letter): ("Q, K, V",) for letter in "QKV"}
+
+
+def forward_code(trace: Trace) -> dict[str, Any]:
+    """Of each array that forward computes: the lines of the reference that write it."""
+    found = {}
+    for node in trace.diagram:
+        operation = node.operation
+        place = operation.function("reference", "forward")
+        for letter in node.written:
+            names = FORWARD_NAMES.get((operation.derivation, letter), (letter,))
+            found[node.arrays[letter]] = code_of(place, names)
+    return found
+
+
 @cache
 def code_of(place: Place, names: tuple[str, ...]) -> dict[str, Any]:
     """The lines of a reference function that write the variables `names`, marked.

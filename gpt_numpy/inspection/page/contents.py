@@ -11,6 +11,9 @@
     verdicts      of the gradient check, by name; `unchecked`: why the others have none
     influence     how strongly each position influences the loss of each token
     history       curves and samples of the run's log
+    code          by name: the lines of the reference that compute the array
+    live          of small models: the parameters, from which the page computes all arrays itself
+    recorded      why it cannot; "" if it can
 
 Activations are stored whole; where they would exceed BUDGET, neighbouring channels of a head or of
 a vector are grouped. Parameters are stored as maps of at most 64 x 64 groups. Norms, lengths and
@@ -28,13 +31,15 @@ import numpy as np
 from gpt_numpy.base.arrays import Array
 from gpt_numpy.base.errors import InputError
 from gpt_numpy.base.version import __version__
-from gpt_numpy.inspection.page.backwards import steps
+from gpt_numpy.inspection.page.backwards import forward_code, steps
 from gpt_numpy.inspection.page.encoding import BYTES_A_NUMBER, pack, strongest
+from gpt_numpy.inspection.page.facts import about_array, finite
 from gpt_numpy.inspection.page.gradient_check import check_gradients
+from gpt_numpy.inspection.page.live import live_arrays, live_model, why_not_live
 from gpt_numpy.inspection.page.logit_lens import logit_lens, most_likely
 from gpt_numpy.inspection.page.token_influence import token_influence
 from gpt_numpy.inspection.page.training_history import training_history
-from gpt_numpy.inspection.summary.statistics import ArrayStatistics, Summary, array_statistics
+from gpt_numpy.inspection.summary.statistics import ArrayStatistics, array_statistics
 from gpt_numpy.inspection.trace.diagram import all_shapes, parts
 from gpt_numpy.inspection.trace.recomputed import next_token
 from gpt_numpy.inspection.trace.trace import Trace, Traced
@@ -56,37 +61,50 @@ def contents(
     folder: str,
     text: str,
     tick: Callable[[], None] = lambda: None,
+    *,
+    live: bool = True,
 ) -> dict[str, Any]:
     """The contents for `trace`, a pass over `text` of the model of `run`, which is in `folder`.
 
     Parameters
     ----------
     tick : called after each gradient that was checked (gradient_check.py).
+    live : whether the page may compute the passes itself, where it can (live.py); it then has the
+        parameters, and not the arrays of this one pass.
 
     Raises
     ------
     InputError : the arrays exceed LARGEST even in groups.
     """
     assert trace.targets is not None
-    group = _group_of_channels(trace)
+    recorded = why_not_live(run.model) if live else "asked for"
+    live = not recorded
+    group = 1 if live else _group_of_channels(trace)
     verdicts, unchecked = check_gradients(run.model, trace, tick)
-    verdicts = {name: v | {"error": _finite(v["error"])} for name, v in verdicts.items()}
+    verdicts = {name: v | {"error": finite(v["error"])} for name, v in verdicts.items()}
     influence = token_influence(run.model, trace)
+    listed = array_statistics(trace, run.optimizer)
     found = {
         "about": _about(run, trace, folder, text, group),
         "tokens": trace.tokens[0].tolist(),
         "targets": trace.targets[0].tolist(),
-        "arrays": _arrays(trace, array_statistics(trace, run.optimizer), group),
-        "embedding": _embedding(run.model, trace, group),
-        "neurons": _neurons(trace, group),
-        "next": _next(trace),
-        "lens": logit_lens(trace),
+        "arrays": live_arrays(trace, listed) if live else _arrays(trace, listed, group),
         "steps": steps(trace),
+        "code": forward_code(trace) if live else {},
         "verdicts": verdicts,
         "unchecked": unchecked,
         "influence": None if influence is None else pack(influence, lower=True),
         "history": training_history(folder, run.optimizer.grad_clip if run.optimizer else None),
+        "live": live_model(run) if live else None,
+        "recorded": recorded,
     }
+    if not live:
+        found |= {
+            "embedding": _embedding(run.model, trace, group),
+            "neurons": _neurons(trace, group),
+            "next": _next(trace),
+            "lens": logit_lens(trace),
+        }
     found["names"] = _names(run, trace, found)
     return found
 
@@ -98,7 +116,7 @@ def _about(run: Run, trace: Trace, folder: str, text: str, group: int) -> dict[s
         "folder": folder,
         "text": text,
         "iteration": run.progress.get("iteration"),
-        "loss": _finite(trace.loss),
+        "loss": finite(trace.loss),
         "uniform": math.log(c.vocab_size),
         "ops": trace.ops,
         "dtype": str(trace.dtype),
@@ -108,11 +126,6 @@ def _about(run: Run, trace: Trace, folder: str, text: str, group: int) -> dict[s
         "config": dataclasses.asdict(c)
         | {"head_size": c.head_size, "n_hidden": c.n_hidden, "n_groups": c.n_groups},
     }
-
-
-def _finite(value: float | None) -> float | None:
-    """The number with nine digits; None if it is not finite, which JSON cannot hold."""
-    return float(f"{value:.9g}") if value is not None and math.isfinite(value) else None
 
 
 def _is_left_out(name: str, trace: Trace) -> bool:
@@ -181,19 +194,11 @@ def _arrays(trace: Trace, listed: list[ArrayStatistics], group: int) -> dict[str
     for row in listed:
         entry = trace[row.name]
         parameter = entry.kind == "parameter"
-        about: dict[str, Any] = {
-            "kind": entry.kind,
-            "shape": list(entry.shape if parameter else entry.shape[1:]),
-            "numbers": _numbers(row.value),
-            "grad_numbers": None if row.grad is None else _numbers(row.grad),
-            "update": _finite(row.update),
-            "remarks": row.remarks,
-            "forward": [step.equation for step in entry.forward],
-        }
+        about = about_array(entry, row)
         if row.name in with_lengths:
             about["lengths"] = pack(_lengths(entry.value[0]))
         if parameter and len(entry.shape) == 1:
-            about["range"] = [_finite(float(f(entry.value))) for f in (np.min, np.max)]
+            about["range"] = [finite(float(f(entry.value))) for f in (np.min, np.max)]
         if not _is_left_out(row.name, trace):
             matrix = parameter and len(entry.shape) == 2  # only its gradient is shown
             about["value"] = None if matrix else _pack(trace, entry, entry.value, group)
@@ -206,10 +211,6 @@ def _arrays(trace: Trace, listed: list[ArrayStatistics], group: int) -> dict[str
                 about["grad"] = grad
         found[row.name] = about
     return found
-
-
-def _numbers(of: Summary) -> dict[str, float | None]:
-    return {name: _finite(getattr(of, name)) for name in ("mean", "spread", "norm", "zeros")}
 
 
 def _pack(
@@ -321,7 +322,7 @@ def _next(trace: Trace) -> dict[str, Any]:
 
 def _names(run: Run, trace: Trace, found: dict[str, Any]) -> dict[str, str]:
     """The string of every token on the page."""
-    if run.config.vocab_size <= LARGEST_VOCABULARY:
+    if run.config.vocab_size <= LARGEST_VOCABULARY or found["live"]:
         numbers: Iterable[int] = range(run.config.vocab_size)
     else:
         lists = [found["next"]["tokens"], *(layer["tokens"] for layer in found["lens"])]

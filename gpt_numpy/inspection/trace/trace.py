@@ -21,6 +21,7 @@ import numpy as np
 
 from gpt_numpy.base.arrays import Array, Shape
 from gpt_numpy.base.errors import InputError, did_you_mean
+from gpt_numpy.base.html_table import html_lines, html_table
 from gpt_numpy.inspection.trace import norms
 from gpt_numpy.inspection.trace.diagram import Node, all_shapes, backward_order, forward_order
 from gpt_numpy.inspection.trace.lookup import Sources
@@ -161,6 +162,28 @@ class Trace(Mapping[str, Traced]):
     def __repr__(self) -> str:
         loss = "no loss" if self.loss is None else f"loss {self.loss:.4f}"
         return f"Trace({len(self)} arrays of {self.tokens.shape} tokens, {loss})"
+
+    def _repr_html_(self) -> str:
+        """Every array with its norm, that of its gradient, and its equation, for a notebook."""
+        header = ("array", "shape", "norm", "norm of the gradient", "forward")
+        rows = []
+        for name, entry in self.items():
+            grad = entry.grad
+            equations = dict.fromkeys(step.equation for step in entry.forward)
+            rows.append(
+                (
+                    name,
+                    " × ".join(map(str, entry.shape)),
+                    f"{_norm(entry.value):.3g}",
+                    "" if grad is None else f"{_norm(grad):.3g}",
+                    "; ".join(equations) or "parameter",
+                )
+            )
+        return html_lines([repr(self)]) + html_table(header, rows, left=(0, 4))
+
+
+def _norm(array: Array) -> float:
+    return float(np.linalg.norm(array.astype(np.float64).reshape(-1)))
 
 
 def trace(

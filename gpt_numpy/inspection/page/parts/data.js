@@ -3,7 +3,7 @@
 const contents = JSON.parse(document.getElementById("contents").textContent);
 const about = contents.about;
 const config = about.config;
-const T = contents.tokens.length;
+let T = contents.tokens.length;  // live.js changes it together with the tokens
 
 // All half floats by their 16 bits: a look-up is faster than decoding.
 const HALF = (() => {
@@ -20,6 +20,7 @@ const HALF = (() => {
 
 // The inverse of encoding.py's pack: {shape, data}, data in rows.
 function unpack(packed) {
+  if (typeof packed.data !== "string") return described(packed.data, packed);  // computed by the page
   const bytes = Uint8Array.from(atob(packed.data), letter => letter.charCodeAt(0));
   if (packed.wide) return described(Float64Array.from(new Float32Array(bytes.buffer)), packed);
   const scale = 2 ** -packed.shift;
@@ -136,5 +137,6 @@ function nameOf(token) {
   return shown.length > 1 && shown[0] === "␣" ? `␣${shown.slice(1)}` : shown;
 }
 function tokenAt(position) { return nameOf(contents.tokens[position]); }
-function targetAt(position) { return nameOf(contents.targets[position]); }
+function hasTarget(position) { return contents.targets[position] >= 0; }  // the last token may have none
+function targetAt(position) { return hasTarget(position) ? nameOf(contents.targets[position]) : "?"; }
 function quoted(position) { return `“${tokenAt(position)}” at ${position}`; }

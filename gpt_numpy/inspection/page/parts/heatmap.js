@@ -20,6 +20,7 @@ function largestOf(m) {
 // options: kind, largest, label (for screen readers), describe(row, col, x),
 // masked(row, col), rowNames, colNames, height of a row, pick(row, col), chosen (a row), key, bare
 function heatmap(m, options) {
+  if (!m && contents.live) return el("p", { class: "soft small" }, "Being computed …");
   if (!m) return el("p", { class: "soft small" }, "This array is too large for the page; its numbers are in the table of gpt-numpy inspect.");
   const o = { kind: "diverging", ...options };
   o.largest = o.largest === undefined ? largestOf(m) : o.largest;
@@ -40,8 +41,12 @@ function heatmap(m, options) {
   if (pointed.name === name) move(pointed.row, pointed.col);
   canvas.addEventListener("pointermove", event => move(...cellAt(canvas, m, o, event)));
   canvas.addEventListener("pointerdown", event => move(...cellAt(canvas, m, o, event)));
-  canvas.addEventListener("click", event => o.pick && o.pick(...cellAt(canvas, m, o, event)));
-  canvas.addEventListener("keydown", event => keyed(event, m, o, cursor, move));
+  const choose = (row, col) => {
+    if (o.of && contents.live) openCell({ ...o.of, head: o.of.head === undefined ? null : o.of.head, row: row + (o.of.first || 0), col });
+    if (o.pick) o.pick(row, col);
+  };
+  canvas.addEventListener("click", event => choose(...cellAt(canvas, m, o, event)));
+  canvas.addEventListener("keydown", event => keyed(event, m, { ...o, pick: choose }, cursor, move));
   return el("div", {}, canvas, el("div", { class: "under" }, readout, o.plain ? null : legend(o.kind, o.largest)));
 }
 
@@ -105,6 +110,9 @@ function paint(canvas, m, o, cursor) {
   pen.drawImage(picture(m, o, Math.round((l.width - l.left) * dots)), l.left, l.top, l.width - l.left, l.cellHeight * m.rows);
   if (!o.bare) names(pen, m, o, l);
   if (o.chosen !== undefined) outline(pen, l, o.chosen, 0, m.cols, named("--accent"));
+  if (o.hatch) hatch(pen, m, o, l);
+  for (const { row, col } of litCells(o.of)) outline(pen, l, row === null ? 0 : row, col === null ? 0 : col, col === null ? m.cols : 1, named("--warm"), row === null ? m.rows : 1);
+  if (opened && isOpenedIn(o.of, m)) outline(pen, l, opened.row - (o.of.first || 0), opened.col, 1, named("--warm"));
   if (cursor.on) outline(pen, l, cursor.row, cursor.col, 1, named("--ink"));
 }
 
@@ -112,6 +120,7 @@ function picture(m, o, dots) {
   const cols = Math.min(m.cols, Math.max(dots, 1)), per = m.cols / cols;
   const image = new ImageData(cols, m.rows), mask = rgb(named("--mask"));
   for (let row = 0; row < m.rows; row++) {
+    const largest = o.byRow ? largestOf({ data: rowOf(m, row) }) : o.largest;
     for (let col = 0; col < cols; col++) {
       let x = 0;
       for (let k = Math.floor(col * per); k < Math.max((col + 1) * per, Math.floor(col * per) + 1) && k < m.cols; k++) {
@@ -119,7 +128,7 @@ function picture(m, o, dots) {
         if (!(Math.abs(candidate) <= Math.abs(x))) x = candidate;
       }
       const hidden = (o.masked && o.masked(row, col)) || Number.isNaN(x);
-      image.data.set([...(hidden ? mask : colour(o.kind, x, o.largest)), 255], 4 * (row * cols + col));
+      image.data.set([...(hidden ? mask : colour(o.kind, x, largest)), 255], 4 * (row * cols + col));
     }
   }
   const small = document.createElement("canvas");
@@ -145,8 +154,27 @@ function names(pen, m, o, l) {
 }
 function short(name) { const letters = Array.from(name); return letters.length > 3 ? `${letters.slice(0, 2).join("")}…` : name; }
 
-function outline(pen, l, row, col, count, colour) {
+function isOpenedIn(of, m) {
+  return of && opened.name === of.name && opened.which === of.which && (opened.head || 0) === (of.head || 0) && opened.row >= (of.first || 0) && opened.row < (of.first || 0) + m.rows;
+}
+function outline(pen, l, row, col, count, colour, high = 1) {
   pen.strokeStyle = colour;
   pen.lineWidth = 1.5;
-  pen.strokeRect(l.left + col * l.cellWidth + 0.75, l.top + row * l.cellHeight + 0.75, Math.max(count * l.cellWidth - 1.5, 2), Math.max(l.cellHeight - 1.5, 2));
+  pen.strokeRect(l.left + col * l.cellWidth + 0.75, l.top + row * l.cellHeight + 0.75, Math.max(count * l.cellWidth - 1.5, 2), Math.max(high * l.cellHeight - 1.5, 2));
+}
+
+// Thin slanted lines over what is masked: nothing that a number could look like.
+function hatch(pen, m, o, l) {
+  pen.save();
+  pen.beginPath();
+  for (let row = 0; row < m.rows; row++) {
+    for (let col = 0; col < m.cols; col++) if (o.masked(row, col)) pen.rect(l.left + col * l.cellWidth, l.top + row * l.cellHeight, l.cellWidth, l.cellHeight);
+  }
+  pen.clip();
+  pen.beginPath();
+  pen.strokeStyle = named("--hatch");
+  pen.lineWidth = 1;
+  for (let x = -l.height; x < l.width; x += 7) { pen.moveTo(x, l.height); pen.lineTo(x + l.height, 0); }
+  pen.stroke();
+  pen.restore();
 }

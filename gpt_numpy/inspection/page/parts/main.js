@@ -2,14 +2,15 @@
 
 function drawHeader() {
   const facts = [["parameters", about.parameters.toLocaleString("en")], ["blocks", config.n_layer], ["heads", config.n_head], ["channels", config.n_embd],
-    ["vocabulary", config.vocab_size], ["loss on this text", `${number(about.loss)} nats a token`], ["layers", `${about.ops}, ${about.dtype}`]];
+    ["vocabulary", config.vocab_size], ...(contents.live ? [] : [["loss on this text", `${number(about.loss)} nats a token`], ["layers", `${about.ops}, ${about.dtype}`]])];
   const shown = Array.from(about.text).slice(0, 160).join("");
   document.getElementById("top").append(
     el("div", {},
       el("h1", {}, `Inside ${about.folder}`),
-      el("p", {}, "reading ", el("q", {}, shown.replace(/\n/g, " ⏎ "), about.text.length > shown.length ? "…" : "")),
+      contents.live ? null : el("p", {}, "reading ", el("q", {}, shown.replace(/\n/g, " ⏎ "), about.text.length > shown.length ? "…" : "")),
       el("div", { class: "facts" }, facts.map(([name, value]) => el("span", {}, `${name} `, el("b", {}, value))))),
     el("button", { type: "button", class: "switch", id: "theme", onclick: switchTheme }));
+  document.body.classList.toggle("is-live", Boolean(contents.live));
   document.title = `Inside ${about.folder} – gpt_numpy`;
 }
 
@@ -32,10 +33,10 @@ function walkTabs(event, k) {
   document.getElementById(`tab-${name}`).focus();
 }
 
-// The figures 1 to 6 open a view; in the view of backward the arrow keys go from step to step.
+// The figures 1, 2, ... open a view; in the view of backward the arrow keys go from step to step.
 document.addEventListener("keydown", event => {
-  if (event.altKey || event.ctrlKey || event.metaKey || event.target.tagName === "SELECT") return;
-  const name = Object.keys(VIEWS)[Number(event.key) - 1];
+  if (event.altKey || event.ctrlKey || event.metaKey || ["SELECT", "TEXTAREA", "INPUT"].includes(event.target.tagName)) return;
+  const name = event.key === " " ? undefined : Object.keys(VIEWS)[Number(event.key) - 1];
   if (name) go(name);
   else if (state.view === "backwards" && (event.key === "ArrowRight" || event.key === "ArrowLeft")) {
     event.preventDefault();
@@ -53,7 +54,12 @@ function switchTheme() { setTheme(theme() === "dark" ? "light" : "dark"); draw()
 
 const prefersDark = window.matchMedia("(prefers-color-scheme: dark)");
 prefersDark.addEventListener("change", event => { setTheme(event.matches ? "dark" : "light"); draw(); });
-window.addEventListener("popstate", () => { restore(); draw(); });
+window.addEventListener("popstate", () => {
+  const before = changesInAddress().join();
+  restore();
+  draw();
+  if (changesInAddress().join() !== before) recompute();
+});
 let onScreen = "light";  // paper is white
 window.addEventListener("beforeprint", () => { onScreen = theme(); setTheme("light"); draw(); });
 window.addEventListener("afterprint", () => { setTheme(onScreen); draw(); });
@@ -63,7 +69,8 @@ setTheme(prefersDark.matches ? "dark" : "light");
 document.getElementById("foot").append(el("p", {},
   `gpt_numpy ${about.version}. Every number is from this pass, shown with three digits.`,
   about.group > 1 ? ` Channels are shown in groups of ${about.group}, each represented by its largest in magnitude.` : "",
-  " Keys: ", el("kbd", {}, "1"), "–", el("kbd", {}, "6"), " open the views, ", el("kbd", {}, "←"), " ", el("kbd", {}, "→"), " go through backward, Tab reaches everything else."));
+  contents.live ? " Computed in this page, in float64, from the model’s own parameters." : contents.recorded === "asked for" ? "" : ` A recorded pass: ${contents.recorded}.`,
+  " Keys: ", el("kbd", {}, "1"), "–", el("kbd", {}, Object.keys(VIEWS).length), " open the views, ", el("kbd", {}, "←"), " ", el("kbd", {}, "→"), contents.live ? " turn over, " : " go through backward, ", "Tab reaches everything else."));
 restore();
 draw();
-document.documentElement.dataset.ready = "true";
+if (contents.live) { drawPrompt(); startLive().then(() => { document.documentElement.dataset.ready = "true"; }); } else document.documentElement.dataset.ready = "true";

@@ -1,6 +1,6 @@
 // What is shown: one state for all views, so that a choice in one holds in the others.
 
-const state = { view: "transformer", block: 0, head: 0, position: T - 1, step: 0 };
+const state = { view: contents.live ? "story" : "transformer", block: 0, head: 0, position: T - 1, step: 0, scene: 0 };
 const VIEWS = {};  // name: { title, draw }, in the order of the tabs
 
 // Change the state and draw again; the focus stays where it was.
@@ -19,32 +19,55 @@ function go(view, values) {
 
 // The state is in the address, so that reload, a bookmark and Back show the same again.
 function address() {
-  return "#" + [state.view, ...Object.keys(limits()).map(name => `${name}=${state[name]}`)].join("&");
+  return "#" + [state.view, ...Object.keys(limits()).map(name => `${name}=${state[name]}`), ...changesInAddress()].join("&");
 }
+// The text and what is switched off, where the reader has changed them.
+function changesInAddress() {
+  if (!contents.live) return [];
+  const text = isOriginalText() ? [] : [`text=${experiment.tokens.join(".")}`], off = offAsText();
+  return off ? [...text, `off=${encodeURIComponent(off)}`] : text;
+}
+function rememberState() { history.replaceState(null, "", address()); }
 // What each part of the state may be: a number below a limit, or one of some words.
 function limits() {
-  return { block: config.n_layer, head: config.n_head, position: T, step: contents.steps.length, section: Object.keys(SECTIONS), norm: ["ln_1", "ln_2", "ln_f"] };
+  return { block: config.n_layer, head: config.n_head, position: contents.live ? experiment.tokens.length : T, step: contents.steps.length, ...(contents.live ? { scene: SCENES.length } : {}), section: Object.keys(SECTIONS), norm: ["ln_1", "ln_2", "ln_f"] };
 }
 // Take over from the address what it may say; whatever else it says is ignored.
 function restore() {
   const [view, ...parts] = location.hash.slice(1).split("&");
   if (!Object.hasOwn(VIEWS, view)) return;
   state.view = view;
+  if (contents.live) restoreChanges(parts);
   for (const [name, limit] of Object.entries(limits())) {
     const text = (parts.find(part => part.startsWith(`${name}=`)) || "").slice(name.length + 1);
     if (Array.isArray(limit) ? limit.includes(text) : /^\d+$/.test(text) && Number(text) < limit) state[name] = Array.isArray(limit) ? text : Number(text);
   }
 }
 
+// The text and the switches of the address; what no token or part has the number of is left out.
+function restoreChanges(parts) {
+  const after = name => (parts.find(part => part.startsWith(`${name}=`)) || "").slice(name.length + 1);
+  const tokens = after("text").split(".").filter(part => /^\d+$/.test(part)).map(Number).filter(token => token < config.vocab_size).slice(0, config.block_size);
+  experiment.tokens = tokens.length ? tokens : experiment.original.slice();
+  let off = "";
+  try { off = decodeURIComponent(after("off")); } catch { off = ""; }
+  experiment.off = offFromText(off);
+  state.position = experiment.tokens.length - 1;
+}
+
 function draw() {
   const place = document.getElementById("view");
   const key = document.activeElement && document.activeElement.dataset.key;
-  place.replaceChildren(...VIEWS[state.view].draw());
+  const waits = contents.live && !running.forward;
+  place.replaceChildren(...(waits ? [el("p", { class: "soft" }, running.failed || "Computing the first pass …")] : VIEWS[state.view].draw().filter(Boolean)));
+  if (contents.live && !waits && state.view !== "story" && state.view !== "play" && state.view !== "training") place.append(openedPanel());
+  document.body.dataset.view = state.view;
   place.setAttribute("aria-labelledby", `tab-${state.view}`);
   drawTabs();
+  if (contents.live && running.forward) drawMap();
   paintAll();
-  if (key) {
+  if (key && document.activeElement === document.body) {
     const again = document.querySelector(`[data-key="${CSS.escape(key)}"]`);
-    if (again) again.focus({ preventScroll: true });
+    (again || place).focus({ preventScroll: true });
   }
 }

@@ -1,10 +1,11 @@
 // The user's text, token by token: choosing one here chooses the position of every view.
 
-const rowNames = contents.tokens.map(nameOf);
+let rowNames = contents.tokens.map(nameOf);
 
 // options: shades (a number in 0 to 1 for each token, which colours it), largest, title, hover(position)
 function tokenStrip(options) {
   const o = options || {};
+  if (contents.live && !options) return null;  // prompt.js shows the text above every view
   return el("div", { class: "tokens", role: "group", "aria-label": "The text: choose a token" },
     contents.tokens.map((token, position) => {
       const share = o.shades ? o.shades[position] : null;
@@ -45,13 +46,13 @@ function nextTokens(position, count = 10) {
   const p = matrixOf(contents.next.probabilities), right = contents.targets[position];
   const listed = contents.next.tokens[position].slice(0, count);
   const items = listed.map((token, k) => ({ label: tokenBox(nameOf(token)), size: at(p, position, k), text: percent(at(p, position, k)), right: token === right }));
-  if (!listed.includes(right)) {
+  if (right >= 0 && !listed.includes(right)) {
     const its = numbersOf(contents.next.right)[position];
     items.push({ label: tokenBox(nameOf(right)), size: its, text: percent(its), right: true });
   }
   return bars(items, 1);
 }
 
-const decoded = new Map();
+let decoded = new Map();
 function numbersOf(packed) { if (!decoded.has(packed)) decoded.set(packed, unpack(packed)); return decoded.get(packed).data; }
 function matrixOf(packed) { numbersOf(packed); return matrix(decoded.get(packed)); }

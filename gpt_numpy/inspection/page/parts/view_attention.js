@@ -50,6 +50,7 @@ function betweenTokens(what, kind, largest) {
   return {
     kind, largest, rowNames, colNames: rowNames, chosen: state.position, label: `${what}s between tokens`,
     masked: (row, col) => kind === "sequential" && col > row, pick: position => change({ position }),
+    of: { name: `h.${state.block}.attn.${what === "weight" ? "probabilities" : "scores"}`, which: "value", head: state.head },
     describe: (row, col, x) => `query ${quoted(row)}, key ${quoted(col)}: ${what} ${number(x)}${col > row ? ", masked afterwards" : ""}`,
   };
 }
@@ -82,5 +83,5 @@ const PARTS_OF_HEAD = {
 function headRows(at_, part, q, size) {
   const [title, what] = PARTS_OF_HEAD[part], m = valueOf(`${at_}.${part}`, state.head);
   return figure(title, `${what[0].toUpperCase()}${what.slice(1)}, a vector of ${config.head_size} numbers each; that of ${quoted(q)} has length ${number(lengthAt(`${at_}.${part}`, q, state.head))}.`, { size },
-    heatmap(m, ofText(title, m, part === "heads" ? { height: Math.max(4, Math.min(12, 330 / T)) } : {})));
+    heatmap(m, ofText(title, m, { of: { name: `${at_}.${part}`, which: "value", head: state.head }, ...(part === "heads" ? { height: Math.max(4, Math.min(12, 330 / T)) } : {}) })));
 }

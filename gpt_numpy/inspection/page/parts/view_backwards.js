@@ -68,10 +68,18 @@ function equation(e) {
 
 function verdict(name) {
   const found = contents.verdicts[name];
+  if (contents.live && !isUntouched()) return el("span", { class: "verdict none" }, "Not checked for this change: the check was of the original text and model.");
   if (!found) return el("span", { class: "verdict none" }, "Not compared with the exact derivative.");
   if (found.error === null) return el("span", { class: "verdict bad" }, "✗ not finite, so it cannot be compared");
   return el("span", { class: `verdict ${found.ok ? "ok" : "bad"}` }, found.ok ? "✓ exact" : "✗ WRONG",
-    el("span", { class: "soft" }, `: differs from the complex step by ${number(found.error)} of its size (${about.dtype})`));
+    el("span", { class: "soft" }, `: differs from the complex step by ${number(found.error)} of its size (${about.dtype})`), agreementSentence(name));
+}
+
+// In a live page the verdict is of the gradient that Python computed: it holds here if both are the same.
+function agreementSentence(name) {
+  const difference = agreement(name);
+  if (difference === null) return null;
+  return difference <= 1e-3 ? el("span", { class: "soft" }, `; this page computed the same, to ${number(difference)}`) : el("span", { class: "verdict bad" }, `; ✗ this page computed something else, ${number(difference)} apart`);
 }
 
 // The gradients that come in, go out, and are those of parameters.
@@ -106,7 +114,7 @@ function gradientMap(name) {
     : `${quoted(row)}, channel ${channel(col, m)}: ${number(x)}`;
   const square = many && m && m.rows === m.cols && entry.shape[1] === entry.shape[2];
   const rows = kind === "parameter" || !m || m.rows !== T ? null : rowNames;
-  return [note, heatmap(m, { label: `gradient of ${name}`, rowNames: rows, colNames: square ? rowNames : null, describe, masked: square ? (row, col) => col > row : null,
+  return [note, heatmap(m, { of: { name, which: "grad", head: many ? state.head : undefined }, label: `gradient of ${name}`, rowNames: rows, colNames: square ? rowNames : null, describe, masked: square ? (row, col) => col > row : null,
     height: m && m.rows === 1 ? 24 : Math.max(3, Math.min(10, 300 / (m ? m.rows : 1))) })];
 }
 function rowOfParameter(name, row, m, { shape }) {
@@ -122,9 +130,9 @@ function specials(step) {
 }
 
 function gradientOfLogits() {
-  const t = state.position, g = matrixOf(contents.next.gradients), right = contents.targets[t];
+  const t = contents.live ? hereWithTarget() : state.position, g = matrixOf(contents.next.gradients), right = contents.targets[t];
   const items = contents.next.tokens[t].slice(0, 10).map((token, k) => ({ label: tokenBox(nameOf(token)), size: -at(g, t, k), text: number(-at(g, t, k)), right: token === right }));
-  if (!items.some(item => item.right)) {
+  if (!items.some(item => item.right) && right >= 0) {
     const x = numbersOf(contents.next.right_gradient)[t];
     items.push({ label: tokenBox(nameOf(right)), size: -x, text: number(-x), right: true });
   }
@@ -132,8 +140,9 @@ function gradientOfLogits() {
 }
 
 function influenceOfRows() {
+  if (contents.live && !isUntouched()) return el("p", { class: "soft small" }, "How strongly each position influences each single loss was computed for the original text only.");
   if (!contents.influence) return el("p", { class: "soft small" }, "This model is too large to separate the losses of single tokens.");
-  const m = matrixOf(contents.influence), t = state.position, row = rowOf(m, t), order = ranked(row, t + 1);
+  const m = matrixOf(contents.influence), t = clamp(state.position, m.rows), row = rowOf(m, t), order = ranked(row, t + 1);
   return figure("Influence of each position on each loss", `Each row is the loss at one token, each column a position of the embedding: the loss at ${quoted(t)} has the largest gradient at ${quoted(order[0])} (norm ${number(row[order[0]])}).`, {},
     heatmap(m, { kind: "sequential", rowNames, colNames: rowNames, chosen: t, masked: (r, c) => c > r, label: "gradient of each loss at each position", pick: position => change({ position }),
       describe: (r, c, x) => `gradient of the loss at ${quoted(r)} with respect to ${quoted(c)}: norm ${number(x)}` }));

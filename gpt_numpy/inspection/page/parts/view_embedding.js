@@ -11,7 +11,7 @@ function drawEmbedding() {
   const all = [own.token, own.position, contents.arrays["embedding.out"].lengths].map(numbersOf);
   const lengths = all.map(numbers => numbers[t]);
   const learned = config.positions === "learned";
-  const part = (title, m, numbers) => figure(title, embeddingSentence(numbers), { size: "third" }, heatmap(m, ofText(title, m, { largest })));
+  const part = (title, m, numbers) => figure(title, embeddingSentence(numbers), { size: "third" }, heatmap(m, ofText(title, m, { largest, of: m === sum ? { name: "embedding.out", which: "value" } : undefined })));
   return [
     el("h2", {}, "Embedding"),
     el("p", {}, `A token is a number, which selects a row of the token table. Its position selects a row of the ${learned ? "learned table of positions" : "table of sinusoids"}. The first block reads the sum, ${config.n_embd} numbers.`),

@@ -40,7 +40,7 @@ function drawStream() {
   ];
 }
 
-function textMap(name, what) { const m = valueOf(name); return heatmap(m, ofText(what, m)); }
+function textMap(name, what) { const m = valueOf(name); return heatmap(m, ofText(what, m, { of: { name, which: "value" } })); }
 
 function sentenceOf(name) {
   const { mean, spread, norm } = contents.arrays[name].numbers;
@@ -97,22 +97,23 @@ function curve(before, after) {
 
 function drawHead() {
   const t = state.position, right = matrixOfLens("right");
-  const first = right.lines.findIndex((line, k) => contents.lens[k].tokens[t][0] === contents.targets[t]);
+  const known = hasTarget(t), first = right.lines.findIndex((line, k) => contents.lens[k].tokens[t][0] === contents.targets[t]);
   return [
     el("div", { class: "grid" },
-      figure("The prediction after each layer", first < 0
+      figure("The prediction after each layer", !known ? `If the head read the stream here: what the model would write after ${quoted(t)}, after each layer.` : first < 0
         ? `If the head read the stream here: after ${quoted(t)} no layer ranks the next token, “${targetAt(t)}”, first.`
         : `If the head read the stream here: after ${quoted(t)} the next token, “${targetAt(t)}”, ranks first ${contents.lens[first].place === "embedding.out" ? "from the embedding on" : `after ${contents.lens[first].place}`}.`,
         { size: "half" }, lensTable(t)),
-      figure("The distribution after the last layer", `Softmax over ${config.vocab_size} logits, the most likely token first; the green frame marks the actual next token.`, { size: "half", formula: contents.arrays.lse.forward[0] }, nextTokens(t, 12)),
+      figure("The distribution after the last layer", `Softmax over ${config.vocab_size} logits, the most likely token first${known ? "; the green frame marks the actual next token" : ""}.`, { size: "half", formula: contents.arrays.lse.forward[0] }, nextTokens(t, 12)),
       figure("When the next token becomes likely", `Rows are points of the stream: e is the embedding, 0A after the attention of block 0, 0M after its MLP. A strong colour means that the actual next token is already likely there.`, {},
         heatmap(right, { kind: "sequential", largest: 1, height: 22, rowNames: contents.lens.map(({ place }) => place.replace("embedding.out", "e").replace("h.", "").replace(".resid_mid", "A").replace(".resid_post", "M")), colNames: rowNames, label: "probability of the right token", pick: (row, col) => change({ position: col }),
-          describe: (row, col, x) => `after ${contents.lens[row].place}, ${quoted(col)}: the next token “${targetAt(col)}” has ${percent(x)}; the most likely is “${nameOf(contents.lens[row].tokens[col][0])}”` })),
+          describe: (row, col, x) => `after ${contents.lens[row].place}, ${quoted(col)}: ${hasTarget(col) ? `the next token “${targetAt(col)}” has ${percent(x)}; the` : "the"} most likely is “${nameOf(contents.lens[row].tokens[col][0])}”` })),
       contents.arrays.logits.value ? figure("Logits", `One number for each token of the vocabulary, at each position; the largest is ${number(largestOf(valueOf("logits")))} in magnitude.`, {},
-        heatmap(valueOf("logits"), { ...ofText("logits", valueOf("logits")), describe: (row, col, x) => `${quoted(row)}: logit of “${nameOf(col)}” ${number(x)}` })) : null),
+        heatmap(valueOf("logits"), { ...ofText("logits", valueOf("logits"), { of: { name: "logits", which: "value" } }), describe: (row, col, x) => `${quoted(row)}: logit of “${nameOf(col)}” ${number(x)}` })) : null),
   ];
 }
 
+function known_(t, p) { return hasTarget(t) ? percent(p) : "–"; }
 function matrixOfLens(which) {
   const lines = contents.lens.map(layer => numbersOf(layer[which]));
   return { rows: lines.length, cols: T, data: Float64Array.from(lines.flatMap(line => Array.from(line))), group: [1, 1], lines };
@@ -125,6 +126,6 @@ function lensTable(t) {
       const p = matrixOf(layer.probabilities);
       return el("tr", {}, el("td", {}, el("code", {}, layer.place)),
         el("td", {}, layer.tokens[t].slice(0, 3).map((token, k) => [tokenBox(nameOf(token)), ` ${percent(at(p, t, k))} `])),
-        el("td", { class: "number" }, percent(numbersOf(layer.right)[t])));
+        el("td", { class: "number" }, known_(t, numbersOf(layer.right)[t])));
     }))));
 }

@@ -10,11 +10,11 @@ function drawTransformer() {
     el("h2", {}, "The transformer"),
     el("p", {}, `Each token of the text enters at the top as a vector of ${config.n_embd} numbers and flows down the residual stream. Every block reads the stream and adds to it. At the bottom the head turns each vector into a distribution of the next token. Click on a box to see inside.`),
     el("div", { class: "grid" },
-      figure("The text", `The model has read ${T} tokens; after ${quoted(state.position)} comes “${targetAt(state.position)}”.`, { size: "third" }, tokenStrip()),
+      figure("The text", `The model has read ${T} tokens; ${hasTarget(state.position) ? `after ${quoted(state.position)} comes “${targetAt(state.position)}”` : `the text ends with ${quoted(state.position)}`}.`, { size: "third" }, tokenStrip()),
       figure("The model", `The blue line is the residual stream; its width shows the length of the vectors, ${streamSentence()}.`, { size: "third" }, diagram()),
-      figure("The next token", `After ${quoted(state.position)} the most likely token is “${nameOf(best)}”, with ${percent(p)}; the green frame marks the actual next token.`, { size: "third" },
+      figure("The next token", `After ${quoted(state.position)} the most likely token is “${nameOf(best)}”, with ${percent(p)}${hasTarget(state.position) ? "; the green frame marks the actual next token" : ""}.`, { size: "third" },
         nextTokens(state.position),
-        el("p", { class: "small soft" }, `Its loss there: ${number(numbersOf(contents.next.losses)[state.position])} nats; the mean over the text is ${number(about.loss)}, that of a uniform guess ${number(about.uniform)}.`))),
+        el("p", { class: "small soft" }, `${hasTarget(state.position) ? `Its loss there: ${number(numbersOf(contents.next.losses)[state.position])} nats; the` : "The"} mean over the text is ${number(about.loss)}, that of a uniform guess ${number(about.uniform)}.`))),
     unusual(),
   ];
 }

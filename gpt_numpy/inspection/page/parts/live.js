@@ -1,0 +1,212 @@
+// The page computes: a worker runs the twin of the reference, and what it answers takes the place of
+// recorded arrays, so that every view draws it.
+
+const running = { worker: null, asked: 0, waiting: new Map(), busy: false, again: false, forward: false, backward: false, failed: "" };
+let modelParams = {}, modelGrads = {};
+
+function startWorker() {
+  const { source } = JSON.parse(document.getElementById("twin").textContent);
+  const address = URL.createObjectURL(new Blob([source], { type: "text/javascript" }));
+  running.worker = new Worker(address);
+  URL.revokeObjectURL(address);
+  running.worker.onmessage = ({ data }) => {
+    const question = running.waiting.get(data.id);
+    if (!question) return;
+    if (data.part === "done" || data.part === "failed") running.waiting.delete(data.id);
+    if (data.part === "done") question.done(data);
+    else if (data.part === "failed") question.fail(new Error(data.why));
+    else question.part(data);
+  };
+  running.worker.onerror = event => fail(event.message || "the browser does not start it");
+}
+
+// A question to the worker; `part` is called with what it answers before it is done.
+function ask(kind, what, part = () => {}) {
+  const id = ++running.asked;
+  return new Promise((done, failed) => {
+    running.waiting.set(id, { done, part, fail: failed });
+    running.worker.postMessage({ id, kind, ...what });
+  });
+}
+function fail(why) {
+  running.failed = `The page cannot compute: ${why}`;
+  drawPrompt();
+  draw();
+}
+
+// The inverse of live.py's in_base85: five digits of base 85 are four bytes.
+function float32(text, count) {
+  const digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%/()*+-;,=.?@^_`{|}~";
+  const value = new Uint8Array(128), words = new DataView(new ArrayBuffer(4)), found = new Float32Array(count);
+  for (let k = 0; k < 85; k++) value[digits.charCodeAt(k)] = k;
+  for (let k = 0; k < count; k++) {
+    let word = 0;
+    for (let j = 5 * k; j < 5 * k + 5; j++) word = word * 85 + value[text.charCodeAt(j)];
+    words.setUint32(0, word);  // the bytes of a little-endian number, the first one highest
+    found[k] = words.getFloat32(0, true);
+  }
+  return found;
+}
+
+// Make the model in the worker, then run the first pass.
+async function startLive() {
+  const { table, numbers } = contents.live, all = float32(numbers, about.parameters);
+  let start = 0;
+  for (const [name, shape] of table) {
+    const size = shape.reduce((a, b) => a * b, 1);
+    modelParams[name] = all.subarray(start, start + size);
+    start += size;
+  }
+  contents.live.numbers = null;
+  try {
+    startWorker();
+    await ask("load", { config, table, numbers: all });
+    await recompute();
+  } catch (error) { fail(error.message); }
+}
+
+// Both passes over the text as it is now. While one runs, a second request waits, and only the last
+// one counts.
+async function recompute() {
+  if (running.busy) { running.again = true; return; }
+  running.busy = true;
+  const asked = { tokens: experiment.tokens.slice(), targets: targetsOf(experiment.tokens), off: experiment.off };
+  try {
+    const answer = await ask("pass", asked, forward => { if (!running.again) adoptForward(asked, forward); });
+    if (!running.again) adoptBackward(answer);
+  } catch (error) { fail(error.message); }
+  running.busy = false;
+  if (running.again) { running.again = false; await recompute(); }
+}
+// Each token's target is the next one; of the last it is known if the page was made with one more.
+function targetsOf(tokens) { return [...tokens.slice(1), experiment.beyond]; }
+
+function adoptForward({ tokens, targets }, { values, loss, lens }) {
+  Object.assign(running, { forward: true, backward: false });
+  Object.assign(contents, { tokens, targets, lens });
+  T = tokens.length;
+  rowNames = tokens.map(nameOf);
+  about.loss = loss;
+  unpacked.clear();
+  decoded = new Map();
+  computed.value = values;
+  computed.grad = {};
+  for (const [name, entry] of Object.entries(contents.arrays)) liveEntry(name, entry);
+  contents.next = liveNext();
+  contents.embedding = liveEmbedding();
+  contents.neurons = Array.from({ length: config.n_layer }, (_, i) => liveNeurons(i));
+  for (const layer of contents.lens) Object.assign(layer, { probabilities: { shape: [T, layer.tokens[0].length], data: layer.probabilities }, right: { shape: [T], data: layer.right } });
+  state.position = clamp(state.position, T);
+  experiment.settle(loss, values.losses);
+  drawPrompt();
+  draw();
+}
+
+function adoptBackward({ gradients, parameters, grads }) {
+  Object.assign(running, { backward: true });
+  modelParams = parameters;
+  modelGrads = grads;
+  computed.grad = gradients;
+  unpacked.clear();
+  contents.next = liveNext();
+  drawPrompt();
+  draw();
+}
+
+// What the worker computed, by name.
+const computed = { value: {}, grad: {} };
+function liveArray(name, which) {
+  const data = contents.arrays[name].kind === "parameter" ? (which === "value" ? modelParams : modelGrads)[name] : computed[which][name];
+  return data ? { shape: liveShape(name, data.length), data } : null;
+}
+function liveShape(name, size) {
+  const { kind, shape } = contents.arrays[name];
+  if (kind === "parameter") return shape;
+  if (shape.length === 1) return [T];
+  return shape.length === 3 ? [shape[0], T, T] : name.endsWith(".lse") && name !== "lse" ? [config.n_head, T] : [T, size / T];
+}
+
+// Value, gradient and statistics of an entry follow from what was computed last.
+function liveEntry(name, entry) {
+  if (entry.live) return;
+  entry.live = true;
+  entry.python = { norm: entry.grad_numbers && entry.grad_numbers.norm, probe: entry.probe, remarks: entry.remarks, update: entry.update };
+  const part = ["query", "key", "value", "heads"].includes(name.split(".").pop()) && name.includes(".attn.");
+  const define = (key, get) => Object.defineProperty(entry, key, { get, configurable: true });
+  const whole = which => part ? partOf(name, which) : liveArray(name, which);
+  if (!part) { define("value", () => liveArray(name, "value")); define("grad", () => liveArray(name, "grad")); }
+  define("numbers", () => statistics(whole("value")));
+  define("grad_numbers", () => { const x = whole("grad"); return x && statistics(x); });
+  define("lengths", () => lengthsOf(whole("value")));
+  define("remarks", () => isUntouched() ? entry.python.remarks : []);
+  define("update", () => isUntouched() ? entry.python.update : null);
+  if (entry.range) define("range", () => extent(Array.from(modelParams[name])));
+}
+function partOf(name, which) { return tensor(name, which); }
+function statistics(x) {
+  if (!x) return { mean: 0, spread: 0, norm: 0 };
+  let sum = 0, squares = 0, deviations = 0;
+  for (const y of x.data) { sum += y; squares += y * y; }
+  const mean = sum / x.data.length;
+  for (const y of x.data) deviations += (y - mean) ** 2;
+  return { mean, spread: Math.sqrt(deviations / x.data.length), norm: Math.sqrt(squares) };
+}
+// The length of each vector along the last axis.
+function lengthsOf({ shape, data }) {
+  const width = shape[shape.length - 1], found = new Float64Array(data.length / width);
+  for (let k = 0; k < data.length; k++) found[Math.floor(k / width)] += data[k] ** 2;
+  return { shape: shape.slice(0, -1), data: found.map(Math.sqrt) };
+}
+
+// encoding.py and contents.py: _next, _embedding, _neurons, from the arrays of the page.
+function liveNext() {
+  const V = config.vocab_size, p = computed.value.probabilities, grad = computed.grad.logits || new Float64Array(T * V), count = Math.min(12, V);
+  const best = contents.tokens.map((_, t) => mostLikely(p.subarray(t * V, (t + 1) * V), count));
+  const along = x => ({ shape: [T, count], data: Float64Array.from(best.flatMap((tokens, t) => tokens.map(v => x[t * V + v]))) });
+  const right = x => ({ shape: [T], data: Float64Array.from(contents.targets, (v, t) => v < 0 ? NaN : x[t * V + v]) });
+  return { tokens: best, probabilities: along(p), gradients: along(grad), right: right(p), right_gradient: right(grad), losses: { shape: [T], data: computed.value.losses } };
+}
+function positionsTable() { return modelParams["wpe.weight"] || sinusoids(); }
+function sinusoids() {
+  const C = config.n_embd;
+  return Float64Array.from({ length: T * C }, (_, k) => {
+    const t = Math.floor(k / C), c = k % C, angle = t / 10000 ** ((c - c % 2) / C);
+    return (c % 2 ? Math.cos(angle) : Math.sin(angle)) / Math.sqrt(C);
+  });
+}
+function liveEmbedding() {
+  const C = config.n_embd, wte = modelParams["wte.weight"], wpe = positionsTable();
+  const token = { shape: [T, C], data: Float64Array.from(contents.tokens.flatMap(v => Array.from(wte.subarray(v * C, (v + 1) * C)))) };
+  const position = { shape: [T, C], data: Float64Array.from(wpe.subarray(0, T * C)) };
+  const channels = [...new Set([0, 0.125, 0.3, 0.6].map(share => Math.floor(share * (C - 1))))];
+  const values = { shape: [T, channels.length], data: Float64Array.from(contents.tokens.flatMap((_, t) => channels.map(c => wpe[t * C + c]))) };
+  return { token, position, lengths: { token: lengthsOf(token), position: lengthsOf(position) }, waves: { channels, values } };
+}
+const ACTIVE = 0.05;
+function liveNeurons(i) {
+  const F = config.n_hidden, after = computed.value[`h.${i}.mlp.act`];
+  const rows = contents.tokens.map((_, t) => after.subarray(t * F, (t + 1) * F)), best = rows.map(x => mostLikely(x, 8));
+  return { active: rows.map(x => x.reduce((n, y) => n + (y > ACTIVE ? 1 : 0), 0)), best, after: null,
+    values: { shape: [T, best[0].length], data: Float64Array.from(best.flatMap((list, t) => list.map(f => rows[t][f]))) } };
+}
+
+// contents.py: probe. The page's gradient is the one that Python checked if this number is the same.
+function probeOf({ shape, data }) {
+  let sum = 0;
+  const width = shape[shape.length - 1], below = shape.length > 1 ? shape[shape.length - 2] : 1;
+  for (let k = 0; k < data.length; k++) {
+    const column = k % width, row = Math.floor(k / width) % below, head = Math.floor(k / width / below);
+    sum += data[k] * Math.cos(column + 991 * row + 991 * 991 * head);
+  }
+  return sum;
+}
+// Whether the gradient on the page agrees with the one of which there is a verdict: null if the text
+// or the model has been changed since.
+function agreement(name) {
+  const entry = contents.arrays[name];
+  if (!contents.live || !entry.python) return null;
+  if (!isUntouched() || !running.backward) return null;
+  const x = tensor(name, "grad");
+  if (!x || entry.python.probe === null) return null;
+  return Math.abs(probeOf(x) - entry.python.probe) / Math.max(entry.python.norm, 1e-30);
+}

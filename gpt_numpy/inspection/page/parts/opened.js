@@ -1,0 +1,82 @@
+// One cell, opened: its formula, the same with its numbers, the line of code; the cells that it was
+// computed from light up in all figures. It stays open until another cell is chosen, or it is closed.
+
+let opened = null;  // { name, which, head, row, col }: row and col as in the array
+
+function openCell(cell) {
+  opened = { ...cell, chosen: true };
+  const panel = document.getElementById("opened");
+  if (panel) panel.replaceWith(openedPanel());
+  paintAll();
+}
+function closeCell() {
+  opened = null;
+  const panel = document.getElementById("opened");
+  if (panel) panel.replaceWith(openedPanel());
+  paintAll();
+}
+
+// Which cells of a figure to outline: those that the opened cell was computed from. `of` says which array a
+// figure shows, and which of its rows comes first.
+function litCells(of) {
+  if (!opened || !of) return [];
+  const found = explanationOfOpened();
+  if (!found) return [];
+  const same = source => source.name === of.name && source.which === of.which && (source.head === null || of.head === undefined || source.head === of.head);
+  return found.sources.filter(same).map(({ row, col }) => ({ row: row === null || row === undefined ? null : row - (of.first || 0), col }));
+}
+function explanationOfOpened() {
+  const { name, which, head, row, col } = opened, x = mat(name, which, head || 0);
+  if (!contents.live || !x || row >= x.rows || col >= x.cols) return null;
+  return explain(name, which, head || 0, row, col);
+}
+
+function openedPanel() {
+  const found = opened && explanationOfOpened();
+  if (!found) return el("section", { id: "opened", class: "opened empty", "aria-label": "The opened cell" }, el("p", { class: "soft small" }, "Tap or click on a cell to see where its number comes from."));
+  const { name, which, head, row, col } = opened, value = cellOf(name, which, row, col, head || 0);
+  const d = which === "grad" ? "d" : "";
+  return el("section", { id: "opened", class: `opened${opened.chosen ? " chosen" : ""}`, "aria-label": "The opened cell", "aria-live": "polite" },
+    el("button", { type: "button", class: "close", "aria-label": "Close the opened cell", onclick: closeCell }, "×"),
+    el("h3", {}, `${d ? "The gradient of " : ""}${cellInWords(name, row, col, head)}: ${number(value)}`),
+    found.note ? el("p", { class: "small" }, found.note) : null,
+    formula(found.formula),
+    numbersInPlace(found.numbers),
+    found.sources.length ? el("p", { class: "small soft" }, "Computed from what is framed in orange: ", [...new Set(found.sources.map(source => `${source.which === "grad" ? "d " : ""}${source.name}`))].map((text, k) => [k ? ", " : "", el("code", {}, text)]), ".") : null,
+    codeLines(name, which));
+}
+
+function numbersInPlace(numbers) {
+  const pieces = numbers.show(), same = pieces.length === 1 && pieces[0].textContent.replace(/[()]/g, "") === number(numbers.value());
+  return el("p", { class: "numbers" }, same ? [] : ["= ", pieces.map(piece => [ml("math", piece), " "])], "= ", el("b", {}, number(numbers.value())));
+}
+
+// Which number it is, in words.
+function cellInWords(name, row, col, head) {
+  const part = name.split(".").pop(), block = name.match(/^h\.(\d+)/), where = block ? ` of block ${block[1]}` : "";
+  const heads = head !== null && head !== undefined && name.includes(".attn.") ? `, head ${head}` : "";
+  if (name === "logits" || name === "probabilities") return `${name === "logits" ? "the logit" : "the probability"} of “${nameOf(col)}” after ${quoted(row)}`;
+  if (["scores", "probabilities"].includes(part)) return `the ${part === "scores" ? "score" : "weight"} of query ${quoted(row)} and key ${quoted(col)}${where}${heads}`;
+  if (contents.arrays[name].kind === "parameter") return `${name}[${contents.arrays[name].shape.length === 1 ? col : `${name === "wte.weight" ? `“${nameOf(row)}”` : row}, ${col}`}]`;
+  if (contents.arrays[name].shape.length === 1) return `${part} at ${quoted(row + col)}`;
+  return `${NAMES_IN_WORDS[name] || NAMES_IN_WORDS[name.split(".").slice(-2).join(".")] || NAMES_IN_WORDS[part] || part}${where}${heads}, ${quoted(row)}, channel ${col}`;
+}
+const NAMES_IN_WORDS = {
+  "embedding.out": "the vector at the start of the stream", "ln_1.out": "what attention reads", "ln_2.out": "what the MLP reads", "ln_f.out": "what the head reads", "attn.out": "the heads side by side", qkv: "query, key and value",
+  query: "the query", key: "the key", value: "the value", heads: "the head’s output", proj: "what is added to the stream", resid_mid: "the stream after attention", resid_post: "the stream after the MLP", xhat: "the normalised vector", act: "the neuron after the nonlinearity", fc: "the neuron before the nonlinearity" };
+
+function codeLines(name, which) {
+  const code = which === "grad" ? codeOfGradient(name) : contents.code[name];
+  if (!code) return null;
+  const marked = code.lines.filter(([line]) => code.marked.includes(line)), lines = (marked.length ? marked : code.lines).slice(0, 3);
+  return el("div", {}, el("pre", { class: "source", tabindex: 0, "aria-label": "Lines of the reference" }, lines.map(([line, text]) => el("span", {}, el("b", {}, line), text.trim()))),
+    el("p", { class: "small soft" }, `${code.file}, ${code.function}`));
+}
+function codeOfGradient(name) {
+  const whole = { query: "qkv", key: "qkv", value: "qkv" };
+  for (const step of contents.steps) for (const e of step.equations) if (e.array === name) return e.code;
+  const part = name.split(".").pop();
+  return whole[part] ? codeOfGradient(name.replace(/[^.]+$/, whole[part])) : null;
+}
+
+document.addEventListener("keydown", event => { if (event.key === "Escape" && opened) closeCell(); });

@@ -1,0 +1,63 @@
+// The text above every view: to edit where a token is a character, coloured by the loss of each token.
+
+function drawPrompt() {
+  const place = document.getElementById("prompt");
+  if (!contents.live) return;
+  place.hidden = false;
+  if (!place.childElementCount) place.append(...promptParts());
+  const field = document.getElementById("text");
+  if (field && document.activeElement !== field) field.value = textOf(experiment.tokens);
+  document.getElementById("status").textContent = statusText();
+  document.getElementById("strip").replaceChildren(lossStrip());
+}
+
+function promptParts() {
+  const { characters } = contents.live;
+  const field = characters && el("textarea", { id: "text", rows: 1, spellcheck: "false", autocomplete: "off", "aria-label": "The text: edit it", "aria-describedby": "status", oninput: event => edited(event.target) });
+  return [
+    el("div", { class: "edit" }, field,
+      el("div", { class: "actions" },
+        el("button", { type: "button", class: "button", onclick: () => writeMore(20), id: "write" }, "write 20 more"),
+        el("button", { type: "button", class: "button", onclick: () => { setTokens(experiment.original.slice()); drawPrompt(); } }, "original text"))),
+    el("div", { id: "strip" }),
+    el("p", { class: "small soft", id: "status", role: "status" })];
+}
+
+function textOf(tokens) { return tokens.map(token => contents.names[token] || "").join(""); }
+
+let typing = 0;
+function edited(field) {
+  const { characters } = contents.live, letters = Array.from(field.value);
+  const unknown = [...new Set(letters.filter(letter => !characters.includes(letter)))];
+  const tokens = letters.filter(letter => characters.includes(letter)).map(letter => characters.indexOf(letter));
+  const status = document.getElementById("status");
+  if (unknown.length) { status.textContent = `The model does not know ${unknown.map(letter => `“${letter}”`).join(", ")}: left out.`; }
+  if (!tokens.length) { status.textContent = "Give the model at least one character that it knows."; return; }
+  clearTimeout(typing);
+  typing = setTimeout(() => setTokens(tokens), 60);
+}
+
+function statusText() {
+  if (running.failed) return running.failed;
+  if (experiment.writing) return "The model writes; click on the button again to stop it.";
+  if (!running.forward) return "Computing the first pass …";
+  const known = contents.targets.filter(v => v >= 0).length;
+  const loss = known ? `Loss ${number(about.loss)} nats a token: as unsure as between ${number(Math.exp(about.loss))} tokens.` : "With one token there is nothing to predict yet.";
+  const off = isAnythingOff() ? ` Some parts are switched off${experiment.baseline ? `; with all of them it is ${number(experiment.baseline.loss)}` : ""}.` : "";
+  const steps = experiment.steps.length ? ` The model is ${experiment.steps.length - 1} ${experiment.steps.length === 2 ? "step" : "steps"} downhill from the one in the file.` : "";
+  const full = contents.tokens.length === config.block_size ? ` The context of ${config.block_size} tokens is full.` : "";
+  return `${loss}${off}${steps}${full}${running.backward ? "" : " Backward is being computed …"}`;
+}
+
+// Each token in the colour of the loss with which it was predicted: dark is a surprise. The first token
+// has none; after the last one stands what the model would write.
+function lossStrip() {
+  if (!running.forward) return el("p", { class: "soft" }, textOf(experiment.tokens));
+  const losses = numbersOf(contents.next.losses), uniform = Math.log(config.vocab_size);
+  const strip = tokenStrip({
+    shades: contents.tokens.map((_, t) => t ? losses[t - 1] / uniform : null), largest: 1.6, key: "text",
+    title: t => t ? `predicted with ${percent(Math.exp(-losses[t - 1]))}, loss ${number(losses[t - 1])}` : "the first token, which nothing predicts" });
+  const best = contents.next.tokens[T - 1][0];
+  strip.append(el("button", { type: "button", class: "guess", title: "What comes next? See all candidates", "aria-label": `What comes next? Most likely ${nameOf(best)}`, onclick: () => { state.position = T - 1; go("play"); } }, `${nameOf(best)}?`));
+  return strip;
+}

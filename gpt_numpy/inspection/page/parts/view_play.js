@@ -1,0 +1,117 @@
+// What one can do with the model: let it write, switch parts off, take a step downhill.
+
+if (contents.live) VIEWS.play = { title: "Play", draw: drawPlay };
+const OFF_NAMES = { attention: "attention", mlp: "MLP" };
+
+function drawPlay() {
+  return [
+    el("h2", {}, "Play with the model"),
+    el("p", {}, "Everything here runs in this page: the text above is read again, forward and backward, whenever something changes."),
+    el("div", { class: "grid" },
+      figure(`What comes after ${quoted(state.position)}?`, nextSentence(), { size: "half" }, candidates(), samplingControls()),
+      figure("One step downhill", "Every number of the model moves a little against its gradient: parameter − learning rate · gradient. Does the loss of this text fall?", { size: "half" }, downhill()),
+      figure("Switch something off", switchSentence(), {}, switches(), changeStrip())),
+  ];
+}
+
+// ---------------------------------------------------------------- what comes next
+
+function logitsAt(t) { const V = config.vocab_size; return computed.value.logits.subarray(t * V, (t + 1) * V); }
+
+function nextSentence() {
+  const p = distribution(logitsAt(state.position), experiment.settings), kept = p.filter(x => x > 0).length;
+  const last = state.position === T - 1;
+  return `${kept} of ${config.vocab_size} tokens may be drawn. ${last ? "Click on one to write it." : `In the text comes “${targetAt(state.position)}” (green frame). Choose the last token above to continue the text.`}`;
+}
+
+function candidates() {
+  const t = state.position, p = distribution(logitsAt(t), experiment.settings), right = contents.targets[t];
+  const best = mostLikely(p, 12).filter(token => p[token] > 0), largest = p[best[0]];
+  return el("div", { class: "candidates" }, best.map(token => el("button", {
+    type: "button", class: token === right ? "right" : "", "data-key": `next-${token}`, disabled: t !== T - 1,
+    "aria-label": `write ${nameOf(token)}, probability ${percent(p[token])}`, onclick: () => appendToken(token) },
+    el("span", { class: "token" }, nameOf(token)),
+    el("span", { class: "track", "aria-hidden": "true" }, el("i", { style: { width: `${100 * p[token] / largest}%` } })),
+    el("span", {}, percent(p[token])))));
+}
+
+function slider(label, key, low, high, step, value, show, set) {
+  const out = el("output", {}, show(value));
+  const input = el("input", { type: "range", min: low, max: high, step, value, "data-key": key, "aria-label": label, "aria-valuetext": show(value),
+    oninput: event => { const x = Number(event.target.value); out.textContent = show(x); event.target.setAttribute("aria-valuetext", show(x)); set(x); } });
+  return el("label", { class: "slider" }, el("span", {}, label), input, out);
+}
+
+function samplingControls() {
+  const s = experiment.settings, V = s.known;
+  const set = values => { Object.assign(s, values); draw(); };
+  return el("div", { class: "controls" },
+    slider("temperature", "temperature", 0, 2, 0.05, s.temperature, x => x === 0 ? "0: always the most likely" : x.toFixed(2), temperature => set({ temperature })),
+    slider("top k", "top-k", 0, V, 1, s.topK, x => x === 0 ? "all tokens" : String(x), topK => set({ topK })),
+    slider("top p", "top-p", 0.05, 1, 0.05, s.topP, x => x.toFixed(2), topP => set({ topP })),
+    el("div", { class: "bar" },
+      el("button", { type: "button", class: "button", "data-key": "write-1", onclick: () => writeMore(1) }, "draw one"),
+      el("button", { type: "button", class: "button", "data-key": "write-20", onclick: () => writeMore(20) }, experiment.writing ? "stop" : "write 20 more")));
+}
+
+// ---------------------------------------------------------------- one step downhill
+
+function downhill() {
+  const { steps } = experiment, rate = () => 10 ** experiment.rate;
+  const known = contents.targets.some(v => v >= 0);
+  const last = steps.length > 1 ? steps[steps.length - 1].loss - steps[steps.length - 2].loss : null;
+  return el("div", {},
+    el("div", { class: "controls" }, slider("learning rate", "rate", -4, 1, 0.1, experiment.rate, x => number(10 ** x), x => { experiment.rate = x; })),
+    el("div", { class: "bar" },
+      el("button", { type: "button", class: "button", "data-key": "step", disabled: !running.backward || !known, onclick: () => stepDownhill(rate()) }, "take the step"),
+      el("button", { type: "button", class: "button", "data-key": "reset", disabled: !steps.length, onclick: backToStart }, "back to the model of the file")),
+    el("p", { class: "readout", "aria-live": "polite" }, last === null
+      ? `The gradient of all ${about.parameters.toLocaleString("en")} parameters has norm ${number(wholeNorm())}: a small step of rate r lowers the loss by about r · ${number(wholeNorm() ** 2)}.`
+      : `The loss ${last < 0 ? "fell" : "rose"} by ${number(Math.abs(last))} to ${number(steps[steps.length - 1].loss)}${last < 0 ? "." : ": the step was too large for how the loss curves."}`),
+    steps.length > 1 ? lineChart([{ name: "loss of this text", points: steps.map(({ loss }, k) => [k, loss]), colour: line(0), dots: true }], { label: "Loss after each step", xLabel: "step", half: true }) : null);
+}
+function wholeNorm() {
+  let squares = 0;
+  for (const grad of Object.values(modelGrads)) for (const g of grad) squares += g * g;
+  return Math.sqrt(squares);
+}
+
+// ---------------------------------------------------------------- switching parts off
+
+function switchSentence() {
+  if (!isAnythingOff()) return "A head, a neuron or a whole sublayer can be silenced: its output becomes zero, and all that follows is computed again. What is it good for?";
+  if (!experiment.baseline) return "The loss with these parts switched off.";
+  const change = about.loss - experiment.baseline.loss;
+  return `Without them the loss is ${number(about.loss)} instead of ${number(experiment.baseline.loss)}: ${change > 0 ? `${number(change)} higher, the model needs them here` : `${number(-change)} lower, here they do harm`}.`;
+}
+
+function switchButton(kind, block, which, text) {
+  const off = isOff(kind, block, which);
+  return el("button", { type: "button", class: "part", "aria-pressed": off ? "true" : "false", "data-key": `off-${kind}-${block}-${which}`,
+    "aria-label": `${text} of block ${block}, ${off ? "switched off" : "on"}`, onclick: () => toggle(kind, block, which) }, off ? el("s", {}, text) : text);
+}
+
+function switches() {
+  const blocks = Array.from({ length: config.n_layer }, (_, i) => el("div", { class: "parts" }, el("b", { class: "small" }, `block ${i}`),
+    switchButton("attention", i, undefined, "attention"),
+    Array.from({ length: config.n_head }, (_, h) => switchButton("heads", i, h, `head ${h}`)),
+    switchButton("mlp", i, undefined, "MLP"),
+    neuronsOf(i).map(f => switchButton("neurons", i, f, `neuron ${f}`))));
+  return el("div", {}, blocks,
+    isAnythingOff() ? el("button", { type: "button", class: "button", "data-key": "all-on", onclick: switchAllOn }, "switch all on again") : null);
+}
+// The neurons to offer: those that are off, and the most active ones at the chosen token.
+function neuronsOf(i) {
+  const off = experiment.off.neurons[i] || [];
+  return [...new Set([...off, ...contents.neurons[i].best[state.position].slice(0, 3)])];
+}
+
+// Each token in the colour of how its loss changed.
+function changeStrip() {
+  if (!isAnythingOff() || !experiment.baseline || experiment.baseline.losses.length !== T) return null;
+  const now = numbersOf(contents.next.losses), changes = contents.tokens.map((_, t) => t ? now[t - 1] - experiment.baseline.losses[t - 1] : 0);
+  const largest = Math.max(...changes.map(Math.abs), 1e-9);
+  return el("div", {}, el("p", { class: "small soft" }, "The change of each token’s loss: orange is harder to predict than before, blue easier."),
+    el("div", { class: "tokens still" }, contents.tokens.map((token, t) => el("span", { class: "token", title: `loss ${number(changes[t])} ${changes[t] < 0 ? "lower" : "higher"}`, style: { background: css("diverging", changes[t], largest), color: inkOn("diverging", changes[t], largest) } }, nameOf(token)))),
+    legend("diverging", largest));
+}

@@ -1,0 +1,418 @@
+"""The page that computes: its numbers, what it says of them, and what a reader can do with it.
+
+It needs playwright and a Chromium, as test_page_in_browser.py does.
+"""
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import gpt_numpy as gn
+from gpt_numpy.inspection.page import assemble, live
+from tests.support.pages import CHARACTERS, HOSTILE, SAMPLE, look, make_run
+
+BROWSER = os.environ.get("GPT_NUMPY_BROWSER") or shutil.which("chromium")
+SIZES = {"320": (320, 568), "390": (390, 844), "768": (768, 1024), "1024": (1024, 768),
+         "1440": (1440, 900)}  # fmt: skip
+VIEWS = (
+    "story",
+    "play",
+    "transformer",
+    "embedding",
+    "attention",
+    "layers",
+    "backwards",
+    "training",
+)
+SCENES = 20
+LOOK = (Path(__file__).parent / "look.js").read_text(encoding="utf-8")
+# What the tests look at inside the page, which keeps its functions to itself.
+INSIDE = (
+    "window.inside = { contents, state, experiment, running, computed, explain, tensor, mat, at, "
+    "setTokens, toggle, agreement, SCENES, matrixOf, config };\n"
+)
+
+if not os.environ.get("GPT_NUMPY_BROWSER"):
+    pytest.importorskip("playwright", reason="playwright is not installed: pip install playwright")
+    if BROWSER is None:
+        pytest.skip("no chromium: install it, or name it in GPT_NUMPY_BROWSER", True)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+def written(folder, name, contents):
+    """A page whose script also shows the tests its inside."""
+    part, path = assemble._part, folder / name
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(assemble, "_part", lambda n: part(n) + (INSIDE if n == "main.js" else ""))
+        assemble.write_page(str(path), contents)
+    return path
+
+
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory):
+    folder = make_run(tmp_path_factory.mktemp("live"))
+    run, trace, contents = look(folder, live=True)
+    return run, trace, contents, written(folder.parent, "page.html", contents)
+
+
+@pytest.fixture
+def opened(browser, seen):
+    """A function that opens the page; whatever it logs, asks for or alerts is a failure."""
+    complaints, contexts = [], []
+
+    def open_page(size=(1280, 900), path=None, at="", **how):
+        context = browser.new_context(viewport={"width": size[0], "height": size[1]}, **how)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("dialog", lambda dialog: (complaints.append(dialog.message), dialog.dismiss()))
+        address = (path or seen[3]).as_uri()
+        page.on("request", lambda request: request.url.split("#")[0] == address
+                or request.url.startswith("blob:") or complaints.append(request.url))  # fmt: skip
+        page.goto(address + at)
+        ready(page)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+def look_at(page, what, given=None):
+    """The answer of a function of look.js in the page."""
+    return page.evaluate(f"given => {{ {LOOK}\nreturn {what}(given); }}", given)
+
+
+def ready(page):
+    page.wait_for_selector("html[data-ready]", timeout=20_000)
+    settled(page)
+
+
+def settled(page):
+    """Wait until both passes of what was asked last are on the page."""
+    page.wait_for_function("inside.running.backward && !inside.running.busy", timeout=20_000)
+
+
+# ---------------------------------------------------------------- numbers
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"tied": False, "bias": False, "activation": "relu"},
+        {"positions": "sinusoidal", "activation": "gelu"},
+    ],
+    ids=["as GPT-2", "untied, no biases", "sinusoids"],
+)
+def test_every_equation_that_a_cell_opens_gives_the_number_in_the_cell(opened, tmp_path, changes):
+    run, trace, contents = look(make_run(tmp_path, **changes), live=True)
+    page = opened(path=written(tmp_path, "page.html", contents))
+    explained = 0
+    for name, entry in trace.items():
+        for which in ("value", "grad"):
+            if which == "value" and entry.kind == "parameter":
+                continue
+            found = look_at(page, "everyCell", [name, which, 60])
+            if which == "grad" and entry.grad is None:
+                continue
+            assert found is not None, (name, which)
+            assert found["wrong"] == [], (name, which)
+            if not name.endswith(".attn.lse"):
+                assert found["checked"] > 0 and found["silent"] == 0, (name, which)
+                explained += 1
+    assert explained > 100
+
+
+def test_every_array_of_the_page_is_that_of_the_trace(opened, seen):
+    run, trace, _, _ = seen
+    text = HOSTILE
+    tokens = run.tokenizer.encode(text)[: run.config.block_size]
+    known = np.append(tokens[1:], -1)[None]
+    model = gn.GPT(run.config, seed=None, dtype="float64", ops="reference")
+    model.params.flat[...] = run.model.params.flat
+    expected = gn.trace(model, tokens[None], known)
+    page = opened()
+    for name, entry in expected.items():
+        for which, array in (("value", entry.value), ("grad", entry.grad)):
+            if array is None:
+                continue
+            found = page.evaluate(
+                "([n, w]) => { const x = inside.tensor(n, w); return x && Array.from(x.data); }",
+                [name, which],
+            )
+            wanted = array if entry.kind == "parameter" else array[0]
+            np.testing.assert_allclose(
+                np.reshape(found, wanted.shape), wanted, rtol=0,
+                atol=1e-6 * max(np.abs(wanted).max(), 1e-3), err_msg=f"{name} {which}",
+            )  # fmt: skip
+    assert page.evaluate("inside.contents.tokens") == tokens.tolist()
+
+
+def test_a_verdict_is_shown_only_while_the_gradient_is_the_one_that_was_checked(opened, seen):
+    page = opened(at="#backwards&step=3")
+    assert "✓ exact" in page.inner_text("main") and "computed the same" in page.inner_text("main")
+    arrays = [name for name, entry in seen[1].items() if entry.grad is not None]
+    found = page.evaluate("names => names.map(inside.agreement)", arrays)
+    assert max(x for x in found if x is not None) < 1e-5 and sum(x is not None for x in found) > 50
+    page.evaluate("inside.setTokens([3, 4, 5])")
+    settled(page)
+    assert "✓" not in page.inner_text("main") and "Not checked" in page.inner_text("main")
+
+
+def test_a_gradient_that_differs_from_the_checked_one_is_said_to_be_wrong(opened, seen, tmp_path):
+    contents = dict(seen[2])
+    arrays = {**contents["arrays"]}
+    name = "h.1.mlp.c_fc.weight"
+    arrays[name] = {
+        **arrays[name],
+        "probe": arrays[name]["probe"] + arrays[name]["grad_numbers"]["norm"],
+    }
+    page = opened(path=written(tmp_path, "other.html", contents | {"arrays": arrays}))
+    assert page.evaluate("name => inside.agreement(name)", name) > 0.5
+    step = next(k for k, s in enumerate(contents["steps"]) if name in s["parameters"])
+    page.goto(page.url.split("#")[0] + f"#backwards&step={step}")
+    page.reload()
+    ready(page)
+    assert "this page computed something else" in page.inner_text("main")
+
+
+# ---------------------------------------------------------------- what a reader does
+
+
+def test_an_edited_text_is_read_again(opened, seen):
+    run = seen[0]
+    page = opened()
+    page.fill("#text", "in a box, an apricot")
+    page.wait_for_function("inside.contents.tokens.length === 20")
+    settled(page)
+    tokens = run.tokenizer.encode("in a box, an apricot")
+    loss = gn.trace(run.model, tokens[None], np.append(tokens[1:], -1)[None]).loss
+    assert page.evaluate("inside.contents.about.loss") == pytest.approx(loss, rel=1e-6)
+    assert len(page.query_selector_all("#strip button")) == 21  # and what comes next
+    assert page.evaluate("document.activeElement.id") == "text"
+    page.fill("#text", "Zebra in")  # Z is unknown: it is left out, and said so
+    page.wait_for_function("inside.contents.tokens.length === 7")
+    page.reload()
+    ready(page)
+    assert page.input_value("#text") == "ebra in"
+    page.click("text=original text")
+    settled(page)
+    assert page.input_value("#text") == HOSTILE[:40]
+
+
+def test_a_click_on_a_candidate_writes_it_and_the_settings_change_the_bars(opened):
+    page = opened(at="#play")
+    count = len(page.evaluate("inside.contents.tokens"))
+    page.evaluate("inside.setTokens(inside.contents.tokens.slice(0, 10))")
+    settled(page)
+    before = page.inner_text(".candidates")
+    page.locator("[data-key=temperature]").fill("0.5")
+    sharper = page.inner_text(".candidates")
+    assert before != sharper
+    page.locator("[data-key=top-k]").fill("3")
+    assert len(page.query_selector_all(".candidates button")) == 3
+    first = page.get_attribute(".candidates button >> nth=0", "data-key").removeprefix("next-")
+    page.click(".candidates button >> nth=0")
+    page.wait_for_function("inside.contents.tokens.length === 11")
+    assert page.evaluate("inside.contents.tokens.at(-1)") == int(first)
+    settled(page)
+    page.click("[data-key=write-20]")
+    page.wait_for_function("inside.contents.tokens.length === 31 && !inside.experiment.writing")
+    settled(page)
+    assert count == 33 and page.evaluate("Math.max(...inside.contents.tokens)") < len(CHARACTERS)
+
+
+def test_what_is_switched_off_changes_the_loss_and_stays_in_the_address(opened):
+    page = opened(at="#play")
+    before = page.evaluate("inside.contents.about.loss")
+    page.click("[data-key='off-heads-0-1']")
+    settled(page)
+    page.click("[data-key='off-mlp-1-undefined']")
+    settled(page)
+    after = page.evaluate("inside.contents.about.loss")
+    text = page.inner_text("main")
+    assert after != before and "instead of" in text and "change of each token" in text
+    assert not page.evaluate("inside.tensor('h.1.mlp.proj', 'value').data.some(x => x !== 0)")
+    page.reload()
+    ready(page)
+    assert page.evaluate("inside.contents.about.loss") == after
+    page.click("[data-key=all-on]")
+    settled(page)
+    assert page.evaluate("inside.contents.about.loss") == before
+
+
+def test_a_step_downhill_lowers_the_loss_and_one_too_large_raises_it(opened):
+    page = opened(at="#play")
+    before = page.evaluate("inside.contents.about.loss")
+    page.click("[data-key=step]")
+    page.wait_for_function("inside.experiment.steps.length === 2")
+    settled(page)
+    first = page.evaluate("inside.contents.about.loss")
+    assert first < before and "The loss fell by" in page.inner_text("main")
+    page.locator("[data-key=rate]").fill("1")  # a rate of 10
+    page.click("[data-key=step]")
+    page.wait_for_function("inside.experiment.steps.length === 3")
+    settled(page)
+    assert page.evaluate("inside.contents.about.loss") > first
+    assert "rose by" in page.inner_text("main")
+    page.click("[data-key=reset]")
+    page.wait_for_function("inside.experiment.steps.length === 0")
+    settled(page)
+    assert page.evaluate("inside.contents.about.loss") == before
+
+
+# ---------------------------------------------------------------- the story
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", SIZES)
+def test_every_scene_by_keyboard(opened, size, scheme, tmp_path):
+    pictures = Path(os.environ.get("GPT_NUMPY_SCREENSHOTS") or tmp_path)
+    pictures.mkdir(parents=True, exist_ok=True)
+    page = opened(SIZES[size], color_scheme=scheme)
+    questions = []
+    for scene in range(SCENES):
+        assert f"scene {scene + 1} of {SCENES}" in page.inner_text("main")
+        questions.append(page.inner_text("#question"))
+        assert look_at(page, "problems") == [], questions[-1]
+        assert page.query_selector("#opened h3"), questions[-1]  # one worked cell
+        place = page.get_attribute("[aria-current=location]", "data-key")
+        assert place == "map-" + page.evaluate("inside.SCENES[inside.state.scene].place")
+        if os.environ.get("GPT_NUMPY_SCREENSHOTS"):
+            page.screenshot(path=pictures / f"story-{size}-{scheme}-{scene:02}.png")
+        page.keyboard.press(" " if scene % 2 else "ArrowRight")
+    assert len(set(questions)) == SCENES
+    page.keyboard.press("Shift+ ")
+    assert f"scene {SCENES - 1} of" in page.inner_text("main")
+    for number, view in enumerate(VIEWS, start=1):
+        page.keyboard.press(str(number))
+        assert page.evaluate("inside.state.view") == view
+        assert look_at(page, "problems") == [], view
+
+
+def test_scenes_by_pointer_swipe_and_map_and_back(opened):
+    page = opened((390, 844), has_touch=True, is_mobile=True)
+    page.tap("[data-key=scene-next]")
+    assert "scene 2 of" in page.inner_text("main")
+    look_at(page, "swipe", -120)
+    assert "scene 3 of" in page.inner_text("main")
+    look_at(page, "swipe", 120)
+    assert "scene 2 of" in page.inner_text("main")
+    page.tap("[data-key=map-mlp]")
+    assert page.inner_text("#question") == "What does a token think by itself?"
+    page.go_back()
+    assert "scene 2 of" in page.inner_text("main")
+
+
+def test_a_tap_opens_a_cell_which_stays_and_lights_its_sources(opened):
+    page = opened((390, 844), at="#story&scene=4", has_touch=True, is_mobile=True)
+    canvas = page.locator("canvas[aria-label^='Scores']")
+    box = canvas.bounding_box()
+    canvas.tap(position={"x": box["width"] * 0.5, "y": box["height"] * 0.8})
+    text = page.inner_text("#opened h3")
+    assert text.startswith("the score of query")
+    assert len(page.query_selector_all("#opened math")) >= 3
+    assert "scores(Q, K)" in page.inner_text("#opened")
+    lit = page.locator("canvas[aria-label^='query']")
+    assert lit.evaluate(f"c => {{ {LOOK}; return dotsOf(c, '--warm'); }}") > 100
+    page.tap("[data-key=scene-next]")
+    page.keyboard.press("Escape")
+    assert page.query_selector("#opened.empty")
+    assert lit.count() == 0
+
+
+def test_focus_is_never_lost(opened):
+    page = opened()
+    for key in ("scene-next", "map-attention", "map-loss", "off-heads-0-0", "temperature", "step"):
+        if key.startswith(("off", "temp", "step")):
+            page.keyboard.press("2")
+        page.focus(f"[data-key='{key}']")
+        page.keyboard.press("ArrowRight" if key == "temperature" else "Enter")
+        settled(page)
+        assert page.evaluate("document.activeElement !== document.body"), key
+
+
+def test_the_last_scene_and_a_text_of_one_token_can_be_shown(opened):
+    page = opened()
+    page.evaluate("inside.setTokens([5])")
+    settled(page)
+    for scene in range(SCENES):
+        page.goto(page.url.split("#")[0] + f"#story&scene={scene}&text=5")
+        page.reload()
+        ready(page)
+        assert look_at(page, "problems") == [], scene
+
+
+# ---------------------------------------------------------------- craft
+
+
+def test_nonsense_in_the_address_is_ignored(opened):
+    page = opened(at="#story&scene=99&text=7.x.999999.4&off=h9.0%20q1%20n0.99999%20a0&head=-1")
+    assert page.evaluate("inside.contents.tokens") == [7, 4]
+    assert page.evaluate("inside.experiment.off.attention") == [0]
+    assert page.evaluate("inside.state.scene") == 0
+    assert look_at(page, "problems") == []
+    page.goto(page.url.split("#")[0] + "#play&off=%E0%A4%A")
+    page.reload()
+    ready(page)
+    assert look_at(page, "problems") == []
+
+
+def test_hostile_strings_are_text_in_the_live_page_too(opened):
+    page = opened()
+    assert page.input_value("#text") == HOSTILE[:40]
+    assert "onerror=alert(2)" in page.inner_text("h1")
+    page.keyboard.press("8")
+    assert SAMPLE.replace("\x1b", "�") in page.inner_text("main")
+    tags = "['img', 'script', 'iframe', 'a'].map(tag => document.querySelectorAll(tag).length)"
+    counts = page.evaluate(tags)
+    assert counts == [0, 3, 0, 1]  # program, twin and contents; the link to the view
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_has_contrast(opened, scheme):
+    page = opened(color_scheme=scheme)
+    for place in ("story", "story&scene=13", "play&off=h0.0%20m1", "backwards&step=4", "attention"):
+        page.goto(page.url.split("#")[0] + f"#{place}")
+        page.reload()
+        ready(page)
+        assert look_at(page, "lowContrast") == [], place
+
+
+def test_print_and_forced_colours_keep_the_marks(opened):
+    page = opened(at="#play")
+    page.emulate_media(forced_colors="active")
+    bar = "getComputedStyle(document.querySelector('.candidates .track i')).backgroundColor"
+    assert page.evaluate(bar) != page.evaluate("getComputedStyle(document.body).backgroundColor")
+    page.emulate_media(forced_colors="none", media="print")
+    assert page.evaluate("getComputedStyle(document.querySelector('nav')).display") == "none"
+    page.keyboard.press("1")
+    assert look_at(page, "problems") == []
+
+
+def test_a_model_that_the_page_cannot_compute_says_why(browser, tmp_path, monkeypatch):
+    monkeypatch.setattr(live, "MOST_PARAMETERS", 100)
+    _, _, contents = look(make_run(tmp_path), live=True)
+    path = tmp_path / "page.html"
+    assemble.write_page(str(path), contents)
+    page = browser.new_page()
+    page.goto(path.as_uri())
+    page.wait_for_selector("html[data-ready]")
+    assert "up to 100 travel in a page" in page.inner_text("footer")
+    assert len(page.query_selector_all("[role=tab]")) == 6 and not page.is_visible("#prompt")
+    page.close()

@@ -104,7 +104,7 @@ def ready(page):
 
 def settled(page):
     """Wait until both passes of what was asked last are on the page."""
-    page.wait_for_function("inside.running.backward && !inside.running.busy", timeout=20_000)
+    page.wait_for_function("() => inside.running.backward && !inside.running.busy", timeout=20_000)
 
 
 # ---------------------------------------------------------------- numbers
@@ -167,8 +167,8 @@ def test_a_verdict_is_shown_only_while_the_gradient_is_the_one_that_was_checked(
     page = opened(at="#backwards&step=3")
     assert "✓ exact" in page.inner_text("main") and "computed the same" in page.inner_text("main")
     arrays = [name for name, entry in seen[1].items() if entry.grad is not None]
-    found = page.evaluate("names => names.map(inside.agreement)", arrays)
-    assert max(x for x in found if x is not None) < 1e-5 and sum(x is not None for x in found) > 50
+    found = page.evaluate("names => names.map(n => [n, inside.agreement(n)])", arrays)
+    assert [name for name, x in found if x is None or x > 1e-5] == []
     page.evaluate("inside.setTokens([3, 4, 5])")
     settled(page)
     assert "✓" not in page.inner_text("main") and "Not checked" in page.inner_text("main")
@@ -197,16 +197,16 @@ def test_a_gradient_that_differs_from_the_checked_one_is_said_to_be_wrong(opened
 def test_an_edited_text_is_read_again(opened, seen):
     run = seen[0]
     page = opened()
-    page.fill("#text", "in a box, an apricot")
-    page.wait_for_function("inside.contents.tokens.length === 20")
+    page.fill("#text", "in a box (an apricot")
+    page.wait_for_function("() => inside.contents.tokens.length === 20")
     settled(page)
-    tokens = run.tokenizer.encode("in a box, an apricot")
+    tokens = run.tokenizer.encode("in a box (an apricot")
     loss = gn.trace(run.model, tokens[None], np.append(tokens[1:], -1)[None]).loss
     assert page.evaluate("inside.contents.about.loss") == pytest.approx(loss, rel=1e-6)
     assert len(page.query_selector_all("#strip button")) == 21  # and what comes next
     assert page.evaluate("document.activeElement.id") == "text"
     page.fill("#text", "Zebra in")  # Z is unknown: it is left out, and said so
-    page.wait_for_function("inside.contents.tokens.length === 7")
+    page.wait_for_function("() => inside.contents.tokens.length === 7")
     page.reload()
     ready(page)
     assert page.input_value("#text") == "ebra in"
@@ -217,7 +217,6 @@ def test_an_edited_text_is_read_again(opened, seen):
 
 def test_a_click_on_a_candidate_writes_it_and_the_settings_change_the_bars(opened):
     page = opened(at="#play")
-    count = len(page.evaluate("inside.contents.tokens"))
     page.evaluate("inside.setTokens(inside.contents.tokens.slice(0, 10))")
     settled(page)
     before = page.inner_text(".candidates")
@@ -228,13 +227,13 @@ def test_a_click_on_a_candidate_writes_it_and_the_settings_change_the_bars(opene
     assert len(page.query_selector_all(".candidates button")) == 3
     first = page.get_attribute(".candidates button >> nth=0", "data-key").removeprefix("next-")
     page.click(".candidates button >> nth=0")
-    page.wait_for_function("inside.contents.tokens.length === 11")
+    page.wait_for_function("() => inside.contents.tokens.length === 11")
     assert page.evaluate("inside.contents.tokens.at(-1)") == int(first)
     settled(page)
     page.click("[data-key=write-20]")
-    page.wait_for_function("inside.contents.tokens.length === 31 && !inside.experiment.writing")
+    page.wait_for_function("() => inside.contents.tokens.length === 31")
     settled(page)
-    assert count == 33 and page.evaluate("Math.max(...inside.contents.tokens)") < len(CHARACTERS)
+    assert page.evaluate("Math.max(...inside.contents.tokens)") < len(CHARACTERS)
 
 
 def test_what_is_switched_off_changes_the_loss_and_stays_in_the_address(opened):
@@ -260,18 +259,18 @@ def test_a_step_downhill_lowers_the_loss_and_one_too_large_raises_it(opened):
     page = opened(at="#play")
     before = page.evaluate("inside.contents.about.loss")
     page.click("[data-key=step]")
-    page.wait_for_function("inside.experiment.steps.length === 2")
+    page.wait_for_function("() => inside.experiment.steps.length === 2")
     settled(page)
     first = page.evaluate("inside.contents.about.loss")
     assert first < before and "The loss fell by" in page.inner_text("main")
     page.locator("[data-key=rate]").fill("1")  # a rate of 10
     page.click("[data-key=step]")
-    page.wait_for_function("inside.experiment.steps.length === 3")
+    page.wait_for_function("() => inside.experiment.steps.length === 3")
     settled(page)
     assert page.evaluate("inside.contents.about.loss") > first
     assert "rose by" in page.inner_text("main")
     page.click("[data-key=reset]")
-    page.wait_for_function("inside.experiment.steps.length === 0")
+    page.wait_for_function("() => inside.experiment.steps.length === 0")
     settled(page)
     assert page.evaluate("inside.contents.about.loss") == before
 
@@ -279,8 +278,9 @@ def test_a_step_downhill_lowers_the_loss_and_one_too_large_raises_it(opened):
 # ---------------------------------------------------------------- the story
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(
+    ("size", "scheme"), zip(SIZES, ["light", "dark", "light", "dark", "light"], strict=True)
+)
 def test_every_scene_by_keyboard(opened, size, scheme, tmp_path):
     pictures = Path(os.environ.get("GPT_NUMPY_SCREENSHOTS") or tmp_path)
     pictures.mkdir(parents=True, exist_ok=True)

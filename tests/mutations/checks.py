@@ -219,6 +219,8 @@ CHECKS: dict[str, tuple[str, dict[str, tuple[object, ...]]]] = {
     "measured": ("gradients/test_measured.py::test_{layer}", {}),
     # What is shown: a test of tests/inspection.
     "page": ("inspection/test_page.py::{layer}", {}),
+    "computes": ("inspection/test_live.py::test_{layer}", {}),
+    "notebook": ("inspection/test_repr_html.py::test_{layer}", {}),
     "trace": ("inspection/test_trace.py::{layer}", {}),
     "inspect": ("inspection/test_inspect.py::{layer}", {}),
     "hooks": ("inspection/test_hooks.py::{layer}", {}),

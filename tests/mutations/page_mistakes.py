@@ -3,7 +3,7 @@
 VV: the page; VT: the trace; VY: statistics; VQ: hooks; VW: curves.
 """
 
-from tests.mutations.mistake import Mistake, edit
+from tests.mutations.mistake import Mistake, edit, listed
 
 ASSEMBLE, BACKWARDS, CONTENTS, ENCODING, CHECK, LENS, INFLUENCE, HISTORY = (
     f"inspection/page/{name}.py" for name in (
@@ -183,7 +183,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "VV19", "infinities get into the JSON", CONTENTS,
+            "VV19", "infinities get into the JSON", "inspection/page/facts.py",
             "if value is not None and math.isfinite(value) else None",
             "if value is not None else None",
         ),
@@ -938,5 +938,86 @@ MISTAKES = [
             "return shown",
         ),
         ("curves:test_an_svg_of_several_runs_names_everything",),
+    ),
+    *listed(
+        "inspection/page/live.py",
+        (
+            "VL0", "parameters with characters that HTML escapes",
+            ('.translate(bytes.maketrans(b"<>&", b",./"))', ""),
+            "computes:the_parameters_arrive_as_they_are",
+        ),
+        (
+            "VL1", "a probe that does not feel an exchange of rows and columns",
+            ("991 ** (array.ndim - 1 - axis)", "1"),
+            "computes:a_probe_feels_every_number_and_every_exchange",
+        ),
+        (
+            "VL2", "a model of any size travels in a page",
+            ("if model.n_params > MOST_PARAMETERS:", "if model.n_params > 10**12:"),
+            "computes:what_the_twin_does_not_know_is_recorded_and_said",
+        ),
+        (
+            "VL3", "weights that the twin does not know are not noticed",
+            ("set(stage.weights) - weights | set(stage.kept)", "set(stage.kept)"),
+            "computes:what_the_twin_does_not_know_is_recorded_and_said",
+        ),
+        (
+            "VL4", "what a layer keeps and the twin does not know is not noticed",
+            ("| set(stage.kept) - kept ", ""),
+            "computes:what_the_twin_does_not_know_is_recorded_and_said",
+        ),
+        (
+            "VL5", "a layer that the twin does not know is not noticed",
+            ("return [stage.layer]", "return []"),
+            "computes:what_the_twin_does_not_know_is_recorded_and_said",
+        ),
+        (
+            "VL6", "numbers of a model without characters cannot be told from characters",
+            ("list(tokenizer.characters) if isinstance(tokenizer, CharTokenizer) else None",
+             'list(getattr(tokenizer, "characters", "?"))'),
+            "computes:tokens_that_are_no_characters_have_no_characters",
+        ),
+    ),
+    *listed(
+        "inspection/page/assemble.py",
+        (
+            "VL7", "a page without a worker allows one",
+            ("""{'worker-src blob:; ' if twin else ''}""", "worker-src blob:; "),
+            "computes:the_worker_is_allowed_where_there_is_one",
+        ),
+    ),
+    *listed(
+        "base/html_table.py",
+        (
+            "VN1", "cells are not escaped",
+            ("{escape(cell)}", "{cell}"),
+            "notebook:numbers_stand_at_the_right_and_everything_is_escaped",
+        ),
+        (
+            "VN2", "all columns at the left",
+            ('"left" if k in left else "right"', '"left"'),
+            "notebook:numbers_stand_at_the_right_and_everything_is_escaped",
+        ),
+    ),
+    *listed(
+        "gradients/report.py",
+        (
+            "VN3", "a wrong gradient is exact in a notebook",
+            ('"✓ exact" if row.ok else "✗ WRONG"', '"✓ exact"'),
+            "notebook:a_gradient_check_shows_its_verdicts_and_what_is_wrong",
+        ),
+        (
+            "VN4", "a column of diagnoses without any",
+            ("columns = 5 + any(row.diagnosis for row in self.rows)", "columns = 6"),
+            "notebook:a_gradient_check_shows_its_verdicts_and_what_is_wrong",
+        ),
+    ),
+    *listed(
+        TRACE,
+        (
+            "VN5", "the norm of the array in place of that of its gradient",
+            ("{_norm(grad):.3g}", "{_norm(entry.value):.3g}"),
+            "notebook:a_trace_shows_every_array_with_both_norms_and_its_equation",
+        ),
     ),
 ]  # fmt: skip

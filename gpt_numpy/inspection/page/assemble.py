@@ -18,7 +18,7 @@ from gpt_numpy.files.durable import written_durably
 SCRIPTS = (  # each uses only earlier ones
     "twin/erf.js", "twin/activation.js", "twin/sampling.js",
     "data.js", "dom.js", "palette.js", "state.js", "heatmap.js", "charts.js", "tokens.js",
-    "mathml.js", "live.js", "experiment.js", "prompt.js", "map.js",
+    "picture.js", "mathml.js", "live.js", "experiment.js", "prompt.js", "map.js",
     "explain_forward.js", "explain_backward.js", "opened.js",
     "scenes_forward.js", "scenes_backward.js", "view_story.js", "view_play.js",
     "view_transformer.js", "view_embedding.js", "view_attention.js", "view_layers.js",
@@ -40,7 +40,7 @@ def assemble(contents: dict[str, Any]) -> str:
     twin = "\n".join(_part(f"twin/{name}") for name in TWIN) if contents.get("live") else ""
     policy = (
         f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; "
-        f"{'worker-src blob:; ' if twin else ''}base-uri 'none'; form-action 'none'"
+        f"img-src data:; {'worker-src blob:; ' if twin else ''}base-uri 'none'; form-action 'none'"
     )
     page = _part("page.html")
     texts = {

@@ -106,9 +106,11 @@ def probe(grad: Array, kind: str) -> float:
     """The sum of a gradient's numbers, each times the cosine of an integer made of its indices.
 
     Any change of the gradient changes it; parts/live.js computes the same. The batch has one
-    sequence, whose axis does not count.
+    sequence, whose axis does not count; nor do pairs of a query and a later key.
     """
     array = grad if kind == "parameter" else grad[0]
+    if array.ndim == 3:
+        array = np.tril(array)
     place = np.zeros(array.shape)
     for axis, index in enumerate(np.indices(array.shape, sparse=True)):
         place = place + index * 991 ** (array.ndim - 1 - axis)

@@ -9,6 +9,7 @@ const experiment = {
   settings: { temperature: 1, topK: 0, topP: 1 },
   baseline: null,  // loss and losses of this text with nothing switched off
   writing: false,
+  moved: false,  // another text: its last token is to be chosen once its pass is there
   settle(loss, losses) { if (!isAnythingOff()) experiment.baseline = { loss, losses: Float64Array.from(losses) }; },
 };
 
@@ -34,7 +35,7 @@ function setTokens(tokens) {
   experiment.tokens = tokens.slice(-config.block_size);
   experiment.beyond = isOriginalText() ? experiment.beyond : -1;
   experiment.baseline = null;
-  state.position = experiment.tokens.length - 1;
+  experiment.moved = true;
   rememberState();
   recompute();
 }

@@ -96,7 +96,8 @@ function adoptForward({ tokens, targets }, { values, loss, lens }) {
   contents.embedding = liveEmbedding();
   contents.neurons = Array.from({ length: config.n_layer }, (_, i) => liveNeurons(i));
   for (const layer of contents.lens) Object.assign(layer, { probabilities: { shape: [T, layer.tokens[0].length], data: layer.probabilities }, right: { shape: [T], data: layer.right } });
-  state.position = clamp(state.position, T);
+  state.position = experiment.moved ? T - 1 : clamp(state.position, T);
+  if (experiment.moved) { experiment.moved = false; rememberState(); }
   experiment.settle(loss, values.losses);
   drawPrompt();
   draw();
@@ -196,7 +197,7 @@ function probeOf({ shape, data }) {
   const width = shape[shape.length - 1], below = shape.length > 1 ? shape[shape.length - 2] : 1;
   for (let k = 0; k < data.length; k++) {
     const column = k % width, row = Math.floor(k / width) % below, head = Math.floor(k / width / below);
-    sum += data[k] * Math.cos(column + 991 * row + 991 * 991 * head);
+    if (shape.length < 3 || column <= row) sum += data[k] * Math.cos(column + 991 * row + 991 * 991 * head);
   }
   return sum;
 }
@@ -206,7 +207,9 @@ function agreement(name) {
   const entry = contents.arrays[name];
   if (!contents.live || !entry.python) return null;
   if (!isUntouched() || !running.backward) return null;
-  const x = tensor(name, "grad");
+  let x = tensor(name, "grad");
+  // Python left the last token out, which has no target: its loss has a weight here, but counts for nothing.
+  if (name === "losses" && experiment.beyond < 0) x = { shape: [T - 1], data: x.data.subarray(0, T - 1) };
   if (!x || entry.python.probe === null) return null;
   return Math.abs(probeOf(x) - entry.python.probe) / Math.max(entry.python.norm, 1e-30);
 }

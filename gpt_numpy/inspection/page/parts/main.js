@@ -57,8 +57,10 @@ prefersDark.addEventListener("change", event => { setTheme(event.matches ? "dark
 window.addEventListener("popstate", () => {
   const before = changesInAddress().join();
   restore();
+  const changed = changesInAddress().join() !== before;
+  if (changed) running.forward = false;  // what is on the screen is of another text
   draw();
-  if (changesInAddress().join() !== before) recompute();
+  if (changed) recompute();
 });
 let onScreen = "light";  // paper is white
 window.addEventListener("beforeprint", () => { onScreen = theme(); setTheme("light"); draw(); });

@@ -41,9 +41,10 @@ function colour(kind, x, largest) {
   return table(kind)[Math.max(0, Math.min(255, Math.round(place * 255)))] || table(kind)[0];
 }
 function css(kind, x, largest) { return `rgb(${colour(kind, x, largest).join(",")})`; }
+// Black or white, whichever has the larger contrast: at least 4.5 on any colour.
 function inkOn(kind, x, largest) {
-  const [r, g, b] = colour(kind, x, largest);
-  return 0.3 * r + 0.59 * g + 0.11 * b > 140 ? "#15171b" : "#ffffff";
+  const [r, g, b] = colour(kind, x, largest).map(c => (c / 255 <= 0.03928 ? c / 255 / 12.92 : ((c / 255 + 0.055) / 1.055) ** 2.4));
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b > 0.179 ? "#000000" : "#ffffff";
 }
 // Lines of one family by depth: from blue over grey-green to orange, each lighter than the last.
 function depth(k, count) {

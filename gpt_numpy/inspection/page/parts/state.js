@@ -64,10 +64,11 @@ function draw() {
   document.body.dataset.view = state.view;
   place.setAttribute("aria-labelledby", `tab-${state.view}`);
   drawTabs();
+  addPictureButtons(place);
   if (contents.live && running.forward) drawMap();
   paintAll();
   if (key && document.activeElement === document.body) {
     const again = document.querySelector(`[data-key="${CSS.escape(key)}"]`);
-    (again || place).focus({ preventScroll: true });
+    (again && !again.disabled ? again : place).focus({ preventScroll: true });
   }
 }

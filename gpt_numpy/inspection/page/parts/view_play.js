@@ -63,7 +63,7 @@ function downhill() {
   return el("div", {},
     el("div", { class: "controls" }, slider("learning rate", "rate", -4, 1, 0.1, experiment.rate, x => number(10 ** x), x => { experiment.rate = x; })),
     el("div", { class: "bar" },
-      el("button", { type: "button", class: "button", "data-key": "step", disabled: !running.backward || !known, onclick: () => stepDownhill(rate()) }, "take the step"),
+      el("button", { type: "button", class: "button", "data-key": "step", "aria-disabled": running.backward && known ? null : "true", onclick: () => running.backward && known && stepDownhill(rate()) }, "take the step"),
       el("button", { type: "button", class: "button", "data-key": "reset", disabled: !steps.length, onclick: backToStart }, "back to the model of the file")),
     el("p", { class: "readout", "aria-live": "polite" }, last === null
       ? `The gradient of all ${about.parameters.toLocaleString("en")} parameters has norm ${number(wholeNorm())}: a small step of rate r lowers the loss by about r · ${number(wholeNorm() ** 2)}.`

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import gpt_numpy as gn
-from gpt_numpy.inspection.page import assemble, live
+from gpt_numpy.inspection.page import assemble, earlier, live
 from gpt_numpy.inspection.page.contents import contents
 from tests.support.pages import CHARACTERS, HOSTILE, look, make_run
 
@@ -121,3 +121,23 @@ def test_every_array_that_forward_computes_has_its_lines(seen):
         lines = dict(map(tuple, code["lines"]))
         assert all(line in lines for line in code["marked"]), name
     assert "split_heads" in "".join(text for _, text in found["code"]["h.0.attn.key"]["lines"])
+
+
+def test_earlier_checkpoints_travel_too_as_many_as_fit(tmp_path, monkeypatch):
+    folder = make_run(tmp_path)
+    run, _, found = look(folder, live=True)
+    assert found["live"]["earlier"] == []
+    for iteration in (10, 20, 30, 40, 50, 60):
+        run.model.params.flat[...] = iteration
+        gn.save(folder / f"ckpt-{iteration:08d}.npz", run.model, tokenizer=run.tokenizer)
+    (folder / "ckpt-00000030.npz").write_bytes(b"damaged")
+    other = model_of()
+    gn.save(folder / "ckpt-00000060.npz", other, tokenizer=None)
+    chosen = earlier.earlier_models(str(folder), run)
+    assert [model["iteration"] for model in chosen] == [10, 40]  # of 10, 30, 40, 60
+    back = chosen[1]["numbers"].encode().translate(bytes.maketrans(b",./", b"<>&"))
+    assert (np.frombuffer(base64.b85decode(back), "<f4") == 40).all()
+    monkeypatch.setattr(earlier, "MOST_PARAMETERS", run.model.n_params)
+    assert [m["iteration"] for m in earlier.earlier_models(str(folder), run)] == [10]
+    run.progress["iteration"] = 10
+    assert [m["iteration"] for m in earlier.earlier_models(str(folder), run)] == [20]

@@ -12,11 +12,13 @@ import pytest
 
 import gpt_numpy as gn
 from gpt_numpy.inspection.page import assemble, live
+from gpt_numpy.training.checkpoint import load
 from tests.support.pages import CHARACTERS, HOSTILE, SAMPLE, look, make_run
 
 BROWSER = os.environ.get("GPT_NUMPY_BROWSER") or shutil.which("chromium")
 SIZES = {"320": (320, 568), "390": (390, 844), "768": (768, 1024), "1024": (1024, 768),
          "1440": (1440, 900)}  # fmt: skip
+SCHEMES = {"320": "light", "390": "dark", "768": "light", "1024": "dark", "1440": "light"}
 VIEWS = (
     "story",
     "play",
@@ -275,12 +277,49 @@ def test_a_step_downhill_lowers_the_loss_and_one_too_large_raises_it(opened):
     assert page.evaluate("inside.contents.about.loss") == before
 
 
+def test_the_model_as_it_was_earlier(opened, tmp_path):
+    folder = make_run(tmp_path)
+    run = load(folder / "ckpt.npz", ops="reference")
+    run.model.params.flat[...] *= 0.5
+    gn.save(folder / "ckpt-00000010.npz", run.model, tokenizer=run.tokenizer)
+    run, _, contents = look(folder, live=True)
+    page = opened(path=written(tmp_path, "page.html", contents), at="#play")
+    now = page.evaluate("inside.contents.about.loss")
+    page.locator("[data-key=checkpoint]").fill("0")
+    page.wait_for_function("() => inside.experiment.checkpoint === 10")
+    settled(page)
+    page.wait_for_function("() => inside.experiment.seenLosses.size === 2")
+    run.model.params.flat[...] *= 0.5
+    tokens = run.tokenizer.encode(HOSTILE)
+    before = gn.trace(run.model, tokens[None], np.append(tokens[1:], -1)[None]).loss
+    assert page.evaluate("inside.contents.about.loss") == pytest.approx(before, rel=1e-5)
+    assert "now iteration 10" in page.inner_text("main")
+    page.reload()
+    ready(page)
+    assert page.evaluate("inside.contents.about.loss") == pytest.approx(before, rel=1e-5)
+    page.locator("[data-key=checkpoint]").fill("1")
+    page.wait_for_function("() => inside.experiment.checkpoint === null")
+    page.wait_for_function("loss => inside.contents.about.loss === loss", arg=now)
+
+
+def test_a_picture_is_saved_as_png(opened):
+    page = opened(at="#training")
+    for view, title in (("training", "Loss"), ("story", "The-text")):
+        if view == "story":
+            page.keyboard.press("1")
+            page.keyboard.press("ArrowRight")
+            title = "Lifted-out-and-added"
+        with page.expect_download() as download:
+            page.click(f".png[aria-label*='{title.replace('-', ' ')}'] >> nth=0")
+        assert download.value.suggested_filename == f"{title}.png"
+        data = Path(download.value.path()).read_bytes()
+        assert data.startswith(b"\x89PNG") and len(data) > 3000
+
+
 # ---------------------------------------------------------------- the story
 
 
-@pytest.mark.parametrize(
-    ("size", "scheme"), zip(SIZES, ["light", "dark", "light", "dark", "light"], strict=True)
-)
+@pytest.mark.parametrize(("size", "scheme"), [(k, SCHEMES[k]) for k in SIZES])
 def test_every_scene_by_keyboard(opened, size, scheme, tmp_path):
     pictures = Path(os.environ.get("GPT_NUMPY_SCREENSHOTS") or tmp_path)
     pictures.mkdir(parents=True, exist_ok=True)

@@ -551,6 +551,32 @@ def test_strings_of_the_run_are_only_in_the_json_and_cannot_end_it(page, seen):
     assert [names[str(k)] for k in range(len(CHARACTERS))] == list(CHARACTERS)
 
 
+def test_what_a_step_needs_from_forward_is_what_its_equations_read(seen):
+    needed = {}
+    for step in seen[2]["steps"]:
+        if step["place"] in ("block 0", "head", "embedding"):
+            needed.setdefault(step["title"], []).append(step["needed"])
+    block, norm = "h.0", ["weight", "xhat", "rstd"]
+    assert needed == {
+        "softmax and loss": [["probabilities"]],
+        "head": [["ln_f.out", "wte.weight"]],
+        "last layer norm": [[f"ln_f.{part}" for part in norm]],
+        "sum with the residual stream": [[], []],
+        "MLP, second product": [[f"{block}.mlp.act", f"{block}.mlp.c_proj.weight"]],
+        "MLP, nonlinearity": [[f"{block}.mlp.fc"]],
+        "MLP, first product": [[f"{block}.ln_2.out", f"{block}.mlp.c_fc.weight"]],
+        "layer norm": [[f"{block}.{ln}.{part}" for part in norm] for ln in ("ln_2", "ln_1")],
+        "attention's projection": [[f"{block}.attn.out", f"{block}.attn.c_proj.weight"]],
+        "heads side by side": [[]],
+        "average of the values": [[f"{block}.attn.probabilities", f"{block}.attn.value"]],
+        "mask and softmax": [[f"{block}.attn.probabilities"]],
+        "scores": [[f"{block}.attn.query", f"{block}.attn.key"]],
+        "split into heads": [[]],
+        "query, key and value": [[f"{block}.ln_1.out", f"{block}.attn.c_attn.weight"]],
+        "token and position embedding": [[]],
+    }
+
+
 def test_the_policy_allows_only_this_style_and_this_script(page):
     policy = re.search(r'Content-Security-Policy" content="([^"]*)"', page)[1]
     rules = dict(rule.split(" ", 1) for rule in policy.split("; "))

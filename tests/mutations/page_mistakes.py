@@ -979,6 +979,33 @@ MISTAKES = [
         ),
     ),
     *listed(
+        BACKWARDS,
+        (
+            "VL10", "the weights of attention are not needed for their average",
+            ('{("attention", "p"): "w", ("head", "x"): "norm"}', "{}"),
+            "page:test_what_a_step_needs_from_forward_is_what_its_equations_read",
+        ),
+        (
+            "VL11", "words of an equation are taken for arrays",
+            ('texts = re.sub(r"\\(what .*?\\)", "", texts)', "texts = texts.strip()"),
+            "page:test_what_a_step_needs_from_forward_is_what_its_equations_read",
+        ),
+    ),
+    *listed(
+        "inspection/page/earlier.py",
+        (
+            "VL8", "earlier checkpoints without a limit of their size",
+            ("min(len(iterations), MOST, MOST_PARAMETERS // run.model.n_params)",
+             "min(len(iterations), MOST)"),
+            "computes:earlier_checkpoints_travel_too_as_many_as_fit",
+        ),
+        (
+            "VL9", "an earlier checkpoint of another shape travels",
+            ("if model.config == run.config:", "if model.config:"),
+            "computes:earlier_checkpoints_travel_too_as_many_as_fit",
+        ),
+    ),
+    *listed(
         "inspection/page/assemble.py",
         (
             "VL7", "a page without a worker allows one",

@@ -12,6 +12,9 @@ from gpt_numpy.inspection.trace.diagram import Node, layer_title
 from gpt_numpy.inspection.trace.operations import Place, function_named, place_of
 from gpt_numpy.inspection.trace.trace import Trace
 
+# What the equations of backward call an array of forward in addition to its letter.
+OTHER_LETTERS = {("attention", "p"): "w", ("head", "x"): "norm"}  # without dropout w is p
+
 # What the code calls the gradient of an argument, where that is not "d" + the argument.
 CODE_NAMES = {
     ("attention", "qkv"): ("dQ", "dK", "dV"),
@@ -39,11 +42,28 @@ def _step(trace: Trace, node: Node, backward: list[Node]) -> dict[str, Any]:
         "title": operation.title,
         "forward": list(dict.fromkeys(operation.forward[letter] for letter in node.written)),
         "derivation": f"gpt_numpy/reference/{operation.derivation}.py",
+        "needed": _needed(trace, node),
         "incoming": [n for n in written if n not in gradients and trace[n].grad is not None],
         "outgoing": [name for name in gradients if name not in parameters],
         "parameters": parameters,
         "equations": [_equation(trace, node, letter, backward) for letter in node.read],
     }
+
+
+def _needed(trace: Trace, node: Node) -> list[str]:
+    """The arrays of forward whose letters stand in the equations of backward, parameters too."""
+    texts = " ".join(node.operation.backward[letter] for letter in node.read)
+    texts = re.sub(r"\(what .*?\)", "", texts)
+    derivation = node.operation.derivation
+    letters = [
+        letter
+        for letter in node.arrays
+        if re.search(
+            rf"(?<![\w∂])({letter}|{OTHER_LETTERS.get((derivation, letter), letter)})(_|\b(?!\())",
+            texts,
+        )
+    ]
+    return [name for name in dict.fromkeys(node.arrays[k] for k in letters) if name in trace]
 
 
 def _equation(trace: Trace, node: Node, letter: str, backward: list[Node]) -> dict[str, Any]:

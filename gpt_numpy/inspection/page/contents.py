@@ -32,6 +32,7 @@ from gpt_numpy.base.arrays import Array
 from gpt_numpy.base.errors import InputError
 from gpt_numpy.base.version import __version__
 from gpt_numpy.inspection.page.backwards import forward_code, steps
+from gpt_numpy.inspection.page.earlier import earlier_models
 from gpt_numpy.inspection.page.encoding import BYTES_A_NUMBER, pack, strongest
 from gpt_numpy.inspection.page.facts import about_array, finite
 from gpt_numpy.inspection.page.gradient_check import check_gradients
@@ -95,7 +96,7 @@ def contents(
         "unchecked": unchecked,
         "influence": None if influence is None else pack(influence, lower=True),
         "history": training_history(folder, run.optimizer.grad_clip if run.optimizer else None),
-        "live": live_model(run) if live else None,
+        "live": live_model(run) | {"earlier": earlier_models(folder, run)} if live else None,
         "recorded": recorded,
     }
     if not live:

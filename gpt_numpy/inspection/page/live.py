@@ -68,13 +68,18 @@ def _unknown(stage: Stage) -> list[str]:
 
 def live_model(run: Run) -> dict[str, Any]:
     """The parameters in one string of float32, their names and shapes, and the characters."""
-    params = run.model.params
-    numbers = np.concatenate([np.asarray(array, "<f4").reshape(-1) for array in params.values()])
     return {
-        "table": [[name, list(array.shape)] for name, array in params.items()],
-        "numbers": in_base85(numbers.tobytes()),
+        "table": [[name, list(array.shape)] for name, array in run.model.params.items()],
+        "numbers": as_float32(run.model),
         "characters": characters(run),
     }
+
+
+def as_float32(model: GPT) -> str:
+    """All parameters, one after the other."""
+    arrays = model.params.values()
+    numbers = np.concatenate([np.asarray(array, "<f4").reshape(-1) for array in arrays])
+    return in_base85(numbers.tobytes())
 
 
 def in_base85(data: bytes) -> str:

@@ -9,8 +9,14 @@ const experiment = {
   settings: { temperature: 1, topK: 0, topP: 1 },
   baseline: null,  // loss and losses of this text with nothing switched off
   writing: false,
+  checkpoint: null,  // the iteration of an earlier one; null: the model of the file
+  seenLosses: new Map(),  // of this text at the checkpoints that were chosen
   moved: false,  // another text: its last token is to be chosen once its pass is there
-  settle(loss, losses) { if (!isAnythingOff()) experiment.baseline = { loss, losses: Float64Array.from(losses) }; },
+  settle(loss, losses) {
+    if (isAnythingOff()) return;
+    experiment.baseline = { loss, losses: Float64Array.from(losses) };
+    if (!experiment.steps.length) experiment.seenLosses.set(experiment.checkpoint, loss);
+  },
 };
 
 if (contents.live) {
@@ -28,13 +34,14 @@ function isAnythingOff() {
 }
 function isOriginalText() { return experiment.tokens.length === experiment.original.length && experiment.tokens.every((token, k) => token === experiment.original[k]); }
 // Text and model are those of which Python checked the gradients.
-function isUntouched() { return !contents.live || (isOriginalText() && !isAnythingOff() && !experiment.steps.length); }
+function isUntouched() { return !contents.live || (isOriginalText() && !isAnythingOff() && !experiment.steps.length && experiment.checkpoint === null); }
 
 // Read another text: at most block_size tokens, of which the last ones count.
 function setTokens(tokens) {
   experiment.tokens = tokens.slice(-config.block_size);
   experiment.beyond = isOriginalText() ? experiment.beyond : -1;
   experiment.baseline = null;
+  experiment.seenLosses.clear();
   experiment.moved = true;
   rememberState();
   recompute();
@@ -101,6 +108,15 @@ async function stepDownhill(rate) {
   if (!experiment.steps.length) experiment.steps.push({ rate: 0, loss: before });
   experiment.steps.push({ rate, loss: after });
   experiment.baseline = null;
+  await recompute();
+}
+// The model as it was at an earlier checkpoint.
+async function chooseCheckpoint(checkpoint) {
+  experiment.checkpoint = checkpoint;
+  experiment.steps = [];
+  experiment.baseline = null;
+  rememberState();
+  await loadModel(checkpoint);
   await recompute();
 }
 async function backToStart() {

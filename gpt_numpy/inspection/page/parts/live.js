@@ -50,19 +50,24 @@ function float32(text, count) {
 
 // Make the model in the worker, then run the first pass.
 async function startLive() {
-  const { table, numbers } = contents.live, all = float32(numbers, about.parameters);
+  try {
+    startWorker();
+    await loadModel(experiment.checkpoint);
+    await recompute();
+  } catch (error) { fail(error.message); }
+}
+
+// The model of the file, or as it was at an earlier checkpoint.
+async function loadModel(checkpoint) {
+  const { table, numbers, earlier } = contents.live;
+  const all = float32(checkpoint === null ? numbers : earlier.find(({ iteration }) => iteration === checkpoint).numbers, about.parameters);
   let start = 0;
   for (const [name, shape] of table) {
     const size = shape.reduce((a, b) => a * b, 1);
-    modelParams[name] = all.subarray(start, start + size);
+    modelParams[name] = all.slice(start, start + size);
     start += size;
   }
-  contents.live.numbers = null;
-  try {
-    startWorker();
-    await ask("load", { config, table, numbers: all });
-    await recompute();
-  } catch (error) { fail(error.message); }
+  await ask("load", { config, table, numbers: all });
 }
 
 // Both passes over the text as it is now. While one runs, a second request waits, and only the last
@@ -74,9 +79,15 @@ async function recompute() {
   try {
     const answer = await ask("pass", asked, forward => { if (!running.again) adoptForward(asked, forward); });
     if (!running.again) adoptBackward(answer);
+    if (!running.again && isAnythingOff() && !experiment.baseline) await compareWithAllOn(asked);
   } catch (error) { fail(error.message); }
   running.busy = false;
   if (running.again) { running.again = false; await recompute(); }
+}
+// The loss with nothing switched off, where the page was opened with something off.
+async function compareWithAllOn({ tokens, targets }) {
+  experiment.baseline = await ask("loss", { tokens, targets, off: { heads: {}, neurons: {}, attention: [], mlp: [] } });
+  draw();
 }
 // Each token's target is the next one; of the last it is known if the page was made with one more.
 function targetsOf(tokens) { return [...tokens.slice(1), experiment.beyond]; }
@@ -99,7 +110,6 @@ function adoptForward({ tokens, targets }, { values, loss, lens }) {
   state.position = experiment.moved ? T - 1 : clamp(state.position, T);
   if (experiment.moved) { experiment.moved = false; rememberState(); }
   experiment.settle(loss, values.losses);
-  drawPrompt();
   draw();
 }
 
@@ -110,7 +120,6 @@ function adoptBackward({ gradients, parameters, grads }) {
   computed.grad = gradients;
   unpacked.clear();
   contents.next = liveNext();
-  drawPrompt();
   draw();
 }
 

@@ -55,12 +55,13 @@ function switchTheme() { setTheme(theme() === "dark" ? "light" : "dark"); draw()
 const prefersDark = window.matchMedia("(prefers-color-scheme: dark)");
 prefersDark.addEventListener("change", event => { setTheme(event.matches ? "dark" : "light"); draw(); });
 window.addEventListener("popstate", () => {
-  const before = changesInAddress().join();
+  const before = changesInAddress().join(), { checkpoint } = experiment;
   restore();
   const changed = changesInAddress().join() !== before;
   if (changed) running.forward = false;  // what is on the screen is of another text
   draw();
-  if (changed) recompute();
+  if (changed && experiment.checkpoint !== checkpoint) chooseCheckpoint(experiment.checkpoint);
+  else if (changed) recompute();
 });
 let onScreen = "light";  // paper is white
 window.addEventListener("beforeprint", () => { onScreen = theme(); setTheme("light"); draw(); });

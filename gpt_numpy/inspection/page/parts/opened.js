@@ -58,17 +58,19 @@ function cellInWords(name, row, col, head) {
   if (name === "logits" || name === "probabilities") return `${name === "logits" ? "the logit" : "the probability"} of “${nameOf(col)}” after ${quoted(row)}`;
   if (["scores", "probabilities"].includes(part)) return `the ${part === "scores" ? "score" : "weight"} of query ${quoted(row)} and key ${quoted(col)}${where}${heads}`;
   if (contents.arrays[name].kind === "parameter") return `${name}[${contents.arrays[name].shape.length === 1 ? col : `${name === "wte.weight" ? `“${nameOf(row)}”` : row}, ${col}`}]`;
-  if (contents.arrays[name].shape.length === 1) return `${part} at ${quoted(row + col)}`;
+  if (contents.arrays[name].shape.length === 1) return `${NAMES_IN_WORDS[part] || part} at ${quoted(row + col)}`;
   return `${NAMES_IN_WORDS[name] || NAMES_IN_WORDS[name.split(".").slice(-2).join(".")] || NAMES_IN_WORDS[part] || part}${where}${heads}, ${quoted(row)}, channel ${col}`;
 }
 const NAMES_IN_WORDS = {
+  losses: "the loss", lse: "the log-sum-exp of the logits", mean: "the mean", rstd: "the reciprocal deviation",
   "embedding.out": "the vector at the start of the stream", "ln_1.out": "what attention reads", "ln_2.out": "what the MLP reads", "ln_f.out": "what the head reads", "attn.out": "the heads side by side", qkv: "query, key and value",
   query: "the query", key: "the key", value: "the value", heads: "the head’s output", proj: "what is added to the stream", resid_mid: "the stream after attention", resid_post: "the stream after the MLP", xhat: "the normalised vector", act: "the neuron after the nonlinearity", fc: "the neuron before the nonlinearity" };
 
 function codeLines(name, which) {
   const code = which === "grad" ? codeOfGradient(name) : contents.code[name];
   if (!code) return null;
-  const marked = code.lines.filter(([line]) => code.marked.includes(line)), lines = (marked.length ? marked : code.lines).slice(0, 3);
+  // A model without biases has none in its equations either.
+  const marked = code.lines.filter(([line, text]) => code.marked.includes(line) && (config.bias || !text.includes("+= bias"))), lines = (marked.length ? marked : code.lines).slice(0, 3);
   return el("div", {}, el("pre", { class: "source", tabindex: 0, "aria-label": "Lines of the reference" }, lines.map(([line, text]) => el("span", {}, el("b", {}, line), text.trim()))),
     el("p", { class: "small soft" }, `${code.file}, ${code.function}`));
 }

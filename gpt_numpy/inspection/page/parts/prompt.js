@@ -9,6 +9,13 @@ function drawPrompt() {
   if (field && document.activeElement !== field) field.value = textOf(experiment.tokens);
   document.getElementById("status").textContent = statusText();
   document.getElementById("strip").replaceChildren(lossStrip());
+  showChosen();
+}
+
+// A long text scrolls within its strip: the chosen token is always in sight.
+function showChosen() {
+  const strip = document.querySelector("#strip .tokens"), chosen = strip && strip.querySelector('[aria-pressed="true"]');
+  if (chosen) strip.scrollTop = chosen.offsetTop - strip.offsetTop - strip.clientHeight / 2 + chosen.offsetHeight / 2;
 }
 
 function promptParts() {

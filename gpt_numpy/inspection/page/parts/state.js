@@ -25,7 +25,8 @@ function address() {
 function changesInAddress() {
   if (!contents.live) return [];
   const text = isOriginalText() ? [] : [`text=${experiment.tokens.join(".")}`], off = offAsText();
-  return off ? [...text, `off=${encodeURIComponent(off)}`] : text;
+  const at = experiment.checkpoint === null ? [] : [`checkpoint=${experiment.checkpoint}`];
+  return [...text, ...at, ...(off ? [`off=${encodeURIComponent(off)}`] : [])];
 }
 function rememberState() { history.replaceState(null, "", address()); }
 // What each part of the state may be: a number below a limit, or one of some words.
@@ -52,6 +53,8 @@ function restoreChanges(parts) {
   let off = "";
   try { off = decodeURIComponent(after("off")); } catch { off = ""; }
   experiment.off = offFromText(off);
+  const at = Number(after("checkpoint") || NaN);
+  experiment.checkpoint = contents.live.earlier.some(({ iteration }) => iteration === at) ? at : null;
   state.position = experiment.tokens.length - 1;
 }
 
@@ -64,6 +67,7 @@ function draw() {
   document.body.dataset.view = state.view;
   place.setAttribute("aria-labelledby", `tab-${state.view}`);
   drawTabs();
+  if (!waits && contents.live) drawPrompt();
   addPictureButtons(place);
   if (contents.live && running.forward) drawMap();
   paintAll();

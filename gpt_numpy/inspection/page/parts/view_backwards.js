@@ -85,13 +85,24 @@ function agreementSentence(name) {
 // The gradients that come in, go out, and are those of parameters.
 function gradients(step) {
   const groups = [
+    ["Needed from forward", contents.live ? step.needed : [], "what the equations read in addition to the gradient"],
     ["Incoming", step.incoming, "the gradient of what the line wrote"],
     ["Outgoing", step.outgoing, "the gradient of what the line read"],
     ["Parameters", step.parameters, "the gradient of the parameters, for the optimizer"],
   ];
   return groups.filter(([, names]) => names.length).map(([title, names, what]) =>
-    figure(title, `${what[0].toUpperCase()}${what.slice(1)}: ${names.map(normSentence).join("; ")}.`, {},
+    title === "Needed from forward" ? needed(title, names, what) : figure(title, `${what[0].toUpperCase()}${what.slice(1)}: ${names.map(normSentence).join("; ")}.`, {},
       el("div", { class: "flow" }, names.map(name => [el("h4", {}, el("code", {}, `d ${name}`), el("span", { class: "soft small" }, ` ${contents.arrays[name].shape.join(" × ")}`)), gradientMap(name)]))));
+}
+
+// The arrays of forward: the same maps, of values.
+function needed(title, names, what) {
+  return figure(title, `${what[0].toUpperCase()}${what.slice(1)}.`, {}, el("div", { class: "flow" }, names.map(name => {
+    const m = valueOf(name, contents.arrays[name].shape.length === 3 ? state.head : 0), many = contents.arrays[name].shape.length === 3;
+    const rows = m && m.rows === T ? { rowNames, ...(m.cols === T && /scores|probabilities/.test(name) ? { colNames: rowNames } : {}) } : {};
+    return [el("h4", {}, el("code", {}, name)), heatmap(m, { ...rows, of: { name, which: "value", head: many ? state.head : undefined }, label: `value of ${name}`, height: m && m.rows === 1 ? 24 : Math.max(2, Math.min(8, 220 / (m ? m.rows : 1))),
+      describe: (row, col, x) => `${cellInWords(name, row, col, many ? state.head : null)}: ${number(x)}` })];
+  })));
 }
 
 function normSentence(name) {

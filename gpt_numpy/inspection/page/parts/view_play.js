@@ -9,7 +9,9 @@ function drawPlay() {
     el("p", {}, "Everything here runs in this page: the text above is read again, forward and backward, whenever something changes."),
     el("div", { class: "grid" },
       figure(`What comes after ${quoted(state.position)}?`, nextSentence(), { size: "half" }, candidates(), samplingControls()),
-      figure("One step downhill", "Every number of the model moves a little against its gradient: parameter − learning rate · gradient. Does the loss of this text fall?", { size: "half" }, downhill()),
+      el("div", { class: "half grid" },
+        figure("One step downhill", "Every number of the model moves a little against its gradient: parameter − learning rate · gradient. Does the loss of this text fall?", {}, downhill()),
+        contents.live.earlier.length ? figure("Before and after", checkpointSentence(), {}, checkpoints()) : null),
       figure("Switch something off", switchSentence(), {}, switches(), changeStrip())),
   ];
 }
@@ -74,6 +76,19 @@ function wholeNorm() {
   let squares = 0;
   for (const grad of Object.values(modelGrads)) for (const g of grad) squares += g * g;
   return Math.sqrt(squares);
+}
+
+// ---------------------------------------------------------------- before and after
+
+function allCheckpoints() { return [...contents.live.earlier.map(({ iteration }) => iteration), null]; }
+function checkpointInWords(checkpoint) { return checkpoint !== null ? `iteration ${checkpoint}` : about.iteration === null || about.iteration === undefined ? "the model of the file" : `iteration ${about.iteration}, the model of the file`; }
+function checkpointSentence() { return `The model as it was earlier in its training: now ${checkpointInWords(experiment.checkpoint)}. Everything on the page is computed with it.`; }
+function checkpoints() {
+  const all = allCheckpoints(), place = all.indexOf(experiment.checkpoint), seen = all.map((checkpoint, k) => [k, experiment.seenLosses.get(checkpoint)]).filter(([, loss]) => loss !== undefined);
+  return el("div", {},
+    el("div", { class: "controls" }, slider("checkpoint", "checkpoint", 0, all.length - 1, 1, place, k => String(all[k] === null ? about.iteration || "last" : all[k]), k => chooseCheckpoint(all[k]))),
+    bars(seen.map(([k, loss]) => ({ label: checkpointInWords(all[k]).split(",")[0], size: loss, text: number(loss), right: k === place })), Math.log(config.vocab_size)),
+    el("p", { class: "small soft" }, "The loss of this text, at the checkpoints that you chose; a full bar is a blind guess."));
 }
 
 // ---------------------------------------------------------------- switching parts off

@@ -174,6 +174,9 @@ def test_a_verdict_is_shown_only_while_the_gradient_is_the_one_that_was_checked(
     page.evaluate("inside.setTokens([3, 4, 5])")
     settled(page)
     assert "✓" not in page.inner_text("main") and "Not checked" in page.inner_text("main")
+    page.keyboard.press("ArrowRight")  # a step with parameters
+    page.click("[data-key^=check-] >> nth=0")  # along a random direction, by differences
+    page.wait_for_selector("text=they agree")
 
 
 def test_a_gradient_that_differs_from_the_checked_one_is_said_to_be_wrong(opened, seen, tmp_path):

@@ -1,13 +1,15 @@
 // A matrix as coloured cells. Pointer or arrow keys move a cursor; the line below says what is
 // under it. Of cells narrower than a pixel the largest in magnitude is drawn.
 
+const widths = new WeakMap();  // of the canvases, as they were measured last
 const painters = new Set();  // of the figures on the screen; each draws at its width
 let pointed = {};  // the cell whose number was asked for last: it stays when the view is drawn again
 
 function paintAll() {
-  for (const painter of [...painters]) {
-    if (painter.canvas.isConnected) painter.paint(); else painters.delete(painter);
-  }
+  for (const painter of [...painters]) if (!painter.canvas.isConnected) painters.delete(painter);
+  // All widths first: each height that is set would make the browser lay the page out again.
+  for (const { canvas } of painters) widths.set(canvas, canvas.clientWidth);
+  for (const painter of painters) painter.paint();
 }
 window.addEventListener("resize", () => requestAnimationFrame(paintAll));
 
@@ -47,7 +49,7 @@ function heatmap(m, options) {
   };
   canvas.addEventListener("click", event => choose(...cellAt(canvas, m, o, event)));
   canvas.addEventListener("keydown", event => keyed(event, m, { ...o, pick: choose }, cursor, move));
-  return el("div", {}, canvas, el("div", { class: "under" }, readout, o.plain ? null : legend(o.kind, o.largest)));
+  return el("div", {}, canvas, el("div", { class: "under" }, readout, o.plain ? null : o.byRow ? legendOfRows(o.kind) : legend(o.kind, o.largest)));
 }
 
 function clamp(k, count) { return Math.max(0, Math.min(count - 1, k)); }
@@ -83,7 +85,7 @@ function channel(col, m) {
 
 // Where the cells lie: a margin for names, then rows of equal height.
 function layout(canvas, m, o) {
-  const width = canvas.clientWidth || 300;
+  const width = widths.get(canvas) || canvas.clientWidth || 300;
   const square = o.colNames && m.cols === m.rows;
   const left = o.rowNames && !o.bare ? 26 : 0, top = o.bare ? 0 : o.colNames ? 20 : left ? 4 : 0;
   const cellWidth = (width - left) / m.cols;
@@ -118,17 +120,22 @@ function paint(canvas, m, o, cursor) {
 
 function picture(m, o, dots) {
   const cols = Math.min(m.cols, Math.max(dots, 1)), per = m.cols / cols;
-  const image = new ImageData(cols, m.rows), mask = rgb(named("--mask"));
-  for (let row = 0; row < m.rows; row++) {
-    const largest = o.byRow ? largestOf({ data: rowOf(m, row) }) : o.largest;
-    for (let col = 0; col < cols; col++) {
+  const image = new ImageData(cols, m.rows), mask = rgb(named("--masked")), colours = table(o.kind);
+  const both = o.kind === "diverging", { data } = m;
+  for (let row = 0, place = 0; row < m.rows; row++) {
+    const largest = (o.byRow ? largestOf({ data: rowOf(m, row) }) : o.largest) || Infinity;
+    for (let col = 0; col < cols; col++, place += 4) {
+      // Of the numbers under one dot the largest in magnitude.
+      const first = Math.floor(col * per), end = Math.min(Math.max((col + 1) * per, first + 1), m.cols);
       let x = 0;
-      for (let k = Math.floor(col * per); k < Math.max((col + 1) * per, Math.floor(col * per) + 1) && k < m.cols; k++) {
-        const candidate = at(m, row, k);
-        if (!(Math.abs(candidate) <= Math.abs(x))) x = candidate;
-      }
+      for (let k = row * m.cols + first; k < row * m.cols + end; k++) if (!(Math.abs(data[k]) <= Math.abs(x))) x = data[k];
+      const share = both ? (x / largest + 1) / 2 : x / largest;
       const hidden = (o.masked && o.masked(row, col)) || Number.isNaN(x);
-      image.data.set([...(hidden ? mask : colour(o.kind, x, largest)), 255], 4 * (row * cols + col));
+      const shown = hidden ? mask : colours[Math.max(0, Math.min(255, Math.round(share * 255)))];
+      image.data[place] = shown[0];
+      image.data[place + 1] = shown[1];
+      image.data[place + 2] = shown[2];
+      image.data[place + 3] = 255;
     }
   }
   const small = document.createElement("canvas");

@@ -105,7 +105,11 @@ function adoptForward({ tokens, targets }, { values, loss, lens }) {
   for (const [name, entry] of Object.entries(contents.arrays)) liveEntry(name, entry);
   contents.next = liveNext();
   contents.embedding = liveEmbedding();
-  contents.neurons = Array.from({ length: config.n_layer }, (_, i) => liveNeurons(i));
+  contents.neurons = Array.from({ length: config.n_layer });
+  contents.neurons.forEach((_, i) => {
+    let found = null;  // on first use: few views show them
+    Object.defineProperty(contents.neurons, i, { get: () => found || (found = liveNeurons(i)) });
+  });
   for (const layer of contents.lens) Object.assign(layer, { probabilities: { shape: [T, layer.tokens[0].length], data: layer.probabilities }, right: { shape: [T], data: layer.right } });
   state.position = experiment.moved ? T - 1 : clamp(state.position, T);
   if (experiment.moved) { experiment.moved = false; rememberState(); }
@@ -115,11 +119,11 @@ function adoptForward({ tokens, targets }, { values, loss, lens }) {
 
 function adoptBackward({ gradients, parameters, grads }) {
   Object.assign(running, { backward: true });
-  modelParams = parameters;
+  if (parameters) modelParams = parameters;
   modelGrads = grads;
   computed.grad = gradients;
   unpacked.clear();
-  contents.next = liveNext();
+  contents.next = liveNext(contents.next.tokens);
   draw();
 }
 
@@ -169,9 +173,9 @@ function lengthsOf({ shape, data }) {
 }
 
 // encoding.py and contents.py: _next, _embedding, _neurons, from the arrays of the page.
-function liveNext() {
+function liveNext(ranked = null) {
   const V = config.vocab_size, p = computed.value.probabilities, grad = computed.grad.logits || new Float64Array(T * V), count = Math.min(12, V);
-  const best = contents.tokens.map((_, t) => mostLikely(p.subarray(t * V, (t + 1) * V), count));
+  const best = ranked || contents.tokens.map((_, t) => mostLikely(p.subarray(t * V, (t + 1) * V), count));
   const along = x => ({ shape: [T, count], data: Float64Array.from(best.flatMap((tokens, t) => tokens.map(v => x[t * V + v]))) });
   const right = x => ({ shape: [T], data: Float64Array.from(contents.targets, (v, t) => v < 0 ? NaN : x[t * V + v]) });
   return { tokens: best, probabilities: along(p), gradients: along(grad), right: right(p), right_gradient: right(grad), losses: { shape: [T], data: computed.value.losses } };

@@ -56,6 +56,11 @@ function depth(k, count) {
 function line(k) { return LINES[theme()][k]; }
 function named(variable) { return getComputedStyle(document.documentElement).getPropertyValue(variable).trim(); }
 
+// Colours that are relative to the largest number of each row.
+function legendOfRows(kind) {
+  return el("div", { class: "legend" }, "0", el("i", { style: { background: `linear-gradient(to right, ${PALETTES[theme()][kind].join(", ")})` } }), "largest of the row");
+}
+
 // What the colours of a figure mean.
 function legend(kind, largest) {
   const stops = PALETTES[theme()][kind].join(", ");

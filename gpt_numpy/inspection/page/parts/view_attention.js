@@ -12,7 +12,7 @@ function drawAttention() {
     el("div", { class: "bar" }, chooseBlock(), chooseHead()),
     attentionStrip(p),
     el("div", { class: "grid" },
-      figure("Softmax: who attends to whom", `Each row is a query; its weights on the tokens up to itself sum to 1. ${quoted(q)} gives ${percent(weights[order[0]])} to ${quoted(order[0])}.`, { size: "half", formula: softmaxLine(at_) },
+      figure("Softmax: who attends to whom", `Each row is a query; its weights on the tokens up to itself sum to 1, and its colours are relative to its largest. ${quoted(q)} gives ${percent(weights[order[0]])} to ${quoted(order[0])}.`, { size: "half", formula: softmaxLine(at_) },
         heatmap(p, betweenTokens("weight", "sequential", 1))),
       figure("Scores, before mask and softmax", `How well each query matches each key: orange is a match, blue is not. Of the tokens that it may see, ${quoted(q)} matches ${quoted(argmax(rowOf(s, q), q + 1))} best. Above the diagonal are later tokens: computed, then masked.`, { size: "half", formula: contents.arrays[`${at_}.scores`].forward[0] },
         heatmap(s, betweenTokens("score", "diverging"))),
@@ -49,7 +49,7 @@ function attentionStrip(p) {
 function betweenTokens(what, kind, largest) {
   return {
     kind, largest, rowNames, colNames: rowNames, chosen: state.position, label: `${what}s between tokens`,
-    masked: (row, col) => kind === "sequential" && col > row, pick: position => change({ position }),
+    masked: (row, col) => kind === "sequential" && col > row, hatch: kind === "sequential", byRow: kind === "sequential", pick: position => change({ position }),
     of: { name: `h.${state.block}.attn.${what === "weight" ? "probabilities" : "scores"}`, which: "value", head: state.head },
     describe: (row, col, x) => `query ${quoted(row)}, key ${quoted(col)}: ${what} ${number(x)}${col > row ? ", masked afterwards" : ""}`,
   };
@@ -70,7 +70,7 @@ function allHeads() {
   for (let block = 0; block < config.n_layer; block++) for (let head = 0; head < config.n_head; head++) {
     const chosen = block === state.block && head === state.head;
     pictures.push(el("button", { type: "button", "aria-pressed": chosen ? "true" : "false", "data-key": `head-${block}-${head}`, "aria-label": `block ${block}, head ${head}`, onclick: () => change({ block, head }) },
-      heatmap(valueOf(`h.${block}.attn.probabilities`, head), { bare: true, kind: "sequential", largest: 1, label: `weights of block ${block}, head ${head}`, colNames: rowNames, masked: (row, col) => col > row }),
+      heatmap(valueOf(`h.${block}.attn.probabilities`, head), { bare: true, kind: "sequential", byRow: true, hatch: true, label: `weights of block ${block}, head ${head}`, colNames: rowNames, masked: (row, col) => col > row }),
       `${block} · ${head}`));
   }
   return el("div", { class: "heads", style: config.n_head <= 6 ? { gridTemplateColumns: `repeat(${config.n_head}, minmax(0, 1fr))` } : {} }, pictures);

@@ -68,11 +68,23 @@ function equation(e) {
 
 function verdict(name) {
   const found = contents.verdicts[name];
-  if (contents.live && !isUntouched()) return el("span", { class: "verdict none" }, "Not checked for this change: the check was of the original text and model.");
+  if (contents.live && !isUntouched()) return el("span", { class: "verdict none" }, "Not checked for this change: the check was of the original text and model.", checkButton(name));
   if (!found) return el("span", { class: "verdict none" }, "Not compared with the exact derivative.");
   if (found.error === null) return el("span", { class: "verdict bad" }, "✗ not finite, so it cannot be compared");
   return el("span", { class: `verdict ${found.ok ? "ok" : "bad"}` }, found.ok ? "✓ exact" : "✗ WRONG",
     el("span", { class: "soft" }, `: differs from the complex step by ${number(found.error)} of its size (${about.dtype})`), agreementSentence(name));
+}
+
+// A gradient of parameters can be compared here and now with a quotient of differences, which knows
+// nothing of backward.
+function checkButton(name) {
+  if (contents.arrays[name].kind !== "parameter" || !running.backward) return null;
+  const place = el("span", { role: "status" });
+  const check = async () => {
+    const { slope, quotient, error } = await ask("check", { name, seed: 1 });
+    place.textContent = ` Along a random direction the gradient says ${number(slope)}, the difference of two losses ${number(quotient)}: ${error < 1e-4 ? "✓ they agree" : "✗ they do NOT agree"}, to ${number(error)} of the gradient’s length.`;
+  };
+  return [" ", el("button", { type: "button", class: "button small", "data-key": `check-${name}`, onclick: check }, "check it now"), place];
 }
 
 // In a live page the verdict is of the gradient that Python computed: it holds here if both are the same.

@@ -62,8 +62,8 @@ function picture_(title, sentence, name, options = {}) {
   const { which = "value", head, only, height, wide, ...others } = options;
   const m = mat(name, which, head || 0), of = { name, which, head: head === undefined ? undefined : head, first: only === undefined ? 0 : only };
   const shown = only === undefined ? m : m && oneRow(m, only);
-  const square = m && m.rows === m.cols && m.rows === T && m.cols === T && /scores|probabilities/.test(name);
-  const names = square ? { rowNames, colNames: rowNames } : only === undefined && m && m.rows === T ? { rowNames } : {};
+  const square = only === undefined && m && m.rows === m.cols && m.rows === T && m.cols === T && /scores|probabilities/.test(name);
+  const names = only !== undefined ? { rowNames: [tokenAt(only)] } : square ? { rowNames, colNames: rowNames } : m && m.rows === T ? { rowNames } : {};
   const high = height || (only !== undefined ? 24 : square ? undefined : Math.max(4, Math.min(11, 250 / (m ? m.rows : 1))));
   return el("figure", { class: `${square ? "square" : ""} ${wide ? "wide" : ""}` }, el("h3", {}, title), el("figcaption", {}, sentence),
     heatmap(shown, { ...names, of, label: title, key: `story-${title}`, height: high, chosen: only === undefined && m && m.rows === T ? state.position : undefined,

@@ -18,7 +18,18 @@ function distribution(logits, { temperature = 1, topK = 0, topP = 1, known = log
   return p;
 }
 
-function mostLikely(p, count) { return Array.from(p.keys()).sort((a, b) => p[b] - p[a]).slice(0, count); }
+// The places of the largest numbers, the largest first; of equal ones the first.
+function mostLikely(p, count) {
+  if (count > 16) return Array.from(p.keys()).sort((a, b) => p[b] - p[a]).slice(0, count);
+  const best = [];
+  for (let k = 0; k < p.length; k++) {
+    if (best.length === count && !(p[k] > p[best[count - 1]])) continue;
+    let place = best.length < count ? best.length : count - 1;
+    for (; place > 0 && p[k] > p[best[place - 1]]; place--) best[place] = best[place - 1];
+    best[place] = k;
+  }
+  return best;
+}
 
 // A small generator of random numbers in [0, 1), the same for the same seed (a xorshift of 32 bits).
 function randomNumbers(seed) {

@@ -2,6 +2,7 @@
 // Every answer carries the number of its question.
 
 let model = null, weights = null, current = null;
+let changed = false;  // the parameters, since the page got them
 
 const ANSWERS = {
   load({ config, table, numbers }) {
@@ -15,7 +16,9 @@ const ANSWERS = {
     const loss = forward(current);
     postMessage({ id, part: "forward", loss, values: current.values, lens: logitLens(current) });
     backward(current);
-    return { gradients: current.gradients, parameters: model.params, grads: model.grads };
+    const answer = { gradients: current.gradients, parameters: changed ? model.params : null, grads: model.grads };
+    changed = false;
+    return answer;
   },
   // The loss alone, with something switched off.
   loss({ tokens, targets, off }) {
@@ -34,10 +37,12 @@ const ANSWERS = {
     const pass = makePass(model, tokens, targets, off), before = forward(pass);
     backward(pass);
     descend(model, rate);
+    changed = true;
     return { before, after: forward(makePass(model, tokens, targets, off)) };
   },
   reset() {
     model = makeModel(weights.config, weights.table, weights.numbers);
+    changed = true;
     return {};
   },
   check({ name, seed }) { return checkParameter(current, name, seed); },
@@ -45,7 +50,9 @@ const ANSWERS = {
 
 onmessage = ({ data }) => {
   try {
-    postMessage({ id: data.id, part: "done", ...ANSWERS[data.kind](data) });
+    const answer = ANSWERS[data.kind](data);
+    // The gradients of activations are of no use here any more: they move instead of being copied.
+    postMessage({ id: data.id, part: "done", ...answer }, Object.values(answer.gradients || {}).map(x => x.buffer));
   } catch (error) {
     postMessage({ id: data.id, part: "failed", why: String(error) });
   }

@@ -79,6 +79,7 @@ def test_a_probe_feels_every_number_and_every_exchange(kind):
 def test_what_the_twin_does_not_know_is_recorded_and_said(monkeypatch):
     assert live.why_not_live(model_of()) == ""
     assert live.why_not_live(model_of(tied=False, bias=False, positions="sinusoidal")) == ""
+    assert live.why_not_live(model_of(norm="rmsnorm", positions="rotary", n_kv_head=2)) == ""
     stages = list(live.gpt(model_of().config))
     cases = {
         "new_layer": dataclasses.replace(stages[1], layer="new_layer"),
@@ -98,9 +99,17 @@ def test_what_the_twin_does_not_know_is_recorded_and_said(monkeypatch):
     assert f"{model.n_params:,} parameters" in live.why_not_live(model)
     monkeypatch.setattr(live, "MOST_PARAMETERS", model.n_params)
     assert live.why_not_live(model) == ""
-    monkeypatch.setattr(live, "ACTIVATIONS", {"relu"})
-    assert "activation gelu_tanh" in live.why_not_live(model)
-    monkeypatch.setattr(live, "ACTIVATIONS", {"gelu_tanh"})
+    for changes, part in (
+        ({"activation": "swiglu"}, "activation swiglu"),
+        ({"n_kv_head": 1}, "n_kv_head 1"),
+        ({"qk_norm": True}, "k_norm"),
+        ({"logit_softcap": 30.0}, "softcap 30.0"),
+    ):
+        monkeypatch.setattr(live, "MOST_PARAMETERS", 10**6)
+        assert live.why_not_live(model_of(**changes)).endswith(f"part of the model: {part}")
+    monkeypatch.setitem(live.SETTINGS, "norm_kind", {"rmsnorm"})
+    assert "norm_kind layernorm" in live.why_not_live(model)
+    monkeypatch.setitem(live.SETTINGS, "norm_kind", None)
     monkeypatch.setattr(live, "POSITIONS", {"sinusoidal"})
     assert "positions learned" in live.why_not_live(model)
 
@@ -120,7 +129,7 @@ def test_every_array_that_forward_computes_has_its_lines(seen):
         assert code["marked"], name
         lines = dict(map(tuple, code["lines"]))
         assert all(line in lines for line in code["marked"]), name
-    assert "split_heads" in "".join(text for _, text in found["code"]["h.0.attn.key"]["lines"])
+    assert "split_qkv" in "".join(text for _, text in found["code"]["h.0.attn.key"]["lines"])
 
 
 def test_earlier_checkpoints_travel_too_as_many_as_fit(tmp_path, monkeypatch):

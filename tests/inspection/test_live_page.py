@@ -118,8 +118,9 @@ def settled(page):
         {},
         {"tied": False, "bias": False, "activation": "relu"},
         {"positions": "sinusoidal", "activation": "gelu"},
+        {"positions": "rotary", "norm": "rmsnorm", "activation": "relu2"},
     ],
-    ids=["as GPT-2", "untied, no biases", "sinusoids"],
+    ids=["as GPT-2", "untied, no biases", "sinusoids", "rotary, RMSNorm"],
 )
 def test_every_equation_that_a_cell_opens_gives_the_number_in_the_cell(opened, tmp_path, changes):
     run, trace, contents = look(make_run(tmp_path, **changes), live=True)

@@ -31,6 +31,8 @@ CONFIGS = {
     "untied, no biases": ({"tied": False, "bias": False, "activation": "relu"}, 5),
     "sinusoids, exact GELU": ({"positions": "sinusoidal", "activation": "gelu"}, 7),
     "H = T = D": ({"n_head": 3, "n_embd": 9, "n_layer": 1, "vocab_size": 5}, 3),
+    "RMSNorm, rotary": ({"norm": "rmsnorm", "positions": "rotary", "n_embd": 8}, 8),
+    "no positions, relu2, narrow": ({"positions": "none", "activation": "relu2", "n_inner": 7}, 6),
     "wide": ({"n_head": 4, "n_embd": 20, "vocab_size": 23, "activation": "gelu"}, 8),
 }
 
@@ -249,8 +251,8 @@ def test_every_function_of_the_twin_names_one_that_the_package_has():
     sources = [path.read_text("utf-8") for path in Path(gn.__file__).parent.rglob("*.py")]
     known = {name for text in sources for name in re.findall(r"^ *def (\w+)", text, re.M)}
     counted = 0
-    for layer in ("linear", "layernorm", "activation", "attention", "embedding", "cross_entropy",
-                  "sublayers", "erf"):  # fmt: skip
+    for layer in ("linear", "layernorm", "rmsnorm", "rotary", "activation", "attention",
+                  "embedding", "cross_entropy", "sublayers", "erf"):  # fmt: skip
         text = (FOLDER / f"{layer}.js").read_text(encoding="utf-8")
         assert re.search(r"reference/\w+\.py", text.splitlines()[0])
         for name in re.findall(r"^ *// (\w+)(?:;.*|:.*)?$\n *(?:function|f:|slope:)", text, re.M):
@@ -260,6 +262,7 @@ def test_every_function_of_the_twin_names_one_that_the_package_has():
 
 
 GPT2, UNTIED, SQUARE = "as GPT-2", "untied, no biases", "H = T = D"
+MODERN = "RMSNorm, rotary"
 # Old, new: a mistake in the twin, and the configuration whose numbers must differ.
 MISTAKES = [
     ("linear.js", "product(dout, transposed(weight), dx)", "product(dout, weight, dx)", SQUARE),
@@ -284,9 +287,16 @@ MISTAKES = [
      "wide"),
     ("attention.js", "product(ds, K, dQ, scale)", "product(ds, Q, dQ, scale)", GPT2),
     ("attention.js", "(part * H + head) * D", "(head * parts + part) * D", "wide"),
+    ("rmsnorm.js", "- xhat[k] * alongXhat", "", MODERN),
+    ("rmsnorm.js", "dxhat[k] = dout[k] * weight[c]", "dxhat[k] = dout[k]", MODERN),
+    ("rmsnorm.js", "squares / C + EPS", "squares / C + 1e-3", MODERN),
+    ("rotary.js", "base ** (-2 * i / D)", "base ** (-i / D)", MODERN),
+    ("rotary.js", "first * cos - second * sin", "first * cos + second * sin", MODERN),
+    ("rotary.js", "part < 2", "part < 1", MODERN),
+    ("activation.js", "x > 0 ? 2 * x : 0", "x > 0 ? x : 0", "no positions, relu2, narrow"),
     ("embedding.js", "dwte[token * C + c] += dout", "dwte[token * C + c] = dout", UNTIED),
     ("embedding.js", "if (!tied) dwte.fill(0)", "dwte.fill(0)", GPT2),
-    ("embedding.js", "wpe[t * C + c];", "0;", GPT2),
+    ("embedding.js", "(wpe ? wpe[t * C + c] : 0)", "0", GPT2),
     ("cross_entropy.js", "(v === target ? 1 : 0)", "0", GPT2),
     ("cross_entropy.js", "target === IGNORED ? 0 : dlosses[t] *", "dlosses[t] *", GPT2),
     ("cross_entropy.js", "target === IGNORED ? 0 : lse[t]", "lse[t]", GPT2),

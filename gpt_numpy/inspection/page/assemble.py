@@ -25,9 +25,9 @@ SCRIPTS = (  # each uses only earlier ones
     "view_backwards.js", "view_training.js", "main.js",
 )  # fmt: skip
 TWIN = (  # the twin of the reference, which runs in a thread of its own
-    "matrices.js", "linear.js", "layernorm.js", "erf.js", "activation.js", "attention.js",
-    "embedding.js", "cross_entropy.js", "sublayers.js", "model.js", "sampling.js", "experiments.js",
-    "worker.js",
+    "matrices.js", "linear.js", "layernorm.js", "rmsnorm.js", "erf.js", "activation.js",
+    "attention.js", "rotary.js", "embedding.js", "cross_entropy.js", "sublayers.js",
+    "model.js", "sampling.js", "experiments.js", "worker.js",
 )  # fmt: skip
 
 

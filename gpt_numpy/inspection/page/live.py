@@ -17,21 +17,17 @@ from gpt_numpy.inspection.summary.statistics import ArrayStatistics
 from gpt_numpy.inspection.trace.trace import Trace
 from gpt_numpy.model.gpt import GPT
 from gpt_numpy.model.stages import Stage, gpt
-from gpt_numpy.reference.activation import FORWARD
 from gpt_numpy.training.checkpoint import Run
 
 MOST_PARAMETERS = 2_000_000  # 4 bytes each, a quarter more as characters: 10 MB
-ACTIVATIONS = {"gelu", "gelu_tanh", "relu"}  # of parts/twin/activation.js
-POSITIONS = {"learned", "sinusoidal"}
-
-# Of each layer that the twin has: all weights, and all that its forward keeps.
+# What parts/twin/ has: of each layer all weights, and all that its forward keeps.
 _NORM = {"ln_weight", "ln_bias"}, {"mean", "rstd", "norm"}
 _PROJECTIONS = {"proj_weight", "proj_bias"}
 KNOWN: dict[str, tuple[set[str], set[str]]] = {
     "embedding": ({"wte", "wpe"}, set()),
     "attention_sublayer": (
-        _NORM[0] | _PROJECTIONS | {"qkv_weight", "qkv_bias"},
-        _NORM[1] | {"qkv", "lse", "attn"},
+        _NORM[0] | _PROJECTIONS | {"qkv_weight", "qkv_bias", "rotations"},
+        _NORM[1] | {"qkv", "ready", "lse", "attn"},
     ),
     "mlp_sublayer": (
         _NORM[0] | _PROJECTIONS | {"fc_weight", "fc_bias"},
@@ -39,7 +35,15 @@ KNOWN: dict[str, tuple[set[str], set[str]]] = {
     ),
     "head_loss": (_NORM[0] | {"weight"}, _NORM[1] | {"logits", "lse"}),
 }
-SETTINGS = {"n_head", "precision", "activation"}
+# And the values of the settings of a stage; None: any.
+SETTINGS: dict[str, set[Any] | None] = {
+    "n_head": None,
+    "precision": None,
+    "norm_kind": {"layernorm", "rmsnorm"},
+    "activation": {"gelu", "gelu_tanh", "relu", "relu2"},
+    "softcap": {0.0},
+}
+POSITIONS = {"learned", "sinusoidal", "rotary", "none"}
 
 
 def why_not_live(model: GPT) -> str:
@@ -49,12 +53,10 @@ def why_not_live(model: GPT) -> str:
             f"the model has {model.n_params:,} parameters; up to {MOST_PARAMETERS:,} travel "
             "in a page"
         )
-    unknown = next((part for stage in gpt(model.config) for part in _unknown(stage)), "")
-    if not unknown and model.config.activation not in ACTIVATIONS & set(FORWARD):
-        unknown = f"activation {model.config.activation}"
-    if not unknown and model.config.positions not in POSITIONS:
-        unknown = f"positions {model.config.positions}"
-    return unknown and f"the page cannot compute this part of the model: {unknown}"
+    unknown = [part for stage in gpt(model.config) for part in _unknown(stage)]
+    if model.config.positions not in POSITIONS:
+        unknown.append(f"positions {model.config.positions}")
+    return f"the page cannot compute this part of the model: {unknown[0]}" if unknown else ""
 
 
 def _unknown(stage: Stage) -> list[str]:
@@ -62,8 +64,16 @@ def _unknown(stage: Stage) -> list[str]:
     if stage.layer not in KNOWN:
         return [stage.layer]
     weights, kept = KNOWN[stage.layer]
-    settings = set(getattr(stage.settings, "_fields", ()))
-    return sorted(set(stage.weights) - weights | set(stage.kept) - kept | settings - SETTINGS)
+    found = sorted(set(stage.weights) - weights | set(stage.kept) - kept)
+    settings = {} if stage.settings is None else stage.settings._asdict()
+    groups = settings.pop("n_kv_head", None)
+    if groups not in (None, 0, settings.get("n_head")):
+        found.append(f"n_kv_head {groups}")
+    for name, value in settings.items():
+        values = SETTINGS.get(name, set())
+        if values is not None and value not in values:
+            found.append(f"{name} {value}")
+    return found
 
 
 def live_model(run: Run) -> dict[str, Any]:

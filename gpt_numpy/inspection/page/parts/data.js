@@ -62,15 +62,17 @@ function tensor(name, which) {
 }
 
 // Where the array is stored: by itself, under another name, or as a part of another array.
-// Queries, keys and values stand side by side in what attention reads; the number is the first head.
-const READ = contents.arrays["h.0.attn.ready"] ? "ready" : "qkv", GROUPS = config.n_groups;
-const WHOLE = { query: [READ, 0], key: [READ, config.n_head], value: [READ, config.n_head + GROUPS], heads: ["out", 0] };
+// Keys and values may have fewer heads than queries: then a head of them serves a group of heads.
+const GROUPS = config.n_groups || config.n_head;
+const WHOLE = { query: ["qkv", 0, config.n_head], key: ["qkv", config.n_head, GROUPS], value: ["qkv", config.n_head + GROUPS, GROUPS], heads: ["out", 0, config.n_head] };
 
 function find(name, which) {
   const last = name.split(".").pop();
   if (name.includes(".attn.") && last in WHOLE) {
-    const [whole, first] = WHOLE[last];
-    return headsOf(tensor(name.replace(/[^.]+$/, whole), which), first, groupOf(last));
+    const [stored, first, count] = WHOLE[last], ready = name.replace(/[^.]+$/, "ready");
+    // With QK norm or rotary positions attention reads what became of queries and keys.
+    const whole = stored === "qkv" && contents.arrays[ready] ? ready : name.replace(/[^.]+$/, stored);
+    return headsOf(tensor(whole, which), first, count);
   }
   const entry = contents.arrays[name];
   const packed = entry && entry[which];
@@ -78,17 +80,14 @@ function find(name, which) {
   return packed.of ? tensor(packed.of, which) : unpack(packed);
 }
 
-// Which head of a part belongs to a head: groups of them share keys and values.
-function groupOf(part) { return head => part === "key" || part === "value" ? Math.floor(head * GROUPS / config.n_head) : head; }
-
-// The heads in the channels of `x`, from head `first` on, as separate matrices: (H, T, D).
-function headsOf(x, first, group_of) {
+// `count` heads in the channels of `x`, from the one with number `first` on, as matrices: (count, T, D).
+function headsOf(x, first, count) {
   if (!x) return null;
-  const H = config.n_head, group = x.groups[x.groups.length - 1];
+  const H = count, group = x.groups[x.groups.length - 1];
   const width = x.shape[1], D = Math.ceil(config.head_size / group);
   const data = new Float64Array(H * T * D);
   for (let h = 0; h < H; h++) {
-    const start = (first + group_of(h)) * D;
+    const start = (first + h) * D;
     for (let t = 0; t < T; t++) {
       for (let d = 0; d < D; d++) data[(h * T + t) * D + d] = x.data[t * width + start + d];
     }
@@ -102,7 +101,9 @@ function matrix(x, head = 0) {
   const { shape, data, groups, channels, ofHead } = x;
   if (shape.length === 1) return { rows: 1, cols: shape[0], data, group: [1, groups[0]], channels };
   const [rows, cols] = shape.slice(-2), size = rows * cols;
-  const part = shape.length === 3 ? data.subarray(head * size, (head + 1) * size) : data;
+  // Of fewer heads of keys and values: the one that serves this head.
+  const own = shape.length === 3 ? Math.floor(head * shape[0] / config.n_head) : 0;
+  const part = shape.length === 3 ? data.subarray(own * size, (own + 1) * size) : data;
   return { rows, cols, data: part, group: groups.slice(-2), channels, ofHead };
 }
 
@@ -113,7 +114,7 @@ function rowOf(m, row) { return m.data.subarray(row * m.cols, (row + 1) * m.cols
 // The length of a token's vector, from all of its channels; of one head where there are several.
 function lengthAt(name, t, head = 0) {
   const packed = contents.arrays[name].lengths, numbers = numbersOf(packed);
-  return numbers[packed.shape.length === 2 ? groupOf(name.split(".").pop())(head) * T + t : t];
+  return numbers[packed.shape.length === 2 ? Math.floor(head * packed.shape[0] / config.n_head) * T + t : t];
 }
 
 // Three digits: the arrays have no more.

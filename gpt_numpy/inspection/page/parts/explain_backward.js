@@ -37,9 +37,9 @@ back(/ln_\w+\.xhat$/, ({ name, r, c }) => {
 // The residual stream: what comes from above, and what comes back through the norm of the branch.
 back(/^(embedding\.out|.*resid_(mid|post))$/, ({ name, r, c }) => {
   const after = readerOf(name), C = config.n_embd, dxhat = rowOf_(`${after.norm}.xhat`, "grad", r), xhat = rowOf_(`${after.norm}.xhat`, "value", r);
-  const alongOnes = dxhat.reduce((sum, d) => sum + d, 0) / C, alongXhat = dxhat.reduce((sum, d, k) => sum + d * xhat[k], 0) / C;
-  const through = times(num(entryOf(`${after.norm}.rstd`, r)), inside(minus(minus(num(dxhat[c]), num(alongOnes)), times(num(xhat[c]), num(alongXhat)))));
-  const formula_ = [sub("rstd", "t"), "·", "(", grad("x̂", "t", "c"), "−", "mean", brackets(grad("x̂", "t")), "−", sub("x̂", "t", "c"), "·", "mean", brackets(grad("x̂", "t"), "·", sub("x̂", "t")), ")"];
+  const rms = isRms(), alongOnes = rms ? 0 : dxhat.reduce((sum, d) => sum + d, 0) / C, alongXhat = dxhat.reduce((sum, d, k) => sum + d * xhat[k], 0) / C;
+  const through = times(num(entryOf(`${after.norm}.rstd`, r)), inside(minus(rms ? num(dxhat[c]) : minus(num(dxhat[c]), num(alongOnes)), times(num(xhat[c]), num(alongXhat)))));
+  const formula_ = [sub("rstd", "t"), "·", "(", grad("x̂", "t", "c"), rms ? null : ["−", "mean", brackets(grad("x̂", "t"))], "−", sub("x̂", "t", "c"), "·", "mean", brackets(grad("x̂", "t"), "·", sub("x̂", "t")), ")"];
   return { formula: [grad("x", "t", "c"), "=", after.out ? [grad("out", "t", "c"), "+"] : null, formula_],
     numbers: after.out ? plus(num(gradCell(after.out, r, c)), through) : through,
     sources: [...(after.out ? [from(after.out, r, c, G)] : []), from(`${after.norm}.xhat`, r, null, G), from(`${after.norm}.xhat`, r, null)],
@@ -83,10 +83,20 @@ back(/\.attn\.value$/, ({ b, r, c, head }) => ({
   formula: [grad("V", "k", "d"), "=", sumOver("q", sub("p", "q", "k"), "·", grad("out", "q", "d"))],
   numbers: dot(columnOf(`${b}.attn.probabilities`, "value", r, head).slice(r), columnOf(`${b}.attn.heads`, "grad", c, head).slice(r)),
   sources: [from(`${b}.attn.probabilities`, null, r, { head }), from(`${b}.attn.heads`, null, c, { ...G, head })] }));
-back(/\.attn\.qkv$/, ({ b, r, c }) => {
+back(/\.attn\.(qkv|ready)$/, ({ name, b, r, c }) => {
   const C = config.n_embd, part = Math.floor(c / C), head = Math.floor(c % C / config.head_size), d = c % config.head_size;
+  if (isTurned_() && name.endsWith("qkv")) return turnBackRule(b, r, part, c, d);
   return explain(`${b}.attn.${["query", "key", "value"][part]}`, "grad", head, r, d);
 });
+
+// The opposite turn: what was turned forward turns back.
+function turnBackRule(b, t, part, c, d) {
+  const D = config.head_size, ready = `${b}.attn.ready`, g = k => num(gradCell(ready, t, k));
+  if (part === 2) return { formula: [grad("V", "t", "d"), "=", grad("ready", "t", "d")], numbers: g(c), sources: [from(ready, t, c, G)] };
+  const early = d < D / 2, other = early ? c + D / 2 : c - D / 2, angle = t * config.rope_base ** (-2 * (d % (D / 2)) / D), join = early ? plus : minus;
+  return { formula: [grad("x", "t", "d"), "=", grad("out", "t", "d"), "·", "cos", "θ", early ? "+" : "−", grad("out", "t", "d±D/2"), "·", "sin", "θ"],
+    numbers: join(times(g(c), num(Math.cos(angle))), times(g(other), num(Math.sin(angle)))), sources: [from(ready, t, c, G), from(ready, t, other, G)], note: `Turned back by θ = ${number(angle)}.` };
+}
 
 // Parameters: a weight collects from every position.
 const INPUTS = { "attn.c_attn": ["ln_1.out", "attn.qkv"], "attn.c_proj": ["attn.out", "attn.proj"], "mlp.c_fc": ["ln_2.out", "mlp.fc"], "mlp.c_proj": ["mlp.act", "mlp.proj"] };

@@ -22,10 +22,15 @@ function widthOf(name) { const { shape } = contents.arrays[name]; return shape[s
 const FORWARD_RULES = [];  // [pattern of names, function(context) => explanation]
 function rule(pattern, explain) { FORWARD_RULES.push([pattern, explain]); }
 
-rule(/^embedding\.out$/, ({ r, c }) => ({
-  formula: [sub("row", "t", "c"), "=", sub("wte", sub("token", "t"), "c"), "+", sub("wpe", "t", "c")],
-  numbers: plus(num(cellOf("wte.weight", "value", contents.tokens[r], c)), num(positionsTable()[r * config.n_embd + c])),
-  sources: [from("wte.weight", contents.tokens[r], c), from("wpe.weight", r, c)] }));
+// Whether a vector of the position is added to the token's.
+function hasPositions() { return ["learned", "sinusoidal"].includes(config.positions); }
+rule(/^embedding\.out$/, ({ r, c }) => {
+  const token = num(cellOf("wte.weight", "value", contents.tokens[r], c)), there = hasPositions();
+  return { formula: [sub("row", "t", "c"), "=", sub("wte", sub("token", "t"), "c"), there ? ["+", sub("wpe", "t", "c")] : null],
+    numbers: there ? plus(token, num(positionsTable()[r * config.n_embd + c])) : token,
+    sources: [from("wte.weight", contents.tokens[r], c), ...(there ? [from("wpe.weight", r, c)] : [])] };
+});
+const isRms = () => config.norm === "rmsnorm";
 
 rule(/\.?ln_\w+\.mean$/, ({ name, r, c }) => {
   const x = streamBefore(name), t = r + c;  // a vector is drawn as one row
@@ -33,13 +38,14 @@ rule(/\.?ln_\w+\.mean$/, ({ name, r, c }) => {
     numbers: over(total(Array.from(rowOf_(x, "value", t), num)), num(config.n_embd)), sources: [from(x, t, null)] };
 });
 rule(/\.?ln_\w+\.rstd$/, ({ name, r, c }) => {
-  const x = streamBefore(name), t = r + c, mean = entryOf(name.replace("rstd", "mean"), t), row_ = rowOf_(x, "value", t);
-  const squares = Array.from(row_, y => num((y - mean) ** 2));
-  return { formula: [sub("rstd", "t"), "=", fraction("1", root(row(fraction("1", "C"), sumOver("c", power(brackets(sub("x", "t", "c"), "−", sub("mean", "t")), "2")), "+", "ε")))],
+  const x = streamBefore(name), t = r + c, mean = isRms() ? 0 : entryOf(name.replace("rstd", "mean"), t), row_ = rowOf_(x, "value", t);
+  const squares = Array.from(row_, y => num((y - mean) ** 2)), deviation = isRms() ? sub("x", "t", "c") : brackets(sub("x", "t", "c"), "−", sub("mean", "t"));
+  return { formula: [sub("rstd", "t"), "=", fraction("1", root(row(fraction("1", "C"), sumOver("c", power(deviation, "2")), "+", "ε")))],
     numbers: over(num(1), rootOf(plus(over(total(squares), num(config.n_embd)), num(1e-5)))), sources: [from(x, t, null)] };
 });
 rule(/ln_\w+\.xhat$/, ({ name, r, c }) => {
   const x = streamBefore(name), n = name.replace(".xhat", "");
+  if (isRms()) return { formula: [sub("x̂", "t", "c"), "=", sub("x", "t", "c"), "·", sub("rstd", "t")], numbers: times(num(cellOf(x, "value", r, c)), num(entryOf(`${n}.rstd`, r))), sources: [from(x, r, null)] };
   return { formula: [sub("x̂", "t", "c"), "=", brackets(sub("x", "t", "c"), "−", sub("mean", "t")), "·", sub("rstd", "t")],
     numbers: times(inside(minus(num(cellOf(x, "value", r, c)), num(entryOf(`${n}.mean`, r)))), num(entryOf(`${n}.rstd`, r))), sources: [from(x, r, null)] };
 });
@@ -61,7 +67,23 @@ function linearRule(x, layer, r, o, symbols) {
 const PART_OF_QKV = { query: [0, "Q"], key: [1, "K"], value: [2, "V"] };
 rule(/\.attn\.(query|key|value)$/, ({ name, b, r, c, head }) => {
   const [part, letter] = PART_OF_QKV[name.split(".").pop()];
+  if (isTurned_()) return turnRule(b, r, part, head, c, letter);
   return linearRule(`${b}.ln_1.out`, `${b}.attn.c_attn`, r, part * config.n_embd + head * config.head_size + c, [letter, "norm"]);
+});
+// Rotary positions: two channels of a query or key, D / 2 apart, turn by an angle that grows with the position.
+const isTurned_ = () => config.positions === "rotary";
+function turnRule(b, t, part, head, d, letter) {
+  const C = config.n_embd, D = config.head_size, first = part * C + head * D, qkv = k => num(cellOf(`${b}.attn.qkv`, "value", t, first + k));
+  if (part === 2) return { formula: [sub("V", "t", "d"), "=", sub("qkv", "t", "d")], numbers: qkv(d), sources: [from(`${b}.attn.qkv`, t, first + d)], note: "Values do not turn." };
+  const [own, other, sign] = d < D / 2 ? [d, d + D / 2, "−"] : [d, d - D / 2, "+"], angle = t * config.rope_base ** (-2 * (d % (D / 2)) / D);
+  const join = sign === "−" ? minus : plus;
+  return { formula: [sub(letter, "t", "d"), "=", sub("x", "t", "d"), "·", "cos", "θ", sign, sub("x", "t", "d±D/2"), "·", "sin", "θ"],
+    numbers: join(times(qkv(own), num(Math.cos(angle))), times(qkv(other), num(Math.sin(angle)))), sources: [from(`${b}.attn.qkv`, t, first + own), from(`${b}.attn.qkv`, t, first + other)],
+    note: `The pair of channels ${Math.min(own, other)} and ${Math.max(own, other)} turns by θ = ${number(angle)} at position ${t}.` };
+}
+rule(/\.attn\.ready$/, ({ b, r, c }) => {
+  const C = config.n_embd, part = Math.floor(c / C);
+  return turnRule(b, r, part, Math.floor(c % C / config.head_size), c % config.head_size, ["Q", "K", "V"][part]);
 });
 rule(/\.attn\.qkv$/, ({ b, r, c }) => linearRule(`${b}.ln_1.out`, `${b}.attn.c_attn`, r, c, ["qkv", "norm"]));
 rule(/\.attn\.proj$/, ({ b, r, c }) => off_("attention", b) || linearRule(`${b}.attn.out`, `${b}.attn.c_proj`, r, c, ["branch", "heads"]));
@@ -103,7 +125,7 @@ rule(/\.resid_(mid|post)$/, ({ name, b, r, c }) => {
 rule(/\.mlp\.act$/, ({ b, r, c }) => off_("neurons", b, c) || {
   formula: [sub("act", "t", "f"), "=", ACTIVATION_NAMES[config.activation], brackets(sub("fc", "t", "f"))],
   numbers: named_(ACTIVATIONS[config.activation].f, ACTIVATION_NAMES[config.activation], num(cellOf(`${b}.mlp.fc`, "value", r, c))), sources: [from(`${b}.mlp.fc`, r, c)] });
-const ACTIVATION_NAMES = { gelu: "GELU", gelu_tanh: "GELU", relu: "ReLU" };
+const ACTIVATION_NAMES = { gelu: "GELU", gelu_tanh: "GELU", relu: "ReLU", relu2: "ReLU²", swiglu: "SwiGLU" };
 
 function headWeight() { return config.tied ? "wte.weight" : "lm_head.weight"; }
 rule(/^logits$/, ({ r, c }) => ({

@@ -180,7 +180,7 @@ function liveNext(ranked = null) {
   const right = x => ({ shape: [T], data: Float64Array.from(contents.targets, (v, t) => v < 0 ? NaN : x[t * V + v]) });
   return { tokens: best, probabilities: along(p), gradients: along(grad), right: right(p), right_gradient: right(grad), losses: { shape: [T], data: computed.value.losses } };
 }
-function positionsTable() { return modelParams["wpe.weight"] || sinusoids(); }
+function positionsTable() { return modelParams["wpe.weight"] || (hasPositions() ? sinusoids() : new Float64Array(T * config.n_embd)); }
 function sinusoids() {
   const C = config.n_embd;
   return Float64Array.from({ length: T * C }, (_, k) => {

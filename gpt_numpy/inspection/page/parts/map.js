@@ -49,10 +49,10 @@ function placeOfStep(step) {
   const title = step.title;
   if (title === "softmax and loss") return "loss";
   if (title === "head") return "head";
-  if (title === "last layer norm") return "ln_f";
+  if (title.startsWith("last ")) return "ln_f";
   if (step.place === "embedding") return "embedding";
   const mlp = step.equations.some(e => e.array.includes(".mlp.") || e.array.includes("ln_2") || e.array.endsWith("resid_mid"));
-  if (title.startsWith("layer norm") || title.includes("norm")) return mlp ? "ln_2" : "ln_1";
+  if (title === "layer norm" || title === "RMSNorm") return mlp ? "ln_2" : "ln_1";
   if (title.startsWith("sum")) return mlp ? "add_2" : "add_1";
   return mlp ? "mlp" : "attention";
 }

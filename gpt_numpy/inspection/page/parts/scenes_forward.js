@@ -17,20 +17,20 @@ const FORWARD_SCENES = [
     cell: () => cell_("embedding.out", "value", here(), strongestChannel("embedding.out", "value", here())) },
 
   { place: "embedding", question: () => "How does a number become a vector?",
-    text: () => [`Two tables are learned. One has a row of ${config.n_embd} numbers for each token: what is it? The other has a row for each position: where is it? ${config.positions === "learned" ? "" : "(Here the second is not learned, but fixed waves.) "}The row of “${tokenAt(here())}” and the row of position ${here()} are lifted out and added.`,
+    text: () => !hasPositions() ? [`A table is learned, with a row of ${config.n_embd} numbers for each token. The row of “${tokenAt(here())}” is lifted out: it is the token’s vector in the residual stream, which runs through the whole model.`, config.positions === "rotary" ? "Where the token stands is not added here: later, queries and keys turn with their position." : "This model is not given where a token stands, except by what it may see."] : [`Two tables are learned. One has a row of ${config.n_embd} numbers for each token: what is it? The other has a row for each position: where is it? ${config.positions === "learned" ? "" : "(Here the second is not learned, but fixed waves.) "}The row of “${tokenAt(here())}” and the row of position ${here()} are lifted out and added.`,
       "The sum is the token’s vector in the residual stream, which runs through the whole model."],
     pictures: () => [tablePicture(), ...liftedRows()],
     cell: () => cell_("embedding.out", "value", here(), strongestChannel("embedding.out", "value", here())) },
 
   { place: "ln_1", question: () => "Why is every vector normalised first?",
-    text: () => [`The vectors of the stream grow as layers add to them. Before a layer reads a vector, its ${config.n_embd} numbers are shifted to mean 0 and scaled to variance 1, each vector for itself; then each channel has a learned gain${has(`${block_()}.ln_1.bias`) ? " and bias" : ""}.`,
+    text: () => [`The vectors of the stream grow as layers add to them. Before a layer reads a vector, its ${config.n_embd} numbers are ${isRms() ? "scaled to a mean square of 1" : "shifted to mean 0 and scaled to variance 1"}, each vector for itself; then each channel has a learned gain${has(`${block_()}.ln_1.bias`) ? " and bias" : ""}.`,
       `The vector of ${quoted(here())} has length ${number(lengthAt(streamBefore(attn_()), here()))} before. The stream itself is not changed: only the copy that the layer reads.`],
-    pictures: () => [picture_("Before: the stream", "One vector for each token.", streamBefore(attn_())), picture_("Normalised", "The same vectors with mean 0 and variance 1.", `${block_()}.ln_1.xhat`), picture_("Gain of each channel", "The learned weight; 1 leaves a channel as it is.", `${block_()}.ln_1.weight`, { height: 20 }), picture_("What attention reads", "Normalised, times the gain.", `${block_()}.ln_1.out`)],
+    pictures: () => [picture_("Before: the stream", "One vector for each token.", streamBefore(attn_())), picture_("Normalised", isRms() ? "The same vectors with mean square 1." : "The same vectors with mean 0 and variance 1.", `${block_()}.ln_1.xhat`), picture_("Gain of each channel", "The learned weight; 1 leaves a channel as it is.", `${block_()}.ln_1.weight`, { height: 20 }), picture_("What attention reads", "Normalised, times the gain.", `${block_()}.ln_1.out`)],
     cell: () => cell_(`${block_()}.ln_1.xhat`, "value", here(), strongestChannel(`${block_()}.ln_1.xhat`, "value", here())) },
 
   { place: "attention", question: () => "What are a query, a key and a value?",
     text: () => [`Tokens must learn from each other. From its vector each token makes three shorter ones of ${config.head_size} numbers, by three learned matrices: a query (what am I looking for?), a key (what can I be found by?) and a value (what do I pass on?).`,
-      `This is head ${state.head} of ${config.n_head}; each head has its own three matrices.`],
+      `${isTurned_() ? "Queries and keys then turn with their position, so that a score depends on how far apart two tokens are. " : ""}This is head ${state.head} of ${config.n_head}; each head has its own three matrices.`],
     pictures: () => ["query", "key", "value"].map(part => picture_({ query: "Queries", key: "Keys", value: "Values" }[part], { query: "What each token looks for.", key: "What each token is found by.", value: "What each token passes on." }[part], `${attn_()}.${part}`, { head: state.head })).concat(
       picture_("What they are made from", "The normalised vectors, times a column of the matrix for each number.", `${block_()}.ln_1.out`), picture_("The matrices", `All ${config.n_head} heads: queries left, keys in the middle, values right.`, `${attn_()}.c_attn.weight`, { wide: true, height: 1.6 })),
     cell: () => cell_(`${attn_()}.query`, "value", here(), strongestChannel(`${attn_()}.query`, "value", here(), state.head), state.head) },
@@ -88,9 +88,10 @@ function tablePicture() {
 function liftedRows() {
   const { token, position } = contents.embedding, t = here(), sum = valueOf("embedding.out"), parts = [matrixOf(token), matrixOf(position)];
   const largest = Math.max(...parts.map(m => largestOf(oneRow(m, t))), largestOf(oneRow(sum, t)));
+  const places = hasPositions();
   const strip = (title, m, of) => [el("h4", {}, title), heatmap(oneRow(m, t), { of, height: 22, largest, plain: true, label: title, key: `lift-${title}` })];
-  return [el("figure", { class: "wide" }, el("h3", {}, "Lifted out and added"), el("figcaption", {}, `${config.n_embd} numbers each; the third strip is the sum of the first two.`),
-    el("div", { class: "flow" }, strip(`the row of “${tokenAt(t)}”`, parts[0], { name: "wte.weight", which: "value", first: contents.tokens[t] }), strip(`the row of position ${t}`, parts[1], { name: "wpe.weight", which: "value", first: t }), strip("their sum: the vector of this token", sum, { name: "embedding.out", which: "value", first: t })))];
+  return [el("figure", { class: "wide" }, el("h3", {}, places ? "Lifted out and added" : "Lifted out"), el("figcaption", {}, places ? `${config.n_embd} numbers each; the third strip is the sum of the first two.` : `${config.n_embd} numbers: the row is the token’s vector.`),
+    el("div", { class: "flow" }, strip(`the row of “${tokenAt(t)}”`, parts[0], { name: "wte.weight", which: "value", first: contents.tokens[t] }), places ? strip(`the row of position ${t}`, parts[1], { name: "wpe.weight", which: "value", first: t }) : null, strip(places ? "their sum: the vector of this token" : "the vector of this token", sum, { name: "embedding.out", which: "value", first: t })))];
 }
 function scorePictures() {
   const cell = opened && opened.name === `${attn_()}.scores` && opened.which === "value" ? opened : { row: here(), col: bestKey(here()) }, name = part => `${attn_()}.${part}`;

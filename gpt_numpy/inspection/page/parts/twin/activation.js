@@ -24,6 +24,12 @@ const ACTIVATIONS = {
     // relu_backward
     slope: x => x > 0 ? 1 : 0,
   },
+  relu2: {
+    // relu2_forward
+    f: x => x > 0 ? x * x : 0,
+    // relu2_backward
+    slope: x => x > 0 ? 2 * x : 0,
+  },
 };
 
 function activationForward(kind, x, out) {

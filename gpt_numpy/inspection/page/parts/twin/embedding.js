@@ -3,7 +3,7 @@
 // embedding_forward
 function embeddingForward(tokens, { wte, wpe }, C, out) {
   tokens.forEach((token, t) => {
-    for (let c = 0; c < C; c++) out[t * C + c] = wte[token * C + c] + wpe[t * C + c];
+    for (let c = 0; c < C; c++) out[t * C + c] = wte[token * C + c] + (wpe ? wpe[t * C + c] : 0);
   });
 }
 

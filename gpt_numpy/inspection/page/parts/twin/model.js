@@ -11,7 +11,7 @@ function makeModel(config, table, numbers) {
     model.grads[name] = zeros(size);
     start += size;
   }
-  model.positions = model.params["wpe.weight"] || sinusoidalPositions(config.block_size, config.n_embd);
+  model.positions = model.params["wpe.weight"] || (config.positions === "sinusoidal" ? sinusoidalPositions(config.block_size, config.n_embd) : null);
   return model;
 }
 
@@ -34,7 +34,7 @@ function sizeOf(name, { n_embd: C, n_head: H, n_hidden: F, vocab_size: V }, T) {
   if (last === "lse") return H * T;
   if (last === "scores" || (last === "probabilities" && name !== last)) return H * T * T;
   if (name === "logits" || name === "probabilities") return T * V;
-  return T * ({ qkv: 3 * C, fc: F, act: F }[last] || C);
+  return T * ({ qkv: 3 * C, ready: 3 * C, fc: F, act: F }[last] || C);
 }
 
 const NOTHING_OFF = { heads: {}, neurons: {}, attention: [], mlp: [] };

@@ -40,12 +40,17 @@ function silenceHeads(pass, i, x) {
   for (const h of pass.off.heads[i] || []) silence(x, pass.T, h * D, D);
 }
 
+// What attention reads: with rotary positions the turned queries and keys.
+function isTurned(pass) { return pass.model.config.positions === "rotary"; }
+function attended(pass, b) { return `${b}.attn.${isTurned(pass) ? "ready" : "qkv"}`; }
+
 // attention_sublayer_forward
 function attentionSublayerForward(pass, i, x, out) {
   const b = `h.${i}`, H = pass.model.config.n_head;
   normForward(pass, x, `${b}.ln_1`);
   linearOf(pass, `${b}.ln_1.out`, `${b}.attn.c_attn`, `${b}.attn.qkv`);
-  attentionForward(pass.at(`${b}.attn.qkv`), H, pass.T, {
+  if (isTurned(pass)) turnQueriesKeys(pass.at(`${b}.attn.qkv`), pass.T, pass.model.config, 1, pass.at(`${b}.attn.ready`));
+  attentionForward(pass.at(attended(pass, b)), H, pass.T, {
     scores: pass.at(`${b}.attn.scores`), probabilities: pass.at(`${b}.attn.probabilities`), lse: pass.at(`${b}.attn.lse`), out: pass.at(`${b}.attn.out`) });
   silenceHeads(pass, i, pass.at(`${b}.attn.out`));
   linearOf(pass, `${b}.attn.out`, `${b}.attn.c_proj`, `${b}.attn.proj`);
@@ -62,9 +67,11 @@ function attentionSublayerBackward(pass, i, x, out) {
   linearBack(pass, dbranch, `${b}.attn.out`, `${b}.attn.c_proj`);
   silenceHeads(pass, i, pass.grad(`${b}.attn.out`));
   // forward: attn = attention(qkv)
-  attentionBackward(pass.grad(`${b}.attn.out`), pass.at(`${b}.attn.qkv`), H, pass.T,
+  attentionBackward(pass.grad(`${b}.attn.out`), pass.at(attended(pass, b)), H, pass.T,
     { probabilities: pass.at(`${b}.attn.probabilities`), attn: pass.at(`${b}.attn.out`) },
-    { dqkv: pass.grad(`${b}.attn.qkv`), dscores: pass.grad(`${b}.attn.scores`), dprobabilities: pass.grad(`${b}.attn.probabilities`) });
+    { dqkv: pass.grad(attended(pass, b)), dscores: pass.grad(`${b}.attn.scores`), dprobabilities: pass.grad(`${b}.attn.probabilities`) });
+  // forward: ready = queries_keys(qkv)
+  if (isTurned(pass)) turnQueriesKeys(pass.grad(`${b}.attn.ready`), pass.T, pass.model.config, -1, pass.grad(`${b}.attn.qkv`));
   // forward: qkv = linear(norm)
   linearBack(pass, pass.grad(`${b}.attn.qkv`), `${b}.ln_1.out`, `${b}.attn.c_attn`);
   // forward: norm = layernorm(x); out = x + branch(x)

@@ -1,0 +1,22 @@
+// reference/rotary.py: a query or key turns with its position, so that a score depends on distances.
+
+// rotation_table: the angle of a pair of channels, i < D / 2, at a position
+function rotationAngle(t, i, D, base) { return t * base ** (-2 * i / D); }
+
+// turn and turn_back: one head, in place; `sign` is -1 for the opposite angles
+function turnHead({ data, rows, cols: D, start, row }, base, sign) {
+  for (let t = 0; t < rows; t++) {
+    for (let i = 0; i < D / 2; i++) {
+      const angle = rotationAngle(t, i, D, base), cos = Math.cos(angle), sin = sign * Math.sin(angle);
+      const k = start + t * row + i, first = data[k], second = data[k + D / 2];
+      data[k] = first * cos - second * sin;
+      data[k + D / 2] = second * cos + first * sin;
+    }
+  }
+}
+
+// reference/queries_keys.py: queries_keys_forward, and backward with sign -1. Values stay as they are.
+function turnQueriesKeys(x, T, { n_head: H, rope_base: base }, sign, out) {
+  out.set(x);
+  for (let part = 0; part < 2; part++) for (let h = 0; h < H; h++) turnHead(headView(out, T, part, 3, h, H), base, sign);
+}

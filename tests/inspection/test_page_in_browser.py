@@ -334,3 +334,31 @@ def test_nothing_is_said_to_be_right_that_was_not_checked(opened, tmp_path, monk
         for claim in ("✓", "exact:", "right", "neighbouring", "before and after it are"):
             assert claim not in text, claim
         page.keyboard.press("ArrowRight")
+
+
+MODERN = {"norm": "rmsnorm", "positions": "rotary", "activation": "swiglu", "qk_norm": True,
+          "n_kv_head": 1, "logit_softcap": 20.0, "bias": False, "tied": False}  # fmt: skip
+
+
+@pytest.mark.parametrize("changes", [MODERN, {"positions": "none"}], ids=["modern", "none"])
+def test_every_view_of_a_model_with_other_parts(opened, tmp_path, changes):
+    _, trace, contents = look(make_run(tmp_path, **changes))
+    assemble.write_page(str(tmp_path / "page.html"), contents)
+    page = opened(path=tmp_path / "page.html")
+    for number in range(1, 7):
+        page.keyboard.press(str(number))
+        for section in SECTIONS if VIEWS[number - 1] == "layers" else [""]:
+            if section:
+                page.click(f"[data-key=section-{section}]")
+            is_sound(page)
+    page.keyboard.press("5")
+    for _ in contents["steps"]:
+        is_sound(page)
+        page.keyboard.press("ArrowRight")
+    # Queries and keys are what attention compares; heads of keys may be shared.
+    page.keyboard.press("3")
+    page.select_option("[data-key=head]", "1")
+    for part in ("query", "key", "value"):
+        value = trace[f"h.0.attn.{part}"].value[0]
+        norm = np.linalg.norm(value[len(value) - 1, -1])
+        assert f"has length {three_digits(norm)}" in page.inner_text("main")

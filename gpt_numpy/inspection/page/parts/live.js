@@ -180,7 +180,7 @@ function liveNext(ranked = null) {
   const right = x => ({ shape: [T], data: Float64Array.from(contents.targets, (v, t) => v < 0 ? NaN : x[t * V + v]) });
   return { tokens: best, probabilities: along(p), gradients: along(grad), right: right(p), right_gradient: right(grad), losses: { shape: [T], data: computed.value.losses } };
 }
-function positionsTable() { return modelParams["wpe.weight"] || (hasPositions() ? sinusoids() : new Float64Array(T * config.n_embd)); }
+function positionsTable() { return modelParams["wpe.weight"] || sinusoids(); }
 function sinusoids() {
   const C = config.n_embd;
   return Float64Array.from({ length: T * C }, (_, k) => {
@@ -189,8 +189,9 @@ function sinusoids() {
   });
 }
 function liveEmbedding() {
-  const C = config.n_embd, wte = modelParams["wte.weight"], wpe = positionsTable();
+  const C = config.n_embd, wte = modelParams["wte.weight"], wpe = hasPositions() ? positionsTable() : null;
   const token = { shape: [T, C], data: Float64Array.from(contents.tokens.flatMap(v => Array.from(wte.subarray(v * C, (v + 1) * C)))) };
+  if (!wpe) return { token, lengths: { token: lengthsOf(token) } };
   const position = { shape: [T, C], data: Float64Array.from(wpe.subarray(0, T * C)) };
   const channels = [...new Set([0, 0.125, 0.3, 0.6].map(share => Math.floor(share * (C - 1))))];
   const values = { shape: [T, channels.length], data: Float64Array.from(contents.tokens.flatMap((_, t) => channels.map(c => wpe[t * C + c]))) };

@@ -86,9 +86,8 @@ function tablePicture() {
     has("wpe.weight") ? picture_(`Position table: ${config.block_size} rows`, `The row of position ${here()} is framed.`, "wpe.weight", { chosen: here(), height: Math.max(2, Math.min(5, 260 / config.block_size)), rowNames: null }) : null];
 }
 function liftedRows() {
-  const { token, position } = contents.embedding, t = here(), sum = valueOf("embedding.out"), parts = [matrixOf(token), matrixOf(position)];
+  const { token, position } = contents.embedding, t = here(), sum = valueOf("embedding.out"), places = hasPositions(), parts = places ? [matrixOf(token), matrixOf(position)] : [matrixOf(token)];
   const largest = Math.max(...parts.map(m => largestOf(oneRow(m, t))), largestOf(oneRow(sum, t)));
-  const places = hasPositions();
   const strip = (title, m, of) => [el("h4", {}, title), heatmap(oneRow(m, t), { of, height: 22, largest, plain: true, label: title, key: `lift-${title}` })];
   return [el("figure", { class: "wide" }, el("h3", {}, places ? "Lifted out and added" : "Lifted out"), el("figcaption", {}, places ? `${config.n_embd} numbers each; the third strip is the sum of the first two.` : `${config.n_embd} numbers: the row is the token’s vector.`),
     el("div", { class: "flow" }, strip(`the row of “${tokenAt(t)}”`, parts[0], { name: "wte.weight", which: "value", first: contents.tokens[t] }), places ? strip(`the row of position ${t}`, parts[1], { name: "wpe.weight", which: "value", first: t }) : null, strip(places ? "their sum: the vector of this token" : "the vector of this token", sum, { name: "embedding.out", which: "value", first: t })))];

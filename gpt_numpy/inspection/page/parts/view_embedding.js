@@ -3,44 +3,38 @@
 VIEWS.embedding = { title: "Embedding", draw: drawEmbedding };
 
 function drawEmbedding() {
-  if (!contents.embedding.position) return drawTokens();
-  const token = matrixOf(contents.embedding.token), position = matrixOf(contents.embedding.position);
-  const sum = valueOf("embedding.out");
-  const largest = Math.max(largestOf(token), largestOf(position), largestOf(sum));
-  const t = state.position, own = contents.embedding.lengths;
-  const all = [own.token, own.position, contents.arrays["embedding.out"].lengths].map(numbersOf);
-  const lengths = all.map(numbers => numbers[t]);
-  const learned = config.positions === "learned";
-  const part = (title, m, numbers) => figure(title, embeddingSentence(numbers), { size: "third" }, heatmap(m, ofText(title, m, { largest, of: m === sum ? { name: "embedding.out", which: "value" } : undefined })));
+  const { token: tokens, position: positions, lengths: own } = contents.embedding, there = Boolean(positions);
+  const token = matrixOf(tokens), position = there ? matrixOf(positions) : null, sum = valueOf("embedding.out");
+  const largest = Math.max(...[token, position, sum].filter(Boolean).map(largestOf));
+  const t = state.position, learned = config.positions === "learned";
+  const part = (title, m, packed) => figure(title, embeddingSentence(numbersOf(packed)), { size: there ? "third" : "half" }, heatmap(m, ofText(title, m, { largest, of: m === sum ? { name: "embedding.out", which: "value" } : undefined })));
+  const rows = [["the token's row of wte", token], ...(there ? [[learned ? "the position's row of wpe" : "the position's sinusoids", position]] : []), [there ? "their sum" : "what the first block reads", sum]];
   return [
     el("h2", {}, "Embedding"),
-    el("p", {}, `A token is a number, which selects a row of the token table. Its position selects a row of the ${learned ? "learned table of positions" : "table of sinusoids"}. The first block reads the sum, ${config.n_embd} numbers.`),
+    el("p", {}, `A token is a number, which selects a row of the token table. ${positionSentence(there, learned)}`),
     tokenStrip(),
-    figure(`One token: ${tokenAt(t)} is number ${contents.tokens[t]}, at position ${t}`,
-      `The token's row has length ${number(lengths[0])}, the position's ${number(lengths[1])}, their sum ${number(lengths[2])}: ${lengths[0] > lengths[1] ? "the token has the larger share" : "the position has the larger share"}.`,
+    figure(`One token: ${tokenAt(t)} is number ${contents.tokens[t]}, at position ${t}`, there ? sharesSentence(t) : `The token's row has length ${number(numbersOf(own.token)[t])}.`,
       { formula: contents.arrays["embedding.out"].forward[0] },
-      el("div", { class: "flow" }, [["the token's row of wte", token], [learned ? "the position's row of wpe" : "the position's sinusoids", position], ["their sum", sum]].map(([name, m]) =>
+      el("div", { class: "flow" }, rows.map(([name, m]) =>
         [el("h4", {}, name), heatmap(oneRow(m, t), { height: 26, largest, plain: m !== sum, label: `${name} for ${tokenAt(t)}`, key: `row-${name}`,
           describe: (row, col, x) => `${name}, channel ${channel(col, m)}: ${number(x)}` })]))),
     el("div", { class: "grid" },
-      part("Rows of the tokens", token, all[0]),
-      part("Rows of the positions", position, all[1]),
-      part("Their sum", sum, all[2]),
-      figure("Some channels over the positions", learned
+      part("Rows of the tokens", token, own.token),
+      there ? part("Rows of the positions", position, own.position) : null,
+      part(there ? "Their sum" : "What the first block reads", sum, contents.arrays["embedding.out"].lengths),
+      there ? figure("Some channels over the positions", learned
         ? "Each line is one channel of the table of positions: learned, where the original paper used sine waves."
-        : "Each line is one channel: pairs of a sine and a cosine, slower for higher channels.", {}, waves())),
+        : "Each line is one channel: pairs of a sine and a cosine, slower for higher channels.", {}, waves()) : null),
   ];
 }
 
-// Without vectors of positions: queries and keys turn, or there are none.
-function drawTokens() {
-  const token = matrixOf(contents.embedding.token), lengths = numbersOf(contents.embedding.lengths.token);
-  return [
-    el("h2", {}, "Embedding"),
-    el("p", {}, `A token is a number, which selects a row of the token table: ${config.n_embd} numbers, which the first block reads. No position is added to them${config.positions === "rotary" ? ": attention turns queries and keys by their position" : ""}.`),
-    tokenStrip(),
-    figure("Rows of the tokens", embeddingSentence(lengths), { formula: contents.arrays["embedding.out"].forward[0] }, heatmap(token, ofText("Rows of the tokens", token, {}))),
-  ];
+function positionSentence(there, learned) {
+  if (there) return `Its position selects a row of the ${learned ? "learned table of positions" : "table of sinusoids"}. The first block reads the sum, ${config.n_embd} numbers.`;
+  return config.positions === "rotary" ? "Its position is not added: queries and keys turn with it, in every block." : "Its position is not added anywhere: this model has none, except for what a token may see.";
+}
+function sharesSentence(t) {
+  const own = contents.embedding.lengths, lengths = [own.token, own.position, contents.arrays["embedding.out"].lengths].map(packed => numbersOf(packed)[t]);
+  return `The token's row has length ${number(lengths[0])}, the position's ${number(lengths[1])}, their sum ${number(lengths[2])}: ${lengths[0] > lengths[1] ? "the token has the larger share" : "the position has the larger share"}.`;
 }
 
 function oneRow(m, t) { return { ...m, rows: 1, data: rowOf(m, t) }; }

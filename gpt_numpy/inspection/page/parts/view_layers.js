@@ -75,7 +75,7 @@ function drawMlp() {
     el("div", { class: "grid" },
       figure("Neurons before the nonlinearity", `Each of the ${config.n_hidden} neurons computes a weighted sum of the ${config.n_embd} channels; the nonlinearity suppresses negative (blue) ones.`, { size: "half", formula: contents.arrays[`${mlp}.fc`].forward[0] }, textMap(`${mlp}.fc`, "before")),
       figure("Neurons after it", `For ${quoted(t)}, ${neurons.active[t]} of ${config.n_hidden} neurons are active, above 0.05.`, { size: "half", formula: contents.arrays[`${mlp}.act`].forward[0] }, textMap(`${mlp}.act`, "after")),
-      figure("The nonlinearity at work", `Each dot is a neuron at ${quoted(t)}${about.group > 1 ? ", of each group the one with the largest number before" : ""}: its value before (horizontal) and after (vertical); below zero hardly anything is left.`, { size: "half" }, curve(fc, after)),
+      config.activation === "swiglu" ? null : figure("The nonlinearity at work", `Each dot is a neuron at ${quoted(t)}${about.group > 1 ? ", of each group the one with the largest number before" : ""}: its value before (horizontal) and after (vertical); below zero hardly anything is left.`, { size: "half" }, curve(fc, after)),
       figure("The most active neurons", `Neuron ${best[0]} is the most active at ${quoted(t)}, with ${number(at(values, t, 0))}.`, { size: "half" },
         bars(best.map((neuron, k) => ({ label: el("span", {}, `neuron ${neuron}`), size: at(values, t, k), text: number(at(values, t, k)) })))),
       figure("What the MLP adds", sentenceOf(`${mlp}.proj`), {}, textMap(`${mlp}.proj`, "what the MLP adds"))),

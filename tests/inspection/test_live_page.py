@@ -448,6 +448,20 @@ def test_print_and_forced_colours_keep_the_marks(opened):
     assert look_at(page, "problems") == []
 
 
+def test_a_diverged_model_has_a_page_too(opened, tmp_path):
+    folder = make_run(tmp_path)
+    run = load(folder / "ckpt.npz", ops="reference")
+    run.model.params["h.1.ln_2.weight"][0] = np.inf
+    gn.save(folder / "ckpt.npz", run.model, tokenizer=run.tokenizer)
+    with np.errstate(all="ignore"):
+        _, _, contents = look(folder, live=True)
+    page = opened(path=written(tmp_path, "page.html", contents))
+    assert "the model has diverged" in page.inner_text("#status")
+    for scene in (0, 9, 12, 19):
+        page.goto(page.url.split("#")[0] + f"#story&scene={scene}")
+        assert "✓" not in page.inner_text("main")
+
+
 def test_a_model_that_the_page_cannot_compute_says_why(browser, tmp_path, monkeypatch):
     monkeypatch.setattr(live, "MOST_PARAMETERS", 100)
     _, _, contents = look(make_run(tmp_path), live=True)

@@ -24,7 +24,8 @@ from gpt_numpy.training.checkpoint import load
 from tests.support.pages import CHARACTERS, FOLDER, HOSTILE, SAMPLE, look, make_run
 
 ROUNDED = 0.00501  # the relative error of three digits
-PARTS = sorted((Path(assemble.__file__).parent / "parts").iterdir())
+FOLDER_OF_PARTS = Path(assemble.__file__).parent / "parts"
+PARTS = sorted(path for path in FOLDER_OF_PARTS.rglob("*") if path.is_file())
 
 
 @pytest.fixture(scope="module")
@@ -145,14 +146,14 @@ def test_influence_is_the_gradient_of_a_pass_with_a_single_target(seen):
 def test_large_arrays_are_grouped_and_far_too_large_ones_refused(seen, monkeypatch):
     run, trace, _ = seen
     monkeypatch.setattr(contents_module, "BUDGET", 90_000)
-    found = contents_module.contents(run, trace, "r", HOSTILE)
+    found = contents_module.contents(run, trace, "r", HOSTILE, live=False)
     group = found["about"]["group"]
     assert group > 1
     shown = unpack(found["arrays"]["h.0.attn.qkv"]["value"])
     is_packed(shown, strongest(trace["h.0.attn.qkv"].value[0], (1, group)))
     monkeypatch.setattr(contents_module, "BUDGET", 1000)
     with pytest.raises(InputError, match="too many for one page"):
-        contents_module.contents(run, trace, "r", HOSTILE)
+        contents_module.contents(run, trace, "r", HOSTILE, live=False)
 
 
 @pytest.fixture(scope="module")
@@ -243,20 +244,20 @@ def test_a_text_that_is_too_long_is_told_how_many_tokens_fit(seen, monkeypatch):
     monkeypatch.setattr(contents_module, "BUDGET", 60_000)
     monkeypatch.setattr(contents_module, "LARGEST", 70_000)
     with pytest.raises(InputError, match="text has 34 tokens: too many for") as caught:
-        contents_module.contents(run, trace, "r", HOSTILE)
+        contents_module.contents(run, trace, "r", HOSTILE, live=False)
     most = int(re.search(r"which holds (\d+);", str(caught.value))[1])
     assert 2 <= most < 34
     for count, fits in ((most, True), (most + 1, False)):
         tokens = trace.tokens[:, :count]
         short = gn.trace(run.model, tokens[:, :-1], tokens[:, 1:])
         if fits:
-            contents_module.contents(run, short, "r", HOSTILE)
+            contents_module.contents(run, short, "r", HOSTILE, live=False)
         else:
             with pytest.raises(InputError, match=f"which holds {most};"):
-                contents_module.contents(run, short, "r", HOSTILE)
+                contents_module.contents(run, short, "r", HOSTILE, live=False)
     monkeypatch.setattr(contents_module, "LARGEST", 700)
     with pytest.raises(InputError, match="the model is too large for a page"):
-        contents_module.contents(run, trace, "r", HOSTILE)
+        contents_module.contents(run, trace, "r", HOSTILE, live=False)
 
 
 def test_scores_are_shown_above_the_diagonal_too(seen):
@@ -281,7 +282,7 @@ def test_a_model_with_infinities_has_a_page(tmp_path):
     tokens = run.tokenizer.encode("ab<a")[None]
     with np.errstate(all="ignore"):
         trace = gn.trace(run.model, tokens[:, :-1], tokens[:, 1:])
-        contents = contents_module.contents(run, trace, "r", "ab<a")
+        contents = contents_module.contents(run, trace, "r", "ab<a", live=False)
     assert contents["about"]["loss"] is None
     assemble.assemble(contents)
     # Nothing that cannot be compared is said to be right.
@@ -291,7 +292,7 @@ def test_a_model_with_infinities_has_a_page(tmp_path):
 def test_a_large_vocabulary_has_names_and_no_map_of_logits(seen, monkeypatch):
     run, trace, whole = seen
     monkeypatch.setattr(contents_module, "LARGEST_VOCABULARY", 29)
-    found = contents_module.contents(run, trace, "r", HOSTILE)
+    found = contents_module.contents(run, trace, "r", HOSTILE, live=False)
     for name in ("logits", "probabilities"):
         assert "value" in whole["arrays"][name] and "value" not in found["arrays"][name]
     shown = set(found["tokens"]) | set(found["targets"])
@@ -301,7 +302,7 @@ def test_a_large_vocabulary_has_names_and_no_map_of_logits(seen, monkeypatch):
     monkeypatch.setattr(contents_module, "most_likely", lambda p, count=1: np.zeros((33, 1), int))
     monkeypatch.setattr(contents_module, "logit_lens", lambda trace: [])
     target = gn.trace(run.model, trace.tokens, np.full_like(trace.targets, 4))
-    names = contents_module.contents(run, target, "r", HOSTILE)["names"]
+    names = contents_module.contents(run, target, "r", HOSTILE, live=False)["names"]
     assert names["4"] == CHARACTERS[4] and len(names) < 29
 
 
@@ -451,7 +452,7 @@ def test_layers_without_equations_are_shown_as_one_step_each(tmp_path, seen, mon
             "average of the values",
             "h.0.attn.probabilities",
             "w = dropout(p); out = w @ V",
-            ["dw = dO @ V", "dropout_backward(dw, "],
+            ["dw = dO @ for_queries(V", "dropout_backward(dw, "],
         ),
         (
             "split into heads",
@@ -588,9 +589,10 @@ def test_the_policy_allows_only_this_style_and_this_script(page):
 
 
 def test_nothing_points_elsewhere(page):
-    assert set(re.findall(r"\w+://[\w./]+", page)) == {"http://www.w3.org/2000/svg"}
+    names = {"http://www.w3.org/2000/svg", "http://www.w3.org/1998/Math/MathML"}
+    assert set(re.findall(r"\w+://[\w./]+", page)) == names  # of two languages of markup
     assert not re.search(r"\b(src|href)=(?!\"#)", page.split('id="contents"')[0])
-    assert page.count("<script") == 2 and "@@" not in page.split('id="contents"')[0]
+    assert page.count("<script") == 3 and "@@" not in page.split('id="contents"')[0]
 
 
 @pytest.mark.parametrize("part", PARTS, ids=lambda part: part.name)
@@ -599,7 +601,8 @@ def test_no_script_parses_strings_as_markup(part):
     for way in ("innerHTML", "outerHTML", "insertAdjacent", "document.write", "eval(", "Function(",
                 "fetch(", "XMLHttp", "import(", "srcdoc", "javascript:"):  # fmt: skip
         assert way not in text
-    assert part.suffix != ".js" or part.name in assemble.SCRIPTS
+    used = {*assemble.SCRIPTS, *(f"twin/{name}" for name in assemble.TWIN)}
+    assert part.suffix != ".js" or part.relative_to(FOLDER_OF_PARTS).as_posix() in used
     assert len(text.splitlines()) <= 260
 
 

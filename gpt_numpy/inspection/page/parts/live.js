@@ -17,7 +17,7 @@ function startWorker() {
     else if (data.part === "failed") question.fail(new Error(data.why));
     else question.part(data);
   };
-  running.worker.onerror = event => fail(event.message || "the browser does not start it");
+  running.worker.addEventListener("error", event => fail(event.message || "the browser does not start it"));
 }
 
 // A question to the worker; `part` is called with what it answers before it is done.

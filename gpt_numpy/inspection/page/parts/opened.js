@@ -67,7 +67,7 @@ const NAMES_IN_WORDS = {
   query: "the query", key: "the key", value: "the value", heads: "the head’s output", proj: "what is added to the stream", resid_mid: "the stream after attention", resid_post: "the stream after the MLP", xhat: "the normalised vector", act: "the neuron after the nonlinearity", fc: "the neuron before the nonlinearity" };
 
 function codeLines(name, which) {
-  const code = which === "grad" ? codeOfGradient(name) : contents.code[name];
+  const code = which === "grad" ? codeOfGradient(name) : contents.code[isTurned_() ? name.replace(/\.(query|key|value)$/, ".ready") : name];
   if (!code) return null;
   // A model without biases has none in its equations either.
   const marked = code.lines.filter(([line, text]) => code.marked.includes(line) && (config.bias || !text.includes("+= bias"))), lines = (marked.length ? marked : code.lines).slice(0, 3);

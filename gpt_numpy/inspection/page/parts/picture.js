@@ -52,8 +52,8 @@ function rastered(drawing) {
   copy.setAttribute("height", box.height);
   return new Promise((done, failed) => {
     const image = new Image();
-    image.onload = () => done(image);
-    image.onerror = failed;
+    image.addEventListener("load", () => done(image));
+    image.addEventListener("error", failed);
     image.src = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(new XMLSerializer().serializeToString(copy))}`;
   });
 }

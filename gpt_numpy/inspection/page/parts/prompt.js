@@ -48,6 +48,7 @@ function statusText() {
   if (running.failed) return running.failed;
   if (experiment.writing) return "The model writes; click on the button again to stop it.";
   if (!running.forward) return "Computing the first pass …";
+  if (Number.isNaN(about.loss) && T > 1) return "The loss is not a number: the model has diverged.";
   const known = contents.targets.filter(v => v >= 0).length;
   const loss = known ? `Loss ${number(about.loss)} nats a token: as unsure as between ${number(Math.exp(about.loss))} tokens.` : "With one token there is nothing to predict yet.";
   const off = isAnythingOff() ? ` Some parts are switched off${experiment.baseline ? `; with all of them it is ${number(experiment.baseline.loss)}` : ""}.` : "";

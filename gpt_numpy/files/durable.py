@@ -33,7 +33,7 @@ UNSEALED = COMMENT + b"0" * DIGITS  # the end of a file before `seal`
 def written_durably(path: Path) -> Iterator[IO[bytes]]:
     """A new file that is flushed to disk and replaces `path` if the block ends without an error.
 
-    Raises `FileExistsError` if it is a device, a pipe or a folder: root would replace /dev/null.
+    Raises `FileExistsError` if `path` is a device, a pipe or a folder: root may replace /dev/null.
     """
     if path.exists() and (not path.is_file() or _is_a_handle(path)):
         raise FileExistsError(errno.EEXIST, "it exists and is not a regular file", str(path))

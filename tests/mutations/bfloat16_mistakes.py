@@ -1,8 +1,8 @@
 """Mistakes of mixed precision: what is 16 bits and must not be, what is not and must be.
 
 The products themselves are in the catalogue of kernels, the 16-bit weights of generation in its
-own. Training has no copy of a weight in 16 bits: each product rounds its operands anew, and H40 is
-the copy that would be stale.
+own. Training has no copy of a weight in 16 bits that could be stale: each product rounds its
+operands anew.
 """
 
 from tests.mutations.mistake import listed
@@ -15,7 +15,6 @@ _ONES = "mixed:weights_of_1_arrive_where_those_of_float32_do[reference]"
 _FRACTIONS = "bfloat16:test_a_product_is_that_of_exact_fractions[3]"
 _EXPLAINED = "rounded:an_error_is_explained_up_to_twice_that_of_the_other_or_of_one_rounding"
 _ROUNDED = "from gpt_numpy.reference.bfloat16 import rounded"
-_TRUNCATED = "bits[{at}] = bits[{at}] & np.uint32(0xFFFF0000)\n"
 
 SUMS = [
     *listed(
@@ -72,71 +71,6 @@ SUMS = [
              '    if precision == "bfloat16":\n'
              f"        {_ROUNDED}\n"
              "        dx[...] = rounded(dx)\n"), f"{_UNROUNDED}[reference]",
-        ),
-    ),
-    *listed(
-        "kernels/products/matmul_bf16.py",
-        (
-            "H36", "gradients of weights are kept in 16 bits from stretch to stretch",
-            ("                        next_left, next_right,\n                    )  # fmt: skip\n",
-             "                        next_left, next_right,\n                    )  # fmt: skip\n"
-             "                    bits = out.view(np.uint32)\n"
-             "                    for r in range(height):\n"
-             "                        for c in range(breadth):\n"
-             "                            spot = target.at + r * target.stride + c\n"
-             f"                            {_TRUNCATED.format(at='spot')}"),
-            "many_pairs", f"{_WEIGHTS}[kernels]",
-        ),
-        (
-            "H37", "what an epilogue has added is rounded to 16 bits",
-            ("                                (other, second, third), (base, threshold, scale),\n"
-             "                            )  # fmt: skip\n",
-             "                                (other, second, third), (base, threshold, scale),\n"
-             "                            )  # fmt: skip\n"
-             "                            bits = y.view(np.uint32)\n"
-             "                            for c in range(y.size):\n"
-             f"                                {_TRUNCATED.format(at='c')}"),
-            "finished", f"{_STREAM}[kernels]",
-        ),
-        (
-            "H38", "of a gradient of weights the last stretch alone is left",
-            ("breadth, add != 0 or k0 > 0, edge", "breadth, add != 0, edge"), "many_pairs",
-        ),
-        (
-            "H39", "of a product the last stretch alone is left",
-            ("breadth, k0 > 0, edge", "breadth, False, edge"), "many_pairs",
-        ),
-        (
-            "H40", "a weight has a copy of 16 bits, which an update leaves as it was",
-            ("NO_SINGLE, NO_HALF =", "_COPIES: dict[int, Array] = {}\nNO_SINGLE, NO_HALF =",
-             "        *_by_type(x), *_by_type(weight), int(transposed)",
-             "        *_by_type(x), *_by_type(_copy(weight)), int(transposed)",
-             "def multiply(\n",
-             "def _copy(weight: Array) -> Array:\n"
-             "    from gpt_numpy.reference.bfloat16 import stored\n\n"
-             "    if weight.ctypes.data not in _COPIES:\n"
-             "        _COPIES[weight.ctypes.data] = stored(weight)\n"
-             "    return _COPIES[weight.ctypes.data]\n\n\n"
-             "def multiply(\n"),
-            "in_bfloat16:a_weight_that_is_changed_in_place_is_read_anew",
-        ),
-    ),
-    *listed(
-        "kernels/products/tile_bf16.py",
-        (
-            "H41", "emulated bfloat16: every sum is cut to 16 bits",
-            ("        return self.builder.call(self.function, [x, y, total])\n",
-             "        b = self.builder\n"
-             "        total = b.bitcast(b.call(self.function, [x, y, total]), self.read)\n"
-             "        return b.bitcast(b.and_(total, every(self.read, UPPER)), self.vector)\n"),
-            "emulated",
-        ),
-    ),
-    *listed(
-        "kernels/products/rounding_bf16.py",
-        (
-            "H42", "bfloat16 by integers: a NaN of a small payload becomes infinite",
-            ("builder.or_(upper, number(QUIET))", "upper"), "emulated",
         ),
     ),
 ]  # fmt: skip

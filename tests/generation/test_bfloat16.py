@@ -34,7 +34,7 @@ def limit(changes):
     among few operands that is rare. An operand that one of the two does not round at all adds a
     good part of the whole effect.
     """
-    return 0.02 if changes.get("n_embd", 6) < 30 else 0.25
+    return 0.02 if changes.get("n_embd", 6) < 20 else 0.25
 
 
 @pytest.mark.parametrize("changes", ALL)

@@ -67,17 +67,23 @@ def false_alarms(seeds: int, progress: Progress) -> list[Counted]:
 def _model_error(seed: int) -> float:
     rng = np.random.default_rng(seed)
     heads = int(rng.integers(1, 4))
+    head_size = int(rng.integers(2 if heads > 1 else 3, 5))
+    positions = [kind for kind in POSITIONS if kind != "rotary" or head_size % 2 == 0]
     config = gn.GPTConfig(
         vocab_size=int(rng.integers(2, 12)),
         block_size=int(rng.integers(1, 7)),
         n_layer=int(rng.integers(1, 3)),
         n_head=heads,
-        n_embd=heads * int(rng.integers(2 if heads > 1 else 3, 4)),
+        n_kv_head=int(rng.choice([0, 1])),
+        n_embd=heads * head_size,
+        n_inner=5,
         dropout=float(rng.choice([0.0, 0.2])),
         bias=bool(rng.integers(2)),
         norm=str(rng.choice(NORMS)),
+        qk_norm=bool(rng.integers(2)),
         activation=str(rng.choice(ACTIVATIONS)),
-        positions=str(rng.choice(POSITIONS)),
+        positions=str(rng.choice(positions)),
+        logit_softcap=float(rng.choice([0.0, 2.0])),
         tied=bool(rng.integers(2)),
     )
     model = gn.GPT(config, seed=seed, dtype="float64", ops="reference")

@@ -1,6 +1,6 @@
 """Exercise 1 of 12: the linear layer.
 
-Forward. Each of the 5 rows of x has 4 numbers. Each column of weight turns them into one of the 3
+Forward. Each of the 5 rows of x has 7 numbers. Each column of weight turns them into one of the 3
 numbers in that row of out, and the bias is added:
 
     out = x @ weight + bias
@@ -19,8 +19,8 @@ import numpy as np
 
 rng = np.random.default_rng(0)
 inputs = {
-    "x": rng.standard_normal((5, 4)),
-    "weight": rng.standard_normal((4, 3)),
+    "x": rng.standard_normal((5, 7)),
+    "weight": rng.standard_normal((7, 3)),
     "bias": rng.standard_normal(3),
 }
 outputs = {"out": (5, 3)}
@@ -32,5 +32,5 @@ def forward(x, weight, bias, out):
 
 
 def backward(dout, x, weight, bias, dx, dweight, dbias):
-    """Write dx (5, 4), dweight (4, 3) and dbias (3,)."""
+    """Write dx (5, 7), dweight (7, 3) and dbias (3,)."""
     # yours

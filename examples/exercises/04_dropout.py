@@ -16,7 +16,7 @@ rng = np.random.default_rng(0)
 inputs = {
     "x": rng.standard_normal((5, 6)),
     "keep": rng.integers(0, 2, (5, 6)),
-    "rate": 0.4,
+    "rate": 0.3,
 }
 outputs = {"out": (5, 6)}
 

@@ -12,8 +12,8 @@ which changes nothing except that exp cannot overflow.) Each x affects every out
 
 import numpy as np
 
-inputs = {"x": np.random.default_rng(0).standard_normal((2, 5, 6))}
-outputs = {"out": (2, 5, 6)}
+inputs = {"x": np.random.default_rng(0).standard_normal((3, 5, 7))}
+outputs = {"out": (3, 5, 7)}
 
 
 def forward(x, out):
@@ -23,5 +23,5 @@ def forward(x, out):
 
 
 def backward(dout, x, out, dx):
-    """Write dx (2, 5, 6); `out` holds what forward wrote."""
+    """Write dx (3, 5, 7); `out` holds what forward wrote."""
     # yours

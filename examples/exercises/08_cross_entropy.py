@@ -1,9 +1,10 @@
 """Exercise 8 of 12: cross-entropy, the loss.
 
-Forward. The softmax of a row of logits gives the probabilities of 7 tokens; targets holds the right
-one. The loss of a row is -log of the probability of its target. With lse for the log of the sum of
-exp, that is lse - logits[target]. Rows with target -1 do not count. out is the mean over the other
-rows: a single number, so dout is a single number, too:
+Forward. Rung 0 of the ladder derives the gradient of one row, in loops. Here are all rows at once.
+The softmax of a row of logits gives the probabilities of 11 tokens; targets holds the
+right one. The loss of a row is -log of the probability of its target. With lse for the log of the
+sum of exp, that is lse - logits[target]. Rows with target -1 do not count. out is the mean over the
+other rows: a single number, so dout is a single number, too:
 
     lse = np.log(np.exp(logits).sum(axis=-1))
     rows = np.flatnonzero(targets >= 0)
@@ -15,7 +16,7 @@ rows: a single number, so dout is a single number, too:
 import numpy as np
 
 rng = np.random.default_rng(0)
-inputs = {"logits": rng.standard_normal((5, 7)), "targets": np.array([1, 0, -1, 6, 3])}
+inputs = {"logits": rng.standard_normal((7, 11)), "targets": np.array([1, 0, -1, 6, 3, -1, 9])}
 outputs = {"out": ()}
 
 
@@ -28,5 +29,5 @@ def forward(logits, targets, out):
 
 
 def backward(dout, logits, targets, dlogits):
-    """Write dlogits (5, 7)."""
+    """Write dlogits (7, 11)."""
     # yours

@@ -1,6 +1,6 @@
 """Exercise 9 of 12: layer norm.
 
-Forward. Each row x of 6 numbers is normalised to mean 0 and variance 1 (the mean square after the
+Forward. Each row x of 7 numbers is normalised to mean 0 and variance 1 (the mean square after the
 mean is subtracted), then scaled and shifted elementwise:
 
     mean = x.mean(axis=-1)
@@ -20,11 +20,11 @@ import numpy as np
 EPS = 1e-5
 rng = np.random.default_rng(0)
 inputs = {
-    "x": 2 + rng.standard_normal((2, 5, 6)),
-    "weight": 1 + 0.5 * rng.standard_normal(6),
-    "bias": rng.standard_normal(6),
+    "x": 2 + rng.standard_normal((3, 5, 7)),
+    "weight": 1 + 0.5 * rng.standard_normal(7),
+    "bias": rng.standard_normal(7),
 }
-outputs = {"out": (2, 5, 6), "mean": (2, 5), "rstd": (2, 5)}
+outputs = {"out": (3, 5, 7), "mean": (3, 5), "rstd": (3, 5)}
 
 
 def forward(x, weight, bias, out, mean, rstd):
@@ -36,5 +36,5 @@ def forward(x, weight, bias, out, mean, rstd):
 
 
 def backward(dout, x, weight, bias, mean, rstd, dx, dweight, dbias):
-    """Write dx (2, 5, 6), dweight (6,) and dbias (6,)."""
+    """Write dx (3, 5, 7), dweight (7,) and dbias (7,)."""
     # yours

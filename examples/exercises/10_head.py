@@ -1,11 +1,11 @@
 """Exercise 10 of 12: one attention head.
 
-Forward. Each position in a sequence of 5 has a query q, a key k and a value v of 4 numbers each. A
+Forward. Each position in a sequence of 5 has a query q, a key k and a value v of 7 numbers each. A
 score says how well the query of one position matches the key of another. A position may look at
 itself and at earlier ones, so the scores of later positions are masked. Softmax (exercise 7) turns
 a row of scores into weights, and out is the average of the values with these weights:
 
-    s = np.where(np.tri(5) == 1, q @ k.mT / np.sqrt(4), -1e30)
+    s = np.where(np.tri(5) == 1, q @ k.mT / np.sqrt(7), -1e30)
     p = np.exp(s) / np.exp(s).sum(axis=-1, keepdims=True)
     out = p @ v
 
@@ -18,8 +18,8 @@ diagonal. backward gets p as forward wrote it.
 import numpy as np
 
 rng = np.random.default_rng(0)
-inputs = {name: rng.standard_normal((2, 5, 4)) for name in ("q", "k", "v")}
-outputs = {"out": (2, 5, 4), "p": (2, 5, 5)}
+inputs = {name: rng.standard_normal((3, 5, 7)) for name in ("q", "k", "v")}
+outputs = {"out": (3, 5, 7), "p": (3, 5, 5)}
 
 
 def forward(q, k, v, out, p):
@@ -32,5 +32,5 @@ def forward(q, k, v, out, p):
 
 
 def backward(dout, q, k, v, p, dq, dk, dv):
-    """Write dq, dk and dv, (2, 5, 4) each."""
+    """Write dq, dk and dv, (3, 5, 7) each."""
     # yours

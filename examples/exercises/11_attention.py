@@ -1,7 +1,7 @@
 """Exercise 11 of 12: attention with several heads.
 
-Forward. Queries, keys and values lie side by side in qkv: 6 numbers each, the first 3 for head 0
-and the last 3 for head 1. `split` returns them as arrays (sequence, head, position, number). Each
+Forward. Queries, keys and values lie side by side in qkv: 21 numbers each, the first 7 for head
+0, and so on for 3 heads. `split` returns them as arrays (sequence, head, position, number). Each
 head does what the one in exercise 10 did, and their outputs lie side by side again.
 
 `split` returns views: writing into split(dqkv, ...) writes into dqkv.
@@ -11,8 +11,8 @@ head does what the one in exercise 10 did, and their outputs lie side by side ag
 
 import numpy as np
 
-inputs = {"qkv": np.random.default_rng(0).standard_normal((2, 5, 18)), "n_head": 2}
-outputs = {"out": (2, 5, 6)}
+inputs = {"qkv": np.random.default_rng(0).standard_normal((5, 6, 63)), "n_head": 3}
+outputs = {"out": (5, 6, 21)}
 
 
 def split(x, n_head, parts):
@@ -38,5 +38,5 @@ def forward(qkv, n_head, out):
 
 
 def backward(dout, qkv, n_head, dqkv):
-    """Write dqkv (2, 5, 18)."""
+    """Write dqkv (5, 6, 63)."""
     # yours

@@ -1,24 +1,27 @@
-"""Twelve exercises: forward is given, you write backward, and the grader explains what is wrong.
+"""Exercises: you write a layer, forward or backward, and the grader explains what is wrong.
 
 python -m examples.exercises                     the list, and your progress
-python -m examples.exercises 3                   check your solution
-python -m examples.exercises 3 --hint            a hint
+python -m examples.exercises 3                   check your solution of exercise 3
+python -m examples.exercises 3 --hint            a hint; --hint=2 and --hint=3 say more
 python -m examples.exercises 3 --derivation      the derivation, step by step
 python -m examples.exercises 3 --file=mine.py    check another file instead
 """
 
 import argparse
-import runpy
 import sys
-import traceback
 from pathlib import Path
-from typing import Any
 
-import gpt_numpy as gn
-from examples.exercises.known_mistakes import known_mistakes
+from examples.exercises.grading import HERE, exercise_of, grade, nothing_written
+from examples.exercises.running import CannotRun
 
-HERE = Path(__file__).parent
-EXERCISES = sorted(HERE.glob("[0-9]*.py"))
+# In the order of the course: nothing is asked before what it needs.
+ORDER = (
+    *("01_linear", "f2_embedding", "06_embedding", "f1_softmax", "08_cross_entropy", "f3_mask"),
+    *("f4_head", "07a_softmax_steps", "07_softmax", "10a_attention_steps", "10_head"),
+    *("f5_split", "11_attention", "02_relu", "03_gelu", "05_residual", "09_layer_norm"),
+    *("04_dropout", "12_tied_embedding", "f6_sampling", "s1_adamw"),
+)
+EXERCISES = {stem.split("_")[0].lstrip("0"): stem for stem in ORDER}
 
 
 def main(words: list[str] | None = None) -> int:
@@ -27,50 +30,43 @@ def main(words: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m examples.exercises", description=lines[0], epilog="See examples/README.md."
     )
-    numbers = range(1, len(EXERCISES) + 1)
-    parser.add_argument("number", type=int, nargs="?", choices=numbers, metavar="1...12")
-    parser.add_argument("--hint", action="store_true", help="print a hint")
+    numbers = ", ".join(EXERCISES)
+    parser.add_argument("number", nargs="?", choices=EXERCISES, metavar="NUMBER", help=numbers)
+    parser.add_argument(
+        "--hint", type=int, nargs="?", const=1, choices=(1, 2, 3), help="print a hint: 1, 2 or 3"
+    )
     parser.add_argument("--derivation", action="store_true", help="print the derivation")
     parser.add_argument("--file", type=Path, help="check this file instead of the one here")
     options = parser.parse_args(words)
     if options.number is None:
         return overview()
-    path = EXERCISES[options.number - 1]
+    stem = EXERCISES[options.number]
     if options.hint or options.derivation:
-        solution = runpy.run_path(str(HERE / "solutions" / path.name))
-        print(solution["__doc__" if options.derivation else "HINT"].strip())
+        _, solution = exercise_of(stem)
+        text = solution["HINTS"][options.hint - 1] if options.hint else solution["__doc__"]
+        print(text.strip())
         return 0
-    return check_exercise(options.number, options.file or path)
+    return check_exercise(options.number, (options.file or HERE / f"{stem}.py").absolute())
 
 
 def overview() -> int:
-    """Print a line for each exercise."""
-    for number, path in enumerate(EXERCISES, 1):
+    """Print a line for each exercise, in the order of the course."""
+    following = ""
+    for number, stem in EXERCISES.items():
+        path = HERE / f"{stem}.py"
         try:
-            report = grade(number, path)
-            state = "right" if report.ok else "not begun" if not_begun(report) else "not yet right"
-        except Exception:
+            state = "not begun"
+            if not nothing_written(stem, path):
+                state = "right" if grade(stem, path).ok else "not yet right"
+        except (CannotRun, FileNotFoundError):
             state = "does not run"
-        print(f"{number:2}  {path.stem[3:]:<15} {state}")
-    first = relative(EXERCISES[0])
-    print(f"\nOpen {first}, write its backward, then: python -m examples.exercises 1")
+        if state != "right":
+            following = following or number
+        print(f"{number:>3}  {stem.partition('_')[2]:<16} {state}")
+    if following:
+        path = relative(HERE / f"{EXERCISES[following]}.py")
+        print(f"\nNext: open {path}, then: python -m examples.exercises {following}")
     return 0
-
-
-def grade(number: int, path: Path) -> Any:
-    """The report of `gn.check_layer` on the backward in a file."""
-    names = runpy.run_path(str(path))
-    for name in ("forward", "backward", "inputs", "outputs"):
-        if name not in names:
-            raise gn.InputError(f"it has no {name!r}: start from {EXERCISES[number - 1]}")
-    solution = runpy.run_path(str(HERE / "solutions" / EXERCISES[number - 1].name))
-    return gn.check_layer(
-        names["forward"],
-        names["backward"],
-        names["inputs"],
-        names["outputs"],
-        mistakes=solution.get("MISTAKES", known_mistakes),
-    )
 
 
 def relative(path: Path) -> Path:
@@ -79,39 +75,29 @@ def relative(path: Path) -> Path:
     return path.relative_to(Path.cwd()) if inside else path
 
 
-def not_begun(report: Any) -> bool:
-    """Whether backward has written nothing at all."""
-    return all("nothing was written" in " ".join(row.diagnosis) for row in report.rows)
-
-
-def check_exercise(number: int, path: Path) -> int:
+def check_exercise(number: str, path: Path) -> int:
     """Check one exercise and print what is wrong; return the exit status."""
-    again = f"python -m examples.exercises {number}"
+    stem, again = EXERCISES[number], f"python -m examples.exercises {number}"
     try:
-        report = grade(number, path)
+        report = grade(stem, path)
     except FileNotFoundError:
         print(f"there is no file {relative(path)}", file=sys.stderr)
         return 2
-    except gn.InputError as error:
-        print(f"{relative(path)} cannot be checked: {error}", file=sys.stderr)
+    except CannotRun as error:
+        print(f"{relative(path)} does not run:\n{error}", file=sys.stderr)
         return 2
-    except Exception as error:
-        last = traceback.format_exception_only(error)
-        print(f"{relative(path)} does not run:\n{''.join(last).rstrip()}", file=sys.stderr)
-        return 2
-    if not_begun(report):
-        print(f"Nothing is written yet. Open {relative(path)}, write its backward, then: {again}")
+    if nothing_written(stem, path):
+        print(f"Nothing is written yet. Open {relative(path)}, write yours, then: {again}")
         print("(`dx = ...` only rebinds the name dx; `dx[...] = ...` writes into the array.)")
-        if any("returned something" in " ".join(row.diagnosis) for row in report.rows):
-            print("Your backward returns something, which is ignored: write it into the arrays.")
         return 1
     print(report)
     if not report.ok:
-        print(f"\nA hint: {again} --hint; the derivation: {again} --derivation")
+        print(f"\nHints: {again} --hint, --hint=2, --hint=3; then --derivation")
         return 1
-    last = number == len(EXERCISES)
-    following = "That was the last." if last else f"Next: exercise {number + 1}."
-    print(f"\nRight: every gradient is exact. {following}")
+    numbers = list(EXERCISES)
+    following = numbers[numbers.index(number) + 1 :]
+    print("\nRight: everything is exact.", end=" ")
+    print(f"Next: exercise {following[0]}." if following else "That was the last.")
     return 0
 
 

@@ -1,0 +1,255 @@
+"""Grade an exercise: run the learner's function, compare, and explain what is wrong.
+
+Exercises of the backward kind define `forward`, `inputs` and `outputs`, and ask for `backward`;
+those of the forward kind define `cases` and `outputs`, and ask for the function named in `ASKED`
+(if it calls another one that the learner writes, that is `WRITTEN`).
+What is asked is taken from the learner's file, everything else from the exercise here, so that a
+changed example hides nothing.
+"""
+
+import ast
+import dataclasses
+import runpy
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import gpt_numpy as gn
+from examples.exercises.known_mistakes import known_mistakes
+from examples.exercises.running import CannotRun, guarded, load
+from examples.exercises.terms import explain
+from gpt_numpy.base.arrays import Array
+from gpt_numpy.gradients.diagnosis.clues import layer_clues
+from gpt_numpy.gradients.diagnosis.diagnose import diagnose
+from gpt_numpy.gradients.diagnosis.wrong_gradient import Clues
+from gpt_numpy.gradients.layer_protocol import Layer, unwritten
+from gpt_numpy.gradients.report import Report, TensorCheck
+
+HERE = Path(__file__).parent
+TOLERANCE = 1e-10
+ROUNDED = 1e-5  # errors below it are roundings, such as those of float32
+
+
+def exercise_of(stem: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What the exercise and its solution define."""
+    return (
+        runpy.run_path(str(HERE / f"{stem}.py")),
+        runpy.run_path(str(HERE / "solutions" / f"{stem}.py")),
+    )
+
+
+def grade(stem: str, path: Path) -> Report:
+    """The report on a learner's file; `CannotRun` if it stops, `FileNotFoundError` without one."""
+    given, solution = exercise_of(stem)
+    names = load(path)
+    asked = given.get("ASKED", "backward")
+    if not callable(names.get(asked)):
+        raise CannotRun(f"there is no function {asked!r}: start from {stem}.py")
+    if asked != "backward":
+        return _grade_forward(given, solution, names[asked], path)
+    _check_unchanged(given, names, path)
+    return _grade_backward(given, solution, names["backward"], path)
+
+
+def nothing_written(stem: str, path: Path) -> bool:
+    """Whether the function that is asked for has no statement yet, apart from its docstring."""
+    given, _ = exercise_of(stem)
+    try:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+    except SyntaxError:
+        return False
+    asked = given.get("WRITTEN", given.get("ASKED", "backward"))
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef) and node.name == asked:
+            return all(isinstance(line, ast.Expr | ast.Pass) for line in node.body)
+    return False
+
+
+def _check_unchanged(given: Mapping[str, Any], names: Mapping[str, Any], path: Path) -> None:
+    """Refuse a file whose forward computes something else: its gradient would be another one."""
+    if not callable(names.get("forward")):
+        raise CannotRun("there is no function 'forward': start from the exercise's own file")
+
+    def outputs(forward: Any) -> dict[str, Array]:
+        written = {name: np.full(shape, np.nan) for name, shape in given["outputs"].items()}
+        forward(**_copies(given["inputs"]), **written)
+        return written
+
+    right, theirs = outputs(given["forward"]), guarded(path, lambda: outputs(names["forward"]))
+    for name, array in right.items():
+        if not np.allclose(theirs[name], array, rtol=1e-12, atol=1e-12):
+            raise CannotRun(
+                f"its forward was changed: it writes another {name!r} than the exercise's. Put the "
+                "lines of forward back; only backward is yours to write"
+            )
+
+
+def _copies(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    return {n: v.copy() if isinstance(v, np.ndarray) else v for n, v in inputs.items()}
+
+
+def _grade_backward(
+    given: Mapping[str, Any], solution: Mapping[str, Any], backward: Any, path: Path
+) -> Report:
+    arrays: dict[str, Any] = {}
+
+    def mistakes(found: Mapping[str, Any]) -> Iterator[tuple[str, str, Array]]:
+        arrays.update(found)
+        yield from known_mistakes(found)
+
+    layer = Layer(given["forward"], backward, given["inputs"], given["outputs"])
+
+    def check() -> tuple[Report, dict[str, Array]]:
+        report = gn.check_layer(
+            given["forward"], backward, given["inputs"], given["outputs"], mistakes=mistakes
+        )
+        kept = {name: arrays[name] for name in given["outputs"]}
+        with np.errstate(all="ignore"):
+            return report, layer.run_backward(kept, arrays["dout"])[0]
+
+    with np.errstate(all="ignore"):
+        report, written = guarded(path, check)
+        rows = tuple(_explained(row, written[row.name], arrays, solution) for row in report.rows)
+    return dataclasses.replace(report, rows=rows)
+
+
+def _explained(
+    row: TensorCheck, hand: Array, arrays: Mapping[str, Any], solution: Mapping[str, Any]
+) -> TensorCheck:
+    """The row, with what the terms of the derivation say in the place of a vaguer diagnosis."""
+    if row.ok:
+        return row
+    left = unwritten(hand)
+    remarks = [text for text in row.diagnosis if _is_about_writing(text)]
+    where = [text for text in row.diagnosis if text.startswith("wrong in")]
+    if left.all() or any("adds to what was" in text for text in remarks):
+        return row
+    if row.error < ROUNDED and not left.any():
+        return dataclasses.replace(row, diagnosis=(_rounding(row.error),))
+    terms = solution["terms"](**arrays)[row.name]
+    found = _written_part(hand, left, terms) if left.any() else []
+    if not left.any():
+        found = list(solution.get("recognise", _nothing)(row.name, hand, **arrays))
+        found = found or _array_itself(hand, arrays)
+        found = found or explain(hand, terms, layer_clues(arrays).numbers)
+    if not found:
+        return row
+    return dataclasses.replace(row, diagnosis=(*remarks, *where, "; ".join(found)))
+
+
+def _written_part(hand: Array, left: Array, terms: Any) -> list[str]:
+    """The one thing that gives what was written, where some elements were not."""
+    for term in terms:
+        for sentence, array in {"": term.array, **term.instead}.items():
+            same = np.allclose(hand[~left], array[~left], rtol=1e-9, atol=1e-12)
+            if same and not np.abs(array[left]).max(initial=0) > 0:
+                return [sentence] if sentence else []
+    return []
+
+
+def _array_itself(hand: Array, arrays: Mapping[str, Any]) -> list[str]:
+    """Whether the gradient is one of the arrays around it, unchanged."""
+    if not np.abs(hand).max(initial=0):
+        return []
+    for name, array in arrays.items():
+        if np.shape(array) == hand.shape and array.dtype == hand.dtype and _equal(hand, array):
+            return [f"it is {name} itself"]
+    return []
+
+
+def _is_about_writing(text: str) -> bool:
+    return "written" in text or "rebinds" in text or "layers assign" in text
+
+
+def _nothing(name: str, hand: Array, **_: Any) -> Iterator[str]:
+    return iter(())
+
+
+def _rounding(error: float) -> str:
+    digits = int(-np.log10(error)) if error else 16
+    return (
+        f"right to {digits} digits, which is no mistake in the derivation but a rounding: is "
+        "something computed in float32, with a constant of few digits, or without EPS?"
+    )
+
+
+def _grade_forward(
+    given: Mapping[str, Any], solution: Mapping[str, Any], function: Any, path: Path
+) -> Report:
+    """Compare what the learner's function writes with the solution's, case by case."""
+    cases, outputs = given["cases"], given["outputs"]
+    asked = given["ASKED"]
+    right = [_written(solution[asked], case, outputs) for case in cases]
+    theirs = guarded(path, lambda: [_written(function, case, outputs) for case in cases])
+    known = {}
+    for sentence, mistake in solution.get("MISTAKES", {}).items():
+        known[sentence] = [_written(mistake, case, outputs) for case in cases]
+    rows = []
+    for name in right[0]:
+        exact = [case[name] for case in right]
+        hand = [case[name] for case in theirs]
+        same = [
+            sentence
+            for sentence, made in known.items()
+            if all(_equal(a, b[name]) for a, b in zip(hand, made, strict=True))
+        ]
+        rows.append(_forward_row(name, hand, exact, same, layer_numbers(cases[0])))
+    method = f"compared in {len(cases)} cases, float64"
+    return Report(tuple(rows), method, TOLERANCE, 0.0)
+
+
+def layer_numbers(case: Mapping[str, Any]) -> dict[str, float]:
+    """Sizes of the arrays of a case, by name: what a wrong factor may be."""
+    return {
+        f"length of axis {k} of {name}": float(size)
+        for name, value in case.items()
+        if isinstance(value, np.ndarray)
+        for k, size in enumerate(value.shape)
+    }
+
+
+def _written(function: Any, case: Mapping[str, Any], outputs: Any) -> dict[str, Array]:
+    """What a function writes, from inputs that it cannot change."""
+    inputs = _copies(case)
+    for value in inputs.values():
+        if isinstance(value, np.ndarray):
+            value.setflags(write=False)
+    written = {name: np.full(shape, np.nan) for name, shape in outputs(case).items()}
+    with np.errstate(all="ignore"):
+        function(**inputs, **written)
+    return written
+
+
+def _equal(a: Array, b: Array) -> bool:
+    return a.shape == b.shape and np.allclose(a, b, rtol=1e-9, atol=1e-12, equal_nan=True)
+
+
+def _forward_row(
+    name: str,
+    hand: list[Array],
+    exact: list[Array],
+    same: list[str],
+    numbers: Mapping[str, float],
+) -> TensorCheck:
+    """The row of the first case that is wrong, or of the first one."""
+    errors = []
+    for a, b in zip(hand, exact, strict=True):
+        scale = float(np.abs(b).max(initial=0)) or 1.0
+        errors.append(float(np.abs(a - b).max(initial=0)) / scale)
+    wrong = [k for k, error in enumerate(errors) if not error <= TOLERANCE]
+    k = wrong[0] if wrong else 0
+    a, b = hand[k], exact[k]
+    norm = float(np.linalg.norm(a))
+    if not wrong:
+        return TensorCheck(name, b.shape, norm, max(errors), True)
+    which = f"in case {k + 1} of {len(hand)}: " if len(hand) > 1 else ""
+    if np.isnan(a).all() and not same:
+        text = f"nothing was written to {name}, or NaN everywhere: {name}[...] = ... writes"
+        return TensorCheck(name, b.shape, norm, errors[k], False, (which + text,))
+    if same:
+        return TensorCheck(name, b.shape, norm, errors[k], False, (which + same[0],))
+    scale = float(np.abs(b).max(initial=0)) or 1.0
+    texts = diagnose(a, b, scale, TOLERANCE, Clues(numbers=dict(numbers)))
+    return TensorCheck(name, b.shape, norm, errors[k], False, (which + texts[0], *texts[1:]))

@@ -135,7 +135,9 @@ def _explained(
         found = found or _array_itself(hand, arrays)
         found = found or explain(hand, terms, layer_clues(arrays).numbers)
     if not found:
-        return row
+        # Without terms that fit, a guess at a missing mean would be no more than that.
+        facts = (text.partition(": a sum or a mean over the")[0] for text in row.diagnosis)
+        return dataclasses.replace(row, diagnosis=tuple(facts))
     return dataclasses.replace(row, diagnosis=(*remarks, *where, "; ".join(found)))
 
 

@@ -140,12 +140,18 @@ def _replacements(terms: Sequence[Term]) -> Iterator[dict[int, tuple[str, Array]
     single = [[(k, *variant) for variant in _variants(term, often)] for k, term in enumerate(terms)]
     for k, sentence, array in itertools.chain.from_iterable(single):
         yield {k: (sentence, array)}
-    pairs = (itertools.product(a, b) for a, b in itertools.combinations(single, 2))
-    for first, second in itertools.islice(itertools.chain.from_iterable(pairs), MOST_PAIRS):
+    yield from _pairs(single)
+
+
+def _pairs(single: list[list[tuple[int, str, Array]]]) -> Iterator[dict[int, tuple[str, Array]]]:
+    """Two terms to replace, each by one of its variants."""
+    both = (itertools.product(a, b) for a, b in itertools.combinations(single, 2))
+    for first, second in itertools.islice(itertools.chain.from_iterable(both), MOST_PAIRS):
         yield {first[0]: first[1:], second[0]: second[1:]}
 
 
 _MISTAKEN_POWERS = {
+    -2: "it is divided by {} where it should be multiplied with it,",
     -1: "the factor {} is missing",
     1: "{} is one factor too many",
     2: "{} is two factors too many",

@@ -2,9 +2,12 @@
 
 import importlib.util
 import json
+import re
 from pathlib import Path
 
 import pytest
+
+from examples.notebooks import html_page
 
 FOLDER = Path(__file__).parents[2] / "examples" / "notebooks"
 SPEC = importlib.util.spec_from_file_location("notebooks", FOLDER / "__main__.py")
@@ -12,7 +15,7 @@ notebooks = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(notebooks)
 
 PATHS = sorted(FOLDER.glob("*.ipynb"))
-LARGEST = 150_000  # bytes, outputs included
+LARGEST = 450_000  # bytes, outputs included
 
 
 def read(path):
@@ -23,8 +26,13 @@ def code_of(notebook):
     return [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
 
 
-def test_there_are_three():
-    assert [path.stem for path in PATHS] == ["attention", "backpropagation", "embeddings"]
+def test_there_are_four():
+    assert [path.stem for path in PATHS] == [
+        "attention",
+        "backpropagation",
+        "embeddings",
+        "optimisers",
+    ]
 
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
@@ -53,9 +61,10 @@ def test_a_notebook_runs_and_what_it_asserts_holds(path, tmp_path):
     text.write_text("".join(words[k % 7 :] for k in range(120)), encoding="utf-8")
     notebook = read(path)
     settings = {} if path.stem == "backpropagation" else {"FILE": str(text), "STEPS": 5, "B": 4}
+    settings |= {"COPY_STEPS": 5} if path.stem == "attention" else {}
     names = notebooks.run(notebook, settings)
     assert all(cell["execution_count"] for cell in code_of(notebook))
-    assert "loss" in names
+    assert {"loss", "last"} & names.keys()
     assert sum("assert" in "".join(cell["source"]) for cell in code_of(notebook)) >= 3
 
 
@@ -73,3 +82,34 @@ def test_a_setting_that_a_notebook_does_not_have_is_refused():
     pytest.importorskip("matplotlib", reason="the runner collects figures")
     with pytest.raises(AssertionError):
         notebooks.run(read(FOLDER / "attention.ipynb"), {"STEP": 1})
+
+
+def test_the_pages_hold_the_text_the_code_and_the_outputs(tmp_path, monkeypatch):
+    notebooks.write_pages(tmp_path / "pages")
+    index = (tmp_path / "pages" / "index.html").read_text(encoding="utf-8")
+    for path in PATHS:
+        assert f'href="{path.stem}.html"' in index
+        text = (tmp_path / "pages" / f"{path.stem}.html").read_text(encoding="utf-8")
+        notebook = read(path)
+        kinds = [o["output_type"] for cell in code_of(notebook) for o in cell["outputs"]]
+        assert text.count("<img ") == kinds.count("display_data") >= 1
+        assert text.count('class="code"') == len(code_of(notebook))
+        assert text.count('class="text"') == kinds.count("stream")
+        assert "<script" not in text and "**" not in re.sub(
+            r"(?s)<pre.*?</pre>|<code>.*?</code>", "", text
+        )
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("# A <b>", "<h1>A &lt;b&gt;</h1>"),
+        ("*a* and **b** `c*d*<`", "<p><i>a</i> and <b>b</b> <code>c*d*&lt;</code></p>"),
+        ("    x = 1 * 2\n    y", "<pre>x = 1 * 2\ny</pre>"),
+        ("2 * 3 * 4", "<p>2 * 3 * 4</p>"),
+        ("[a](https://b.c/d)", '<p><a href="https://b.c/d">a</a></p>'),
+        ("[a](javascript:alert)", "<p>[a](javascript:alert)</p>"),
+    ],
+)
+def test_a_text_cell_as_html(source, expected):
+    assert html_page.text_of(source) == expected

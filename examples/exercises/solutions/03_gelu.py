@@ -70,6 +70,8 @@ def terms(dout, x, **_):
     second |= {words: dout * 0.5 * x * wrong * du for words, wrong in slopes.items()}
     second["dout is left out in the second term"] = half * du
     first = {
+        "du/dx is a factor of the first term, too": dout * 0.5 * (1 + t) * du,
+        "x stands where 1 + t belongs in the first term": dout * 0.5 * x,
         "dout is left out in the first term": 0.5 * (1 + t),
         "1 - t stands where 1 + t belongs in the first term": dout * 0.5 * (1 - t),
         "u stands where tanh(u) belongs in the first term": dout * 0.5 * (1 + u),

@@ -120,7 +120,7 @@ def terms(dout, x, **_):
                 1,
                 "de * e, from the sum",
                 both * e,
-                {"e": e},
+                {"e": e, "inverse": inverse * np.ones_like(x)},
                 {"x stands where e belongs": both * x},
             ),
         ],

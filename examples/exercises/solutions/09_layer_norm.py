@@ -127,7 +127,7 @@ def terms(dout, x, weight, bias, mean, rstd, out, **_):
         no_eps: bare * (x - m) * bare * along(dxhat * (x - m) * bare),
         "bias is a factor of dxhat": r * xhat * along(dout * bias * xhat),
     }
-    common = {"rstd": r * np.ones_like(x), "dxhat": dxhat}
+    common = {"rstd": r * np.ones_like(x), "dxhat": dxhat, "the weight": weight * np.ones_like(x)}
     scale = {"rstd": r * np.ones_like(x)}
     into_weight = {
         f"{x_for_xhat}": (dout * x).sum(axis=(0, 1)),

@@ -1,4 +1,4 @@
-"""Exercise f6: drawing the next token, with a temperature.
+"""Exercise f6: sampling, drawing the next token with a temperature.
 
 The model has written logits for the next token, V = 11 numbers in each row. The *temperature* tau
 divides them before softmax: below 1 the larger shares grow, above 1 all become more alike. Then a

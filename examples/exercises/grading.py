@@ -99,11 +99,13 @@ def _grade_backward(
         arrays.update(found)
         yield from known_mistakes(found)
 
-    layer = Layer(given["forward"], backward, given["inputs"], given["outputs"])
+    constants = given.get("CONSTANTS", ())
+    example = given["inputs"], given["outputs"]
+    layer = Layer(given["forward"], backward, *example, constants=constants)
 
     def check() -> tuple[Report, dict[str, Array]]:
         report = gn.check_layer(
-            given["forward"], backward, given["inputs"], given["outputs"], mistakes=mistakes
+            given["forward"], backward, *example, constants=constants, mistakes=mistakes
         )
         kept = {name: arrays[name] for name in given["outputs"]}
         with np.errstate(all="ignore"):

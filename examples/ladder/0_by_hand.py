@@ -16,7 +16,7 @@ wrong. (log is the natural logarithm. The unit is the *nat*.)
 
 *Gradient descent* makes the loss smaller. The *gradient* is an array like the table: each of its
 numbers is the slope of the loss with respect to the number of the table in the same place. Where
-the slope is positive, the number has to become smaller, so that a step is
+the slope is positive, the number has to become smaller. With a *learning rate*, a step is
 
     table = table - rate * gradient
 

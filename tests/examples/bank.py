@@ -12,6 +12,7 @@ from examples.exercises.running import CannotRun
 from gpt_numpy.gradients import layer_check
 from tests.examples.bank_of_blocks import BLOCKS
 from tests.examples.bank_of_layers import LAYERS
+from tests.examples.bank_of_modern_layers import MODERN
 
 # Names that answers to an exercise use, in addition to those of its solution.
 PREAMBLE = {
@@ -28,7 +29,7 @@ PREAMBLE = {
 
 def all_answers():
     """Every entry: exercise, gradient, answer, pattern of the diagnosis."""
-    return LAYERS + BLOCKS
+    return LAYERS + BLOCKS + MODERN
 
 
 @cache

@@ -1,0 +1,108 @@
+"""Wrong answers to exercises 13 to 16; see bank_of_layers.py."""
+
+R = "rstd[..., None]"
+PAIRS = "dx[..., :3] = {}; dx[..., 3:] = {}"
+A, B = "dout[..., :3]", "dout[..., 3:]"
+MODERN = [
+    ("13", "dx", f"dxhat * {R}", "is missing"),
+    ("13", "dx", f"(dxhat + xhat * along_xhat) * {R}", r"\+1 where -1"),
+    (
+        "13",
+        "dx",
+        f"(dxhat - dxhat.mean(-1, keepdims=True) - xhat * along_xhat) * {R}",
+        "layer norm",
+    ),
+    ("13", "dx", f"(dxhat - x * along_xhat) * {R}", "rstd is missing|x stands"),
+    (
+        "13",
+        "dx",
+        f"(dxhat - xhat * (dxhat * x).mean(-1, keepdims=True)) * {R}",
+        "in the mean|rstd is missing in",
+    ),
+    ("13", "dx", f"(dxhat - 7 * xhat * along_xhat) * {R}", "7, the number of channels"),
+    ("13", "dx", "dxhat - xhat * along_xhat", "factor rstd is missing"),
+    ("13", "dx", f"(dout - xhat * (dout * xhat).mean(-1, keepdims=True)) * {R}", "weight is left"),
+    ("13", "dx", f"2 * (dxhat - xhat * along_xhat) * {R}", "2 times"),
+    ("13", "dx", f"(dxhat - 2 * xhat * along_xhat) * {R}", "-2 where -1"),
+    ("13", "dweight", "(dout * x).sum(axis=(0, 1))", "x stands where xhat"),
+    ("13", "dweight", "dout.sum(axis=(0, 1))", "xhat is left out"),
+    ("13", "dweight", "(dout * xhat).mean(axis=(0, 1))", "number of rows, 15"),
+    ("14", "dx", f"!{PAIRS.format(f'{A} * cos - {B} * sin', f'{A} * sin + {B} * cos')}", "back"),
+    (
+        "14",
+        "dx",
+        f"!{PAIRS.format(f'{A} * cos - {B} * sin', f'{B} * cos - {A} * sin')}",
+        r"-1 where \+1",
+    ),
+    (
+        "14",
+        "dx",
+        f"!{PAIRS.format(f'{A} * cos', f'{B} * cos')}",
+        "sin in the first half is missing",
+    ),
+    (
+        "14",
+        "dx",
+        f"!{PAIRS.format(f'{A} * sin + {B} * cos', f'{B} * sin - {A} * cos')}",
+        "exchanged",
+    ),
+    ("14", "dx", "dout", "dout itself"),
+    ("14", "dx", "-dx", "-1 times|sign"),
+    (
+        *(
+            "14",
+            "dx",
+            "!c = np.cos(angle + speed); s = np.sin(angle + speed); "
+            + PAIRS.format(f"{A} * c + {B} * s", f"{B} * c - {A} * s"),
+        ),
+        "count from 1",
+    ),
+    (
+        *(
+            "14",
+            "dx",
+            "!c, s = np.cos(2 * angle), np.sin(2 * angle); "
+            + PAIRS.format(f"{A} * c + {B} * s", f"{B} * c - {A} * s"),
+        ),
+        "twice the angle",
+    ),
+    ("15", "dgate", "dout * up * share", r"share \* \(1 - share\) is missing"),
+    ("15", "dgate", "dout * up * gate * share * (1 - share)", "dout . up . share is missing"),
+    ("15", "dgate", "dout * (share + gate * share * (1 - share))", "factor up is missing"),
+    ("15", "dgate", "up * (share + gate * share * (1 - share))", "factor dout is missing"),
+    ("15", "dgate", "dout * up * (share + share * (1 - share))", "factor gate is missing"),
+    ("15", "dgate", "dout * up * (share + gate * (1 - share))", "factor share is missing"),
+    ("15", "dgate", "dout * up * (share - gate * share * (1 - share))", "sign is wrong"),
+    ("15", "dgate", "dout * up * (share + gate * (1 - share**2))", "not 1 - share"),
+    (
+        "15",
+        "dgate",
+        "dout * up * (1 + gate * share * (1 - share))",
+        "1, not share|share is missing",
+    ),
+    ("15", "dgate", "dout * up * (share + gate * share)", "1 - share is missing"),
+    ("15", "dup", "dout * gate", "factor share is missing"),
+    ("15", "dup", "dout * share", "factor gate is missing"),
+    ("15", "dup", "gate * share", "factor dout is missing|dout"),
+    ("15", "dup", "dout * gate * share * up", "up is one factor"),
+    ("15", "dup", "dout * np.maximum(gate, 0)", "ReLU"),
+    ("15", "dup", "-dout * gate * share", "sign"),
+    ("16", "dq", "ds @ K", "sqrt"),
+    ("16", "dq", "(p * dp) @ K / np.sqrt(7)", "is missing"),
+    ("16", "dq", "ds.mT @ K / np.sqrt(7)", "ds is transposed"),
+    ("16", "dq", "ds @ np.tile(k, (5, 1, 1)) / np.sqrt(7)", "tiled"),
+    ("16", "dk", "(ds.mT @ q / np.sqrt(7)).reshape(3, 5, 6, 7)[:, 0]", "first head of each"),
+    (
+        "16",
+        "dk",
+        "(ds.mT @ q / np.sqrt(7)).reshape(3, 5, 6, 7).mean(axis=1)",
+        "mean over the group|0.2",
+    ),
+    ("16", "dk", "(ds.mT @ q / np.sqrt(7)).reshape(5, 3, 6, 7).sum(axis=0)", "h % 3"),
+    ("16", "dk", "(ds @ q / np.sqrt(7)).reshape(3, 5, 6, 7).sum(axis=1)", "not transposed"),
+    ("16", "dk", "(ds.mT @ q / np.sqrt(7))[:3]", "heads 0 to 2"),
+    ("16", "dv", "(p.mT @ dout).reshape(3, 5, 6, 7)[:, -1]", "last head of each"),
+    ("16", "dv", "(p.mT @ dout).reshape(5, 3, 6, 7).sum(axis=0)", "h % 3"),
+    ("16", "dv", "(p @ dout).reshape(3, 5, 6, 7).sum(axis=1)", "not transposed"),
+    ("16", "dv", "-dv", "sign"),
+]

@@ -1,4 +1,4 @@
-"""Exercise 1 of 12: the linear layer.
+"""Exercise 1: the linear layer.
 
 Forward. Each of the 5 rows of x has 7 numbers. Each column of weight turns them into one of the 3
 numbers in that row of out, and the bias is added:

@@ -1,4 +1,4 @@
-"""Exercise 2 of 12: ReLU, an activation function.
+"""Exercise 2: ReLU, an activation function.
 
 Forward. Negative numbers become 0, the others stay (ReLU: rectified linear unit). It works
 elementwise: out[i] depends on x[i] alone.

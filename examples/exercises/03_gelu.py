@@ -1,4 +1,4 @@
-"""Exercise 3 of 12: GELU, a smooth activation function.
+"""Exercise 3: GELU, a smooth activation function.
 
 Forward. What GPT-2 uses instead of ReLU, in the form with tanh:
 

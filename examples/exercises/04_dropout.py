@@ -1,4 +1,4 @@
-"""Exercise 4 of 12: dropout.
+"""Exercise 4: dropout.
 
 Forward. A share `rate` of the numbers is set to zero, and the others are scaled up so that the sum
 stays about the same; keep is 1 where a number is kept and 0 where it is dropped:

@@ -1,4 +1,4 @@
-"""Exercise 5 of 12: the residual connection.
+"""Exercise 5: the residual connection.
 
 Forward. A branch, here tanh of a linear layer, is added to x instead of replacing it:
 

@@ -1,4 +1,4 @@
-"""Exercise 6 of 12: the embedding.
+"""Exercise 6: the embedding.
 
 Forward. A token is a number from 0 to 10 that stands for a character. Its row is looked up in the
 table wte, and the row of its position in the table wpe is added:

@@ -1,4 +1,4 @@
-"""Exercise 7 of 12: softmax, which turns numbers into probabilities.
+"""Exercise 7: softmax, which turns numbers into probabilities.
 
 Forward, in each row separately:
 

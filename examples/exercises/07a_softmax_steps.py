@@ -8,10 +8,10 @@ Forward, in four steps of one operation each, for every row:
     out = e * inverse
 
 Go back through them one at a time: dinverse from dout, dtotal from dinverse, de from dout and from
-dtotal (e is used twice!), dx from de. What is `de`? If e were a little larger in one place, by h,
-the loss would change by de times h. To make that precise, forward takes three *nudges* e, total and
-inverse, which are added to what it computes; they are all 0, and de is the derivative with respect
-to the nudge. In backward compute the steps from x again.
+dtotal (e is used twice!), dx from de. What is `de`, exactly? If e were a little larger in one
+place, by h, the loss would change by de times h. To make that precise, forward takes three *nudges*
+e, total and inverse, which are added to what it computes; they are all 0, and de is the derivative
+with respect to the nudge. In backward compute the steps from x again.
 
     python -m examples.exercises 7a [--hint] [--derivation]
 """

@@ -1,4 +1,4 @@
-"""Exercise 8 of 12: cross-entropy, the loss.
+"""Exercise 8: cross-entropy, the loss.
 
 Forward. Rung 0 of the ladder derives the gradient of one row, in loops. Here are all rows at once.
 The softmax of a row of logits gives the probabilities of 11 tokens; targets holds the
@@ -9,6 +9,9 @@ other rows: a single number, so dout is a single number, too:
     lse = np.log(np.exp(logits).sum(axis=-1))
     rows = np.flatnonzero(targets >= 0)
     out = (lse[rows] - logits[rows, targets[rows]]).mean()
+
+(`.real` in forward: to get exact derivatives, the grader also calls it with complex numbers, and
+the choice of the largest must not depend on the imaginary part.)
 
     python -m examples.exercises 8 [--hint] [--derivation]
 """

@@ -1,4 +1,4 @@
-"""Exercise 9 of 12: layer norm.
+"""Exercise 9: layer norm.
 
 Forward. Each row x of 7 numbers is normalised to mean 0 and variance 1 (the mean square after the
 mean is subtracted), then scaled and shifted elementwise:

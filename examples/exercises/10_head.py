@@ -1,4 +1,4 @@
-"""Exercise 10 of 12: one attention head.
+"""Exercise 10: one attention head.
 
 Forward. Each position in a sequence of 5 has a query q, a key k and a value v of 7 numbers each. A
 score says how well the query of one position matches the key of another. A position may look at
@@ -10,7 +10,7 @@ a row of scores into weights, and out is the average of the values with these we
     out = p @ v
 
 k.mT swaps the last two axes of k, like k.swapaxes(-1, -2); np.tri(5) is 1 on and below the
-diagonal. backward gets p as forward wrote it.
+diagonal. (-1e30 stands for -inf: exp of either is 0.) backward gets p as forward wrote it.
 
     python -m examples.exercises 10 [--hint] [--derivation]
 """

@@ -1,8 +1,9 @@
-"""Exercise 11 of 12: attention with several heads.
+"""Exercise 11: attention with several heads.
 
-Forward. Queries, keys and values lie side by side in qkv: 21 numbers each, the first 7 for head
-0, and so on for 3 heads. `split` returns them as arrays (sequence, head, position, number). Each
-head does what the one in exercise 10 did, and their outputs lie side by side again.
+Forward. Queries, keys and values lie side by side in qkv: 21 numbers each, the first 7 for head 0,
+and so on for 3 heads. `split` returns them as arrays B x H x T x D (sequence, head, position,
+number), as exercise f5 does. Each head does what the one in exercise 10 did, and their outputs lie
+side by side again.
 
 `split` returns views: writing into split(dqkv, ...) writes into dqkv.
 

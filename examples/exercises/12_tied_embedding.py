@@ -1,4 +1,4 @@
-"""Exercise 12 of 12: the tied embedding.
+"""Exercise 12: the tied embedding.
 
 Forward. GPT-2 uses one table twice: to look up the row of each token, and at the end, transposed,
 to compute the logits. In between is the model, here just a tanh:

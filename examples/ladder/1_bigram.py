@@ -55,9 +55,11 @@ def forward(p, tokens, targets):
     """The mean loss, and everything computed on the way to it."""
     logits = p["table"][tokens]  # B x T x V
     # The largest logit of a row is subtracted, so that exp cannot overflow: numerator and
-    # denominator of softmax shrink by the same factor.
+    # denominator of softmax shrink by the same factor. (.real: the check below calls forward with
+    # complex numbers, and the choice of the largest must not depend on the imaginary part.)
     e = np.exp(logits - logits.real.max(axis=-1, keepdims=True))
     probabilities = e / e.sum(axis=-1, keepdims=True)
+    # What each target got, probabilities[b, t, targets[b, t]]:
     at_target = np.take_along_axis(probabilities, targets[..., None], axis=-1)
     return -np.log(at_target).mean(), {"logits": logits, "probabilities": probabilities}
 
@@ -65,7 +67,7 @@ def forward(p, tokens, targets):
 def backward(p, tokens, targets, a):
     """The gradient of each parameter: forward's lines in reverse."""
     dlogits = a["probabilities"].copy()
-    b, t = np.indices(targets.shape)
+    b, t = np.indices(targets.shape)  # the numbers of sequence and position, as arrays of B x T
     dlogits[b, t, targets] -= 1  # prediction minus target
     dlogits /= targets.size
     dtable = np.zeros_like(p["table"])

@@ -222,7 +222,7 @@ def test_hostile_strings_are_shown_as_text(opened):
     counts = page.evaluate(
         "['img', 'script', 'iframe', 'a'].map(tag => document.querySelectorAll(tag).length)"
     )
-    assert counts == [0, 2, 0, 1]  # its own program and contents; the link to the view
+    assert counts == [0, 3, 0, 1]  # its own program, twin and contents; the link to the view
 
 
 def test_a_click_in_a_map_chooses_the_token_and_keeps_the_number(opened):

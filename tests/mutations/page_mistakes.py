@@ -963,7 +963,19 @@ MISTAKES = [
         ),
         (
             "VL4", "what a layer keeps and the twin does not know is not noticed",
-            ("| set(stage.kept) - kept ", ""),
+            (" | set(stage.kept) - kept)", ")"),
+            "computes:what_the_twin_does_not_know_is_recorded_and_said",
+        ),
+        (
+            "VL12", "a setting that the twin does not know is not noticed",
+            ("if values is not None and value not in values:",
+             "if values is not None and not values:"),
+            "computes:what_the_twin_does_not_know_is_recorded_and_said",
+        ),
+        (
+            "VL13", "shared heads of keys are not noticed",
+            ('if groups not in (None, 0, settings.get("n_head")):',
+             "if groups not in (None, 0, groups):"),
             "computes:what_the_twin_does_not_know_is_recorded_and_said",
         ),
         (

@@ -105,7 +105,7 @@ def test_copies_and_files_keep_the_precision(ops, tmp_path):
     loss = model.forward(*batch())
     gn.save(tmp_path / "model.npz", model)
     others = [copy.deepcopy(model), pickle.loads(pickle.dumps(model))]
-    others.append(gn.load(tmp_path / "model.npz").model)
+    others.append(gn.load(tmp_path / "model.npz", ops=ops).model)
     for other in others:
         assert other.precision == "bfloat16" and other.forward(*batch()) == loss
 

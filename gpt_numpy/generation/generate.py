@@ -5,6 +5,9 @@ tokens are cached. Beyond that the model sees the last block_size tokens, as in 
 step shifts the positions of all tokens, so no cached key or value is valid and all are recomputed.
 With window="half" the model instead continues from the last half of the context, and caches until
 it is full again: much faster, but the text differs.
+
+With dtype="bfloat16" the matrices are copied in 16 bits when generation starts, two bytes a
+parameter: a token then reads half as much from memory. The copies end with the generation.
 """
 
 from collections import deque

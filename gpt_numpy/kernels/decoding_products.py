@@ -158,9 +158,10 @@ def dot(a, b):
 def dot_pairs(pairs, x):
     """The product of a row of the head with x."""
     half = pairs.size
-    total = x[0] - x[0]
-    for i in range(x.size - half):
-        total += lower(pairs[i]) * x[i] + upper(pairs[i]) * x[half + i]
-    if 2 * half > x.size:
-        total += lower(pairs[half - 1]) * x[half - 1]
+    first, second = x[:half], x[half:]  # an index that begins at 0 lets the loop become vectors
+    total = like(0.0, x)
+    for i in range(second.size):
+        total += lower(pairs[i]) * first[i] + upper(pairs[i]) * second[i]
+    if first.size > second.size:
+        total += lower(pairs[half - 1]) * first[half - 1]
     return total

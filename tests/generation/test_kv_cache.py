@@ -178,4 +178,4 @@ def test_steps_after_the_first_take_no_memory():
         cache.step(slots, tokens)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak < 4096
+    assert peak < 8192  # views and numbers of a call; the logits alone would be 32,008

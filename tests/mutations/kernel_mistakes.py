@@ -417,7 +417,7 @@ ROUNDED = [
     ),
     _kernel(
         "B44", "decoding in bfloat16: the middle element of a row of the head is lost",
-        "decoding_products", ("    if 2 * half > x.size:", "    if 2 * half < x.size:"),
+        "decoding_products", ("if first.size > second.size:", "if first.size < second.size:"),
         ("decode16",),
     ),
     _kernel(

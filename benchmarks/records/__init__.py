@@ -1,0 +1,1 @@
+"""Records: the time that training takes to a loss."""

@@ -1,0 +1,45 @@
+"""The recipes that hold the records: a model, its training, and the loss that it has to reach."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from gpt_numpy.config.presets import PRESETS
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One race.
+
+    Attributes
+    ----------
+    target : the loss in nats a token, over the whole validation split (of names: the test split).
+    dataset : whose texts; "names" is trained name by name (names.py).
+    settings : of GPTConfig and TrainConfig; max_iters counts updates here, and the learning rates
+        are 0 after the last.
+    """
+
+    target: float
+    dataset: str
+    settings: dict[str, Any]
+
+
+def _race(preset: str, updates: int, **settings: Any) -> dict[str, Any]:
+    return PRESETS[preset] | {"max_iters": updates, "lr_decay_iters": updates} | settings
+
+
+RECIPES = {
+    "tiny": Recipe(
+        1.88,
+        "tinyshakespeare",
+        _race("tiny-modern", 300, n_layer=2, n_head=2, warmup_iters=10),
+    ),
+    "baby": Recipe(1.4697, "tinyshakespeare", _race("baby-modern", 650, dtype="bfloat16")),
+    "names": Recipe(
+        2.0,
+        "names",
+        _race(
+            "tiny-modern", 600, n_layer=2, n_head=2, n_embd=64, block_size=16, batch_size=64,
+            warmup_iters=10,
+        ),
+    ),
+}  # fmt: skip

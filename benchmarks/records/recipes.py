@@ -31,7 +31,7 @@ RECIPES = {
     "tiny": Recipe(
         1.88,
         "tinyshakespeare",
-        _race("tiny-modern", 300, n_layer=2, n_head=2, warmup_iters=10),
+        _race("tiny-modern", 400),
     ),
     "baby": Recipe(1.4697, "tinyshakespeare", _race("baby-modern", 650, dtype="bfloat16")),
     "names": Recipe(

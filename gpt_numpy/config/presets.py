@@ -64,8 +64,9 @@ _MODERN: dict[str, Any] = {
 PRESETS["tiny-modern"] = PRESETS["tiny"] | _MODERN
 PRESETS["tiny-modern"] |= {
     "out_dir": "out-tiny-modern",
-    "learning_rate": 5e-3,
-    "min_lr": 5e-4,
+    "learning_rate": 1e-2,
+    "min_lr": 0.0,
+    "warmup_iters": 20,
     "max_iters": 1000,
     "lr_decay_iters": 1000,
 }

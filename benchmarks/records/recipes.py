@@ -33,7 +33,11 @@ RECIPES = {
         "tinyshakespeare",
         _race("tiny-modern", 400),
     ),
-    "baby": Recipe(1.4697, "tinyshakespeare", _race("baby-modern", 650, dtype="bfloat16")),
+    "baby": Recipe(
+        1.4697,
+        "tinyshakespeare",
+        _race("baby-modern", 650, min_lr=0.0, dtype="bfloat16"),
+    ),
     "names": Recipe(
         2.0,
         "names",

@@ -30,8 +30,11 @@ from gpt_numpy.kernels.head import (
 from gpt_numpy.kernels.mlp_sublayer import mlp_sublayer_backward, mlp_sublayer_forward
 from gpt_numpy.kernels.muon import muon_updates
 
+HALVES = True  # activations may be stored in 16 bits (halves.py)
+
 __all__ = [
     "EMULATED",
+    "HALVES",
     "LOGITS",
     "adamw_updates",
     "attention_sublayer_backward",

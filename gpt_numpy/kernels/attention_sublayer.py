@@ -7,6 +7,7 @@ the QKV weight needs `norm`, so it is computed last.
 
 from gpt_numpy.base.arrays import Array
 from gpt_numpy.kernels.attention import attention_backward, attention_forward
+from gpt_numpy.kernels.halves import is_half, round_into, widened, workspace_like
 from gpt_numpy.kernels.linear import (
     PRODUCTS,
     linear_and_sum,
@@ -23,6 +24,8 @@ from gpt_numpy.reference.attention_sublayer import (
     AttentionWeights,
 )
 from gpt_numpy.reference.dropout import Dropout
+
+ATTENDED = "queries, keys, values"  # a workspace: in float32 where they are stored in 16 bits
 
 
 def attention_sublayer_forward(
@@ -47,7 +50,10 @@ def attention_sublayer_forward(
             k.qkv, n_head, n_kv_head,
             q_norm=w.q_norm, k_norm=w.k_norm, rotations=w.rotations, out=k.ready,
         )  # fmt: skip
-    attention_forward(k.attended, n_head, dropout, out=k.attn, lse=k.lse, n_kv_head=n_kv_head)
+    attended = widened(k.attended, workspace_like(k.attended, ATTENDED))
+    attn = out if is_half(k.attn) else k.attn  # `out` is written only after that
+    attention_forward(attended, n_head, dropout, out=attn, lse=k.lse, n_kv_head=n_kv_head)
+    round_into(attn, k.attn)
     linear_and_sum(
         k.attn, w.proj_weight, w.proj_bias, x, dropout.next_site(), out=out, precision=precision
     )
@@ -75,9 +81,11 @@ def attention_sublayer_backward(
         dx=dk.attn, dweight=dw.proj_weight, dbias=dw.proj_bias, precision=precision,
     )  # fmt: skip
     # forward: attn = attention(attended)
+    attended = widened(k.attended, workspace_like(k.attended, ATTENDED))
+    attn = widened(k.attn, k.norm)  # which is written again below
     attention_backward(
-        dk.attn, k.attended, n_head, dropout,
-        out=k.attn, lse=k.lse, dqkv=dk.attended, n_kv_head=n_kv_head,
+        dk.attn, attended, n_head, dropout,
+        out=attn, lse=k.lse, dqkv=dk.attended, n_kv_head=n_kv_head,
     )  # fmt: skip
     # forward: ready = queries_keys(qkv)
     if dk.ready is not None:

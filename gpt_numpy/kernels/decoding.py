@@ -134,7 +134,7 @@ def step(
                     (parameter(weights, i, Q_NORM, D), parameter(weights, i, K_NORM, D)),
                     rotations[t * D : t * D + D] if rotations.size > 0 else rotations,
                     (keys[own : own + D * T], values[own : own + D * T]),
-                    (mine[:T], mine[T : T + C + 2 * D]), attn,
+                    (mine[:T], mine[T : T + C + 2 * D], pairs), attn,
                 )  # fmt: skip
                 goal = b * C + shared * (C // G)
                 round_for(pairs, attn[goal : goal + C // G])

@@ -57,7 +57,7 @@ def add_shares(shares, each, parts, at, bias, out):
 
 @routine
 def round_for(pairs, row):
-    """Round a row that is multiplied by matrices in pairs."""
+    """Round a row where the forward pass rounds it: with matrices in pairs."""
     if pairs.size > 0:
         round_row(row)
 
@@ -131,12 +131,14 @@ def heads_attention(b, shared, product, sizes, t, norms, rotation, kept, mine, a
     the norms of queries and keys; `kept` the keys and values of this head.
     """
     (shares, parts, bias), (B, C, G, D, T) = product, sizes
-    (keys, values), (q_norm, k_norm), (scores, qkv) = kept, norms, mine
+    (keys, values), (q_norm, k_norm), (scores, qkv, pairs) = kept, norms, mine
     each, breadth = C // G, C + 2 * G * D
     collect(shares, parts, B, breadth, b, shared * each, bias, qkv[:each])
     key, value = qkv[each : each + D], qkv[each + D : each + 2 * D]
     collect(shares, parts, B, breadth, b, C + shared * D, bias, key)
     collect(shares, parts, B, breadth, b, C + (G + shared) * D, bias, value)
+    if q_norm.size + k_norm.size + rotation.size == 0:  # then qkv is what attention reads
+        round_for(pairs, qkv[: each + 2 * D])
     ready_head(key, k_norm, rotation, key)
     for d in range(D):
         keys[d * T + t] = key[d]
@@ -161,6 +163,7 @@ def activate_part(first, rows, shares, parts, sizes, bias, kind, pairs, hidden, 
             collect(shares, parts, B, breadth, b, F + first, bias, values[:rows])
             swiglu_row(row, values[:rows], row)
         else:
+            round_for(pairs, row)
             activate_row(kind, row, row)
         round_for(pairs, row)
 

@@ -10,6 +10,7 @@ from gpt_numpy.kernels.activation import (
     swiglu_forward,
 )
 from gpt_numpy.kernels.engine.jit import same_memory
+from gpt_numpy.kernels.halves import activate_halves, activate_halves_backward, is_half
 from gpt_numpy.kernels.linear import PRODUCTS, linear_and_sum, parameter_gradients
 from gpt_numpy.kernels.norms import NORMS
 from gpt_numpy.kernels.products.epilogue import ACTIVATE, GRADIENT, GRADIENT_IN_PLACE, Epilogue
@@ -34,6 +35,9 @@ def mlp_sublayer_forward(
     if activation == "swiglu":
         multiply(k.norm, w.fc_weight, k.fc, bias=w.fc_bias)
         swiglu_forward(k.fc, out=k.act)
+    elif is_half(k.fc):
+        multiply(k.norm, w.fc_weight, k.fc, bias=w.fc_bias)
+        activate_halves(NUMBERS[activation], k.fc, out=k.act)
     else:
         activate = Epilogue(ACTIVATE, NUMBERS[activation], second=k.act)
         multiply(k.norm, w.fc_weight, k.fc, bias=w.fc_bias, epilogue=activate)
@@ -61,6 +65,10 @@ def mlp_sublayer_backward(
     if activation == "swiglu":
         multiply(dbranch, w.proj_weight, out=dk.act, transposed=True)
         swiglu_backward_and_forward(dk.act, k.fc, dx=dk.fc, out=k.act)
+    elif is_half(k.fc):
+        multiply(dbranch, w.proj_weight, out=dk.act, transposed=True)
+        copy_unless_same(dk.act, dk.fc)
+        activate_halves_backward(NUMBERS[activation], k.fc, dx=dk.fc, out=k.act)
     else:
         finish = GRADIENT_IN_PLACE if same_memory(dk.fc, dk.act) else GRADIENT
         gradient = Epilogue(finish, NUMBERS[activation], other=k.fc, second=dk.fc, third=k.act)

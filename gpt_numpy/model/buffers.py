@@ -3,6 +3,9 @@
 An activation that backward reads has a buffer of its own. All others of one kind (every layer
 norm's output, say) share one, unless somebody asked to keep them; the last layer norm's stays there
 until backward, which begins with it. The flat buffer grows with the largest batch.
+
+With bfloat16 products the kernels store some activations in 16 bits, as uint16 arrays
+(kernels/halves.py); who asks for them by name gets float32 numbers.
 """
 
 import fnmatch
@@ -18,6 +21,7 @@ from gpt_numpy.base.checks import shown
 from gpt_numpy.base.errors import InputError, did_you_mean
 from gpt_numpy.config.model import GPTConfig
 from gpt_numpy.model.stages import Activation, activations, sized
+from gpt_numpy.reference.bfloat16 import loaded
 
 # Buffers used only inside blocks, so the logits may overlay them.
 WITHIN_BLOCKS = ("act", "qkv", "d hidden", "d act", "d attn")
@@ -48,21 +52,27 @@ class Buffers:
         self._dtype, self._keep, self._most_logits = dtype, keep, most_logits
         self._store = aligned_empty(0, dtype)
         self._integers = aligned_empty(0, np.int64)
-        self._layouts: dict[tuple[int, int], Layout] = {}
+        self._layouts: dict[tuple[int, int, bool], Layout] = {}
 
-    def layout(self, B: int, T: int) -> Layout:
-        """The arrays for B sequences of T positions: the same ones until a larger batch comes."""
-        if (B, T) not in self._layouts:
-            self._layouts[B, T] = self._lay_out(B, T)
-        return self._layouts[B, T]
+    def layout(self, B: int, T: int, *, halves: bool = False) -> Layout:
+        """The arrays for B sequences of T positions: the same ones until a larger batch comes.
 
-    def _lay_out(self, B: int, T: int) -> Layout:
+        halves : whether what may be stored in 16 bits is.
+        """
+        if (B, T, halves) not in self._layouts:
+            self._layouts[B, T, halves] = self._lay_out(B, T, halves)
+        return self._layouts[B, T, halves]
+
+    def _lay_out(self, B: int, T: int, halves: bool) -> Layout:
         shapes = self._shapes(B, T)
         places = {name: self._place(array) for name, array in self._arrays.items()}
         dplaces = {n: self._grad_place(array) for n, array in self._arrays.items() if array.grad}
+        half = {name for name, array in self._arrays.items() if halves and array.half}
+        needed = [(p, -(-math.prod(shapes[n]) // (1 + (n in half)))) for n, p in places.items()]
+        needed += [(place, math.prod(shapes[name])) for name, place in dplaces.items()]
         sizes: dict[str, Shape] = {}
-        for name, place in [*places.items(), *dplaces.items()]:
-            sizes[place] = (max(math.prod(shapes[name]), *sizes.get(place, (0,))),)
+        for place, size in needed:
+            sizes[place] = (max(size, *sizes.get(place, (0,))),)
         overlaid: dict[str, Shape] = {}
         if "logits" not in self._keep:
             overlaid = {place: sizes.pop(place) for place in WITHIN_BLOCKS if place in sizes}
@@ -71,13 +81,16 @@ class Buffers:
         buffers: dict[str, Array] = dict(NamedArrays(sizes, self._dtype, buffer=self._store))
         buffers |= NamedArrays(overlaid, self._dtype, buffer=buffers["logits"])
 
-        def view(name: str, place: str) -> Array:
-            return buffers[place][: math.prod(shapes[name])].reshape(shapes[name])
+        def view(name: str, place: str, dtype: Any = self._dtype) -> Array:
+            return buffers[place].view(dtype)[: math.prod(shapes[name])].reshape(shapes[name])
+
+        def activation(name: str, place: str) -> Array:
+            return view(name, place, np.uint16) if name in half else view(name, place)
 
         tokens, targets = self._integers[: 2 * B * T].reshape(2, B, T)
         return Layout(
             {"tokens": tokens, "targets": targets},
-            {name: view(name, place) for name, place in places.items()},
+            {name: activation(name, place) for name, place in places.items()},
             {name: view(name, place) for name, place in dplaces.items()},
         )
 
@@ -111,6 +124,7 @@ class Buffers:
 class Kept(Mapping[str, Array]):
     """The activations that `keep` named, or their gradients: views, overwritten by the next pass.
 
+    Of an activation that is stored in 16 bits it is a copy in float32, which nobody may write to.
     `arrays` is None before the first pass.
     """
 
@@ -122,7 +136,7 @@ class Kept(Mapping[str, Array]):
 
     def __getitem__(self, name: str) -> Array:
         if name in self._arrays:
-            return self._arrays[name]
+            return numbers(self._arrays[name])
         if name not in self._keep:
             why = "it is not kept; name it, or a pattern such as 'h.*.attn.out', in GPT(..., keep=)"
         elif self._ran and name in self._statistics:
@@ -136,6 +150,15 @@ class Kept(Mapping[str, Array]):
 
     def __len__(self) -> int:
         return len(self._arrays)
+
+
+def numbers(array: Array) -> Array:
+    """An activation's numbers: itself, or a read-only copy in float32 of one in 16 bits."""
+    if array.dtype != np.uint16:
+        return array
+    copy = loaded(array)
+    copy.setflags(write=False)
+    return copy
 
 
 def match_patterns(config: GPTConfig, patterns: tuple[str, ...]) -> frozenset[str]:

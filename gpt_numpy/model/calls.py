@@ -12,10 +12,13 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from gpt_numpy.base.arrays import Array
 from gpt_numpy.model.buffers import Layout
 from gpt_numpy.model.implementations import load_ops
 from gpt_numpy.model.stages import Stage
+from gpt_numpy.reference.bfloat16 import loaded, stored
 from gpt_numpy.reference.dropout import Dropout
 from gpt_numpy.reference.tap import Tap
 
@@ -44,9 +47,17 @@ class Call:
         return f"{self.stage.name} {self.direction}"
 
     def run_tapped(self, tap: Tap) -> None:
-        """Compute it by the reference, with a tap (reference/tap.py)."""
+        """Compute it by the reference, with a tap (reference/tap.py).
+
+        The reference works on float32 numbers, so arrays in 16 bits are widened, and rounded again.
+        """
         function = getattr(load_ops("reference"), f"{self.stage.layer}_{self.direction}")
-        function(*self.args, **self.kwargs, tap=tap)
+        *others, last = self.args
+        half = {f: a for f, a in last._asdict().items() if a is not None and a.dtype == np.uint16}
+        wide = {field: loaded(array) for field, array in half.items()}
+        function(*others, last._replace(**wide), **self.kwargs, tap=tap)
+        for field, array in half.items():
+            array[...] = stored(wide[field])
 
     def without_loss(self, ops: ModuleType, out: Array) -> "Call":
         """The head's forward call, with the logits of all positions written to `out` instead."""

@@ -21,7 +21,7 @@ from gpt_numpy.base.errors import InputError
 from gpt_numpy.base.guarded import Guarded
 from gpt_numpy.config.choices import IMPLEMENTATIONS
 from gpt_numpy.config.model import GPTConfig
-from gpt_numpy.model.buffers import Buffers, Kept, Layout, match_patterns
+from gpt_numpy.model.buffers import Buffers, Kept, Layout, match_patterns, numbers
 from gpt_numpy.model.calls import Call, CallBuilder, Calls
 from gpt_numpy.model.implementations import array_type, checked_dtype, load_ops
 from gpt_numpy.model.initial_parameters import draw_parameters
@@ -56,8 +56,9 @@ class GPT(Guarded):
     ----------
     config : the shape of the model.
     seed : of the initial parameters; None leaves them unset, for a caller who sets them.
-    dtype : "float32", "float64", or with ops="reference" also "complex128". With "bfloat16" all
-        arrays are float32, and the operands of matrix products are rounded to bfloat16.
+    dtype : "float32", "float64", or with ops="reference" also "complex128". With "bfloat16" arrays
+        are float32, and operands of matrix products are rounded to bfloat16, as are the activations
+        that products alone read: the kernels store these in 16 bits.
     ops : the implementation of the layers; "reference" is the readable one.
     keep : patterns (`"h.*.attn.out"`) of activations to hold on to after the passes, with their
         gradients; the others share buffers.
@@ -182,7 +183,7 @@ class GPT(Guarded):
 
     @property
     def activations(self) -> Mapping[str, Array]:
-        """The activations of the last forward pass that `keep` names: views, until the next one."""
+        """The activations of the last forward pass that `keep` names: see `buffers.Kept`."""
         return Kept(self._keep, frozenset(), self._forwarded.acts if self._forwarded else None)
 
     @property
@@ -197,7 +198,7 @@ class GPT(Guarded):
         rate : of dropout.
         accumulate : whether those of backward write to the gradients of a micro-batch.
         """
-        layout, precision = self._buffers.layout(*shape), self.products
+        layout, precision = self._layout(shape), self.products
         if (rate, accumulate, precision) not in layout.calls:
             grads = self._grads_of_micro_batch() if accumulate else self.grads
             weights = {**self.params, **self._fixed}
@@ -297,12 +298,16 @@ class GPT(Guarded):
         layout = self._begin(tokens, tokens)
         self._run(self.calls(tokens.shape).forward[:-1])
         name = "ready" if "h.0.attn.ready" in layout.acts else "qkv"
-        return [layout.acts[f"h.{i}.attn.{name}"] for i in range(self.config.n_layer)]
+        return [numbers(layout.acts[f"h.{i}.attn.{name}"]) for i in range(self.config.n_layer)]
+
+    def _layout(self, shape: Shape) -> Layout:
+        halves = self.products == BFLOAT16 and self.ops.HALVES
+        return self._buffers.layout(*shape, halves=halves)
 
     def _begin(self, tokens: Array, targets: Array) -> Layout:
         """Copy the batch to where the calls read it; no earlier pass can be continued."""
         self._last = None
-        layout = self._forwarded = self._buffers.layout(*tokens.shape)
+        layout = self._forwarded = self._layout(tokens.shape)
         layout.inputs["tokens"][...], layout.inputs["targets"][...] = tokens, targets
         return layout
 

@@ -45,6 +45,7 @@ class Activation(NamedTuple):
     `buffer` and `grad_buffer` name buffers that several activations share, because no two of them
     are needed at once; None: a buffer of its own. `grad` is False for statistics (mean, rstd, lse):
     no gradient is passed for them, the layer's backward differentiates through them itself.
+    `half` is True for what may be stored as bfloat16 numbers, in 16 bits, with such products.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Activation(NamedTuple):
     buffer: str | None = None
     grad_buffer: str | None = None
     grad: bool = True
+    half: bool = False
 
 
 def statistic(name: str, *shape: int | str) -> Activation:
@@ -165,7 +167,7 @@ def attention(i: int, stream: str, config: GPTConfig) -> Stage:
             **norm_outputs(f"{block}.ln_1", config),
             **qkv_outputs(f"{block}.attn", config),
             "lse": statistic(f"{block}.attn.lse", "B", H, "T"),
-            "attn": Activation(f"{block}.attn.out", ("B", "T", C), grad_buffer="attn"),
+            "attn": Activation(f"{block}.attn.out", ("B", "T", C), grad_buffer="attn", half=True),
         },
         settings=AttentionSettings(H, G, config.norm),
         taps={"branch": f"{block}.attn.proj"},
@@ -190,11 +192,13 @@ def mlp(i: int, config: GPTConfig) -> Stage:
         kept_type=MLPKept,
         kept={
             **norm_outputs(f"{block}.ln_2", config),
-            "fc": Activation(f"{block}.mlp.fc", ("B", "T", wide), grad_buffer="hidden"),
+            "fc": Activation(
+                f"{block}.mlp.fc", ("B", "T", wide), grad_buffer="hidden", half=not gated
+            ),
             # dact lies where dfc does: the nonlinearity's backward works in place.
             "act": Activation(
                 f"{block}.mlp.act", ("B", "T", F), buffer="act",
-                grad_buffer="act" if gated else "hidden",
+                grad_buffer="act" if gated else "hidden", half=not gated,
             ),
         },
         settings=MLPSettings(config.activation, config.norm),
@@ -279,8 +283,10 @@ def qkv_outputs(name: str, config: GPTConfig) -> dict[str, Activation]:
     shape: Dimensions = ("B", "T", config.n_embd + 2 * config.n_groups * config.head_size)
     turned = config.positions == "rotary"
     buffer = "qkv" if turned and not config.qk_norm else None
-    kept = {"qkv": Activation(f"{name}.qkv", shape, buffer=buffer, grad_buffer="hidden")}
-    if turned or config.qk_norm:
+    ready = turned or config.qk_norm
+    qkv = Activation(f"{name}.qkv", shape, buffer=buffer, grad_buffer="hidden", half=not ready)
+    kept = {"qkv": qkv}
+    if ready:
         kept["ready"] = Activation(f"{name}.ready", shape, grad_buffer="hidden")
     return kept
 

@@ -41,6 +41,7 @@ from gpt_numpy.reference.mlp_sublayer import mlp_sublayer_backward, mlp_sublayer
 from gpt_numpy.reference.muon import muon_updates
 
 LOGITS = math.inf  # elements of the logits that exist at once: all
+HALVES = False  # numbers rounded to bfloat16 are stored in float32
 
 
 def prepare(function: Callable[..., None], arguments: tuple[list[Any], dict[str, Any]]) -> Any:
@@ -49,6 +50,7 @@ def prepare(function: Callable[..., None], arguments: tuple[list[Any], dict[str,
 
 
 __all__ = [
+    "HALVES",
     "LOGITS",
     "adamw_updates",
     "attention_sublayer_backward",

@@ -25,7 +25,7 @@ import numpy as np
 from gpt_numpy.base.arrays import Array
 from gpt_numpy.reference.attention import attention_backward, attention_forward
 from gpt_numpy.reference.dropout import Dropout, dropout_backward, dropout_forward
-from gpt_numpy.reference.linear import FULL, linear_backward, linear_forward
+from gpt_numpy.reference.linear import FULL, linear_backward, linear_forward, round_stored
 from gpt_numpy.reference.norms import LAYERNORM, NORMS
 from gpt_numpy.reference.queries_keys import queries_keys_backward, queries_keys_forward
 from gpt_numpy.reference.tap import Tap, no_tap
@@ -90,6 +90,8 @@ def attention_sublayer_forward(
     NORMS[settings.norm_kind].forward(x, w, k)
     tap("norm", k.norm)
     linear_forward(k.norm, w.qkv_weight, w.qkv_bias, out=k.qkv, precision=precision)
+    if k.ready is None:
+        round_stored(k.qkv, precision)
     tap("qkv", k.qkv)
     if k.ready is not None:
         queries_keys_forward(
@@ -98,6 +100,7 @@ def attention_sublayer_forward(
         )  # fmt: skip
         tap("ready", k.ready)
     attention_forward(k.attended, n_head, dropout, out=k.attn, lse=k.lse, n_kv_head=n_kv_head)
+    round_stored(k.attn, precision)
     tap("attn", k.attn)
     linear_forward(k.attn, w.proj_weight, w.proj_bias, out=branch, precision=precision)
     dropout_forward(branch, dropout.next_site(), out=branch)
@@ -137,6 +140,7 @@ def attention_sublayer_backward(
     if tap is not no_tap:  # a tap may have replaced it; delta needs the output of attention itself
         attn = np.empty_like(k.attn)
         attention_forward(k.attended, n_head, dropout, out=attn, lse=k.lse, n_kv_head=n_kv_head)
+        round_stored(attn, precision)
     attention_backward(
         dk.attn, k.attended, n_head, dropout,
         out=attn, lse=k.lse, dqkv=dk.attended, n_kv_head=n_kv_head,

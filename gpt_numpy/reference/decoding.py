@@ -34,7 +34,7 @@ from gpt_numpy.reference import activation as activations
 from gpt_numpy.reference.bfloat16 import stored
 from gpt_numpy.reference.cross_entropy import capped
 from gpt_numpy.reference.layernorm import layernorm_forward
-from gpt_numpy.reference.linear import BFLOAT16, FULL, PRODUCTS
+from gpt_numpy.reference.linear import BFLOAT16, FULL, PRODUCTS, round_stored
 from gpt_numpy.reference.norms import RMSNORM
 from gpt_numpy.reference.queries_keys import queries_keys_forward
 from gpt_numpy.reference.rmsnorm import rmsnorm_forward
@@ -96,7 +96,8 @@ def decode_step(
     """Write the logits after one more token of each sequence to `out`; keep its key and value."""
     (params, places, wpe, copies, rotations), (keys, values) = weights, kept
     matrices = params if copies is None else copies
-    product = PRODUCTS[FULL if copies is None else BFLOAT16]
+    precision = FULL if copies is None else BFLOAT16
+    product = PRODUCTS[precision]
     L, G, D = keys.shape[0], keys.shape[2], keys.shape[3]
     C, F, V, kind = settings.n_embd, settings.n_hidden, out.shape[1], settings.norm_kind
     Q, W = settings.qkv_width, settings.fc_width
@@ -110,6 +111,8 @@ def decode_step(
         )
         qkv, proj = _parts(matrices, places[i, [2, 4]], ((C, Q), (C, C)))
         heads = _plus(product(_norm(x, ln_1, ln_1_bias, kind), qkv), qkv_bias)
+        if q_norm is k_norm is turns is None:
+            round_stored(heads, precision)
         heads = _ready(heads, (settings.n_head, G), q_norm, k_norm, turns)
         attn = _attend(heads, slots, lengths, keys[i], values[i])
         x = x + _plus(product(attn, proj), proj_bias)
@@ -118,6 +121,8 @@ def decode_step(
         )
         fc, down = _parts(matrices, places[i, [11, 13]], ((C, W), (F, C)))
         inside = _plus(product(_norm(x, ln_2, ln_2_bias, kind), fc), fc_bias)
+        if settings.activation != "swiglu":
+            round_stored(inside, precision)
         hidden = np.empty((len(x), F), x.dtype)
         activations.FORWARD[settings.activation](inside, out=hidden)
         x = x + _plus(product(hidden, down), down_bias)

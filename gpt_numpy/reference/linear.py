@@ -29,9 +29,20 @@ import numpy as np
 
 from gpt_numpy.base.arrays import Array
 from gpt_numpy.reference.bfloat16 import product as bfloat16_product
+from gpt_numpy.reference.bfloat16 import rounded
 
 FULL, BFLOAT16 = "full", "bfloat16"  # the precision of a product's operands
 PRODUCTS: dict[str, Callable[..., Any]] = {FULL: np.matmul, BFLOAT16: bfloat16_product}
+
+
+def round_stored(x: Array, precision: str) -> None:
+    """Round `x` to bfloat16 with such products: only they and the layer's own backward read it.
+
+    So it can be stored in 16 bits. Backward passes the gradient of the rounded numbers on as that
+    of the exact ones, as it does where operands of products are rounded.
+    """
+    if precision == BFLOAT16:
+        x[...] = rounded(x)
 
 
 def linear_forward(

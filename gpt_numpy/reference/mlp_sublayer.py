@@ -22,7 +22,7 @@ import numpy as np
 from gpt_numpy.base.arrays import Array
 from gpt_numpy.reference import activation as activations
 from gpt_numpy.reference.dropout import Dropout, dropout_backward, dropout_forward
-from gpt_numpy.reference.linear import FULL, linear_backward, linear_forward
+from gpt_numpy.reference.linear import FULL, linear_backward, linear_forward, round_stored
 from gpt_numpy.reference.norms import LAYERNORM, NORMS
 from gpt_numpy.reference.tap import Tap, no_tap
 
@@ -72,8 +72,11 @@ def mlp_sublayer_forward(
     NORMS[settings.norm_kind].forward(x, w, k)
     tap("norm", k.norm)
     linear_forward(k.norm, w.fc_weight, w.fc_bias, out=k.fc, precision=precision)
+    halves = precision if activation != "swiglu" else FULL
+    round_stored(k.fc, halves)
     tap("fc", k.fc)
     activations.FORWARD[activation](k.fc, out=k.act)
+    round_stored(k.act, halves)
     tap("act", k.act)
     linear_forward(k.act, w.proj_weight, w.proj_bias, out=branch, precision=precision)
     dropout_forward(branch, dropout, out=branch)
@@ -100,6 +103,7 @@ def mlp_sublayer_backward(
     activation, precision = settings.activation, settings.precision
     tap("dout", dout)
     activations.FORWARD[activation](k.fc, out=k.act)  # recomputed
+    round_stored(k.act, precision if activation != "swiglu" else FULL)
     tap("act", k.act)
     # forward: out = x + dropout(linear(act))
     dbranch = dout.copy()

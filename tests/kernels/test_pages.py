@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 import gpt_numpy.kernels
+from tests.generation import test_bfloat16 as test_rounded_steps
 from tests.generation import test_kv_cache
-from tests.kernels import test_bfloat16, test_kernels, test_muon
+from tests.kernels import test_bfloat16, test_halves, test_kernels, test_muon
 from tests.support import twins
 from tests.support.errors import TOLERANCE, assert_close
 from tests.support.guards import Pages, PagesBefore
@@ -30,6 +31,8 @@ def at(pages):
         mock.patch.object(test_bfloat16, "Guards", pages),
         mock.patch.object(test_kv_cache, "Guards", pages),
         mock.patch.object(test_muon, "Guards", pages),
+        mock.patch.object(test_halves, "Guards", pages),
+        mock.patch.object(test_rounded_steps, "Guards", pages),
     ):
         yield
 
@@ -93,3 +96,16 @@ def test_no_bfloat16_product_leaves_its_operands(pages, at):
 def test_no_step_of_decoding_leaves_its_arrays(changes, pages, at):
     for dtype in TOLERANCE:
         test_kv_cache.test_the_kernel_agrees_with_its_twin_and_writes_nothing_else(dtype, changes)
+
+
+@BOTH
+@pytest.mark.parametrize("changes", test_rounded_steps.ALL[:5])
+def test_no_step_with_weights_of_16_bits_leaves_its_arrays(changes, pages, at):
+    test_rounded_steps.test_the_kernel_agrees_with_its_twin_and_writes_nothing_else(changes)
+
+
+@BOTH
+def test_no_activation_of_16_bits_leaves_its_array(pages, at):
+    for size in test_halves.SIZES:
+        test_halves.test_numbers_go_to_16_bits_and_back_as_in_the_reference(size)
+        test_halves.test_nonlinearities_read_and_write_16_bits(size, "gelu_tanh")

@@ -1,6 +1,7 @@
 """A model whose matrix products take operands rounded to bfloat16, and everything else float32."""
 
 import copy
+import dataclasses
 import functools
 import pickle
 
@@ -50,9 +51,82 @@ def test_the_first_product_is_that_of_the_reference_bit_for_bit(ops):
     acts, params = model.activations, model.params
     qkv = product(acts["h.0.ln_1.out"].reshape(-1, 32), params["h.0.attn.c_attn.weight"])
     qkv += params["h.0.attn.c_attn.bias"]
-    assert np.array_equal(acts["h.0.attn.qkv"].reshape(-1, 96), qkv)
+    assert np.array_equal(acts["h.0.attn.qkv"].reshape(-1, 96), bfloat16.rounded(qkv))
     logits = product(acts["ln_f.out"].reshape(-1, 32), params["wte.weight"].T)
     assert np.array_equal(acts["logits"].reshape(-1, 37), logits)
+
+
+@pytest.mark.parametrize("ops", OPS)
+def test_what_products_alone_read_is_rounded_bit_for_bit(ops):
+    order = bfloat16_order() if ops == "kernels" else bfloat16.VDPBF16PS
+    product = functools.partial(bfloat16.product, order=order)
+    config = dataclasses.replace(CONFIG, activation="relu")
+    model = gn.GPT(config, seed=5, dtype="bfloat16", ops=ops, keep=("*",))
+    model.forward(*batch())
+    acts, params = model.activations, model.params
+    for name in ("attn.qkv", "attn.out", "mlp.fc", "mlp.act"):
+        kept = acts[f"h.1.{name}"]
+        assert np.array_equal(kept, bfloat16.rounded(kept)) and np.abs(kept).max() > 0
+    fc = product(acts["h.1.ln_2.out"].reshape(-1, 32), params["h.1.mlp.c_fc.weight"])
+    fc = bfloat16.rounded(fc + params["h.1.mlp.c_fc.bias"])
+    assert np.array_equal(acts["h.1.mlp.fc"].reshape(-1, 128), fc)
+    assert np.array_equal(acts["h.1.mlp.act"], np.maximum(acts["h.1.mlp.fc"], 0))
+    branch = product(acts["h.1.attn.out"].reshape(-1, 32), params["h.1.attn.c_proj.weight"])
+    sum_ = acts["h.0.resid_post"].reshape(-1, 32) + (branch + params["h.1.attn.c_proj.bias"])
+    assert np.array_equal(acts["h.1.resid_mid"].reshape(-1, 32), sum_)
+    assert not np.array_equal(acts["h.1.ln_2.out"], bfloat16.rounded(acts["h.1.ln_2.out"]))
+
+
+@pytest.mark.parametrize("activation", ["gelu", "gelu_tanh", "relu"])
+@pytest.mark.parametrize("keep", [(), ("*",)])
+def test_both_implementations_round_the_same_wherever_activations_lie(keep, activation):
+    """Of thousands of numbers some round one way here, the other there; the effect is small."""
+    config = dataclasses.replace(CONFIG, activation=activation)
+    found = []
+    for ops, dtype in (
+        ("kernels", "bfloat16"),
+        ("reference", "bfloat16"),
+        ("reference", "float32"),
+    ):
+        model = gn.GPT(config, seed=5, dtype=dtype, ops=ops, keep=keep)
+        model.forward(*batch(), dropout_key=3)
+        model.backward()
+        found.append(model.grads)
+    for name in found[0]:
+        ours, theirs, single = (grads[name] for grads in found)
+        apart, effect = np.linalg.norm(ours - theirs), np.linalg.norm(theirs - single)
+        assert apart < 0.3 * effect, name
+
+
+def test_kernels_store_activations_in_16_bits_and_show_float32():
+    sizes = {}
+    for dtype in ("float32", "bfloat16"):
+        model = build(dtype=dtype, keep=("h.*.attn.qkv",))
+        model.forward(*batch(), dropout_key=1)
+        model.backward()
+        sizes[dtype] = model._buffers._store.size
+    assert sizes["bfloat16"] < 0.75 * sizes["float32"]
+    qkv = model.activations["h.1.attn.qkv"]
+    assert qkv.dtype == np.float32 and not qkv.flags.writeable
+    assert model.activation_grads["h.1.attn.qkv"].dtype == np.float32
+    with pytest.raises(ValueError, match="read-only"):
+        qkv[0] = 0
+
+
+def test_a_replaced_activation_is_rounded_where_it_is_stored():
+    ours, theirs = (build(ops, keep=("*",)) for ops in OPS)
+    ours.params.flat[...] = theirs.params.flat
+    value = np.random.default_rng(1).standard_normal((3, 20, 128)).astype(np.float32)
+    value = bfloat16.rounded(value)
+    losses = []
+    for model in (ours, theirs):
+        with gn.replaced(model, {"h.0.mlp.act": value, "h.1.attn.heads": 0.5}):
+            losses.append(model.forward(*batch()))
+            model.backward()
+        assert np.array_equal(model.activations["h.0.mlp.act"], value)
+        assert (model.activations["h.1.attn.out"] == 0.5).all()
+        assert not model.grads["h.0.mlp.c_fc.weight"].any()
+    assert abs(losses[0] - losses[1]) < 1e-4 * losses[1]
 
 
 def test_gradients_are_near_those_of_float64_and_both_implementations_near_each_other():

@@ -12,7 +12,7 @@ from tests.support.layers import EXAMPLES, call, cast, read_and_written, run_bac
 from tests.support.twins import function_of, kernel_forward
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
 @pytest.mark.parametrize(
     ("changes", "shape"),
     [

@@ -208,4 +208,82 @@ MEASURED = [
     ),
 ]  # fmt: skip
 
-MISTAKES = [*SUMS, *UPDATES, *MODEL, *MEASURED]
+_BITS = "model16:what_products_alone_read_is_rounded_bit_for_bit"
+_BOTH = "model16:both_implementations_round_the_same_wherever_activations_lie"
+_SHOWN = "model16:kernels_store_activations_in_16_bits_and_show_float32"
+
+STORED = [
+    *listed(
+        "reference/attention_sublayer.py",
+        (
+            "H80", "with bfloat16 products attention's output is not rounded",
+            ("    round_stored(k.attn, precision)\n", ""), f"{_BITS}[reference]",
+        ),
+    ),
+    *listed(
+        "reference/mlp_sublayer.py",
+        (
+            "H81", "with bfloat16 products the MLP's hidden layer is not rounded",
+            ("    round_stored(k.fc, halves)\n", ""), f"{_BITS}[reference]",
+        ),
+    ),
+    *listed(
+        "kernels/attention_sublayer.py",
+        (
+            "H82", "attention's output is not stored in its 16 bits",
+            ("    round_into(attn, k.attn)\n", ""), f"{_BITS}[kernels]",
+        ),
+    ),
+    *listed(
+        "kernels/mlp_sublayer.py",
+        (
+            "H83", "the gradient of act, where it is kept, is not handed on",
+            ("        copy_unless_same(dk.act, dk.fc)\n", ""), f"{_BOTH}[keep1-gelu]",
+        ),
+    ),
+    *listed(
+        "kernels/halves.py",
+        (
+            "H84", "backward leaves the input of the nonlinearity as its output",
+            ("store_row(again, out, start)", "store_row(row, out, start)"), f"{_BOTH}[keep0-gelu]",
+        ),
+    ),
+    *listed(
+        "model/buffers.py",
+        (
+            "H85", "writing to what is only a copy is not refused",
+            ("    copy.setflags(write=False)\n", ""), _SHOWN,
+        ),
+    ),
+    *listed(
+        "model/calls.py",
+        (
+            "H86", "a replaced activation of 16 bits is forgotten",
+            ("            array[...] = stored(wide[field])\n", "            pass\n"),
+            "model16:a_replaced_activation_is_rounded_where_it_is_stored",
+        ),
+    ),
+    *listed(
+        "model/gpt.py",
+        (
+            "H87", "all activations take 32 bits",
+            ("halves = self.products == BFLOAT16 and self.ops.HALVES", "halves = False"), _SHOWN,
+        ),
+    ),
+    *listed(
+        "kernels/decoding_parts.py",
+        (
+            "H88", "generation: queries, keys and values are not rounded",
+            ("        round_for(pairs, qkv[: each + 2 * D])\n", "        pass\n"), "decode16",
+        ),
+    ),
+    *listed(
+        "reference/decoding.py",
+        (
+            "H89", "generation: the hidden layer is rounded only after the nonlinearity",
+            ("            round_stored(inside, precision)\n", "            pass\n"), "prefix16",
+        ),
+    ),
+]  # fmt: skip
+
+MISTAKES = [*SUMS, *UPDATES, *MODEL, *MEASURED, *STORED]

@@ -127,6 +127,7 @@ CHECKS: dict[str, tuple[str, dict[str, tuple[object, ...]]]] = {
         "[reference{shape}]",
         {"shape": (0, 2)},
     ),
+    "model16": ("model/test_bfloat16.py::test_{layer}", {}),
     "cache16": ("generation/test_bfloat16.py::test_{layer}", {}),
     "repeat": (
         "model/test_calls.py::test_prepared_calls_compute_the_same_bits[keep{case}]",

@@ -409,7 +409,8 @@ ROUNDED = [
     ),
     _kernel(
         "B42", "decoding in bfloat16: the hidden channels are not rounded", "decoding_parts",
-        ("        round_for(pairs, row)\n", ""), ("decode16",),
+        ("activate_row(kind, row, row)\n        round_for(pairs, row)\n",
+         "activate_row(kind, row, row)\n"), ("decode16",),
     ),
     _kernel(
         "B43", "decoding in bfloat16: the last row of an odd number is lost", "decoding_products",
@@ -448,8 +449,8 @@ ROUNDED = [
     Mistake(
         edit(
             "B49", "reference of decoding: with bfloat16 products the left operands are exact",
-            "reference/decoding.py", "PRODUCTS[FULL if copies is None else BFLOAT16]",
-            "(np.matmul if copies is None else lambda x, w: x @ loaded(w))",
+            "reference/decoding.py", "product = PRODUCTS[precision]",
+            "product = np.matmul if copies is None else lambda x, w: x @ loaded(w)",
             "import stored\n", "import loaded, stored\n",
         ),
         ("prefix16",),

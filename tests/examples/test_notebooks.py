@@ -15,7 +15,7 @@ notebooks = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(notebooks)
 
 PATHS = sorted(FOLDER.glob("*.ipynb"))
-LARGEST = 450_000  # bytes, outputs included
+LARGEST = 300_000  # bytes, outputs included
 
 
 def read(path):

@@ -11,7 +11,7 @@ DOCUMENTS = ("README.md", "CONTRIBUTING.md", "examples/README.md")
 # Where a path in backquotes may begin.
 STARTS = (ROOT, PACKAGE, ROOT / "tests", ROOT / "tests" / "mutations", ROOT / "examples")
 # What a program writes, a user has, or a contributor is asked to create.
-OF_THE_USER = {"ckpt.npz", "ckpt.pt", "meta.pkl", "my.txt", "mine.py", "rmsnorm.py"}
+OF_THE_USER = {"ckpt.npz", "ckpt.pt", "meta.pkl", "my.txt", "mine.py", "cross_attention.py"}
 
 
 def folders(parent):

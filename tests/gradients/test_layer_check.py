@@ -15,7 +15,7 @@ import gpt_numpy.reference
 from examples.exercises.known_mistakes import known_mistakes
 from gpt_numpy.gradients.report import Report
 from gpt_numpy.reference.dropout import Dropout, dropout_backward, dropout_forward
-from tests.support.layers import EXAMPLES, pairs
+from tests.support.layers import CONSTANTS, EXAMPLES, pairs
 from tests.support.mistakes_of_layers import GELU, LAYERNORM, LINEAR, MISTAKES, examples, written
 
 MODULES = [
@@ -60,7 +60,10 @@ def in_named_tuples(forward, example):
 def test_every_layer_of_the_reference_is_exact(name):
     example = EXAMPLES[name](np.random.default_rng(0))
     inputs, outputs = in_named_tuples(PAIRS[name][0], example)
-    report = gn.check_layer(*PAIRS[name], inputs, outputs, extra=example.extra)
+    constants = [name for name in CONSTANTS if name in inputs]
+    report = gn.check_layer(
+        *PAIRS[name], inputs, outputs, extra=example.extra, constants=constants
+    )
     report.assert_exact()
     assert report.method.startswith("complex step"), report.method
 

@@ -119,8 +119,9 @@ def settled(page):
         {"tied": False, "bias": False, "activation": "relu"},
         {"positions": "sinusoidal", "activation": "gelu"},
         {"positions": "rotary", "norm": "rmsnorm", "activation": "relu2"},
+        {"activation": "swiglu", "logit_softcap": 3.0, "positions": "none"},
     ],
-    ids=["as GPT-2", "untied, no biases", "sinusoids", "rotary, RMSNorm"],
+    ids=["as GPT-2", "untied, no biases", "sinusoids", "rotary, RMSNorm", "SwiGLU, soft cap"],
 )
 def test_every_equation_that_a_cell_opens_gives_the_number_in_the_cell(opened, tmp_path, changes):
     run, trace, contents = look(make_run(tmp_path, **changes), live=True)

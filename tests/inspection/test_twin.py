@@ -33,6 +33,7 @@ CONFIGS = {
     "H = T = D": ({"n_head": 3, "n_embd": 9, "n_layer": 1, "vocab_size": 5}, 3),
     "RMSNorm, rotary": ({"norm": "rmsnorm", "positions": "rotary", "n_embd": 8}, 8),
     "no positions, relu2, narrow": ({"positions": "none", "activation": "relu2", "n_inner": 7}, 6),
+    "SwiGLU, soft cap": ({"activation": "swiglu", "logit_softcap": 1.5, "tied": False}, 7),
     "wide": ({"n_head": 4, "n_embd": 20, "vocab_size": 23, "activation": "gelu"}, 8),
 }
 
@@ -262,7 +263,7 @@ def test_every_function_of_the_twin_names_one_that_the_package_has():
 
 
 GPT2, UNTIED, SQUARE = "as GPT-2", "untied, no biases", "H = T = D"
-MODERN = "RMSNorm, rotary"
+MODERN, GATED = "RMSNorm, rotary", "SwiGLU, soft cap"
 # Old, new: a mistake in the twin, and the configuration whose numbers must differ.
 MISTAKES = [
     ("linear.js", "product(dout, transposed(weight), dx)", "product(dout, weight, dx)", SQUARE),
@@ -299,6 +300,11 @@ MISTAKES = [
     ("embedding.js", "(wpe ? wpe[t * C + c] : 0)", "0", GPT2),
     ("cross_entropy.js", "(v === target ? 1 : 0)", "0", GPT2),
     ("cross_entropy.js", "target === IGNORED ? 0 : dlosses[t] *", "dlosses[t] *", GPT2),
+    ("cross_entropy.js", "1 - Math.tanh(logits[k] / softcap) ** 2", "1", GATED),
+    ("cross_entropy.js", "softcap * Math.tanh(z / softcap)", "softcap * Math.tanh(z)", GATED),
+    ("activation.js", "* s * (1 + a * (1 - s))", "* s", GATED),
+    ("activation.js", "dx[gate + F] = dout[k] * a * s", "dx[gate + F] = dout[k] * s", GATED),
+    ("activation.js", "* sigmoid(x[gate]) * x[gate + F]", "* x[gate + F]", GATED),
     ("cross_entropy.js", "target === IGNORED ? 0 : lse[t]", "lse[t]", GPT2),
     ("matrices.js", "c33 += a3 * b3", "c33 += a3 * b2", "wide"),
     ("matrices.js", "sum * scale", "sum", SQUARE),

@@ -40,8 +40,8 @@ SETTINGS: dict[str, set[Any] | None] = {
     "n_head": None,
     "precision": None,
     "norm_kind": {"layernorm", "rmsnorm"},
-    "activation": {"gelu", "gelu_tanh", "relu", "relu2"},
-    "softcap": {0.0},
+    "activation": {"gelu", "gelu_tanh", "relu", "relu2", "swiglu"},
+    "softcap": None,
 }
 POSITIONS = {"learned", "sinusoidal", "rotary", "none"}
 

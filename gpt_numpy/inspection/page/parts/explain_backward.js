@@ -10,8 +10,9 @@ back(/^losses$/, () => ({ formula: [grad("loss", "t"), "=", fraction("1", "N")],
 back(/^logits$/, ({ r, c }) => {
   if (!hasTarget(r)) return { formula: [grad("z", "t", "v"), "=", "0"], numbers: num(0), sources: [], note: "Nothing is predicted here, so nothing is to be changed." };
   const p = cellOf("probabilities", "value", r, c), right = contents.targets[r] === c;
-  return { formula: [grad("z", "t", "v"), "=", grad("loss", "t"), "·", brackets(sub("P", "t", "v"), "−", sub("[v=y]", "t"))],
-    numbers: times(num(entryOf("losses", r, "grad")), inside(minus(num(p), num(right ? 1 : 0)))), sources: [from("probabilities", r, c)],
+  const plain = times(num(entryOf("losses", r, "grad")), inside(minus(num(p), num(right ? 1 : 0)))), cap = config.logit_softcap;
+  return { formula: [grad("z", "t", "v"), "=", grad("loss", "t"), "·", brackets(sub("P", "t", "v"), "−", sub("[v=y]", "t")), cap ? ["·", "(", "1", "−", power("tanh", "2"), fraction("z", "cap"), ")"] : null],
+    numbers: cap ? times(plain, num(1 - Math.tanh(cellOf("logits", "value", r, c) / cap) ** 2)) : plain, sources: [from("probabilities", r, c)],
     note: right ? "This is the token that did come next: its logit should rise." : "This token did not come next: its logit should fall." };
 });
 
@@ -55,7 +56,14 @@ back(/\.(attn|mlp)\.proj$/, ({ name, b, r, c }) => {
   const kind = name.includes(".attn.") ? "attention" : "mlp", out = `${b}.resid_${kind === "mlp" ? "post" : "mid"}`;
   return off_(kind, b) || { formula: [grad("branch", "t", "c"), "=", grad("out", "t", "c")], numbers: num(gradCell(out, r, c)), sources: [from(out, r, c, G)], note: "A sum hands its gradient to both of its terms." };
 });
-back(/\.mlp\.fc$/, ({ b, r, c }) => ({
+function gateBackRule(b, r, c) {
+  const F = config.n_hidden, f = c % F, a = cellOf(`${b}.mlp.fc`, "value", r, f), s = sigmoid(a), dout = num(gradCell(`${b}.mlp.act`, r, f));
+  const sources = [from(`${b}.mlp.act`, r, f, G), from(`${b}.mlp.fc`, r, f), from(`${b}.mlp.fc`, r, F + f)];
+  if (c >= F) return { formula: [grad("b", "t", "f"), "=", grad("act", "t", "f"), "·", "a", "·", "σ", brackets("a")], numbers: times(times(dout, num(a)), num(s)), sources };
+  return { formula: [grad("a", "t", "f"), "=", grad("act", "t", "f"), "·", "b", "·", "σ", brackets("a"), "·", "(", "1", "+", "a", "·", "(", "1", "−", "σ", brackets("a"), ")", ")"],
+    numbers: times(times(times(dout, num(cellOf(`${b}.mlp.fc`, "value", r, F + f))), num(s)), inside(plus(num(1), times(num(a), inside(minus(num(1), num(s))))))), sources };
+}
+back(/\.mlp\.fc$/, ({ b, r, c }) => config.activation === "swiglu" ? gateBackRule(b, r, c) : ({
   formula: [grad("fc", "t", "f"), "=", grad("act", "t", "f"), "·", `${ACTIVATION_NAMES[config.activation]}′`, brackets(sub("fc", "t", "f"))],
   numbers: times(num(gradCell(`${b}.mlp.act`, r, c)), named_(ACTIVATIONS[config.activation].slope, `${ACTIVATION_NAMES[config.activation]}′`, num(cellOf(`${b}.mlp.fc`, "value", r, c)))),
   sources: [from(`${b}.mlp.act`, r, c, G), from(`${b}.mlp.fc`, r, c)] }));

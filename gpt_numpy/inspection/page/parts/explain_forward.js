@@ -122,7 +122,12 @@ rule(/\.resid_(mid|post)$/, ({ name, b, r, c }) => {
   return { formula: [sub("out", "t", "c"), "=", sub("x", "t", "c"), "+", sub("branch", "t", "c")],
     numbers: plus(num(cellOf(x, "value", r, c)), num(cellOf(branch, "value", r, c))), sources: [from(x, r, c), from(branch, r, c)] };
 });
-rule(/\.mlp\.act$/, ({ b, r, c }) => off_("neurons", b, c) || {
+function gateRule(b, r, c) {
+  const F = config.n_hidden, a = num(cellOf(`${b}.mlp.fc`, "value", r, c)), value = num(cellOf(`${b}.mlp.fc`, "value", r, F + c));
+  return { formula: [sub("act", "t", "f"), "=", sub("a", "t", "f"), "·", "σ", brackets(sub("a", "t", "f")), "·", sub("b", "t", "f")],
+    numbers: times(times(a, named_(sigmoid, "σ", a)), value), sources: [from(`${b}.mlp.fc`, r, c), from(`${b}.mlp.fc`, r, F + c)], note: `Neuron ${c} has a gate a, channel ${c}, and a value b, channel ${F + c}.` };
+}
+rule(/\.mlp\.act$/, ({ b, r, c }) => off_("neurons", b, c) || (config.activation === "swiglu" ? gateRule(b, r, c) : null) || {
   formula: [sub("act", "t", "f"), "=", ACTIVATION_NAMES[config.activation], brackets(sub("fc", "t", "f"))],
   numbers: named_(ACTIVATIONS[config.activation].f, ACTIVATION_NAMES[config.activation], num(cellOf(`${b}.mlp.fc`, "value", r, c))), sources: [from(`${b}.mlp.fc`, r, c)] });
 const ACTIVATION_NAMES = { gelu: "GELU", gelu_tanh: "GELU", relu: "ReLU", relu2: "ReLU²", swiglu: "SwiGLU" };
@@ -132,12 +137,16 @@ rule(/^logits$/, ({ r, c }) => ({
   formula: [sub("z", "t", "v"), "=", sumOver("c", sub("norm", "t", "c"), "·", sub("W", "v", "c"))],
   numbers: dot(rowOf_("ln_f.out", "value", r), rowOf_(headWeight(), "value", c)),
   sources: [from("ln_f.out", r, null), from(headWeight(), c, null)] }));
-rule(/^probabilities$/, ({ r, c }) => softmaxRule(Array.from(rowOf_("logits", "value", r)), c, ["P", "z", "t", "v"], [from("logits", r, null)]));
+// The logits as softmax reads them: bounded by cap tanh(z / cap), where the model has a soft cap.
+function cappedRow(t) { return Array.from(rowOf_("logits", "value", t), z => capOf(z)); }
+function capOf(z) { const cap = config.logit_softcap; return cap ? cap * Math.tanh(z / cap) : z; }
+function capNote() { return config.logit_softcap ? `The logits are bounded first: ${number(config.logit_softcap)} tanh(z / ${number(config.logit_softcap)}).` : ""; }
+rule(/^probabilities$/, ({ r, c }) => ({ ...softmaxRule(cappedRow(r), c, ["P", "z", "t", "v"], [from("logits", r, null)]), note: capNote() }));
 rule(/^lse$/, ({ r, c }) => ({ formula: [sub("lse", "t"), "=", "log", sumOver("v", power("e", sub("z", "t", "v")))],
-  numbers: logOf(total(Array.from(rowOf_("logits", "value", r + c), z => expOf(num(z))))), sources: [from("logits", r + c, null)] }));
+  numbers: logOf(total(cappedRow(r + c).map(z => expOf(num(z))))), sources: [from("logits", r + c, null)], note: capNote() }));
 rule(/^losses$/, ({ r, c }) => {
   const t = r + c, y = contents.targets[t];
   if (y < 0) return { formula: [sub("loss", "t"), "=", "0"], numbers: num(0), sources: [], note: "The text ends here: there is no next token to predict." };
   return { formula: [sub("loss", "t"), "=", "−", "log", sub("P", "t", "y"), "=", sub("lse", "t"), "−", sub("z", "t", "y")],
-    numbers: minus(num(entryOf("lse", t)), num(cellOf("logits", "value", t, y))), sources: [from("logits", t, y), from("probabilities", t, y)] };
+    numbers: minus(num(entryOf("lse", t)), num(capOf(cellOf("logits", "value", t, y)))), sources: [from("logits", t, y), from("probabilities", t, y)], note: capNote() };
 });

@@ -63,7 +63,7 @@ const FORWARD_SCENES = [
     cell: () => cell_(`${block_()}.resid_mid`, "value", here(), strongestChannel(`${attn_()}.proj`, "value", here())) },
 
   { place: "mlp", question: () => "What does a token think by itself?",
-    text: () => [`The MLP: ${config.n_hidden} neurons look at each vector, each with a learned direction; ${ACTIVATION_NAMES[config.activation]} lets hardly anything negative pass; every neuron that is left adds its own learned vector to the stream. Here ${contents.neurons[state.block].active[here()]} of ${config.n_hidden} neurons are active.`, config.n_layer > 1 ? `Attention and MLP together are a block. This model has ${config.n_layer}: choose another one in the map.` : ""],
+    text: () => [`The MLP: ${config.n_hidden} neurons look at each vector, each with a learned direction; ${config.activation === "swiglu" ? "each has a second one as its gate, which lets little pass where it is negative" : `${ACTIVATION_NAMES[config.activation]} lets hardly anything negative pass`}; every neuron that is left adds its own learned vector to the stream. Here ${contents.neurons[state.block].active[here()]} of ${config.n_hidden} neurons are active.`, config.n_layer > 1 ? `Attention and MLP together are a block. This model has ${config.n_layer}: choose another one in the map.` : ""],
     pictures: () => [picture_("Before the nonlinearity", "How well each neuron’s direction fits.", `${block_()}.mlp.fc`), picture_(`After ${ACTIVATION_NAMES[config.activation]}`, "What is left.", `${block_()}.mlp.act`), picture_("What the MLP adds", "The vectors of the active neurons, added up.", `${block_()}.mlp.proj`)],
     cell: () => cell_(`${block_()}.mlp.act`, "value", here(), strongestChannel(`${block_()}.mlp.act`, "value", here())) },
 

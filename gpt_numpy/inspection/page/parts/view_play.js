@@ -18,7 +18,7 @@ function drawPlay() {
 
 // ---------------------------------------------------------------- what comes next
 
-function logitsAt(t) { const V = config.vocab_size; return computed.value.logits.subarray(t * V, (t + 1) * V); }
+function logitsAt(t) { const V = config.vocab_size; return computed.value.logits.subarray(t * V, (t + 1) * V).map(capOf); }
 
 function nextSentence() {
   const p = distribution(logitsAt(state.position), experiment.settings), kept = p.filter(x => x > 0).length;

@@ -32,11 +32,35 @@ const ACTIVATIONS = {
   },
 };
 
-function activationForward(kind, x, out) {
+// sigmoid
+function sigmoid(x) { return 1 / (1 + Math.exp(-x)); }
+
+// swiglu_forward: in each row of x, F gates and then F values
+function swigluForward(x, out, T) {
+  const F = out.length / T;
+  for (let k = 0; k < out.length; k++) {
+    const gate = k + Math.floor(k / F) * F;
+    out[k] = x[gate] * sigmoid(x[gate]) * x[gate + F];
+  }
+}
+// swiglu_backward
+function swigluBackward(dout, x, dx, T) {
+  const F = dout.length / T;
+  for (let k = 0; k < dout.length; k++) {
+    const gate = k + Math.floor(k / F) * F, a = x[gate], s = sigmoid(a);
+    // forward: out = a s b
+    dx[gate] = dout[k] * x[gate + F] * s * (1 + a * (1 - s));
+    dx[gate + F] = dout[k] * a * s;
+  }
+}
+
+function activationForward(kind, x, out, T) {
+  if (kind === "swiglu") { swigluForward(x, out, T); return; }
   const { f } = ACTIVATIONS[kind];
   for (let k = 0; k < x.length; k++) out[k] = f(x[k]);
 }
-function activationBackward(kind, dout, x, dx) {
+function activationBackward(kind, dout, x, dx, T) {
+  if (kind === "swiglu") { swigluBackward(dout, x, dx, T); return; }
   const { slope } = ACTIVATIONS[kind];
   for (let k = 0; k < x.length; k++) dx[k] = dout[k] * slope(x[k]);
 }

@@ -5,13 +5,14 @@ const BEST = 10;
 // page/logit_lens.py: the most likely tokens if the head read the stream after each stage.
 function logitLens(pass) {
   const { model, T, targets } = pass, V = model.config.vocab_size;
+  const softcap = model.config.logit_softcap;
   const places = ["embedding.out", ...stagesOf(model.config).stages.map(stage => stage.writes)];
   return places.map(place => {
     const own = {}, at = name => name === place ? pass.at(place) : own[name] || (own[name] = zeros(sizeOf(name, model.config, T)));
     const scratch = { ...pass, at }, logits = zeros(T * V), p = zeros(T * V), lse = zeros(T), losses = zeros(T);
     headForward(scratch, place, logits);
-    crossEntropyForward(logits, targets, V, { lse, losses });
-    probabilitiesOf(logits, lse, V, p);
+    crossEntropyForward(logits, targets, V, softcap, { lse, losses });
+    probabilitiesOf(logits, lse, V, softcap, p);
     const best = Array.from({ length: T }, (_, t) => mostLikely(p.subarray(t * V, (t + 1) * V), BEST));
     return { place, tokens: best, probabilities: Float64Array.from(best.flatMap((tokens, t) => tokens.map(v => p[t * V + v]))),
       right: Float64Array.from(targets, (target, t) => target === IGNORED ? NaN : p[t * V + target]) };
@@ -22,7 +23,7 @@ function logitLens(pass) {
 function nextLogits(model, tokens) {
   const read = tokens.slice(-model.config.block_size), pass = makePass(model, read, read.map(() => IGNORED)), V = model.config.vocab_size;
   forward(pass);
-  return pass.at("logits").subarray((read.length - 1) * V);
+  return pass.at("logits").subarray((read.length - 1) * V).map(z => capped(z, model.config.logit_softcap));
 }
 
 // One step against the gradient: every parameter minus the learning rate times its gradient.

@@ -85,7 +85,7 @@ function mlpSublayerForward(pass, i, x, out) {
   const b = `h.${i}`, kind = pass.model.config.activation;
   normForward(pass, x, `${b}.ln_2`);
   linearOf(pass, `${b}.ln_2.out`, `${b}.mlp.c_fc`, `${b}.mlp.fc`);
-  activationForward(kind, pass.at(`${b}.mlp.fc`), pass.at(`${b}.mlp.act`));
+  activationForward(kind, pass.at(`${b}.mlp.fc`), pass.at(`${b}.mlp.act`), pass.T);
   for (const neuron of pass.off.neurons[i] || []) silence(pass.at(`${b}.mlp.act`), pass.T, neuron, 1);
   linearOf(pass, `${b}.mlp.act`, `${b}.mlp.c_proj`, `${b}.mlp.proj`);
   if (pass.off.mlp.includes(i)) pass.at(`${b}.mlp.proj`).fill(0);
@@ -101,7 +101,7 @@ function mlpSublayerBackward(pass, i, x, out) {
   linearBack(pass, dbranch, `${b}.mlp.act`, `${b}.mlp.c_proj`);
   for (const neuron of pass.off.neurons[i] || []) silence(pass.grad(`${b}.mlp.act`), pass.T, neuron, 1);
   // forward: act = activation(fc)
-  activationBackward(kind, pass.grad(`${b}.mlp.act`), pass.at(`${b}.mlp.fc`), pass.grad(`${b}.mlp.fc`));
+  activationBackward(kind, pass.grad(`${b}.mlp.act`), pass.at(`${b}.mlp.fc`), pass.grad(`${b}.mlp.fc`), pass.T);
   // forward: fc = linear(norm)
   linearBack(pass, pass.grad(`${b}.mlp.fc`), `${b}.ln_2.out`, `${b}.mlp.c_fc`);
   // forward: norm = layernorm(x); out = x + branch(x)
@@ -121,15 +121,16 @@ function headForward(pass, x, logits) {
 function headLossForward(pass, x) {
   headForward(pass, x, pass.at("logits"));
   const V = pass.model.config.vocab_size;
-  crossEntropyForward(pass.at("logits"), pass.targets, V, { lse: pass.at("lse"), losses: pass.at("losses") });
-  probabilitiesOf(pass.at("logits"), pass.at("lse"), V, pass.at("probabilities"));
+  const softcap = pass.model.config.logit_softcap;
+  crossEntropyForward(pass.at("logits"), pass.targets, V, softcap, { lse: pass.at("lse"), losses: pass.at("losses") });
+  probabilitiesOf(pass.at("logits"), pass.at("lse"), V, softcap, pass.at("probabilities"));
 }
 
 // head_loss_backward
 function headLossBackward(pass, x) {
   const { model, T } = pass, V = model.config.vocab_size, C = model.config.n_embd, dlogits = pass.grad("logits");
   // forward: losses = cross_entropy(logits)
-  crossEntropyBackward(pass.grad("losses"), pass.at("logits"), pass.targets, V, { lse: pass.at("lse") }, dlogits);
+  crossEntropyBackward(pass.grad("losses"), pass.at("logits"), pass.targets, V, model.config.logit_softcap, { lse: pass.at("lse") }, dlogits);
   // forward: logits = norm @ weight.T
   linearBackward(view(dlogits, T, V), view(pass.at("ln_f.out"), T, C), transposed(view(model.params[model.headWeight], V, C)), {
     dx: view(pass.grad("ln_f.out"), T, C), dweight: transposed(view(model.grads[model.headWeight], V, C)), dbias: null });

@@ -4,5 +4,5 @@ trace/     one pass with everything kept, each array with its equation: `gn.trac
 hooks/     activations replaced by name: `gn.replaced`, `gn.ablate`
 summary/   statistics of each array as a table: `gpt-numpy inspect`
 curves/    loss curves of runs, and measured curves of the presets: `gpt-numpy plot`
-page/      a trace as one HTML page: `gpt-numpy inspect --html=FILE`
+page/      a trace as one HTML page, which computes small models: `gpt-numpy inspect --html=FILE`
 """

@@ -380,6 +380,19 @@ def test_a_tap_opens_a_cell_which_stays_and_lights_its_sources(opened):
     assert lit.count() == 0
 
 
+def test_a_token_under_the_pointer_is_outlined_in_all_figures(opened):
+    page = opened(at="#story&scene=3")
+    queries, keys = (page.locator(f"canvas[aria-label^='{name}']") for name in ("Queries", "Keys"))
+    drawn = "c => c.toDataURL()"
+    before = keys.evaluate(drawn)
+    queries.hover(position={"x": 60, "y": 60})
+    page.wait_for_timeout(100)
+    assert keys.evaluate(drawn) != before
+    page.mouse.move(2, 2)
+    page.wait_for_timeout(100)
+    assert keys.evaluate(drawn) == before
+
+
 def test_focus_is_never_lost(opened):
     page = opened()
     for key in ("scene-next", "map-attention", "map-loss", "off-heads-0-0", "temperature", "step"):

@@ -41,7 +41,12 @@ function heatmap(m, options) {
     if (canvas.isConnected) painter.paint();
   };
   if (pointed.name === name) move(pointed.row, pointed.col);
-  canvas.addEventListener("pointermove", event => move(...cellAt(canvas, m, o, event)));
+  canvas.addEventListener("pointermove", event => {
+    const [row, col] = cellAt(canvas, m, o, event);
+    move(row, col);
+    if (isTextMap(m, o)) hover(row);
+  });
+  canvas.addEventListener("pointerleave", () => hover(null));
   canvas.addEventListener("pointerdown", event => move(...cellAt(canvas, m, o, event)));
   const choose = (row, col) => {
     if (o.of && contents.live) openCell({ ...o.of, head: o.of.head === undefined ? null : o.of.head, row: row + (o.of.first || 0), col });
@@ -109,13 +114,32 @@ function paint(canvas, m, o, cursor) {
   const pen = canvas.getContext("2d");
   pen.scale(dots, dots);
   pen.imageSmoothingEnabled = false;
-  pen.drawImage(picture(m, o, Math.round((l.width - l.left) * dots)), l.left, l.top, l.width - l.left, l.cellHeight * m.rows);
+  pen.drawImage(pictureOnce(m, o, Math.round((l.width - l.left) * dots)), l.left, l.top, l.width - l.left, l.cellHeight * m.rows);
   if (!o.bare) names(pen, m, o, l);
   if (o.chosen !== undefined) outline(pen, l, o.chosen, 0, m.cols, named("--accent"));
   if (o.hatch) hatch(pen, m, o, l);
   for (const { row, col } of litCells(o.of)) outline(pen, l, row === null ? 0 : row, col === null ? 0 : col, col === null ? m.cols : 1, named("--warm"), row === null ? m.rows : 1);
   if (opened && isOpenedIn(o.of, m)) outline(pen, l, opened.row - (o.of.first || 0), opened.col, 1, named("--warm"));
+  if (isTextMap(m, o) && hovered !== null && hovered !== cursor.row) outline(pen, l, hovered, 0, m.cols, named("--soft"));
   if (cursor.on) outline(pen, l, cursor.row, cursor.col, 1, named("--ink"));
+}
+
+// The coloured cells of a figure stay the same while a cursor moves over it.
+const pictures = new WeakMap();  // by the options of a figure: { key, image }
+function pictureOnce(m, o, dots) {
+  const key = `${dots} ${theme()}`;
+  if (!pictures.has(o) || pictures.get(o).key !== key) pictures.set(o, { key, image: picture(m, o, dots) });
+  return pictures.get(o).image;
+}
+
+// The token under the pointer is outlined in all figures that have a row for each token.
+let hovered = null, waiting = false;
+function isTextMap(m, o) { return contents.live && !o.bare && o.rowNames === rowNames && m.rows === T; }
+function hover(row) {
+  if (row === hovered) return;
+  hovered = row;
+  if (!waiting) requestAnimationFrame(() => { waiting = false; paintAll(); });
+  waiting = true;
 }
 
 function picture(m, o, dots) {

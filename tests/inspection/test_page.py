@@ -452,7 +452,7 @@ def test_layers_without_equations_are_shown_as_one_step_each(tmp_path, seen, mon
             "average of the values",
             "h.0.attn.probabilities",
             "w = dropout(p); out = w @ V",
-            ["dw = dO @ for_queries(V", "dropout_backward(dw, "],
+            ["dw = dO @ V", "dropout_backward(dw, "],
         ),
         (
             "split into heads",

@@ -61,9 +61,7 @@ def test_every_layer_of_the_reference_is_exact(name):
     example = EXAMPLES[name](np.random.default_rng(0))
     inputs, outputs = in_named_tuples(PAIRS[name][0], example)
     constants = [name for name in CONSTANTS if name in inputs]
-    report = gn.check_layer(
-        *PAIRS[name], inputs, outputs, extra=example.extra, constants=constants
-    )
+    report = gn.check_layer(*PAIRS[name], inputs, outputs, extra=example.extra, constants=constants)
     report.assert_exact()
     assert report.method.startswith("complex step"), report.method
 

@@ -209,8 +209,9 @@ def test_bench_times_the_model_and_the_batch_of_a_file(folder, monkeypatch):
     timed = []
     monkeypatch.setattr(bench_command, "GPT", lambda config, **_: config)
     monkeypatch.setattr(bench_command, "check_memory", lambda *_, **__: None)
+    monkeypatch.setattr(bench_command, "optimizer_for", lambda _, config: config.optimizer)
     monkeypatch.setattr(bench_command, "bench", lambda *a, **_: timed.append(a))
     for name, batch, vocabulary in (("train_gpt2", 12, 50257), ("train_shakespeare_char", 64, 65)):
         assert cli.main(["bench", f"config/{name}.py"]) == 0
-        model, batch_size = timed[-1]
-        assert (model.vocab_size, batch_size) == (vocabulary, batch)
+        model, batch_size, optimizer = timed[-1]
+        assert (model.vocab_size, batch_size, optimizer) == (vocabulary, batch, "adamw")

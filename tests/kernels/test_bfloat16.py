@@ -392,8 +392,14 @@ def test_what_stands_in_the_way_of_amx_is_named(monkeypatch, asked_anew):
 def test_only_linux_on_x86_is_asked_for_tiles(monkeypatch, system, machine):
     monkeypatch.setattr(amx.sys, "platform", system)
     monkeypatch.setattr(amx.platform, "machine", lambda: machine)
-    monkeypatch.setattr(amx.ctypes, "CDLL", None)
-    assert not amx.permitted()
+    asked = []
+
+    def library(name):
+        asked.append(name)
+        raise OSError("no library")
+
+    monkeypatch.setattr(amx.ctypes, "CDLL", library)
+    assert not amx.permitted() and not asked
 
 
 def test_the_trial_of_amx_knows_the_order_of_the_reference():

@@ -13,5 +13,10 @@ def errors(ours, exact, scale=0.0):
 
 
 def assert_close(ours, exact, dtype, scale=0.0):
+    largest = max([scale, *(np.abs(value).max() for value in exact.values())])
     for name, error in errors(ours, exact, scale).items():
+        if dtype == "float32" and np.abs(exact[name]).max() <= 1e-12 * largest:
+            # A gradient that is 0, as a query's where there is one key: what is left is rounding.
+            assert np.abs(ours[name]).max() <= 4 * 2.0**-23 * largest, name
+            continue
         assert error <= TOLERANCE[dtype], f"{name}: error {error:.2e}"

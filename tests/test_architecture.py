@@ -19,7 +19,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = [
     ["base"],
     ["files", "config", "reference"],
-    ["data", "kernels", "parallel"],
+    ["data", "kernels"],
     ["model"],
     ["generation", "gradients"],
     ["training"],

@@ -163,6 +163,43 @@ def test_damaged_machine_code_is_compiled_again(cache):
     assert run(GPT_NUMPY_CACHE=str(cache)) == []
 
 
+TWO_AT_ONCE = (
+    """
+import os
+from pathlib import Path
+from gpt_numpy.kernels.engine import jit
+compile_elsewhere, seen = jit.compile_elsewhere, []
+def watched(module, name, dtype, place):
+    wrong = compile_elsewhere(module, name, dtype, place)
+    assert any(place.rglob("*.nbc")), "nothing was compiled"
+    final = place.with_name(place.name.removesuffix(f".{{os.getpid()}}"))
+    assert not final.exists(), "half of it can be found"
+    if {other}:
+        compile_elsewhere(module, name, dtype, final)
+        seen.extend((path, path.read_bytes()) for path in final.rglob("*.nbc"))
+    return wrong
+jit.compile_elsewhere = watched
+"""
+    + KERNEL
+    + """
+for path, content in seen:
+    assert path.read_bytes() == content, "the first one's machine code was replaced"
+assert not [path for path in Path({folder!r}).rglob("*") if path.suffix[1:].isdigit()]
+"""
+)
+
+
+@pytest.mark.parametrize("other", [False, True])
+def test_a_kernel_is_found_whole_or_not_at_all(tmp_path, other):
+    """Another process may look for it, or compile it too, while it is compiled."""
+    done = subprocess.run(
+        [sys.executable, "-c", TWO_AT_ONCE.format(other=other, folder=str(tmp_path))],
+        env=environment(GPT_NUMPY_CACHE=str(tmp_path)), capture_output=True, text=True,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "40.0\n"), done.stderr
+    assert run(GPT_NUMPY_CACHE=str(tmp_path)) == []
+
+
 def test_optimised_python_finds_its_own_machine_code(cache, monkeypatch):
     monkeypatch.setattr(sys.modules[__name__], "COMMAND", [sys.executable, "-OO", "-c", KERNEL])
     run(GPT_NUMPY_CACHE=str(cache))

@@ -6,6 +6,7 @@ sums become vectors. An `exact` function keeps the order of its floating-point o
 """
 
 import inspect
+import os
 import shutil
 import threading
 from collections.abc import Callable
@@ -131,12 +132,27 @@ class kernel:
             except Exception:  # a damaged file may raise anything
                 shutil.rmtree(place, ignore_errors=True)
         announce(f"{self.name} for {dtype}", len(kernel.every))
-        names = self.function.__module__, self.__name__
-        wrong = compile_elsewhere(*names, str(dtype), place) if place else ""
+        wrong = self._compile_into(place, str(dtype)) if place else ""
         announce_done()
         if wrong:
             report_not_kept(wrong)
         return self._jit(signature, None if wrong else place)
+
+    def _compile_into(self, place: Path, dtype: str) -> str:
+        """Have another process compile it; the result is empty, or what went wrong.
+
+        The folder gets its name when all is in it: a process that found half of it would compile by
+        itself, to other bits. Of two that compile at once, the first one's machine code is used.
+        """
+        unfinished = place.with_name(f"{place.name}.{os.getpid()}")
+        wrong = compile_elsewhere(self.function.__module__, self.__name__, dtype, unfinished)
+        if not wrong:
+            try:
+                unfinished.rename(place)
+            except OSError as error:
+                wrong = "" if place.exists() else str(error)
+        shutil.rmtree(unfinished, ignore_errors=True)
+        return wrong
 
     def _jit(self, signature: Any, place: Path | None) -> Any:
         """Machine code from the folder `place`, or compiled into it; None: not kept."""

@@ -59,6 +59,11 @@ class NamedArrays(Guarded, Mapping[str, Array]):
     shapes : mapping of name to shape; the order of the views in the buffer.
     dtype : of all elements.
     buffer : a vector for the views, at least as long as all of them; by default a new one.
+
+    Attributes
+    ----------
+    flat : the buffer.
+    starts : where each view begins in it, by name.
     """
 
     INSTEAD: ClassVar = {"flat": "write into it, .flat[...] = values"}
@@ -69,10 +74,12 @@ class NamedArrays(Guarded, Mapping[str, Array]):
         size = sum(math.prod(shape) for shape in shapes.values())
         self.flat = aligned_empty(size, dtype) if buffer is None else buffer[:size]
         self._views: dict[str, Array] = {}
+        self.starts: dict[str, int] = {}
         start = 0
         for name, shape in shapes.items():
             stop = start + math.prod(shape)
             self._views[name] = self.flat[start:stop].reshape(shape)
+            self.starts[name] = start
             start = stop
 
     def __getitem__(self, name: str) -> Array:

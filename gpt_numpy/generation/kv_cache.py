@@ -4,8 +4,6 @@ All tokens of a prompt except the last go through the model's forward pass at on
 and every generated token, is one step.
 """
 
-from itertools import accumulate
-
 import numpy as np
 
 from gpt_numpy.base.arrays import Array, aligned_empty
@@ -93,8 +91,7 @@ def parameter_places(model: GPT) -> Array:
     Shapes: (n_layer + 1, 15), int64; one row per block, and a last one for the token embedding, the
     last norm and the head. -1 where the model has no such parameter.
     """
-    sizes = [array.size for array in model.params.values()]
-    starts = dict(zip(model.params, accumulate([0, *sizes]), strict=False))
+    starts = model.params.starts
     _, *sublayers, head = gpt(model.config)
     if {stage.layer for stage in sublayers} - {"attention_sublayer", "mlp_sublayer"}:
         raise InputError("generation knows blocks of attention and MLP only: extend decode_step")

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from gpt_numpy.base.arrays import Array, Shape
+from gpt_numpy.base.arrays import Array, NamedArrays, Shape
 from gpt_numpy.base.checks import real
 from gpt_numpy.config.model import GPTConfig
 from gpt_numpy.model.gpt import GPT
 from gpt_numpy.model.stages import parameter_shapes
 from gpt_numpy.reference.muon import MuonSettings, Place, muon_updates
-from gpt_numpy.training.optimizer import AdamW, places_of
+from gpt_numpy.training.optimizer import AdamW
 
 MOMENTUM = "muon.momentum"
 ATTENTION = ".attn.c_attn.weight"  # queries, keys and values next to each other
@@ -83,7 +83,7 @@ class Muon(AdamW):
     def _begin(self) -> None:
         self.momentum = self._state[MOMENTUM]
         self._places: dict[str, list[int]] = {name: [] for name in self.momentum}
-        found = list(_places(self.model))
+        found = list(_places(self.model, self.momentum))
         # The largest first, so that at the end no thread has much to do when the others are idle.
         found.sort(key=lambda named: _operations(named[1]), reverse=True)
         for number, (name, _) in enumerate(found):
@@ -146,12 +146,11 @@ def is_matrix_of_block(name: str, shape: Shape) -> bool:
     return name.startswith("h.") and len(shape) == 2
 
 
-def _places(model: GPT) -> Iterator[tuple[str, Place]]:
+def _places(model: GPT, momentum: NamedArrays) -> Iterator[tuple[str, Place]]:
     """Every matrix, with the name of the parameter that it is, or is a part of."""
-    names = [name for name, param in model.params.items() if is_matrix_of_block(name, param.shape)]
-    for name, start, state in places_of(model.params, names):
+    for name, state in momentum.starts.items():
+        start, first = model.params.starts[name], 0
         rows, width = model.params[name].shape
-        first = 0
         for columns in _split(name, rows, width, model.config):
             yield name, Place(start, state, rows, width, first, columns)
             first += columns

@@ -5,7 +5,7 @@ the blocks in its own way, is in `muon.py`.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -209,21 +209,12 @@ def _zeros(shapes: Mapping[str, Shape], model: GPT) -> NamedArrays:
     return arrays
 
 
-def places_of(arrays: Mapping[str, Array], names: Iterable[str]) -> Iterator[tuple[str, int, int]]:
-    """Of each name: where it begins among all `arrays`, and where among those of `names` alone."""
-    wanted, start, state = set(names), 0, 0
-    for name, array in arrays.items():
-        if name in wanted:
-            yield name, start, state
-            state += array.size
-        start += array.size
-
-
-def _stretches(params: Mapping[str, Array], names: Iterable[str]) -> list[Stretch]:
+def _stretches(params: NamedArrays, moments: NamedArrays) -> list[Stretch]:
     """Stretches of parameters that decay alike, as long as can be."""
     found: list[Stretch] = []
-    for name, start, state in places_of(params, names):
-        new = Stretch(start, state, params[name].size, int(params[name].ndim >= 2))
+    for name, state in moments.starts.items():
+        start, decays = params.starts[name], int(params[name].ndim >= 2)
+        new = Stretch(start, state, params[name].size, decays)
         last = found[-1] if found else None
         if last and (last.start + last.size, last.decays) == (start, new.decays):
             found[-1] = last._replace(size=last.size + new.size)

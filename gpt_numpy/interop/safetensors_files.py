@@ -73,10 +73,9 @@ def write_safetensors(path: Path, arrays: Mapping[str, Array], *, dtype: str = "
     one, and denormal numbers to 0 (reference/bfloat16.py).
     """
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
-    end = 0
+    kind, end = {theirs: key for key, theirs in _FLOATS.items()}[dtype], 0
     for name in sorted(arrays):
         begin, end = end, end + arrays[name].size * ITEMSIZE[dtype]
-        kind = next(key for key, known in _FLOATS.items() if known == dtype)
         shape = list(arrays[name].shape)
         header[name] = {"dtype": kind, "shape": shape, "data_offsets": [begin, end]}
     text = json.dumps(header, separators=(",", ":")).encode()

@@ -52,16 +52,15 @@ def find_checkpoint(out_dir: str, which: str) -> Path:
     for path in [best, last, *earlier] if which == "best" else [last, *earlier, best]:
         if path.is_file():
             return path
+    if folder.exists() and not folder.is_dir():
+        raise InputError(
+            f"out_dir={out_dir!r}: it is a file; name its folder, or give the file as --init_from "
+            "to sample"
+        )
     if not folder.is_dir():
         runs = sorted(shlex.quote(str(path.parent)) for path in Path().glob(f"*/{LAST}"))
         hint = did_you_mean(out_dir, runs) if runs else "train one with: gpt-numpy train"
-        what = "no such folder"
-        if folder.exists():
-            what, hint = (
-                "it is a file",
-                "name its folder, or give the file as --init_from to sample",
-            )
-        raise InputError(f"out_dir={out_dir!r}: {what}; {hint}")
+        raise InputError(f"out_dir={out_dir!r}: no such folder; {hint}")
     raise InputError(
         f"out_dir={out_dir!r} holds no checkpoint ({LAST}); train one with: "
         f"gpt-numpy train --out_dir={shlex.quote(out_dir)}{_moved_hint(folder)}"
@@ -183,7 +182,8 @@ def resume(
             raise InputError(
                 f"{name}={overrides[name]}, but the run in {out_dir} has {name}={kept[name]}: a "
                 "run keeps its shape, dtype and optimizer; leave the setting out, or start a new "
-                f"run, from scratch or with --init_from={out_dir} and another --out_dir"
+                f"run, from scratch or with --init_from={shlex.quote(out_dir)} and another "
+                "--out_dir"
             )
     run.model.set_dropout(overrides.get("dropout", run.config.dropout))
     run.config = run.model.config

@@ -4,7 +4,6 @@ It needs playwright and a Chromium, as test_page_in_browser.py does.
 """
 
 import os
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,6 @@ from gpt_numpy.inspection.page import assemble, live
 from gpt_numpy.training.checkpoint import load
 from tests.support.pages import CHARACTERS, HOSTILE, SAMPLE, look, make_run
 
-BROWSER = os.environ.get("GPT_NUMPY_BROWSER") or shutil.which("chromium")
 SIZES = {"320": (320, 568), "390": (390, 844), "768": (768, 1024), "1024": (1024, 768),
          "1440": (1440, 900)}  # fmt: skip
 SCHEMES = {"320": "light", "390": "dark", "768": "light", "1024": "dark", "1440": "light"}
@@ -36,21 +34,6 @@ INSIDE = (
     "window.inside = { contents, state, experiment, running, computed, explain, tensor, mat, at, "
     "setTokens, toggle, agreement, SCENES, matrixOf, config };\n"
 )
-
-if not os.environ.get("GPT_NUMPY_BROWSER"):
-    pytest.importorskip("playwright", reason="playwright is not installed: pip install playwright")
-    if BROWSER is None:
-        pytest.skip("no chromium: install it, or name it in GPT_NUMPY_BROWSER", True)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 def written(folder, name, contents):

@@ -5,7 +5,6 @@ Screenshots go to the folder that GPT_NUMPY_SCREENSHOTS names, or to pytest's.
 """
 
 import os
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -15,25 +14,9 @@ from gpt_numpy.inspection.page import assemble, gradient_check
 from gpt_numpy.inspection.page import contents as contents_module
 from tests.support.pages import HOSTILE, SAMPLE, look, make_run
 
-BROWSER = os.environ.get("GPT_NUMPY_BROWSER") or shutil.which("chromium")
 VIEWS = ("transformer", "embedding", "attention", "layers", "backwards", "training")
 SECTIONS = ("stream", "norm", "mlp", "head")
 SIZES = {"desktop": (1280, 900), "half": (960, 700), "phone": (390, 844), "narrow": (320, 568)}
-
-if not os.environ.get("GPT_NUMPY_BROWSER"):
-    pytest.importorskip("playwright", reason="playwright is not installed: pip install playwright")
-    if BROWSER is None:
-        pytest.skip("no chromium: install it, or name it in GPT_NUMPY_BROWSER", True)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

@@ -4,9 +4,7 @@ It needs playwright and a Chromium, as test_page_in_browser.py does.
 """
 
 import functools
-import os
 import re
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +15,6 @@ from gpt_numpy.gradients.model_check import randomise
 from gpt_numpy.inspection.page import assemble
 from tests.model.test_golden import build, named
 
-BROWSER = os.environ.get("GPT_NUMPY_BROWSER") or shutil.which("chromium")
 FOLDER = Path(assemble.__file__).parent / "parts" / "twin"
 LAYERS = [name for name in assemble.TWIN if name != "worker.js"]  # it answers messages
 TOLERANCE = 1e-5  # of the issue; float64 on both sides agrees to about 1e-14
@@ -47,20 +44,10 @@ RUN = """([config, table, numbers, tokens, targets, off]) => {
   return { loss, values, gradients, grads: plain(model.grads) };
 }"""
 
-if not os.environ.get("GPT_NUMPY_BROWSER"):
-    pytest.importorskip("playwright", reason="playwright is not installed: pip install playwright")
-    if BROWSER is None:
-        pytest.skip("no chromium: install it, or name it in GPT_NUMPY_BROWSER", True)
-
 
 @pytest.fixture(scope="module")
-def tab():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
-        yield browser.new_page()
-        browser.close()
+def tab(browser):
+    return browser.new_page()
 
 
 def source():

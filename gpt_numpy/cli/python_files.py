@@ -24,12 +24,18 @@ _ARITHMETIC: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
 _LARGEST_EXPONENT = 64
 _LONGEST_STRING = 10_000
 _SHOWN = 60  # characters of a value or line shown in a message
+ROUNDED_TO_ZERO = "would be rounded to 0: write 0, or a larger number"
 
 
 def one_line(text: str) -> str:
     """The first line of a string, so that a message stays one line."""
     line = text.strip().partition("\n")[0]
     return text if len(text) <= _SHOWN and line == text else line[:_SHOWN] + "..."
+
+
+def rounded_to_zero(text: str, value: Any) -> bool:
+    """Whether a number written with other digits than 0 is too small for a float, as 1e-400."""
+    return bool(value == 0 and set("123456789") & set(text.lower().partition("e")[0]))
 
 
 def assignments(
@@ -50,6 +56,11 @@ def assignments(
         raise InputError(f"{name}, line {error.lineno or 1}: {one_line(error.msg)}") from error
     except ValueError as error:
         raise InputError(f"{name} is not a Python configuration file: {error}") from error
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, float):
+            number = ast.get_source_segment(text, node) or ""
+            if rounded_to_zero(number, node.value):
+                raise InputError(f"{name}, line {node.lineno}: {number}: {ROUNDED_TO_ZERO}")
     names = dict(known)  # that expressions may use
     used = _names_used(tree)
     for statement in tree.body:
@@ -107,6 +118,9 @@ def _calculate(where: str, expression: ast.BinOp, left: Any, right: Any) -> Any:
         value = _ARITHMETIC[type(expression.op)](left, right)
     except (ArithmeticError, ValueError) as error:
         raise InputError(f"{where}: `{code}`: {error}") from error
+    vanished = value == 0 and left and right  # of two numbers that are not 0
+    if vanished and isinstance(expression.op, ast.Mult | ast.Pow | ast.Div):
+        raise InputError(f"{where}: `{code}` {ROUNDED_TO_ZERO}")
     too_long = len(value) > _LONGEST_STRING if isinstance(value, str) else abs(value) > 1e300
     if too_long or type(value) is complex:
         raise InputError(f"{where}: `{code}` is too large, or not a real number")

@@ -16,7 +16,7 @@ from typing import Any
 
 from gpt_numpy.base.checks import shown
 from gpt_numpy.base.errors import InputError, did_you_mean
-from gpt_numpy.cli.python_files import assignments, one_line
+from gpt_numpy.cli.python_files import ROUNDED_TO_ZERO, assignments, one_line, rounded_to_zero
 from gpt_numpy.config.fields import KINDS
 from gpt_numpy.config.model import GPTConfig
 from gpt_numpy.config.presets import (
@@ -117,10 +117,8 @@ def parse_flag(word: str, types: Types) -> tuple[str, Any]:
     else:
         with contextlib.suppress(ValueError):
             value = float(text) if kind is float or "e" in text.lower() else int(text)
-    if value == 0 and kind is not bool and set("123456789") & set(text.lower().partition("e")[0]):
-        raise InputError(
-            f"--{key}={shown(text)}: would be rounded to 0: write 0, or a larger number"
-        )
+    if kind is not bool and rounded_to_zero(text, value):
+        raise InputError(f"--{key}={shown(text)}: {ROUNDED_TO_ZERO}")
     return key, _of_type(f"--{key}={shown(text)}", value, kind)
 
 
@@ -170,7 +168,7 @@ def _from_source(word: str, types: Types, log: Log, known: Mapping[str, Any]) ->
 
 def _from_toml(name: str, text: str, types: Types) -> dict[str, Any]:
     try:
-        values = tomllib.loads(text)
+        values = tomllib.loads(text, parse_float=_toml_float)
     except ValueError as error:  # also for a number of 5,000 digits
         raise InputError(f"{name} is not valid TOML: {one_line(str(error))}") from error
     for key, value in values.items():
@@ -178,6 +176,13 @@ def _from_toml(name: str, text: str, types: Types) -> dict[str, Any]:
             raise InputError(f"{name}: [{key}] is a table: write `key = value` without tables")
         values[key] = _setting_of_file(name, key, value, types)
     return values
+
+
+def _toml_float(text: str) -> float:
+    value = float(text)
+    if rounded_to_zero(text, value):
+        raise ValueError(f"{one_line(text)}: {ROUNDED_TO_ZERO}")
+    return value
 
 
 def _setting_of_file(where: str, key: str, value: Any, types: Types) -> Any:

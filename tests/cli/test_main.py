@@ -353,7 +353,7 @@ def test_a_prompt_that_cannot_be_used_is_refused(refused, trained, folder):
         ("To be → or", "start='To be → or'"),
         ("\udcff", "does not know"),
         ("Ä" * 10_000, "'Ä'"),
-        ("FILE:", "cannot read the file"),
+        ("FILE:", "write FILE:PATH"),
         ("FILE:none", "No such file"),
         ("FILE:empty", "is empty"),
         ("FILE:latin", "not UTF-8"),

@@ -179,6 +179,10 @@ def test_names_assigned_above_are_known_as_where_nanogpt_executes_the_file(file)
         ("n_layer = 2 ** 1j", "neither a literal"),
         ("dropout = (-1) ** 0.5", "not a real number"),
         ("n_layer = 1 // 0", "zero"),
+        ("dropout = 1e-400", "line 2: 1e-400: would be rounded to 0"),
+        ("dropout = 1e-200 ** 2", "`1e-200 ** 2` would be rounded to 0"),
+        ("dropout = 1e-300 / 1e300", "`1e-300 / 1e+300` would be rounded to 0"),
+        ("dropout = 1e-300 * 1e-300", "`1e-300 * 1e-300` would be rounded to 0"),
         ("out_dir = 'a' * 10**9", "joined with +"),
         ("out_dir = '%9999999s' % 'a'", "joined with +"),
         ("n_layer = " + "9" * 5000, "line 2"),
@@ -194,6 +198,13 @@ def test_what_is_no_literal_is_refused_with_its_line_and_never_run(file, tmp_pat
     assert said in message or (said == "recursion" and "nested" in message)
     assert message.startswith("config.py")
     assert not (tmp_path / "PWNED").exists()
+
+
+def test_zeros_of_files_are_zeros(file):
+    zeros = "dropout = 0.0\nweight_decay = 0e5\n"
+    assert quiet(file("c.toml", zeros)) == {"dropout": 0.0, "weight_decay": 0.0}
+    zeros += "min_lr = 0 * 1e-3\nlearning_rate = 0 / 7\nbeta1 = 1e-3 - 1e-3\n"
+    assert set(quiet(file("c.py", zeros)).values()) == {0.0}
 
 
 def test_escapes_that_python_warns_of_are_no_concern_of_ours(file):
@@ -219,6 +230,7 @@ def test_files_that_are_no_text_are_refused(file, tmp_path, name):
         ("n_layer = 2\nn_layer = 3", "not valid TOML"),
         ("n_layer = " + "[" * 50_000, "nested too deeply"),
         ("n_layer = " + "9" * 5000, "not valid TOML"),
+        ("dropout = 1e-400", "1e-400: would be rounded to 0"),
         ("[train]\nn_layer = 2", "[train] is a table"),
         ("out_dir = 2024-01-01", "must be a string"),
         ("n_layer = '4'", "must be an integer"),

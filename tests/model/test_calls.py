@@ -177,17 +177,24 @@ def test_a_step_allocates_less_than_4_kb(key):
 
 
 @pytest.mark.parametrize("sequences", [2, 400])
-def test_one_thread_computes_a_small_batch_and_all_a_large_one(sequences):
+def test_one_thread_computes_a_small_batch_and_all_a_large_one(sequences, monkeypatch):
     model = GPT(GPTConfig(vocab_size=11, block_size=8, n_layer=1, n_head=2, n_embd=8))
     tokens = np.zeros((sequences, 8), np.int64)
     model.forward(tokens, tokens)
     model.backward()
-    used = set()
+    launch, alone, used = pool.launch, set(), set()
+
+    def noted(launches, **how):
+        alone.add(how["alone"])
+        launch(launches, **how)
+
+    monkeypatch.setattr(pool, "launch", noted)
     for call in [*model.calls(tokens.shape).forward, *model.calls(tokens.shape).backward]:
         call.run()
         largest = max(a.size for a in arrays_in((call.args, tuple(call.kwargs.values()))))
         assert (largest <= pool.SMALL) == (sequences == 2)
         used.add(jit.numba.get_num_threads())
+    assert alone == {sequences == 2}
     assert used == {1 if sequences == 2 else pool.threads()}
 
 

@@ -324,6 +324,10 @@ WORDS = [
             "U57", "a setting that is misspelt is a name for later lines",
             ("if isinstance(node.ctx, ast.Load)}", "if node.id}"), _CODE,
         ),
+        (
+            "U65", "a number too small for a float is 0 in a file",
+            ("if rounded_to_zero(number, node.value):", "if False:"), _CODE,
+        ),
     ),
     *listed(
         "data/prepare.py",

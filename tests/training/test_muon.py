@@ -139,7 +139,8 @@ def test_a_model_of_bfloat16_products_has_the_same_updates():
 
 
 @pytest.mark.parametrize(
-    ("iteration", "share"), [(0, 1 / 11), (9, 10 / 11), (10, 1), (60, 0.55), (110, 0.1), (999, 0.1)]
+    ("iteration", "share"),
+    [(0, 1 / 11), (9, 10 / 11), (10, 1), (35, 0.775), (60, 0.55), (110, 0.1), (999, 0.1)],
 )
 def test_a_linear_schedule_and_muons_follows_it(iteration, share):
     config = TrainConfig(

@@ -159,7 +159,9 @@ def _start_tokens(run: Run, text: str) -> Array:
         try:
             text = Path(text[5:]).expanduser().read_bytes().decode("utf-8-sig")
         except OSError as error:
-            raise InputError(f"{name}: cannot read the file: {error.strerror or error}") from error
+            raise InputError(
+                f"{name}: cannot read the file: {error.strerror or error}; write FILE:PATH"
+            ) from error
         except ValueError as error:
             raise InputError(f"{name}: the file is not UTF-8 text: {error}") from error
     if not text:

@@ -16,6 +16,7 @@ from gpt_numpy.base.errors import InputError, NotFiniteError
 from gpt_numpy.base.progress import Progress
 from gpt_numpy.cli.exit_status import INTERRUPTED
 from gpt_numpy.cli.precision import TRAINING, note_of_emulation
+from gpt_numpy.cli.processes import check_same_everywhere, describe_processes
 from gpt_numpy.cli.settings import (
     Types,
     gather,
@@ -37,6 +38,8 @@ from gpt_numpy.model.flops import counted_parameters
 from gpt_numpy.model.gpt import GPT
 from gpt_numpy.model.implementations import array_type
 from gpt_numpy.model.memory import check_memory
+from gpt_numpy.parallel.launch import start
+from gpt_numpy.parallel.world import World
 from gpt_numpy.training.checkpoint import Run, environment_of
 from gpt_numpy.training.evaluation import evaluate
 from gpt_numpy.training.log import Log
@@ -47,32 +50,44 @@ from gpt_numpy.training.run_folder import LAST, begin, find_checkpoint, make_fol
 
 def run(words: list[str], types: Types) -> int:
     """`gpt-numpy train`."""
+    with start() as world, contextlib.ExitStack() as held:
+        # Training itself reports what is not finite; NumPy's warnings would only repeat it.
+        held.enter_context(np.errstate(all="ignore"))
+        with world.together():
+            run, config, dataset = _prepare(words, types, world, held)
+        if config.eval_only:
+            return _evaluate(run, config, dataset, world)
+        return _train(run, config, dataset, world)
+
+
+def _prepare(
+    words: list[str], types: Types, world: World, held: contextlib.ExitStack
+) -> tuple[Run, TrainConfig, Dataset]:
+    """Read settings, model and data, and lock the folder of the run."""
     values = gather(words, types, print)
     _, flags = split(words, types)
     if flags.get("data") and "dataset" in flags:
         raise InputError("--data and --dataset exclude each other: give one of them")
     init_from = values.get("init_from", "scratch")
     out_dir = values.get("out_dir", TrainConfig.out_dir)
-    with contextlib.ExitStack() as held:
-        # Training itself reports what is not finite; NumPy's warnings would only repeat it.
-        held.enter_context(np.errstate(all="ignore"))
-        if init_from == "resume":
-            if not holds_foreign_model(out_dir):
-                found = find_checkpoint(out_dir, "last")
-                if found.name != LAST:
-                    print(f"no {LAST} in {out_dir}: resuming from {found.name}")
-            if not values.get("eval_only"):
-                held.enter_context(locked(Path(out_dir), print))
-            run, config, dataset = _resume(out_dir, words, values, types)
-        elif init_from == "scratch":
-            run, config, dataset = _start(words, values, types)
-        else:
-            run, config, dataset = _start_from_model(words, values, types)
-        if config.eval_only:
-            return _evaluate(run, config, dataset)
-        if init_from != "resume":
-            held.enter_context(locked(make_folder(config.out_dir), print))
-        return _train(run, config, dataset)
+    if init_from == "resume":
+        if not holds_foreign_model(out_dir):
+            found = find_checkpoint(out_dir, "last")
+            if found.name != LAST:
+                print(f"no {LAST} in {out_dir}: resuming from {found.name}")
+        if not values.get("eval_only") and world.first:
+            held.enter_context(locked(Path(out_dir), print))
+        run, config, dataset = _resume(out_dir, words, values, types)
+    elif init_from == "scratch":
+        run, config, dataset = _start(words, values, types)
+    else:
+        run, config, dataset = _start_from_model(words, values, types)
+    world.share(config.gradient_accumulation_steps)  # or it cannot be divided among them
+    if init_from != "resume" and not config.eval_only and world.first:
+        held.enter_context(locked(make_folder(config.out_dir), print))
+    if world.size > 1 and run.optimizer is not None:
+        run.optimizer = run.optimizer.divided(world)
+    return run, config, dataset
 
 
 def _resume(
@@ -188,7 +203,8 @@ def _check_training_memory(model: GPTConfig, config: TrainConfig) -> None:
         model,
         size,
         itemsize=array_type(config.dtype).itemsize,
-        copies=4,  # parameters, gradients, AdamW's two averages
+        # Parameters, gradients, AdamW's two averages; sums of micro-batches that wait.
+        copies=4 + (micro_batches - 1).bit_length(),
         more=16 * micro_batches * size * model.block_size,  # tokens and targets of one update
         settings=f"batch_size={size}, gradient_accumulation_steps={micro_batches}",
     )
@@ -246,18 +262,20 @@ def _check_progress(run: Run, config: TrainConfig) -> None:
         )
 
 
-def _evaluate(run: Run, config: TrainConfig, dataset: Dataset) -> int:
+def _evaluate(run: Run, config: TrainConfig, dataset: Dataset, world: World) -> int:
     """`--eval_only`: nothing is written."""
     iteration = run.progress.get("iteration", 0)
-    losses = evaluate(run.model, dataset, config, iteration)
+    losses = evaluate(run.model, dataset, config, iteration, world=world)
     print(f"step {iteration}: train loss {losses['train']:.4f}, val loss {losses['val']:.4f}")
     if not all(map(math.isfinite, losses.values())):
         raise NotFiniteError(f"{config.out_dir}: the evaluation loss is not finite")
     return 0
 
 
-def _train(run: Run, config: TrainConfig, dataset: Dataset) -> int:
+def _train(run: Run, config: TrainConfig, dataset: Dataset, world: World) -> int:
     training = Training(run, config, dataset)
+    if world.size > 1:
+        describe_processes(world, config)
     _describe(run.model, training)
     if config.decay_lr and config.min_lr > config.learning_rate:
         rate = config.learning_rate
@@ -265,9 +283,14 @@ def _train(run: Run, config: TrainConfig, dataset: Dataset) -> int:
             f"min_lr={config.min_lr:g} is above learning_rate={rate:g}, which stays constant after "
             f"the warm-up; to let it decay, give --min_lr={rate / 10:g}"
         )
-    folder = Path(config.out_dir) if run.progress else begin(config.out_dir, print)
-    remove_leftovers(folder)
-    log = Log(folder, run.progress)
+    folder = Path(config.out_dir)
+    with world.together():
+        if world.first:
+            folder = folder if run.progress else begin(config.out_dir, print)
+            remove_leftovers(folder)
+        log = Log(folder if world.first else None, run.progress)
+        if world.size > 1:
+            check_same_everywhere(run, config, dataset, world)
     with Progress(config.max_iters + 1, done=training.state.iteration) as progress:
         outcome = training.run(log, progress)
     state, quoted = training.state, shlex.quote(config.out_dir)

@@ -13,7 +13,7 @@ For a loop of one's own:
             for k in world.share(micro_batches):    # those of this process
                 x, y = batch(update, k)
                 model.forward(x, y, divisor=micro_batches * y.size)
-                model.backward()
+                model.backward(accumulate=gradient.accumulate)
                 gradient.add()
             optimizer.step()                        # adds up, updates and hands on, in all of them
 """

@@ -228,7 +228,7 @@ class Training:
             losses.append(self.model.forward(x, y, dropout_key=key, divisor=divisor))
             if not math.isfinite(losses[-1]):
                 wrong = wrong or first_not_finite(self.model, x, y, key)
-            self.model.backward()
+            self.model.backward(accumulate=self._gradient.accumulate)
             self._gradient.add()
         loss = sum_in_order(self.world.numbers(np.array(losses, np.float64)))
         if not math.isfinite(loss):

@@ -6,7 +6,7 @@ the matrices inside the blocks in its own way, is in `muon.py`.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 import numpy as np

@@ -21,8 +21,8 @@ RUN = [
 
 def mpiexec():
     """Where mpiexec is: next to this Python or on the path; None if it is nowhere."""
-    beside = Path(sys.executable).with_name("mpiexec")
-    return str(beside) if beside.exists() else shutil.which("mpiexec")
+    ours = Path(sys.executable).with_name("mpiexec")
+    return str(ours) if ours.exists() else shutil.which("mpiexec")
 
 
 def start(folder, processes, *words, variables=None, **options):

@@ -5,7 +5,7 @@ import pytest
 
 from gpt_numpy.base.arrays import CHUNK, NamedArrays
 from gpt_numpy.parallel.segments import bounds_of, pieces_of
-from gpt_numpy.parallel.tree_sum import TreeSum, sum_in_order, sum_rows
+from gpt_numpy.parallel.tree_sum import TreeSum, sum_in_order, sum_rows, waiting
 
 
 def vectors(count, size=200):
@@ -26,7 +26,7 @@ def tree(terms):
 def added(terms):
     total = TreeSum(buffer := np.empty_like(terms[0]), len(terms))
     for term in terms:
-        buffer[...] = term
+        buffer[...] = buffer + term if total.accumulate else term
         total.add()
     return buffer.copy()
 
@@ -46,6 +46,25 @@ def test_processes_with_aligned_shares_compute_the_same_bits(processes):
     terms = vectors(16)
     branches = np.array([added(part) for part in np.split(terms, processes)])
     assert np.array_equal(sum_rows(branches), added(terms))
+
+
+def test_an_odd_number_is_added_one_by_one_and_needs_no_memory():
+    terms = vectors(5)
+    assert np.array_equal(added(terms), np.add.accumulate(terms)[-1])
+    assert [waiting(count) for count in (1, 5, 2, 40, 64)] == [0, 0, 1, 3, 6]
+    total = TreeSum(buffer := np.empty(3, "f4"), 40)
+    for _ in range(40):
+        buffer[...] = 1
+        total.add()
+    assert len(total._pending) == waiting(40)
+
+
+@pytest.mark.parametrize("processes", [1, 2, 4])
+def test_an_odd_factor_is_added_first(processes):
+    terms = vectors(12)
+    branches = np.array([added(part) for part in np.split(terms, processes)])
+    of_three = [np.add.accumulate(part)[-1] for part in np.split(terms, 4)]
+    assert np.array_equal(sum_rows(branches), tree(of_three))
 
 
 @pytest.mark.parametrize("count", [3, 5, 6, 7, 12, 13])

@@ -39,6 +39,7 @@ from gpt_numpy.model.gpt import GPT
 from gpt_numpy.model.implementations import array_type
 from gpt_numpy.model.memory import check_memory
 from gpt_numpy.parallel.launch import start
+from gpt_numpy.parallel.tree_sum import waiting
 from gpt_numpy.parallel.world import World
 from gpt_numpy.training.checkpoint import Run, environment_of
 from gpt_numpy.training.evaluation import evaluate
@@ -77,21 +78,19 @@ def _prepare(
                 print(f"no {LAST} in {out_dir}: resuming from {found.name}")
         if not values.get("eval_only") and world.first:
             held.enter_context(locked(Path(out_dir), print))
-        run, config, dataset = _resume(out_dir, words, values, types)
+        run, config, dataset = _resume(out_dir, words, values, types, world)
     elif init_from == "scratch":
-        run, config, dataset = _start(words, values, types)
+        run, config, dataset = _start(words, values, types, world)
     else:
-        run, config, dataset = _start_from_model(words, values, types)
-    world.share(config.gradient_accumulation_steps)  # or it cannot be divided among them
+        run, config, dataset = _start_from_model(words, values, types, world)
+    world.share(config.gradient_accumulation_steps)  # also of a run that is resumed
     if init_from != "resume" and not config.eval_only and world.first:
         held.enter_context(locked(make_folder(config.out_dir), print))
-    if world.size > 1 and run.optimizer is not None:
-        run.optimizer = run.optimizer.divided(world)
     return run, config, dataset
 
 
 def _resume(
-    out_dir: str, words: list[str], values: dict[str, Any], types: Types
+    out_dir: str, words: list[str], values: dict[str, Any], types: Types, world: World
 ) -> tuple[Run, TrainConfig, Dataset]:
     _, flags = split(words, types)
     found = None
@@ -120,11 +119,13 @@ def _resume(
     changed = differences(run.environment, environment_of(run.model))
     if changed:
         print(f"the last bits may differ from those of an uninterrupted run: {'; '.join(changed)}")
+    if world.size > 1 and run.optimizer is not None:
+        run.optimizer = run.optimizer.divided(world)
     return run, config, dataset
 
 
 def _start(
-    words: list[str], values: dict[str, Any], types: Types
+    words: list[str], values: dict[str, Any], types: Types, world: World
 ) -> tuple[Run, TrainConfig, Dataset]:
     if all(word.startswith("--") for word in words):
         print(f"no preset or file named: starting from the preset {DEFAULT_PRESET}")
@@ -133,17 +134,17 @@ def _start(
     config = TrainConfig(**settings_of(TrainConfig, values))
     shape = settings_of(GPTConfig, values)
     # Refuse a wrong shape before any data is fetched.
-    _check_training_memory(GPTConfig(vocab_size=1, **shape), config)
+    _check_training_memory(GPTConfig(vocab_size=1, **shape), config, world)
     dataset = _open(config, nanogpts=names_nanogpts_data(words, types))
     model_config = GPTConfig(vocab_size=dataset.vocab_size, **shape)
     check_length(dataset, model_config.block_size)
-    _check_training_memory(model_config, config)
+    _check_training_memory(model_config, config, world)
     print("Initializing a new model from scratch")
-    return new_run(model_config, config), config, dataset
+    return new_run(model_config, config, world), config, dataset
 
 
 def _start_from_model(
-    words: list[str], values: dict[str, Any], types: Types
+    words: list[str], values: dict[str, Any], types: Types, world: World
 ) -> tuple[Run, TrainConfig, Dataset]:
     """A run that starts from the parameters and the tokenizer of an existing model."""
     _, flags = split(words, types)
@@ -159,7 +160,7 @@ def _start_from_model(
                 "it keeps its shape; leave the setting out"
             )
     model = cropped(found.model, values.get("block_size", found.config.block_size))
-    _check_training_memory(model.config, config)
+    _check_training_memory(model.config, config, world)
     nanogpts = names_nanogpts_data(words, types)
     dataset = _open(config, found.tokenizer, nanogpts=nanogpts)
     _check_vocabulary(found, dataset, config)
@@ -170,7 +171,7 @@ def _start_from_model(
             f"the model has {model.config.vocab_size} tokens, its tokenizer {dataset.vocab_size}: "
             "the others are not drawn"
         )
-    optimizer = optimizer_for(model, config)
+    optimizer = optimizer_for(model, config, world)
     return Run(model, model.config, optimizer=optimizer, settings=config), config, dataset
 
 
@@ -197,15 +198,16 @@ def _check_vocabulary(found: Run, dataset: Dataset, config: TrainConfig) -> None
         )
 
 
-def _check_training_memory(model: GPTConfig, config: TrainConfig) -> None:
+def _check_training_memory(model: GPTConfig, config: TrainConfig, world: World) -> None:
     size, micro_batches = config.batch_size, config.gradient_accumulation_steps
+    mine = len(world.share(micro_batches))
     check_memory(
         model,
         size,
         itemsize=array_type(config.dtype).itemsize,
-        # Parameters, gradients, AdamW's two averages; sums of micro-batches that wait.
-        copies=4 + (micro_batches - 1).bit_length(),
-        more=16 * micro_batches * size * model.block_size,  # tokens and targets of one update
+        # Parameters, gradients, AdamW's two averages, sums of micro-batches that wait.
+        copies=2 + -(-2 // world.size) + waiting(mine),
+        more=16 * mine * size * model.block_size,  # tokens and targets of one update
         settings=f"batch_size={size}, gradient_accumulation_steps={micro_batches}",
     )
 

@@ -43,7 +43,14 @@ class World:
         self.size: int = communicator.Get_size() if communicator else 1
         self.first = self.rank == 0
         self._agreed = False  # whether all processes know of the error that ends them
-        self._errors = sys.stderr
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "World":
+        return self  # of a copied optimizer
+
+    def __reduce__(self) -> Any:
+        if self._comm:
+            raise TypeError("an optimizer of several processes cannot be pickled: use gn.save")
+        return "ONE"
 
     def share(self, count: int) -> range:
         """The indices below `count` that this process computes: consecutive, in order of rank.
@@ -201,6 +208,7 @@ class World:
             raise _error(int(status), message if not rank else f"process {rank}: {message}")
 
     def __enter__(self) -> "World":
+        self._errors = sys.stderr
         if not self.first:  # process 0 speaks for all
             nowhere = open(os.devnull, "w", encoding="utf-8")
             sys.stdout, sys.stderr = nowhere, nowhere

@@ -52,7 +52,8 @@ COMMANDS: dict[str, tuple[str, str, tuple[type, ...]]] = {
     "selfcheck": ("check that gradients are correct here and that wrong ones are noticed", "", ()),
 }
 
-PARALLEL = ("train",)  # commands that run in several processes
+# Commands that run in several processes, and the flag that makes them.
+PARALLEL = {"train": "", "bench": "--parallel"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -151,7 +152,7 @@ def _run(words: list[str]) -> int:
         print(help_of(command))
         return OK
     rest = _set_threads(rest)
-    if command not in PARALLEL and launched()[1] > 1:
+    if launched()[1] > 1 and not _works_in_processes(command, rest):
         return _refuse_processes(command)
     module = importlib.import_module(f"gpt_numpy.cli.commands.{command}")
     return int(module.run(rest, types_of(command)))
@@ -162,14 +163,20 @@ def types_of(command: str) -> dict[str, type]:
     return field_types(*COMMANDS[command][2], without=["vocab_size"] if command == "train" else [])
 
 
+def _works_in_processes(command: str, words: Sequence[str]) -> bool:
+    flag = PARALLEL.get(command)
+    return flag == "" or flag in [word.partition("=")[0] for word in words]
+
+
 def _refuse_processes(command: str) -> int:
     """Say once that a command does not run in several processes."""
     rank, size = launched()
     if rank:
         return BAD_INPUT
+    flag = PARALLEL.get(command)
     raise InputError(
         f"mpiexec started {size} processes, but gpt-numpy {command} works in one: "
-        "start it without mpiexec"
+        f"start it without mpiexec{flag and f', or add {flag}' or ''}"
     )
 
 

@@ -5,12 +5,14 @@ UTF-8 and arrays as they are: nothing is pickled.
 """
 
 import contextlib
+import functools
 import itertools
 import os
 import sys
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
@@ -22,6 +24,22 @@ from gpt_numpy.parallel.tree_sum import sum_rows
 
 ROUND = 2**18  # elements that two processes exchange at a time: the memory for it is small
 BAD_INPUT, NOT_FINITE, INTERRUPTED, FAILED = 2, 3, 130, 1  # exit statuses, as in cli/
+
+Exchange = TypeVar("Exchange", bound=Callable[..., Any])
+
+
+def _timed(exchange: Exchange) -> Exchange:
+    """Add the time of an exchange to `World.waited`."""
+
+    @functools.wraps(exchange)
+    def timed(self: "World", *args: Any) -> Any:
+        start = time.perf_counter()
+        try:
+            return exchange(self, *args)
+        finally:
+            self.waited += time.perf_counter() - start
+
+    return cast(Exchange, timed)
 
 
 class World:
@@ -35,6 +53,7 @@ class World:
     ----------
     rank, size : number of this process, from 0, and of all processes.
     first : whether this is process 0, which prints and saves.
+    waited, sent : seconds spent in exchanges, and bytes of arrays sent to others, until now.
     """
 
     def __init__(self, communicator: Any = None) -> None:
@@ -42,6 +61,8 @@ class World:
         self.rank: int = communicator.Get_rank() if communicator else 0
         self.size: int = communicator.Get_size() if communicator else 1
         self.first = self.rank == 0
+        self.waited, self.sent = 0.0, 0
+        self._received = np.empty(0, np.uint8)  # for `add_up`
         self._agreed = False  # whether all processes know of the error that ends them
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "World":
@@ -67,6 +88,7 @@ class World:
         each = count // self.size
         return range(self.rank * each, (self.rank + 1) * each)
 
+    @_timed
     def agree(self, flags: int) -> int:
         """The bits that are set in any process's `flags`."""
         if not self._comm:
@@ -89,6 +111,7 @@ class World:
             everything[end - n : end].tobytes().decode() for n, end in zip(sizes, ends, strict=True)
         ]
 
+    @_timed
     def numbers(self, values: Array) -> Array:
         """The float64 numbers of all processes, one after the other, in order of rank."""
         if not self._comm:
@@ -104,6 +127,7 @@ class World:
         bounds = bounds_of(size, self.size)
         return bounds[self.rank], bounds[self.rank + 1]
 
+    @_timed
     def add_up(self, vector: Array) -> None:
         """Write the sum over all processes to this process's segment of `vector`.
 
@@ -115,7 +139,8 @@ class World:
         bounds = bounds_of(vector.size, self.size)
         start, stop = bounds[self.rank], bounds[self.rank + 1]
         longest = max(b - a for a, b in itertools.pairwise(bounds))
-        received = np.empty((self.size, min(ROUND, longest)), vector.dtype)
+        received = self._rows_to_receive(min(ROUND, longest), vector.dtype)
+        self.sent += vector.itemsize * (vector.size - (stop - start))
         for offset in range(0, longest, ROUND):
             here = vector[start + offset : min(start + offset + ROUND, stop)]
             requests = []
@@ -129,10 +154,20 @@ class World:
             received[self.rank, : here.size] = here
             here[...] = sum_rows(received[:, : here.size])
 
+    def _rows_to_receive(self, length: int, dtype: np.dtype[Any]) -> Array:
+        """Memory for `length` elements of each process, the same in every call."""
+        size = self.size * length * dtype.itemsize
+        if self._received.size < size:
+            self._received = np.empty(size, np.uint8)
+        return self._received[:size].view(dtype).reshape(self.size, length)
+
+    @_timed
     def hand_on(self, vector: Array) -> None:
         """Write every process's segment of `vector` to that of all others."""
         if self._comm:
             bounds = np.array(bounds_of(vector.size, self.size))
+            start, stop = self.segment(vector.size)
+            self.sent += vector.itemsize * (stop - start) * (self.size - 1)
             places = [vector, np.diff(bounds).tolist(), bounds[:-1].tolist()]
             self._comm.Allgatherv(self._in_place(), [*places, self._mpi_type(vector)])
 
@@ -171,9 +206,11 @@ class World:
         elif whole is not None:
             self._comm.Recv(whole, owner)
 
+    @_timed
     def broadcast(self, array: Array, owner: int) -> None:
         """Write the array of process `owner` to that of all others."""
         if self._comm:
+            self.sent += array.nbytes * (self.size - 1) * (owner == self.rank)
             self._comm.Bcast(array, owner)
 
     def check_same(self, values: Mapping[str, str]) -> None:

@@ -96,7 +96,7 @@ def costs_of(preset: str, rate: float, update_rate: float) -> Costs:
     )
 
 
-def table(rate: float, update_rate: float) -> Iterator[str]:
+def predictions(rate: float, update_rate: float) -> Iterator[str]:
     """What is predicted for all presets with one micro-batch a process, line by line."""
     yield (
         "predicted: tokens/s of a process among others, in % of what it has alone, one micro-batch "

@@ -63,7 +63,9 @@ def bench_processes(
             f"the model of the cost says {1e3 * predicted:.2f} ms per update"
         )
     operations = 3 * sum(forward_flops(model.config, batch_size).values())
-    for line in cost_model.table(operations / costs.micro_batch, model.n_params / costs.optimizer):
+    for line in cost_model.predictions(
+        operations / costs.micro_batch, model.n_params / costs.optimizer
+    ):
         report(line)
 
 

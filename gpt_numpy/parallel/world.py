@@ -17,6 +17,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 
 from gpt_numpy.base.arrays import Array
+from gpt_numpy.base.checks import integer
 from gpt_numpy.base.errors import InputError, NotFiniteError
 from gpt_numpy.base.mpiexec import load_mpi
 from gpt_numpy.parallel.segments import bounds_of
@@ -80,6 +81,7 @@ class World:
         ------
         InputError : `count` is not divisible by the number of processes.
         """
+        count = integer("micro_batches", count, 1)
         if count % self.size:
             raise InputError(
                 f"gradient_accumulation_steps={count}: {self.size} processes divide the "

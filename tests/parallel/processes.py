@@ -15,7 +15,7 @@ RUN = [
     *("--data=t.txt", "--n_layer=2", "--n_head=2", "--n_embd=64", "--block_size=16"),
     *("--batch_size=2", "--gradient_accumulation_steps=8", "--dropout=0.1", "--max_iters=6"),
     *("--eval_interval=3", "--eval_iters=3", "--warmup_iters=1", "--lr_decay_iters=6"),
-    *("--learning_rate=0.01", "--seed=5"),
+    *("--learning_rate=0.01", "--seed=5", "--ops=reference"),
 ]
 
 

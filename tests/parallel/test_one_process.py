@@ -51,3 +51,5 @@ def test_one_process_has_everything():
     assert list(gn.parallel.ONE.share(5)) == [0, 1, 2, 3, 4]
     assert gn.parallel.ONE.texts("x") == ["x"]
     assert gn.parallel.ONE.segment(7) == (0, 7)
+    with pytest.raises(gn.InputError, match="micro_batches=0: must be"):
+        gn.parallel.ONE.share(0)

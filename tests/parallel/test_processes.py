@@ -6,10 +6,12 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 import gpt_numpy as gn
+from gpt_numpy.base.threads import VARIABLES
 from tests.parallel.processes import RUN, alive, arrays, lines, mpiexec, run, start
 from tests.support.commands import ENVIRONMENT
 
@@ -18,13 +20,18 @@ pytestmark = pytest.mark.skipif(mpiexec() is None, reason="there is no mpiexec")
 PATIENCE = 10.0  # seconds until all processes of a run that fails are gone
 
 
-@pytest.fixture(scope="module", params=["adamw", "muon"])
-def alone(request, tmp_path_factory):
-    """The folder in which one process trained, without mpiexec."""
+# The reference has the bits of NumPy's BLAS, which depend on its number of threads.
+KINDS = {"adamw": ["--ops=kernels"], "muon": ["--optimizer=muon", "--threads=1"]}
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """The folders in which one process trained, without mpiexec, by the kind of optimizer."""
     folder = tmp_path_factory.mktemp("alone")
-    status, _, err = run(folder, 1, "train", *RUN, f"--optimizer={request.param}", "--out_dir=r")
-    assert status == 0, err
-    return folder / "r"
+    for kind, flags in KINDS.items():
+        status, _, err = run(folder, 1, "train", *RUN, *flags, f"--out_dir={kind}")
+        assert status == 0, err
+    return {kind: folder / kind for kind in KINDS}
 
 
 def same(ours, theirs):
@@ -33,36 +40,59 @@ def same(ours, theirs):
     assert not [name for name in ours if ours[name].tobytes() != theirs[name].tobytes()]
 
 
-def optimizer(folder):
-    """The flag with which the run in this folder was started."""
-    return f"--optimizer={gn.load(folder / 'ckpt.npz').optimizer.KIND}"
-
-
-@pytest.mark.parametrize("processes", [2, 4])
-def test_the_bits_are_those_of_one_process(tmp_path, alone, processes):
-    words = ["train", *RUN, optimizer(alone), "--out_dir=r", "--threads=1"]
+@pytest.mark.parametrize("kind, processes", [("adamw", 2), ("adamw", 4), ("muon", 2)])
+def test_the_bits_are_those_of_one_process(tmp_path, alone, kind, processes):
+    words = ["train", *RUN, *KINDS[kind], "--out_dir=r", "--threads=1"]
     status, out, err = run(tmp_path, processes, *words)
     assert status == 0, err
-    same(tmp_path / "r", alone)
-    assert lines(tmp_path / "r") == lines(alone)
+    same(tmp_path / "r", alone[kind])
+    assert lines(tmp_path / "r") == lines(alone[kind])
     assert out.count("Initializing a new model") == 1 == out.count("step 6:")
     assert f"{processes} processes" in out
 
 
 def test_a_run_goes_on_in_another_number_of_processes(tmp_path, alone):
     for count, last in ((4, 2), (2, 4), (1, 6)):
-        words = ["--init_from=resume"] if last > 2 else [*RUN, optimizer(alone)]
-        words = [*words, "--out_dir=r", f"--max_iters={last}"]
+        words = ["--init_from=resume"] if last > 2 else [*RUN, *KINDS["muon"]]
+        words = [*words, "--out_dir=r", f"--max_iters={last}", "--threads=1"]
         status, _, err = run(tmp_path, count, "train", *words)
         assert status == 0, err
-    same(tmp_path / "r", alone)
+    same(tmp_path / "r", alone["muon"])
 
 
 def test_evaluation_alone(tmp_path, alone):
-    words = ["train", "--init_from=resume", f"--out_dir={alone}", "--eval_only=True"]
+    words = ["train", "--init_from=resume", f"--out_dir={alone['muon']}", "--eval_only=True"]
     ours, theirs = (run(tmp_path, n, *words, "--eval_full=True")[1] for n in (1, 2))
     found = [re.findall("step 7: .*", text) for text in (ours, theirs)]
     assert found[0] == found[1] and len(found[0]) == 1
+
+
+def test_the_example_prints_the_digits_of_one_process(tmp_path):
+    path = str(Path(gn.__file__).parents[1] / "examples" / "several_processes.py")
+    commands = [sys.executable, path], [mpiexec(), "-n", "2", sys.executable, path]
+    ours, theirs = (
+        subprocess.run(c, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, check=True)
+        for c in commands
+    )
+    assert ours.stdout.splitlines()[2:] == theirs.stdout.splitlines()[2:]
+    assert "1 in all, 4 of 4" in ours.stdout and "2 in all, 2 of 4" in theirs.stdout
+
+
+def test_bench_times_an_update_next_to_the_model_of_its_cost(tmp_path):
+    words = [word for word in RUN if word.startswith(("--n_", "--block", "--batch"))]
+    words = ["bench", "--parallel", *words, "--ops=reference"]
+    status, out, err = run(tmp_path, 2, *words, "--gradient_accumulation_steps=4")
+    assert status == 0, err
+    assert out.count("for 4 micro-batches") == out.count("the model of the cost says") == 1
+    # Half of the gradients out, and half of the parameters, of 104 thousand; in MB.
+    sent = float(re.search(r"it sends ([\d.]+) MB", out)[1])
+    assert sent == pytest.approx(4 * parameters(words) / 1e6, abs=0.01)
+
+
+def parameters(words):
+    """How many parameters the model of these flags has."""
+    shape = {k: int(v) for k, v in (word[2:].split("=") for word in words if "--n_" in word)}
+    return gn.GPT(gn.GPTConfig(65, 16, **shape), ops="reference").n_params
 
 
 @pytest.mark.parametrize(
@@ -72,6 +102,7 @@ def test_evaluation_alone(tmp_path, alone):
         (["train", "--foo=1"], "unknown setting --foo"),
         (["train", *RUN, "--out_dir=t.txt/x"], "cannot write there"),
         (["sample"], "start it without mpiexec"),
+        (["bench"], "or add --parallel"),
         (["train", "--init_from=resume", "--out_dir=nothing"], "no such folder"),
     ],
 )
@@ -150,6 +181,48 @@ def test_a_signal_ends_all_at_the_same_update(tmp_path, to_one):
     assert not (tmp_path / "stopped" / ".lock").exists()
 
 
+EXCHANGE = """
+import numpy as np
+import gpt_numpy as gn
+from gpt_numpy.base.threads import physical_cores, wanted_threads
+from gpt_numpy.parallel.tree_sum import sum_rows
+from gpt_numpy.parallel.world import ROUND
+
+with gn.parallel.start() as world:
+    assert wanted_threads() == max(1, physical_cores() // world.size)
+    for size in (5, 100_000, 2 * world.size * ROUND + 7):
+        rows = np.random.default_rng(size).standard_normal((world.size, size), dtype="f4")
+        vector, (start, stop) = rows[world.rank].copy(), world.segment(size)
+        total = sum_rows(rows.copy())
+        world.add_up(vector)
+        assert np.array_equal(vector[start:stop], total[start:stop])
+        assert np.array_equal(vector[:start], rows[world.rank, :start])
+        world.hand_on(vector)
+        assert np.array_equal(vector, total)
+    parts = world.numbers(np.arange(world.rank, dtype=float))
+    assert parts.tolist() == [k for rank in range(world.size) for k in range(rank)]
+    assert world.texts("x" * world.rank) == ["x" * rank for rank in range(world.size)]
+    assert world.agree(1 << world.rank) == 2**world.size - 1
+    print(world.size, "exchanged everything")
+"""
+
+
+def script(folder, text, processes):
+    """Run a program in several processes, which choose their number of threads themselves."""
+    (folder / "script.py").write_text(text, encoding="utf-8")
+    command = [mpiexec(), "-n", str(processes), sys.executable, "script.py"]
+    free = {key: value for key, value in ENVIRONMENT.items() if key not in VARIABLES}
+    return subprocess.run(
+        command, cwd=folder, env=free, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+@pytest.mark.parametrize("processes", [2, 3])
+def test_every_element_is_exchanged(tmp_path, processes):
+    done = script(tmp_path, EXCHANGE, processes)
+    assert (done.returncode, done.stdout) == (0, f"{processes} exchanged everything\n"), done.stderr
+
+
 FAILING = """
 import sys
 import gpt_numpy as gn
@@ -161,10 +234,6 @@ with gn.parallel.start() as world:
 
 
 def test_an_error_in_one_process_ends_all(tmp_path):
-    (tmp_path / "failing.py").write_text(FAILING, encoding="utf-8")
-    done = subprocess.run(
-        [mpiexec(), "-n", "2", sys.executable, "failing.py"],
-        cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+    done = script(tmp_path, FAILING, 2)
     assert done.returncode == 2
     assert done.stderr.count("the disk of process 1 is gone") == 1

@@ -233,6 +233,13 @@ def help_of(command: str) -> str:
     if command == "inspect":
         lines += ["", EXPLANATION]
     lines += ["", "  --threads=N  threads to compute with (default: all cores of this process)"]
+    if command in PARALLEL:
+        words = " ".join(filter(None, ["gpt-numpy", command, PARALLEL[command], "..."]))
+        lines += [
+            "",
+            f"several processes: mpiexec -n N {words}",
+            "they share the micro-batches of an update; needs pip install mpi4py mpich",
+        ]
     return "\n".join(lines)
 
 

@@ -10,6 +10,7 @@ import itertools
 import os
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, TypeVar, cast
@@ -262,9 +263,11 @@ class World:
         """End all processes if one fails alone: the others would wait for it for ever."""
         if error is None or not self._comm or self._agreed or isinstance(error, NotFiniteError):
             return  # a loss that is not finite is that of all
+        if isinstance(error, SystemExit) and not error.code:
+            return
         status = _status(error)
-        if status == FAILED:
-            sys.excepthook(type(error), error, trace)
+        if status == FAILED and not isinstance(error, SystemExit):
+            traceback.print_exception(error, file=self._errors)
         print(f"gpt-numpy: process {self.rank}: {error}", file=self._errors, flush=True)
         self._comm.Abort(status)
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from gpt_numpy.base.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from gpt_numpy import parallel as parallel
     from gpt_numpy.base.errors import InputError as InputError
     from gpt_numpy.base.threads import set_threads as set_threads
     from gpt_numpy.config.model import GPTConfig as GPTConfig
@@ -42,10 +43,12 @@ _HOME = {
     "set_threads": "base.threads",
     "trace": "inspection.trace.trace",
 }
-__all__ = sorted([*_HOME, "__version__"])
+__all__ = sorted([*_HOME, "__version__", "parallel"])
 
 
 def __getattr__(name: str) -> Any:
+    if name == "parallel":  # a package by itself
+        return importlib.import_module("gpt_numpy.parallel")
     if name not in _HOME:
         raise AttributeError(f"module 'gpt_numpy' has no attribute {name!r}")
     value = getattr(importlib.import_module(f"gpt_numpy.{_HOME[name]}"), name)

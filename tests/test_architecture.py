@@ -19,7 +19,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = [
     ["base"],
     ["files", "config", "reference"],
-    ["data", "kernels"],
+    ["data", "kernels", "parallel"],
     ["model"],
     ["generation", "gradients"],
     ["training"],

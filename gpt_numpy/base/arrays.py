@@ -17,6 +17,7 @@ from gpt_numpy.base.guarded import Guarded
 Array: TypeAlias = NDArray[Any]
 Shape: TypeAlias = tuple[int, ...]
 
+CHUNK = 16384  # elements of a long vector that one thread or process works on at a time
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector of current processors
 
 

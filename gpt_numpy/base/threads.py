@@ -62,6 +62,15 @@ def set_variables(count: int | None) -> None:
             os.environ.setdefault(name, str(wanted_threads()))
 
 
+def take_share(count: int) -> None:
+    """Use `count` threads unless OMP_NUM_THREADS says how many; a loaded BLAS keeps its number."""
+    if "OMP_NUM_THREADS" in os.environ:
+        return
+    set_variables(count)
+    if "gpt_numpy.kernels.engine.pool" in sys.modules:
+        sys.modules["gpt_numpy.kernels.engine.pool"].set_threads(count)
+
+
 def check_numba_variables() -> None:
     """Refuse what Numba's variables may not say if the kernels are to run.
 

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from gpt_numpy.base.errors import InputError, NotFiniteError, did_you_mean
+from gpt_numpy.base.mpiexec import launched, load_mpi, share_of_threads
 from gpt_numpy.base.progress import is_terminal
 from gpt_numpy.base.signals import end_signals_call, ignore_end_signals
 from gpt_numpy.base.threads import set_variables
@@ -51,6 +52,9 @@ COMMANDS: dict[str, tuple[str, str, tuple[type, ...]]] = {
     "selfcheck": ("check that gradients are correct here and that wrong ones are noticed", "", ()),
 }
 
+# Commands that run in several processes, and the flag that makes them.
+PARALLEL = {"train": "", "bench": "--parallel"}
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status."""
@@ -61,6 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             status = _run(words)
             _flush_output(status)  # now: an error at Python's exit would be a traceback
             if status == INTERRUPTED and arguments is None:
+                if launched()[1] > 1:
+                    load_mpi().Finalize()  # Python would do it when it ends
                 os._exit(status)  # another thread may still be compiling
             return status
     except InputError as error:
@@ -146,6 +152,8 @@ def _run(words: list[str]) -> int:
         print(help_of(command))
         return OK
     rest = _set_threads(rest)
+    if launched()[1] > 1 and not _works_in_processes(command, rest):
+        return _refuse_processes(command)
     module = importlib.import_module(f"gpt_numpy.cli.commands.{command}")
     return int(module.run(rest, types_of(command)))
 
@@ -153,6 +161,23 @@ def _run(words: list[str]) -> int:
 def types_of(command: str) -> dict[str, type]:
     """The types of all settings of a command; train gets its vocabulary size from the data."""
     return field_types(*COMMANDS[command][2], without=["vocab_size"] if command == "train" else [])
+
+
+def _works_in_processes(command: str, words: Sequence[str]) -> bool:
+    flag = PARALLEL.get(command)
+    return flag == "" or flag in [word.partition("=")[0] for word in words]
+
+
+def _refuse_processes(command: str) -> int:
+    """Say once that a command does not run in several processes."""
+    rank, size = launched()
+    if rank:
+        return BAD_INPUT
+    flag = PARALLEL.get(command)
+    raise InputError(
+        f"mpiexec started {size} processes, but gpt-numpy {command} works in one: "
+        f"start it without mpiexec{flag and f', or add {flag}' or ''}"
+    )
 
 
 def _set_threads(words: list[str]) -> list[str]:
@@ -166,6 +191,8 @@ def _set_threads(words: list[str]) -> list[str]:
             threads = int(text)
         else:
             raise InputError(f"--threads={text!r}: must be an integer from 1 to 1024")
+    if not threads and launched()[1] > 1:
+        threads = share_of_threads()
     set_variables(threads or None)
     return rest
 
@@ -206,6 +233,13 @@ def help_of(command: str) -> str:
     if command == "inspect":
         lines += ["", EXPLANATION]
     lines += ["", "  --threads=N  threads to compute with (default: all cores of this process)"]
+    if command in PARALLEL:
+        words = " ".join(filter(None, ["gpt-numpy", command, PARALLEL[command], "..."]))
+        lines += [
+            "",
+            f"several processes: mpiexec -n N {words}",
+            "they share the micro-batches of an update; needs pip install mpi4py mpich",
+        ]
     return "\n".join(lines)
 
 

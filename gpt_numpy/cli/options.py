@@ -119,6 +119,18 @@ class BenchConfig(Configuration):
     real_data: bool = setting(True, "accepted for nanoGPT; the time does not depend on the tokens")
     seed: int = setting(1337, "accepted for nanoGPT, without effect", low=0)
     profile: bool = setting(False, "accepted for nanoGPT; layers are always timed")
+    parallel: bool = setting(False, "time updates of the processes of mpiexec, and predict others")
+    gradient_accumulation_steps: int = setting(
+        0, "with parallel: micro-batches of an update; 0: one for each process", low=0
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.gradient_accumulation_steps and not self.parallel:
+            raise InputError(
+                f"gradient_accumulation_steps={self.gradient_accumulation_steps} is for "
+                "--parallel: add it, or leave this out"
+            )
 
 
 @dataclass(frozen=True)

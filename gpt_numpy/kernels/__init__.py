@@ -10,7 +10,7 @@ In training a layer function runs once for each batch shape, to record its launc
 at values, and a NumPy statement in it would take effect only once.
 """
 
-from gpt_numpy.kernels.adamw import adamw_updates, sum_of_squares
+from gpt_numpy.kernels.adamw import adamw_updates, squares_of_chunks, sum_of_squares
 from gpt_numpy.kernels.attention_sublayer import (
     attention_sublayer_backward,
     attention_sublayer_forward,
@@ -53,5 +53,6 @@ __all__ = [
     "mlp_sublayer_forward",
     "muon_updates",
     "prepare",
+    "squares_of_chunks",
     "sum_of_squares",
 ]

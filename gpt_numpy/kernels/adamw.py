@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from gpt_numpy.base.arrays import Array
+from gpt_numpy.base.arrays import CHUNK, Array
 from gpt_numpy.kernels.elementary import like
 from gpt_numpy.kernels.engine.jit import (
     Counter,
@@ -20,13 +20,11 @@ from gpt_numpy.kernels.engine.jit import (
     routine,
     tasks,
     threads,
-    workspace,
 )  # fmt: skip
 from gpt_numpy.kernels.engine.tasks import next_task, reset
 from gpt_numpy.kernels.rows import dot
 from gpt_numpy.reference.adamw import AdamWSettings
 
-CHUNK = 16384  # elements of a task
 ALONE = 4 * CHUNK  # elements that one thread has done before another is awake
 FIELDS = 4  # of a reference.adamw.Stretch
 
@@ -97,8 +95,8 @@ def adamw(
 
 
 @kernel
-def squares(x: In, total: Wide, sums: Wide, workers: Int, counter: Counter):
-    """A sum for each chunk, and all of them added up in order."""
+def squares(x: In, sums: Wide, workers: Int, counter: Counter):
+    """A sum for each chunk."""
     chunks = -(-x.size // CHUNK)
     reset(counter)
     for worker in prange(workers):
@@ -107,9 +105,6 @@ def squares(x: In, total: Wide, sums: Wide, workers: Int, counter: Counter):
             part = x[chunk * CHUNK : (chunk + 1) * CHUNK]
             sums[chunk] = dot(part, part)
             chunk = next_task(counter, worker, workers, chunks)
-    total[0] = 0.0
-    for chunk in range(chunks):
-        total[0] += sums[chunk]
 
 
 def adamw_updates(
@@ -133,7 +128,12 @@ def adamw_updates(
 
 def sum_of_squares(x: Array) -> float:
     """The sum of the squares of all elements, in float64."""
-    total = np.empty(1)
-    sums = workspace("squares", -(-x.size // CHUNK), np.float64)
-    squares(flat(x), total, sums, threads(), tasks(), alone=x.size <= ALONE)
-    return float(total[0])
+    sums = squares_of_chunks(x)
+    return float(np.cumsum(sums)[-1]) if sums.size else 0.0
+
+
+def squares_of_chunks(x: Array) -> Array:
+    """The sum of squares of each chunk of a vector, in float64."""
+    sums = np.empty(-(-x.size // CHUNK))
+    squares(flat(x), sums, threads(), tasks(), alone=x.size <= ALONE)
+    return sums

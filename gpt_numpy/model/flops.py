@@ -51,7 +51,8 @@ def forward_flops(config: GPTConfig, batch_size: int) -> dict[str, float]:
         if stage.layer == "embedding":
             continue  # a lookup
         names = filter(None, map(stage.weight_name, stage.weights))
-        a_position = 2.0 * sum(math.prod(shapes[n]) for n in names if len(shapes[n]) == 2)
+        found = [shapes[n] for n in names if n in shapes]  # rotary positions have no parameters
+        a_position = 2.0 * sum(math.prod(shape) for shape in found if len(shape) == 2)
         if stage.layer == "attention_sublayer":
             a_position += 2.0 * (T + 1) * config.n_embd
         flops[stage.kind] = flops.get(stage.kind, 0.0) + batch_size * T * a_position

@@ -24,7 +24,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from gpt_numpy.reference.adamw import adamw_updates, sum_of_squares
+from gpt_numpy.reference.adamw import adamw_updates, squares_of_chunks, sum_of_squares
 from gpt_numpy.reference.attention_sublayer import (
     attention_sublayer_backward,
     attention_sublayer_forward,
@@ -67,5 +67,6 @@ __all__ = [
     "mlp_sublayer_forward",
     "muon_updates",
     "prepare",
+    "squares_of_chunks",
     "sum_of_squares",
 ]

@@ -20,6 +20,9 @@ not pass through m and v.
 Clipping by the norm of the whole gradient multiplies g by
 
     min(1, grad_clip / (norm + 1e-6)),     norm = sqrt(sum of squares over all parameters)
+
+The squares are summed chunk by chunk, and the chunks' sums from the first to the last: so several
+processes, each with some of the chunks, compute the same bits as one.
 """
 
 from collections.abc import Iterable
@@ -27,7 +30,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gpt_numpy.base.arrays import Array
+from gpt_numpy.base.arrays import CHUNK, Array
 
 
 class AdamWSettings(NamedTuple):
@@ -100,4 +103,12 @@ def adamw_update(
 
 def sum_of_squares(x: Array) -> float:
     """The sum of the squares of all elements, in float64."""
-    return float(np.square(x, dtype=np.float64).sum())
+    sums = squares_of_chunks(x)
+    return float(np.cumsum(sums)[-1]) if sums.size else 0.0
+
+
+def squares_of_chunks(x: Array) -> Array:
+    """The sum of squares of each chunk of a vector, in float64."""
+    starts = range(0, x.size, CHUNK)
+    flat = x.reshape(-1)
+    return np.array([np.square(flat[i : i + CHUNK], dtype=np.float64).sum() for i in starts])

@@ -21,7 +21,7 @@ import json
 import math
 import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, cast
@@ -93,13 +93,18 @@ def save(
     """Write a checkpoint to `path` atomically.
 
     It is written to a temporary file next to `path`, flushed to disk and renamed, so that `path` is
-    always either the old file or the new one.
+    always either the old file or the new one. With several processes all call it, and process 0
+    writes.
 
     Raises
     ------
     InputError : the folder cannot be written.
     """
     path = checked_path("path", path)
+    if optimizer is not None and not optimizer.world.first:
+        for _ in optimizer.whole_state():  # process 0 writes what this one sends
+            pass
+        return
     header = {
         "format": FORMAT,
         "version": VERSION,
@@ -167,18 +172,17 @@ def _write_members(
     # A fixed date, so that the same run gives the same bytes.
     info = zipfile.ZipInfo("header.json", (1980, 1, 1, 0, 0, 0))
     archive.writestr(info, json.dumps(header, indent=1))
-    for name, array in _arrays(model, optimizer).items():
+    for name, array in _arrays(model, optimizer):
         info = zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0))
         with archive.open(info, "w", force_zip64=True) as member:
             np.lib.format.write_array(member, array, allow_pickle=False)
 
 
-def _arrays(model: GPT, optimizer: AdamW | None) -> dict[str, Array]:
-    arrays = dict(model.params)
-    if optimizer is not None:
-        for kind, kept in optimizer.state().items():
-            arrays |= {f"{kind}.{name}": array for name, array in kept.items()}
-    return arrays
+def _arrays(model: GPT, optimizer: AdamW | None) -> Iterator[tuple[str, Array]]:
+    yield from model.params.items()
+    for name, array in optimizer.whole_state() if optimizer is not None else ():
+        assert array is not None  # this is process 0
+        yield name, array
 
 
 def _read(path: Path, archive: zipfile.ZipFile, ops: str | None) -> Run:
@@ -203,7 +207,7 @@ def _read(path: Path, archive: zipfile.ZipFile, ops: str | None) -> Run:
     optimizer = None
     if header["optimizer"] is not None:
         optimizer = _optimizer_from_header(model, header["optimizer"])
-    for name, array in _arrays(model, optimizer).items():
+    for name, array in _arrays(model, optimizer):
         _read_array(path, archive, name, array)
     tokenizer = header["tokenizer"] and tokenizer_from_json(header["tokenizer"])
     if tokenizer is not None and tokenizer.vocab_size > config.vocab_size:

@@ -12,15 +12,20 @@ LOG = "log.jsonl"
 
 
 class Log:
-    """Appends to the log in `folder`; with `progress` (resuming), first drops later lines."""
+    """Appends to the log in `folder`; with `progress` (resuming), first drops later lines.
 
-    def __init__(self, folder: Path, progress: dict[str, Any] | None = None) -> None:
-        self.path = folder / LOG
-        if progress:
-            self._drop_after(progress["iteration"], progress["evaluated"])
+    Without a folder nothing is written: of several processes, one writes the log.
+    """
+
+    def __init__(self, folder: Path | None, progress: dict[str, Any] | None = None) -> None:
+        self.path = folder / LOG if folder else None
+        if progress and self.path:
+            self._drop_after(self.path, progress["iteration"], progress["evaluated"])
 
     def write(self, **values: Any) -> None:
         """Append one line."""
+        if not self.path:
+            return
         try:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(values) + "\n")
@@ -30,11 +35,11 @@ class Log:
                 "resume from the last checkpoint (--init_from=resume), or choose another --out_dir"
             ) from error
 
-    def _drop_after(self, iteration: int, evaluated: int) -> None:
+    def _drop_after(self, path: Path, iteration: int, evaluated: int) -> None:
         """Remove what was logged after the checkpoint from which the run resumes."""
-        if not self.path.exists():
+        if not path.exists():
             return
-        lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
         kept = []
         for line in lines:
             # A line that a crash cut off is dropped, too.
@@ -44,7 +49,7 @@ class Log:
                 if values["iter"] <= (evaluated if of_evaluation else iteration - 1):
                     kept.append(line + "\n")
         try:
-            with written_durably(self.path) as file:
+            with written_durably(path) as file:
                 file.write("".join(kept).encode())
         except OSError as error:
-            raise InputError(f"cannot write {self.path}: {error.strerror or error}") from error
+            raise InputError(f"cannot write {path}: {error.strerror or error}") from error

@@ -40,14 +40,16 @@ def layers(optimizer: AdamW) -> dict[str, list[float]]:
     The gradient is the one before clipping; the update's norm is divided by the norm of the
     parameters before it.
     """
-    squares: dict[str, list[float]] = {}
-    for name, grad in optimizer.model.grads.items():
-        found = squares.setdefault(layer_of(name), [0.0, 0.0, 0.0])
-        for k, square in enumerate((float(np.vdot(grad, grad)), *optimizer.last_change(name))):
-            found[k] += square
+    squares = {layer_of(name): np.zeros(3) for name in optimizer.model.params}
+    for name, grad in optimizer.summed_grads():
+        squares[layer_of(name)][0] += float(np.vdot(grad, grad))
+    for name in optimizer.model.params:
+        squares[layer_of(name)][1:] += optimizer.last_change(name)
+    everyone = optimizer.world.numbers(np.concatenate(list(squares.values())))
+    totals = everyone.reshape(-1, len(squares), 3).sum(axis=0)
     return {
         layer: [_short(math.sqrt(grad)), _short(math.sqrt(moved / size) if size else 0.0)]
-        for layer, (grad, moved, size) in squares.items()
+        for layer, (grad, moved, size) in zip(squares, totals.tolist(), strict=True)
     }
 
 

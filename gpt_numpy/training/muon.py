@@ -13,6 +13,7 @@ from gpt_numpy.base.checks import real
 from gpt_numpy.config.model import GPTConfig
 from gpt_numpy.model.gpt import GPT
 from gpt_numpy.model.stages import parameter_shapes
+from gpt_numpy.parallel.world import ONE, World
 from gpt_numpy.reference.muon import MuonSettings, Place, muon_updates
 from gpt_numpy.training.optimizer import AdamW
 
@@ -68,6 +69,7 @@ class Muon(AdamW):
         eps: float = 1e-8,
         muon_learning_rate: float = 0.02,
         muon_momentum: float = 0.95,
+        world: World = ONE,
     ) -> None:
         self.muon_learning_rate = muon_learning_rate
         self.muon_momentum = muon_momentum
@@ -78,6 +80,7 @@ class Muon(AdamW):
             weight_decay=weight_decay,
             grad_clip=grad_clip,
             eps=eps,
+            world=world,
         )
 
     def _begin(self) -> None:
@@ -88,7 +91,7 @@ class Muon(AdamW):
         found.sort(key=lambda named: _operations(named[1]), reverse=True)
         for number, (name, _) in enumerate(found):
             self._places[name].append(number)
-        self._table = np.array([place for _, place in found], np.int64)
+        self._table = np.array([place for _, place in found], np.int64).reshape(-1, 6)
         self._changes = np.zeros((len(found), 2))
 
     @classmethod
@@ -105,8 +108,26 @@ class Muon(AdamW):
             return real(name, value, lambda x: 0 <= x < 1, "at least 0 and less than 1")
         return super()._checked_setting(name, value)
 
+    def own_shapes(self) -> dict[str, dict[str, Shape]]:
+        """The part of `state_shapes` that this process keeps: of matrices, whole ones."""
+        matrices = self.state_shapes(self.model.config)[MOMENTUM]
+        self._owners = _owners(matrices, self.world.size, self.model.config)
+        own = {name: s for name, s in matrices.items() if self._owners[name] == self.world.rank}
+        return super().own_shapes() | {MOMENTUM: own}
+
+    def _owner(self, kind: str, name: str) -> int | None:
+        return self._owners[name] if kind == MOMENTUM else None
+
     def _update(self, clip: float) -> None:
         super()._update(clip)
+        if self.world.size > 1:  # a matrix is made orthogonal as a whole
+            self.world.hand_on(self.model.grads.flat)
+        if len(self._table):
+            self._muon(clip)
+        for name, owner in self._owners.items():
+            self.world.broadcast(self.model.params[name], owner)
+
+    def _muon(self, clip: float) -> None:
         self.model.ops.muon_updates(
             self.model.params.flat,
             self.model.grads.flat,
@@ -135,8 +156,10 @@ class Muon(AdamW):
 
     def last_change(self, name: str) -> tuple[float, float]:
         """Squared norms of the last change of a parameter, and of the parameter before it."""
-        if name not in self.momentum:
+        if name not in self._owners:
             return super().last_change(name)
+        if name not in self._places:  # another process has it
+            return 0.0, 0.0
         change, before = self._changes[self._places[name]].sum(axis=0)
         return float(change), float(before)
 
@@ -147,7 +170,7 @@ def is_matrix_of_block(name: str, shape: Shape) -> bool:
 
 
 def _places(model: GPT, momentum: NamedArrays) -> Iterator[tuple[str, Place]]:
-    """Every matrix, with the name of the parameter that it is, or is a part of."""
+    """Every matrix with a momentum here, with the name of the parameter that it is a part of."""
     for name, state in momentum.starts.items():
         start, first = model.params.starts[name], 0
         rows, width = model.params[name].shape
@@ -164,6 +187,19 @@ def _split(name: str, rows: int, width: int, config: GPTConfig) -> list[int]:
         return [width]
     narrow = (width - rows) // 2
     return [rows, narrow, width - rows - narrow]
+
+
+def _owners(shapes: dict[str, Shape], processes: int, config: GPTConfig) -> dict[str, int]:
+    """Which process updates which parameter: the costliest first, to who has least to do."""
+    costs: dict[str, int] = {}
+    for name, (rows, width) in shapes.items():
+        parts = _split(name, rows, width, config)
+        costs[name] = sum(_operations(Place(0, 0, rows, width, 0, part)) for part in parts)
+    busy, owners = [0] * processes, dict.fromkeys(shapes, 0)
+    for name in sorted(costs, key=lambda name: -costs[name]):
+        owners[name] = busy.index(min(busy))
+        busy[owners[name]] += costs[name]
+    return owners
 
 
 def _operations(place: Place) -> int:

@@ -2,6 +2,7 @@
 
 from gpt_numpy.config.train import TrainConfig
 from gpt_numpy.model.gpt import GPT
+from gpt_numpy.parallel.world import ONE, World
 from gpt_numpy.training.muon import Muon
 from gpt_numpy.training.optimizer import AdamW
 from gpt_numpy.training.schedule import learning_rate_at, muon_learning_rate_at
@@ -9,9 +10,9 @@ from gpt_numpy.training.schedule import learning_rate_at, muon_learning_rate_at
 KINDS: dict[str, type[AdamW]] = {kind.KIND: kind for kind in (AdamW, Muon)}
 
 
-def optimizer_for(model: GPT, config: TrainConfig) -> AdamW:
+def optimizer_for(model: GPT, config: TrainConfig, world: World = ONE) -> AdamW:
     """The optimizer with the hyperparameters of the settings."""
-    optimizer = KINDS[config.optimizer](model)
+    optimizer = KINDS[config.optimizer](model, world=world)
     set_hyperparameters(optimizer, config)
     optimizer.learning_rate = config.learning_rate
     return optimizer

@@ -127,13 +127,13 @@ def started(monkeypatch):
     """The model's configuration, the settings and the data with which `train` starts."""
     found = []
 
-    def note(run, config, dataset):
+    def note(run, config, dataset, world):
         found.append((run.config, config, dataset))
         return 0
 
     monkeypatch.setattr(train_command, "_train", note)
     monkeypatch.setattr(train_command, "_evaluate", note)
-    monkeypatch.setattr(train_command, "new_run", lambda shape, config: Run(None, shape))
+    monkeypatch.setattr(train_command, "new_run", lambda shape, *_: Run(None, shape))
     monkeypatch.setattr(train_command, "_check_training_memory", lambda *_: None)
 
     def start(*words):

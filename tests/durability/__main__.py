@@ -1,6 +1,6 @@
 """Try to lose or corrupt a run: a table of the outcomes; exit status 1 on any miss.
 
-python -m tests.durability                        all campaigns at full size, about 12 minutes
+python -m tests.durability                        all campaigns at full size, about 20 minutes
 python -m tests.durability kills interrupts       only these
 python -m tests.durability damage --count=1000 --seed=5 --json=results.json
 """
@@ -13,7 +13,9 @@ import tempfile
 import time
 from pathlib import Path
 
-FULL_SIZE = {"kills": 300, "interrupts": 100, "crashes": 0, "damage": 20_000, "resumes": 50}
+FULL_SIZE = {
+    "kills": 300, "interrupts": 100, "crashes": 0, "damage": 20_000, "resumes": 50, "ranks": 100,
+}  # fmt: skip
 
 
 def main():

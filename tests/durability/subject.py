@@ -66,13 +66,14 @@ def command(folder, *words, **more):
 class Subject:
     """The text, and what the uninterrupted run was after each of its iterations."""
 
-    def __init__(self, folder, ops="reference", iterations=ITERATIONS):
+    def __init__(self, folder, ops="reference", iterations=ITERATIONS, more=()):
         self.folder, self.ops = folder, ops
         text = folder / "text.txt"
         rng = random.Random(0)
         text.write_text("".join(rng.choices("abcd \n", k=3000)), encoding="utf-8")
         self.dataset = open_dataset("", str(text), say=lambda line: None)
         self.words = [*WORDS, f"--ops={ops}", f"--max_iters={iterations}", f"--data={text}"]
+        self.words += more
         (folder / "whole").mkdir()
         whole = self.begin(folder / "whole")
         self.digests = {0: digest(whole)}

@@ -28,8 +28,9 @@ from gpt_numpy.files import durable, locks
 from gpt_numpy.training import checkpoint
 from gpt_numpy.training import precompile as compiling
 from gpt_numpy.training import run_folder as runs
-from tests.durability import crashes, damage, interrupts, kills, resumes
+from tests.durability import crashes, damage, interrupts, kills, ranks, resumes
 from tests.durability.subject import Subject, command, digest, environment, finish, losses
+from tests.parallel.processes import mpiexec
 
 posix = pytest.mark.skipif(os.name != "posix", reason="signals as POSIX has them")
 
@@ -58,6 +59,13 @@ def test_a_small_campaign_misses_nothing(tmp_path, campaign, count):
     result = campaign.campaign(tmp_path, count, seed=1)
     assert result["trials"] >= count
     assert (result["missed"], result["faults"]) == (0, [])
+
+
+@pytest.mark.skipif(mpiexec() is None, reason="there is no mpiexec: pip install -e '.[mpi]'")
+def test_a_small_campaign_against_processes_misses_nothing(tmp_path):
+    pytest.importorskip("mpi4py", reason="mpi4py is not installed: pip install -e '.[mpi]'")
+    result = ranks.campaign(tmp_path, 3, seed=1, iterations=20)
+    assert (result["trials"], result["missed"], result["faults"]) == (3, 0, [])
 
 
 @posix

@@ -25,6 +25,7 @@ from tests.mutations import (
     modern_mistakes,
     muon_mistakes,
     page_mistakes,
+    parallel_mistakes,
     record,
     tools_mistakes,
     training_mistakes,
@@ -37,6 +38,7 @@ CATALOGUES = (
     backward_mistakes, durability_mistakes, training_mistakes, page_mistakes, kernel_mistakes,
     data_mistakes, generation_mistakes, interop_mistakes, tools_mistakes, foreign_mistakes,
     base_mistakes, command_mistakes, bfloat16_mistakes, muon_mistakes, modern_mistakes,
+    parallel_mistakes,
 )  # fmt: skip
 PARTS = {
     catalogue.__name__.rpartition(".")[2].removesuffix("_mistakes"): catalogue.MISTAKES

@@ -245,6 +245,15 @@ CHECKS: dict[str, tuple[str, dict[str, tuple[object, ...]]]] = {
     "inputs": ("cli/test_inputs.py::test_{layer}", {}),
     "nanogpt_files": ("cli/test_nanogpt_files.py::test_{layer}", {}),
     "nanogpt_runs": ("interop/test_nanogpt_training.py::test_{layer}", {}),
+    # Several processes; these need mpi4py and mpiexec.
+    "tree": ("parallel/test_tree_sum.py::test_{layer}", {}),
+    "processes": ("parallel/test_processes.py::test_{layer}", {}),
+    "same_bits": (
+        "parallel/test_processes.py::test_the_bits_are_those_of_one_process[{layer}-2]",
+        {},
+    ),
+    "no_mpi": ("parallel/test_one_process.py::test_{layer}", {}),
+    "costs": ("bench/test_cost_model.py::test_{layer}", {}),
     "rules": ("kernels/test_rules.py::test_kernels_keep_the_rules[{layer}.py]", {}),
 }
 

@@ -107,11 +107,8 @@ TRAIN = listed(
     ),
     (
         "C19", "with --eval_only a folder is made",
-        ("        if config.eval_only:\n            return _evaluate(run, config, dataset)\n"
-         "        if init_from",
-         "        if config.eval_only:\n            make_folder(config.out_dir)\n"
-         "            return _evaluate(run, config, dataset)\n"
-         "        if init_from"), "main:evaluating_only_writes_nothing",
+        ('if init_from != "resume" and not config.eval_only and', 'if init_from != "resume" and'),
+        "main:evaluating_only_writes_nothing",
     ),
 )  # fmt: skip
 

@@ -40,7 +40,7 @@ OF_AN_OPTIMIZER = (
         ),
         (
             "MU3", "every run has AdamW",
-            ("KINDS[config.optimizer](model)", "AdamW(model)"),
+            ("KINDS[config.optimizer](model, world=world)", "AdamW(model, world=world)"),
             "muon:a_run_takes_its_settings_and_resuming_new_ones",
         ),
     ),

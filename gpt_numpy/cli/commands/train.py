@@ -16,6 +16,7 @@ from gpt_numpy.base.errors import InputError, NotFiniteError
 from gpt_numpy.base.progress import Progress
 from gpt_numpy.cli.exit_status import INTERRUPTED
 from gpt_numpy.cli.precision import TRAINING, note_of_emulation
+from gpt_numpy.cli.processes import check_same_everywhere, describe_processes
 from gpt_numpy.cli.settings import (
     Types,
     gather,
@@ -37,6 +38,9 @@ from gpt_numpy.model.flops import counted_parameters
 from gpt_numpy.model.gpt import GPT
 from gpt_numpy.model.implementations import array_type
 from gpt_numpy.model.memory import check_memory
+from gpt_numpy.parallel.launch import start
+from gpt_numpy.parallel.tree_sum import waiting
+from gpt_numpy.parallel.world import ONE, World
 from gpt_numpy.training.checkpoint import Run, environment_of
 from gpt_numpy.training.evaluation import evaluate
 from gpt_numpy.training.log import Log
@@ -47,36 +51,46 @@ from gpt_numpy.training.run_folder import LAST, begin, find_checkpoint, make_fol
 
 def run(words: list[str], types: Types) -> int:
     """`gpt-numpy train`."""
+    with start() as world, contextlib.ExitStack() as held:
+        # Training itself reports what is not finite; NumPy's warnings would only repeat it.
+        held.enter_context(np.errstate(all="ignore"))
+        with world.together():
+            run, config, dataset = _prepare(words, types, world, held)
+        if config.eval_only:
+            return _evaluate(run, config, dataset, world)
+        return _train(run, config, dataset, world)
+
+
+def _prepare(
+    words: list[str], types: Types, world: World, held: contextlib.ExitStack
+) -> tuple[Run, TrainConfig, Dataset]:
+    """Read settings, model and data, and lock the folder of the run."""
     values = gather(words, types, print)
     _, flags = split(words, types)
     if flags.get("data") and "dataset" in flags:
         raise InputError("--data and --dataset exclude each other: give one of them")
     init_from = values.get("init_from", "scratch")
     out_dir = values.get("out_dir", TrainConfig.out_dir)
-    with contextlib.ExitStack() as held:
-        # Training itself reports what is not finite; NumPy's warnings would only repeat it.
-        held.enter_context(np.errstate(all="ignore"))
-        if init_from == "resume":
-            if not holds_foreign_model(out_dir):
-                found = find_checkpoint(out_dir, "last")
-                if found.name != LAST:
-                    print(f"no {LAST} in {out_dir}: resuming from {found.name}")
-            if not values.get("eval_only"):
-                held.enter_context(locked(Path(out_dir), print))
-            run, config, dataset = _resume(out_dir, words, values, types)
-        elif init_from == "scratch":
-            run, config, dataset = _start(words, values, types)
-        else:
-            run, config, dataset = _start_from_model(words, values, types)
-        if config.eval_only:
-            return _evaluate(run, config, dataset)
-        if init_from != "resume":
-            held.enter_context(locked(make_folder(config.out_dir), print))
-        return _train(run, config, dataset)
+    if init_from == "resume":
+        if not holds_foreign_model(out_dir):
+            found = find_checkpoint(out_dir, "last")
+            if found.name != LAST:
+                print(f"no {LAST} in {out_dir}: resuming from {found.name}")
+        if not values.get("eval_only") and world.first:
+            held.enter_context(locked(Path(out_dir), print))
+        run, config, dataset = _resume(out_dir, words, values, types, world)
+    elif init_from == "scratch":
+        run, config, dataset = _start(words, values, types, world)
+    else:
+        run, config, dataset = _start_from_model(words, values, types, world)
+    world.share(config.gradient_accumulation_steps)  # also of a run that is resumed
+    if init_from != "resume" and not config.eval_only and world.first:
+        held.enter_context(locked(make_folder(config.out_dir), print))
+    return run, config, dataset
 
 
 def _resume(
-    out_dir: str, words: list[str], values: dict[str, Any], types: Types
+    out_dir: str, words: list[str], values: dict[str, Any], types: Types, world: World
 ) -> tuple[Run, TrainConfig, Dataset]:
     _, flags = split(words, types)
     found = None
@@ -105,11 +119,13 @@ def _resume(
     changed = differences(run.environment, environment_of(run.model))
     if changed:
         print(f"the last bits may differ from those of an uninterrupted run: {'; '.join(changed)}")
+    if world.size > 1 and run.optimizer is not None:
+        run.optimizer = run.optimizer.divided(world)
     return run, config, dataset
 
 
 def _start(
-    words: list[str], values: dict[str, Any], types: Types
+    words: list[str], values: dict[str, Any], types: Types, world: World = ONE
 ) -> tuple[Run, TrainConfig, Dataset]:
     if all(word.startswith("--") for word in words):
         print(f"no preset or file named: starting from the preset {DEFAULT_PRESET}")
@@ -118,17 +134,17 @@ def _start(
     config = TrainConfig(**settings_of(TrainConfig, values))
     shape = settings_of(GPTConfig, values)
     # Refuse a wrong shape before any data is fetched.
-    _check_training_memory(GPTConfig(vocab_size=1, **shape), config)
+    _check_training_memory(GPTConfig(vocab_size=1, **shape), config, world)
     dataset = _open(config, nanogpts=names_nanogpts_data(words, types))
     model_config = GPTConfig(vocab_size=dataset.vocab_size, **shape)
     check_length(dataset, model_config.block_size)
-    _check_training_memory(model_config, config)
+    _check_training_memory(model_config, config, world)
     print("Initializing a new model from scratch")
-    return new_run(model_config, config), config, dataset
+    return new_run(model_config, config, world), config, dataset
 
 
 def _start_from_model(
-    words: list[str], values: dict[str, Any], types: Types
+    words: list[str], values: dict[str, Any], types: Types, world: World
 ) -> tuple[Run, TrainConfig, Dataset]:
     """A run that starts from the parameters and the tokenizer of an existing model."""
     _, flags = split(words, types)
@@ -144,7 +160,7 @@ def _start_from_model(
                 "it keeps its shape; leave the setting out"
             )
     model = cropped(found.model, values.get("block_size", found.config.block_size))
-    _check_training_memory(model.config, config)
+    _check_training_memory(model.config, config, world)
     nanogpts = names_nanogpts_data(words, types)
     dataset = _open(config, found.tokenizer, nanogpts=nanogpts)
     _check_vocabulary(found, dataset, config)
@@ -155,7 +171,7 @@ def _start_from_model(
             f"the model has {model.config.vocab_size} tokens, its tokenizer {dataset.vocab_size}: "
             "the others are not drawn"
         )
-    optimizer = optimizer_for(model, config)
+    optimizer = optimizer_for(model, config, world)
     return Run(model, model.config, optimizer=optimizer, settings=config), config, dataset
 
 
@@ -182,14 +198,16 @@ def _check_vocabulary(found: Run, dataset: Dataset, config: TrainConfig) -> None
         )
 
 
-def _check_training_memory(model: GPTConfig, config: TrainConfig) -> None:
+def _check_training_memory(model: GPTConfig, config: TrainConfig, world: World) -> None:
     size, micro_batches = config.batch_size, config.gradient_accumulation_steps
+    mine = len(world.share(micro_batches))
     check_memory(
         model,
         size,
         itemsize=array_type(config.dtype).itemsize,
-        copies=4,  # parameters, gradients, AdamW's two averages
-        more=16 * micro_batches * size * model.block_size,  # tokens and targets of one update
+        # Parameters, gradients, AdamW's two averages, sums of micro-batches that wait.
+        copies=2 + -(-2 // world.size) + waiting(mine),
+        more=16 * mine * size * model.block_size,  # tokens and targets of one update
         settings=f"batch_size={size}, gradient_accumulation_steps={micro_batches}",
     )
 
@@ -246,18 +264,20 @@ def _check_progress(run: Run, config: TrainConfig) -> None:
         )
 
 
-def _evaluate(run: Run, config: TrainConfig, dataset: Dataset) -> int:
+def _evaluate(run: Run, config: TrainConfig, dataset: Dataset, world: World) -> int:
     """`--eval_only`: nothing is written."""
     iteration = run.progress.get("iteration", 0)
-    losses = evaluate(run.model, dataset, config, iteration)
+    losses = evaluate(run.model, dataset, config, iteration, world=world)
     print(f"step {iteration}: train loss {losses['train']:.4f}, val loss {losses['val']:.4f}")
     if not all(map(math.isfinite, losses.values())):
         raise NotFiniteError(f"{config.out_dir}: the evaluation loss is not finite")
     return 0
 
 
-def _train(run: Run, config: TrainConfig, dataset: Dataset) -> int:
+def _train(run: Run, config: TrainConfig, dataset: Dataset, world: World) -> int:
     training = Training(run, config, dataset)
+    if world.size > 1:
+        describe_processes(world, config)
     _describe(run.model, training)
     if config.decay_lr and config.min_lr > config.learning_rate:
         rate = config.learning_rate
@@ -265,9 +285,14 @@ def _train(run: Run, config: TrainConfig, dataset: Dataset) -> int:
             f"min_lr={config.min_lr:g} is above learning_rate={rate:g}, which stays constant after "
             f"the warm-up; to let it decay, give --min_lr={rate / 10:g}"
         )
-    folder = Path(config.out_dir) if run.progress else begin(config.out_dir, print)
-    remove_leftovers(folder)
-    log = Log(folder, run.progress)
+    folder = Path(config.out_dir)
+    with world.together():
+        if world.first:
+            folder = folder if run.progress else begin(config.out_dir, print)
+            remove_leftovers(folder)
+        log = Log(folder if world.first else None, run.progress)
+        if world.size > 1:
+            check_same_everywhere(run, config, dataset, world)
     with Progress(config.max_iters + 1, done=training.state.iteration) as progress:
         outcome = training.run(log, progress)
     state, quoted = training.state, shlex.quote(config.out_dir)

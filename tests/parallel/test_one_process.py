@@ -1,0 +1,55 @@
+"""What the variables of mpiexec mean, where MPI is missing or not needed."""
+
+import subprocess
+import sys
+
+import pytest
+
+import gpt_numpy as gn
+from tests.support.commands import ENVIRONMENT
+
+NO_MPI = """
+import sys
+sys.modules["mpi4py"] = None
+from gpt_numpy.cli.main import main
+sys.exit(main(["train", "tiny", "--out_dir=r"]))
+"""
+
+
+@pytest.mark.parametrize(
+    "variables", [("PMI_RANK", "PMI_SIZE"), ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE")]
+)
+@pytest.mark.parametrize("rank", [0, 1])
+def test_without_mpi4py_nobody_trains(tmp_path, variables, rank):
+    started = dict(zip(variables, (str(rank), "2"), strict=True))
+    done = subprocess.run(
+        [sys.executable, "-c", NO_MPI],
+        cwd=tmp_path, env=ENVIRONMENT | started, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert ("pip install mpi4py" in done.stderr) == (rank == 0)
+    assert len(done.stderr.splitlines()) == (rank == 0)
+    assert not list(tmp_path.iterdir())
+
+
+def test_one_process_imports_no_mpi(tmp_path):
+    code = "import gpt_numpy as gn, sys\nwith gn.parallel.start() as world: pass\n"
+    code += "assert world.size == 1 and world.first\nprint('mpi4py' in sys.modules)"
+    for started in ({}, {"PMI_RANK": "0", "PMI_SIZE": "1"}):
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            env=ENVIRONMENT | started,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert done.stdout == "False\n"
+
+
+def test_one_process_has_everything():
+    assert list(gn.parallel.ONE.share(5)) == [0, 1, 2, 3, 4]
+    assert gn.parallel.ONE.texts("x") == ["x"]
+    assert gn.parallel.ONE.segment(7) == (0, 7)
+    with pytest.raises(gn.InputError, match="micro_batches=0: must be"):
+        gn.parallel.ONE.share(0)

@@ -28,6 +28,7 @@ def set_hyperparameters(optimizer: AdamW, config: TrainConfig) -> None:
 
 def set_learning_rates(optimizer: AdamW, iteration: int, config: TrainConfig) -> None:
     """Set the learning rates of an iteration."""
-    optimizer.learning_rate = learning_rate_at(iteration, config)
+    width = optimizer.model.config.n_embd
+    optimizer.learning_rate = learning_rate_at(iteration, config, width)
     if isinstance(optimizer, Muon):
         optimizer.muon_learning_rate = muon_learning_rate_at(iteration, config)

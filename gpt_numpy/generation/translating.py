@@ -1,7 +1,7 @@
 """Write the target of each source: greedily, by drawing, or by beam search."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -9,7 +9,7 @@ import numpy as np
 from gpt_numpy.base.arrays import Array, as_array
 from gpt_numpy.base.checks import shown
 from gpt_numpy.base.errors import InputError, did_you_mean
-from gpt_numpy.config.fields import Configuration, setting
+from gpt_numpy.config.decoding import Decoding
 from gpt_numpy.config.transformer import BEGIN, END, PAD
 from gpt_numpy.data.sentences import padded
 from gpt_numpy.generation.beam_search import Decoder, Hypothesis, beam_search, log_softmax
@@ -17,26 +17,6 @@ from gpt_numpy.generation.sampling import Sampler, Sampling
 
 MORE_THAN_SOURCE = 50  # tokens; the paper's limit of a target
 _ROWS_TIMES_LENGTH = 1 << 14  # of sources that are decoded at a time
-
-
-@dataclass(frozen=True)
-class Decoding(Configuration):
-    """How targets are written; the paper's beam and length penalty are the defaults.
-
-    Raises `InputError` when a value is of the wrong type or out of range.
-    """
-
-    beam: int = setting(4, "hypotheses of the beam search; 1: greedy", low=1, high=1024)
-    length_penalty: float = setting(0.6, "alpha in ((5 + length) / 6)^alpha; 0: none", low=0)
-    max_new_tokens: int = setting(0, "longest target; 0: 50 tokens more than the source", low=0)
-    temperature: float = setting(
-        0.0, "above 0: draw each token, with the logits divided by it", low=0
-    )
-    top_k: int = setting(0, "draw from this many most likely tokens; 0: from all", low=0)
-    top_p: float = setting(
-        1.0, "draw from the most likely tokens that reach this probability", above=0, high=1
-    )
-    seed: int = setting(0, "of the draws", low=0)
 
 
 def translate(model: Any, sources: Array | Sequence[Sequence[int]], **settings: Any) -> list[Array]:

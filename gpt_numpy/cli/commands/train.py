@@ -15,19 +15,30 @@ from gpt_numpy.base.environment import differences
 from gpt_numpy.base.errors import InputError, NotFiniteError
 from gpt_numpy.base.progress import Progress
 from gpt_numpy.cli.exit_status import INTERRUPTED
+from gpt_numpy.cli.pair_runs import (
+    of_pairs,
+    open_run_pairs,
+    refuse_settings_of_gpts,
+    refuse_settings_of_pairs,
+    start_pairs,
+)
 from gpt_numpy.cli.precision import TRAINING, note_of_emulation
 from gpt_numpy.cli.settings import (
     Types,
     gather,
     names_nanogpts_data,
     nanogpts_training,
+    field_types,
     settings_of,
     split,
 )
 from gpt_numpy.config.model import GPTConfig
 from gpt_numpy.config.presets import DEFAULT_PRESET, NANOGPT_DEFAULTS, PRESETS
 from gpt_numpy.config.train import TrainConfig
+from gpt_numpy.config.transformer import TransformerConfig
+from gpt_numpy.config.translation import TranslationConfig
 from gpt_numpy.data.dataset import Dataset, check_length, open_dataset
+from gpt_numpy.data.pair_dataset import PairDataset
 from gpt_numpy.data.tokenizers.characters import CharTokenizer
 from gpt_numpy.data.tokenizers.tokenizer import Tokenizer
 from gpt_numpy.files.durable import remove_leftovers
@@ -38,11 +49,11 @@ from gpt_numpy.model.gpt import GPT
 from gpt_numpy.model.implementations import array_type
 from gpt_numpy.model.memory import check_memory
 from gpt_numpy.training.checkpoint import Run, environment_of
-from gpt_numpy.training.evaluation import evaluate
 from gpt_numpy.training.log import Log
-from gpt_numpy.training.loop import State, Training, new_run
+from gpt_numpy.training.loop import State, Training, evaluation_line, new_run
 from gpt_numpy.training.optimizers import optimizer_for
 from gpt_numpy.training.run_folder import LAST, begin, find_checkpoint, make_folder, resume
+from gpt_numpy.training.pair_training import TranslationTraining
 
 
 def run(words: list[str], types: Types) -> int:
@@ -64,6 +75,13 @@ def run(words: list[str], types: Types) -> int:
             if not values.get("eval_only"):
                 held.enter_context(locked(Path(out_dir), print))
             run, config, dataset = _resume(out_dir, words, values, types)
+        elif of_pairs(values):
+            if init_from != "scratch":
+                raise InputError(
+                    f"init_from={init_from!r}: an encoder-decoder starts from scratch, or resumes "
+                    "the run in out_dir (--init_from=resume)"
+                )
+            run, config, dataset = start_pairs(values)
         elif init_from == "scratch":
             run, config, dataset = _start(words, values, types)
         else:
@@ -83,16 +101,24 @@ def _resume(
     if holds_foreign_model(out_dir):
         found = open_nanogpt_run(out_dir, ops=values.get("ops"), say=print)
     # The shape in a file gives way to the run's, as in nanoGPT; a flag that differs is refused.
-    shape = settings_of(GPTConfig, values).keys() - settings_of(GPTConfig, flags).keys()
+    shape = field_types(GPTConfig, TransformerConfig).keys() & values.keys() - flags.keys()
     ignored = {name: values.pop(name) for name in shape - {"dropout"}}
     run, config = resume(out_dir, values, found)
+    if isinstance(config, TranslationConfig):
+        refuse_settings_of_gpts(flags)
+    else:
+        refuse_settings_of_pairs(flags)
     for name, value in ignored.items():
-        if value != getattr(run.config, name):
+        if value != getattr(run.config, name, value):
             kept = getattr(run.config, name)
             print(f"{name} = {value} is ignored: the run in {out_dir} has {name} = {kept}")
     # nanoGPT's `shakespeare` is byte pairs, and not our text.
     nanogpts = found is not None and not isinstance(run.tokenizer, CharTokenizer)
-    dataset = _open(config, run.tokenizer, nanogpts=nanogpts and "dataset" not in flags)
+    dataset: Dataset | PairDataset
+    if isinstance(config, TranslationConfig):
+        dataset = open_run_pairs(config, run.config, run.tokenizer)
+    else:
+        dataset = _open(config, run.tokenizer, nanogpts=nanogpts and "dataset" not in flags)
     if found is None:
         _check_same_data(run, dataset, config)
     else:
@@ -114,6 +140,7 @@ def _start(
     if all(word.startswith("--") for word in words):
         print(f"no preset or file named: starting from the preset {DEFAULT_PRESET}")
         values = PRESETS[DEFAULT_PRESET] | values
+    refuse_settings_of_pairs(values)
     values = NANOGPT_DEFAULTS | nanogpts_training(words) | values
     config = TrainConfig(**settings_of(TrainConfig, values))
     shape = settings_of(GPTConfig, values)
@@ -131,6 +158,7 @@ def _start_from_model(
     words: list[str], values: dict[str, Any], types: Types
 ) -> tuple[Run, TrainConfig, Dataset]:
     """A run that starts from the parameters and the tokenizer of an existing model."""
+    refuse_settings_of_pairs(values)
     _, flags = split(words, types)
     config = TrainConfig(**settings_of(TrainConfig, nanogpts_training(words) | values))
     source = config.init_from
@@ -206,8 +234,7 @@ def _open(
 
 def _check_same_data(run: Run, dataset: Dataset, config: TrainConfig) -> None:
     assert run.settings is not None
-    before = run.settings.data or run.settings.dataset
-    now = config.data or config.dataset
+    before, now = _data_of(run.settings), _data_of(config)
     if run.dataset != dataset.fingerprint:
         raise InputError(
             f"the run in {config.out_dir} was trained on {before} with fingerprint "
@@ -219,6 +246,12 @@ def _check_same_data(run: Run, dataset: Dataset, config: TrainConfig) -> None:
             f"the run in {config.out_dir} was trained with {kinds[0]}, {now} has {kinds[1]}: "
             "resume with the same tokenizer"
         )
+
+
+def _data_of(config: TrainConfig) -> str:
+    if isinstance(config, TranslationConfig):
+        return config.source or config.mo or config.dataset
+    return config.data or config.dataset
 
 
 def _vocabulary_of(tokenizer: Tokenizer | None) -> str:
@@ -246,20 +279,25 @@ def _check_progress(run: Run, config: TrainConfig) -> None:
         )
 
 
-def _evaluate(run: Run, config: TrainConfig, dataset: Dataset) -> int:
+def _training(run: Run, config: TrainConfig, dataset: Dataset | PairDataset) -> Training:
+    kind = TranslationTraining if isinstance(dataset, PairDataset) else Training
+    return kind(run, config, dataset)
+
+
+def _evaluate(run: Run, config: TrainConfig, dataset: Dataset | PairDataset) -> int:
     """`--eval_only`: nothing is written."""
-    iteration = run.progress.get("iteration", 0)
-    losses = evaluate(run.model, dataset, config, iteration)
-    print(f"step {iteration}: train loss {losses['train']:.4f}, val loss {losses['val']:.4f}")
-    if not all(map(math.isfinite, losses.values())):
+    training = _training(run, config, dataset)
+    measured = training.measure()
+    print(f"step {training.state.iteration}: {evaluation_line(measured)}")
+    if not all(map(math.isfinite, measured.values())):
         raise NotFiniteError(f"{config.out_dir}: the evaluation loss is not finite")
     return 0
 
 
-def _train(run: Run, config: TrainConfig, dataset: Dataset) -> int:
-    training = Training(run, config, dataset)
+def _train(run: Run, config: TrainConfig, dataset: Dataset | PairDataset) -> int:
+    training = _training(run, config, dataset)
     _describe(run.model, training)
-    if config.decay_lr and config.min_lr > config.learning_rate:
+    if config.decay_lr and config.lr_schedule != "noam" and config.min_lr > config.learning_rate:
         rate = config.learning_rate
         print(
             f"min_lr={config.min_lr:g} is above learning_rate={rate:g}, which stays constant after "
@@ -280,7 +318,8 @@ def _train(run: Run, config: TrainConfig, dataset: Dataset) -> int:
         print(f"no better validation loss in {config.patience} evaluations: ending here")
     if state.best_iteration >= 0:
         print(f"best val loss {state.best_val_loss:.4f} at iteration {state.best_iteration}")
-    print(f"saved in {folder}; see what it writes with: gpt-numpy sample --out_dir={quoted}")
+    command = "translate" if isinstance(dataset, PairDataset) else "sample"
+    print(f"saved in {folder}; see what it writes with: gpt-numpy {command} --out_dir={quoted}")
     return 0
 
 

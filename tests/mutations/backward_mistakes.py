@@ -83,7 +83,7 @@ ATTENTION_MISTAKES = [
     ),
     _pair(
         "attention", "M14", "backward's mask is off by one: the diagonal is lost", ATTENTION,
-        "seen = causal_mask(s)\n    return",
+        "seen = visible(s, lengths)\n    return",
         "seen = np.tri(*s.shape[-2:], -1, dtype=bool)\n    return",
     ),
     _pair(
@@ -171,7 +171,8 @@ ENDS = [
     Mistake(live("M32"), WHOLE),
     _model(
         "M33", "tied embedding: the lookup's half of the gradient is lost", EMBEDDING,
-        "np.add.at(dwte, tokens, drow)", "dwte += 0 if tied else np.nan",
+        "np.add.at(dwte, tokens, drow if scale == 1 else drow * scale)",
+        "dwte += 0 if tied else np.nan",
     ),
     _pair(
         "embedding", "M34", "positions: the first sequence only", EMBEDDING,

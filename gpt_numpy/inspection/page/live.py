@@ -42,6 +42,8 @@ SETTINGS: dict[str, set[Any] | None] = {
     "norm_kind": {"layernorm", "rmsnorm"},
     "activation": {"gelu", "gelu_tanh", "relu", "relu2", "swiglu"},
     "softcap": None,
+    "smoothing": {0.0},
+    "lengths": {None},
 }
 POSITIONS = {"learned", "sinusoidal", "rotary", "none"}
 

@@ -67,7 +67,7 @@ class AttentionKept(NamedTuple):
 
 
 class AttentionSettings(NamedTuple):
-    """How the sublayer computes: heads, norm, the precision of its products' operands, and the mask.
+    """How the sublayer computes: heads, norm, precision of the products' operands, and the mask.
 
     `lengths`, (B,), says how many positions of each sequence are seen; None: a causal mask.
     """

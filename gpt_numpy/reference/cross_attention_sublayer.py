@@ -20,7 +20,7 @@ Shapes: x, out, norm, q, attn (B, T, C); memory (B, S, C); kv (B, S, 2C); length
 (B, T); lse (B, H, T).
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -74,7 +74,7 @@ class CrossAttentionSettings(NamedTuple):
     n_head: int
     norm_kind: str = LAYERNORM
     precision: str = FULL
-    lengths: Array | None = None
+    lengths: Any = None  # filled in by the model
     adds: bool = False
 
 

@@ -16,7 +16,8 @@ from gpt_numpy.inspection.page.facts import about_array, finite
 from gpt_numpy.inspection.summary.statistics import ArrayStatistics
 from gpt_numpy.inspection.trace.trace import Trace
 from gpt_numpy.model.gpt import GPT
-from gpt_numpy.model.stages import Stage, gpt
+from gpt_numpy.model.stage import Stage
+from gpt_numpy.model.stages import gpt
 from gpt_numpy.training.checkpoint import Run
 
 MOST_PARAMETERS = 2_000_000  # 4 bytes each, a quarter more as characters: 10 MB

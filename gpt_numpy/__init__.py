@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from gpt_numpy.inspection.hooks.hooks import replaced as replaced
     from gpt_numpy.inspection.trace.trace import trace as trace
     from gpt_numpy.interop import from_pretrained as from_pretrained
+    from gpt_numpy.model.encoder_decoder import Transformer as Transformer
     from gpt_numpy.model.gpt import GPT as GPT
-    from gpt_numpy.model.transformer import Transformer as Transformer
     from gpt_numpy.training.checkpoint import load as load
     from gpt_numpy.training.checkpoint import save as save
     from gpt_numpy.training.muon import Muon as Muon
@@ -30,7 +30,7 @@ _HOME = {
     "GPT": "model.gpt",
     "GPTConfig": "config.model",
     "TrainConfig": "config.train",
-    "Transformer": "model.transformer",
+    "Transformer": "model.encoder_decoder",
     "TransformerConfig": "config.transformer",
     "AdamW": "training.optimizer",
     "Muon": "training.muon",

@@ -21,7 +21,7 @@ from gpt_numpy.base.arrays import Array, as_array
 from gpt_numpy.base.checks import integer
 from gpt_numpy.base.errors import InputError
 from gpt_numpy.config.transformer import TransformerConfig
-from gpt_numpy.model.model import Model
+from gpt_numpy.model.base_model import Model
 from gpt_numpy.reference.layernorm import layernorm_forward
 from gpt_numpy.reference.linear import PRODUCTS, round_stored
 

@@ -4,7 +4,7 @@
 
 Source: GPT-2 (Radford et al., "Language Models are Unsupervised Multitask Learners", 2019), with
 the options of nanoGPT. The mathematics is in `reference/`; the block diagram is the table in
-`stages.py`, a pass is the list of calls that `calls.py` prepares from it, and `model.py` runs it.
+`stages.py`, a pass is the list of calls that `calls.py` prepares from it; `base_model.py` runs it.
 """
 
 from typing import Any
@@ -14,8 +14,8 @@ import numpy as np
 from gpt_numpy.base.arrays import Array
 from gpt_numpy.base.errors import InputError
 from gpt_numpy.config.model import GPTConfig
+from gpt_numpy.model.base_model import Model
 from gpt_numpy.model.buffers import numbers
-from gpt_numpy.model.model import Model
 from gpt_numpy.model.stage import ROTATIONS
 from gpt_numpy.model.token_check import checked_tokens
 from gpt_numpy.reference.cross_entropy import IGNORED, capped

@@ -54,39 +54,39 @@ def transformer(config: TransformerConfig) -> Iterator[Stage]:
 def encoder(config: TransformerConfig) -> Iterator[Stage]:
     """The source's stream: self-attention to all of it, MLP, in every block."""
     wte = Parameter("wte.weight", (config.vocab_size, config.n_embd), "embedding")
-    yield embedding("encoder", "source", wte, 0, config)
+    yield _embedding("encoder", "source", wte, 0, config)
     stream, last = "encoder.embedding.out", config.n_layer - 1
     for i in range(config.n_layer):
         block = f"encoder.h.{i}"
         attended = f"{block}.resid_mid"
         done = MEMORY if i == last and config.norm_place == "post" else f"{block}.resid_post"
-        yield from self_attention(block, (stream, attended), 3 * i + 1, config)
-        yield from mlp(block, "ln_2", (attended, done), 3 * i + 3, config)
+        yield from _self_attention(block, (stream, attended), 3 * i + 1, config)
+        yield from _mlp(block, "ln_2", (attended, done), 3 * i + 3, config)
         stream = done
     if config.norm_place == "pre":
-        yield norm("encoder.ln_f", stream, MEMORY, config)
+        yield _norm("encoder.ln_f", stream, MEMORY, config)
 
 
 def decoder(config: TransformerConfig) -> Iterator[Stage]:
     """The target's stream: causal self-attention, cross-attention, MLP; then head and loss."""
     first = 3 * config.n_layer + 1
-    yield embedding("decoder", "tokens", "wte.weight", first, config)
+    yield _embedding("decoder", "tokens", "wte.weight", first, config)
     stream = "decoder.embedding.out"
     for i in range(config.n_layer):
         block, site = f"decoder.h.{i}", first + 1 + 5 * i
         attended, crossed, done = (f"{block}.resid_{x}" for x in ("mid", "cross", "post"))
-        yield from self_attention(block, (stream, attended), site, config)
-        yield from cross_attention(block, (attended, crossed), site + 2, config)
-        yield from mlp(block, "ln_3", (crossed, done), site + 4, config)
+        yield from _self_attention(block, (stream, attended), site, config)
+        yield from _cross_attention(block, (attended, crossed), site + 2, config)
+        yield from _mlp(block, "ln_3", (crossed, done), site + 4, config)
         stream = done
-    yield head(stream, config)
+    yield _head(stream, config)
 
 
-def embedding(
+def _embedding(
     stack: str, tokens: str, wte: Parameter | str, site: int, config: TransformerConfig
 ) -> Stage:
     """Tokens, times sqrt(C), and sinusoids."""
-    shape = ("B", positions_of(stack), config.n_embd)
+    shape = ("B", _positions_of(stack), config.n_embd)
     return Stage(
         name=f"{stack}.embedding", kind="embedding", layer="embedding", reads=tokens,
         writes=Activation(f"{stack}.embedding.out", shape, grad_buffer=RESIDUAL),
@@ -98,11 +98,11 @@ def embedding(
     )  # fmt: skip
 
 
-def self_attention(
+def _self_attention(
     block: str, streams: tuple[str, str], site: int, config: TransformerConfig
 ) -> Iterator[Stage]:
     """Attention within one stream: to all of a source, or causal; sites `site` and the next."""
-    C, H, P = config.n_embd, config.n_head, positions_of(block)
+    C, H, P = config.n_embd, config.n_head, _positions_of(block)
     kept = {
         "qkv": Activation(f"{block}.attn.qkv", ("B", P, 3 * C), grad_buffer="hidden", half=True),
         "lse": statistic(f"{block}.attn.lse", "B", H, P),
@@ -117,14 +117,14 @@ def self_attention(
             **linear("proj", f"{block}.attn.c_proj", C, C, config, start="glorot"),
         },
         kept_type=AttentionKept, kept=kept,
-        settings=AttentionSettings(H, H, kind_of(config)),
+        settings=AttentionSettings(H, H, _kind_of(config)),
         also_reads={"lengths": "lengths"} if P == "S" else {},
         taps={"branch": f"{block}.attn.proj"},
         site=site,
     ))  # fmt: skip
 
 
-def cross_attention(
+def _cross_attention(
     block: str, streams: tuple[str, str], site: int, config: TransformerConfig
 ) -> Iterator[Stage]:
     """Attention to the encoder's output; sites `site` and the next.
@@ -149,18 +149,18 @@ def cross_attention(
             **linear("proj", f"{block}.cross.c_proj", C, C, config, start="glorot"),
         },
         kept_type=CrossAttentionKept, kept=kept,
-        settings=CrossAttentionSettings(H, kind_of(config), adds=block != last),
+        settings=CrossAttentionSettings(H, _kind_of(config), adds=block != last),
         also_reads={"memory": MEMORY, "lengths": "lengths"},
         taps={"branch": f"{block}.cross.proj"},
         site=site,
     ))  # fmt: skip
 
 
-def mlp(
+def _mlp(
     block: str, ln: str, streams: tuple[str, str], site: int, config: TransformerConfig
 ) -> Iterator[Stage]:
     """ReLU between two linear layers."""
-    C, F, P = config.n_embd, config.n_hidden, positions_of(block)
+    C, F, P = config.n_embd, config.n_hidden, _positions_of(block)
     hidden = ("B", P, F)
     kept = {
         "fc": Activation(f"{block}.mlp.fc", hidden, grad_buffer="hidden", half=True),
@@ -175,15 +175,15 @@ def mlp(
             **linear("proj", f"{block}.mlp.c_proj", F, C, config, start="glorot"),
         },
         kept_type=MLPKept, kept=kept,
-        settings=MLPSettings("relu", kind_of(config)),
+        settings=MLPSettings("relu", _kind_of(config)),
         taps={"branch": f"{block}.mlp.proj"},
         site=site,
     ))  # fmt: skip
 
 
-def norm(name: str, reads: str, writes: str, config: TransformerConfig) -> Stage:
+def _norm(name: str, reads: str, writes: str, config: TransformerConfig) -> Stage:
     """A norm of its own; only the encoder's output has a gradient outside of the stream's."""
-    P = positions_of(name)
+    P = _positions_of(name)
     grad_buffer = None if writes == MEMORY else RESIDUAL
     return Stage(
         name=name, kind="norm", layer="norm_layer", reads=reads,
@@ -194,42 +194,42 @@ def norm(name: str, reads: str, writes: str, config: TransformerConfig) -> Stage
     )  # fmt: skip
 
 
-def head(stream: str, config: TransformerConfig) -> Stage:
+def _head(stream: str, config: TransformerConfig) -> Stage:
     """The logits of the next token and the loss of each position, after a norm if it is "pre"."""
     return Stage(
         name="head", kind="head and loss", layer="head_loss", reads=stream,
         writes=Activation("losses", ("B", "T")),
         weights_type=HeadWeights,
-        weights={**weights_in_front("decoder.ln_f", config), "weight": "wte.weight"},
+        weights={**_weights_in_front("decoder.ln_f", config), "weight": "wte.weight"},
         kept_type=HeadKept,
         kept={
-            **outputs_in_front("decoder.ln_f", config),
+            **_outputs_in_front("decoder.ln_f", config),
             "logits": Activation("logits", ("B", "T", config.vocab_size)),
             "lse": statistic("lse", "B", "T"),
         },
-        settings=HeadSettings(kind_of(config), smoothing=config.label_smoothing),
+        settings=HeadSettings(_kind_of(config), smoothing=config.label_smoothing),
         also_reads={"targets": "targets"},
     )  # fmt: skip
 
 
-def positions_of(name: str) -> str:
+def _positions_of(name: str) -> str:
     """The number of positions in the stack that a name belongs to: S of the source, or T."""
     return "S" if name.startswith("encoder") else "T"
 
 
-def kind_of(config: TransformerConfig) -> str:
+def _kind_of(config: TransformerConfig) -> str:
     """The kind of norm at the beginning of a sublayer."""
     return NO_NORM if config.norm_place == "post" else config.norm
 
 
-def weights_in_front(name: str, config: TransformerConfig) -> dict[str, Parameter | str]:
+def _weights_in_front(name: str, config: TransformerConfig) -> dict[str, Parameter | str]:
     """The weights of the norm at the beginning of a sublayer, as its fields."""
     return {} if config.norm_place == "post" else norm_weights(name, config)
 
 
-def outputs_in_front(name: str, config: TransformerConfig) -> dict[str, Activation]:
+def _outputs_in_front(name: str, config: TransformerConfig) -> dict[str, Activation]:
     """What that norm writes; without one it is what the sublayer reads."""
-    kept = norm_outputs(name, config, positions_of(name))
+    kept = norm_outputs(name, config, _positions_of(name))
     return {"norm": kept["norm"]} if config.norm_place == "post" else kept
 
 
@@ -241,9 +241,9 @@ def _with_norm(
     out = sublayer.writes if post else sublayer.writes._replace(name=writes)
     yield dataclasses.replace(
         sublayer,
-        weights=weights_in_front(name, config) | sublayer.weights,
-        kept=outputs_in_front(name, config) | sublayer.kept,
+        weights=_weights_in_front(name, config) | sublayer.weights,
+        kept=_outputs_in_front(name, config) | sublayer.kept,
         writes=out,
     )
     if post:
-        yield norm(name, out.name, writes, config)
+        yield _norm(name, out.name, writes, config)

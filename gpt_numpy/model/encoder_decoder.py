@@ -5,7 +5,7 @@
                                             memory
 
 Source: Vaswani et al., "Attention Is All You Need" (2017). The mathematics is in `reference/`; the
-block diagram is the table in `transformer_stages.py`, and `model.py` runs it.
+block diagram is the table in `transformer_stages.py`, and `base_model.py` runs it.
 """
 
 from typing import Any
@@ -14,8 +14,8 @@ import numpy as np
 
 from gpt_numpy.base.arrays import Array
 from gpt_numpy.config.transformer import PAD, TransformerConfig
+from gpt_numpy.model.base_model import Model
 from gpt_numpy.model.decoder import Decoder
-from gpt_numpy.model.model import Model
 from gpt_numpy.model.pair_check import checked_source, checked_target, lengths_of
 from gpt_numpy.model.transformer_stages import MEMORY
 from gpt_numpy.reference.cross_entropy import IGNORED

@@ -3,6 +3,7 @@
 ACTIVATIONS = ("gelu", "gelu_tanh", "relu", "relu2", "swiglu")
 NORMS = ("layernorm", "rmsnorm")
 POSITIONS = ("learned", "sinusoidal", "rotary", "none")
+NORM_PLACES = ("post", "pre")  # of a Transformer
 RESIDUAL_STARTS, HEAD_STARTS = ("scaled", "zero"), ("normal", "zero")
 DTYPES = ("float32", "float64", "bfloat16", "complex128")  # the last one for the reference
 IMPLEMENTATIONS = ("kernels", "reference")  # of the layers; the first is the default

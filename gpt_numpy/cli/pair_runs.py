@@ -15,7 +15,7 @@ from gpt_numpy.config.translation import FROM_FILES, TASKS, TranslationConfig
 from gpt_numpy.data.pair_dataset import PairDataset, open_pairs
 from gpt_numpy.data.tokenizers.tokenizer import Tokenizer
 from gpt_numpy.training.checkpoint import Run
-from gpt_numpy.training.pair_training import new_translation_run
+from gpt_numpy.training.loop import new_run
 
 _FILES = ("source", "target", "mo")
 # Settings of training that pairs have no use for, and what to write instead.
@@ -69,7 +69,7 @@ def start_pairs(values: Mapping[str, Any]) -> tuple[Run, TranslationConfig, Pair
     dataset = open_run_pairs(config, sized)
     model_config = dataclasses.replace(sized, vocab_size=dataset.vocab_size)
     print("Initializing a new model from scratch")
-    return new_translation_run(model_config, config), config, dataset
+    return new_run(model_config, config), config, dataset
 
 
 def open_run_pairs(

@@ -33,7 +33,8 @@ from gpt_numpy.config.train import TrainConfig
 Types = Mapping[str, type]
 Log = Callable[[str], None]
 
-_PATHS = ("data", "html", "init_from", "mo", "out", "out_dir", "source", "target", "tokenizer")  # a ~ in them is expanded
+# A ~ in them is expanded.
+_PATHS = ("data", "html", "init_from", "mo", "out", "out_dir", "source", "target", "tokenizer")
 _DASHES = "-\u2010\u2011\u2012\u2013\u2014\u2212"  # web pages replace -- by one of these
 _BOOLS = {"true": True, "1": True, "false": False, "0": False}
 _ALSO = {"schedule": "lr_schedule"}  # shorter names of settings
@@ -162,9 +163,9 @@ def _from_source(word: str, types: Types, log: Log, known: Mapping[str, Any]) ->
             if key in types or not helps
         }
     except OSError as error:
-        known = ", ".join(presets)
+        names = ", ".join(presets)
         raise InputError(
-            f"cannot read {word}: {error.strerror or error}; name a file, or a preset: {known}"
+            f"cannot read {word}: {error.strerror or error}; name a file, or a preset: {names}"
         ) from error
     except UnicodeDecodeError as error:
         raise InputError(f"{word} is not UTF-8 text (byte {error.start})") from error

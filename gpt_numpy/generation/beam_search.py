@@ -19,25 +19,16 @@ Neural Machine Translation System" (2016), equation 14.
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 
 from gpt_numpy.base.arrays import Array
 from gpt_numpy.base.errors import NotFiniteError
 from gpt_numpy.config.transformer import BEGIN, END, PAD
+from gpt_numpy.model.decoder import Decoder
 
 _NEVER_WRITTEN = [PAD, BEGIN]
-
-
-class Decoder(Protocol):
-    """What a search asks of a model: its logits, row by row, and another choice of rows."""
-
-    def step(self, tokens: Array) -> Array:
-        """Append a token to each row, (rows,); the logits of the next ones, (rows, V)."""
-
-    def select(self, rows: Array) -> None:
-        """Row i continues what row rows[i] was."""
 
 
 class Hypothesis(NamedTuple):
@@ -54,6 +45,12 @@ class Beam(NamedTuple):
     source: int
     tokens: list[list[int]]
     log_probabilities: list[float]
+
+
+def continue_rows(decoder: Decoder, rows: list[int]) -> None:
+    """Let row i of the decoder continue what row rows[i] was; nothing is copied if all stay."""
+    if rows != list(range(decoder.rows)):
+        decoder.select(np.array(rows, np.int64))
 
 
 def length_penalty(n_tokens: int, alpha: float) -> float:
@@ -81,7 +78,7 @@ def beam_search(
 
     Parameters
     ----------
-    decoder : `beam` rows for each source, one source after the other, at their beginning.
+    decoder : a row for each source, at its beginning.
     limits : for each source, the most tokens to write, END counted, at least 1.
     beam : hypotheses of a source that are continued.
     alpha : the power of the length penalty; 0: none.
@@ -91,12 +88,12 @@ def beam_search(
     NotFiniteError : the model's logits are not finite.
     """
     finished: list[list[Hypothesis]] = [[] for _ in limits]
-    # All rows of a source are still the same: one is enough.
+    # Every search begins with one hypothesis, that nothing is written.
     beams = [Beam(source, [[]], [0.0]) for source in range(len(limits))]
-    rows = [source * beam for source in range(len(limits))]
+    rows = list(range(len(limits)))
     length = 0
     while beams:
-        decoder.select(np.array(rows, np.int64))
+        continue_rows(decoder, rows)
         last = [tokens[-1] if tokens else BEGIN for one in beams for tokens in one.tokens]
         table = log_softmax(decoder.step(np.array(last, np.int64)))
         table[:, _NEVER_WRITTEN] = -np.inf

@@ -10,10 +10,12 @@ from gpt_numpy.base.arrays import Array, as_array
 from gpt_numpy.base.checks import shown
 from gpt_numpy.base.errors import InputError, did_you_mean
 from gpt_numpy.config.decoding import Decoding
-from gpt_numpy.config.transformer import BEGIN, END, PAD
+from gpt_numpy.config.transformer import BEGIN, END, PAD, TransformerConfig
 from gpt_numpy.data.sentences import padded
-from gpt_numpy.generation.beam_search import Decoder, Hypothesis, beam_search, log_softmax
+from gpt_numpy.generation.beam_search import Hypothesis, beam_search, continue_rows, log_softmax
 from gpt_numpy.generation.sampling import Sampler, Sampling
+from gpt_numpy.model.decoder import Decoder
+from gpt_numpy.model.encoder_decoder import Transformer
 
 MORE_THAN_SOURCE = 50  # tokens; the paper's limit of a target
 _ROWS_TIMES_LENGTH = 1 << 14  # of sources that are decoded at a time
@@ -47,7 +49,10 @@ def translate(model: Any, sources: Array | Sequence[Sequence[int]], **settings: 
 
 
 def hypotheses(
-    model: Any, sources: Sequence[Array], how: Decoding, poll: Callable[[], None] = lambda: None
+    model: Transformer,
+    sources: Sequence[Array],
+    how: Decoding,
+    poll: Callable[[], None] = lambda: None,
 ) -> list[Hypothesis]:
     """The best hypothesis for each source, (S,), as `checked_sources` returns them.
 
@@ -63,11 +68,10 @@ def hypotheses(
         poll()
         batch = padded([sources[k] for k in group])
         limits = [_limit(model, sources[k], how) for k in group]
+        decoder = model.start_decoding(batch)
         if sampler is not None:
-            decoder = model.start_decoding(batch)
             best = _drawn(decoder, limits, sampler, group)
         else:
-            decoder = model.start_decoding(batch, rows_each=how.beam)
             all_found = beam_search(decoder, limits, how.beam, how.length_penalty)
             best = [of_source[0] for of_source in all_found]
         found |= zip(group, best, strict=True)
@@ -86,10 +90,10 @@ def _groups(sources: Sequence[Array], rows_each: int) -> Iterator[list[int]]:
         yield group
 
 
-def _limit(model: Any, source: Array, how: Decoding) -> int:
+def _limit(model: Transformer, source: Array, how: Decoding) -> int:
     """The most tokens of a target, END counted."""
     longest = how.max_new_tokens + 1 if how.max_new_tokens else len(source) + MORE_THAN_SOURCE
-    return min(longest, int(model.config.target_size))
+    return min(longest, model.config.target_size)
 
 
 def _drawn(
@@ -103,7 +107,7 @@ def _drawn(
     totals = [0.0] * len(limits)
     active, rows, length = list(range(len(limits))), list(range(len(limits))), 0
     while active:
-        decoder.select(np.array(rows, np.int64))
+        continue_rows(decoder, rows)
         last = [written[k][-1] if written[k] else BEGIN for k in active]
         logits = decoder.step(np.array(last, np.int64))
         table, length = log_softmax(logits), length + 1
@@ -120,7 +124,7 @@ def _drawn(
     return [Hypothesis(tokens, total, total) for tokens, total in zip(written, totals, strict=True)]
 
 
-def checked_sources(model: Any, sources: Array | Sequence[Sequence[int]]) -> list[Array]:
+def checked_sources(model: Transformer, sources: Array | Sequence[Sequence[int]]) -> list[Array]:
     """The sources without padding, each (S,), int64, S at least 1.
 
     Raises `InputError` when there is none, or one is empty, too long, or not of the model's tokens.
@@ -136,7 +140,7 @@ def checked_sources(model: Any, sources: Array | Sequence[Sequence[int]]) -> lis
     return [_checked_source(f"sources[{b}]", row, model.config) for b, row in enumerate(rows)]
 
 
-def _checked_source(name: str, source: Array, config: Any) -> Array:
+def _checked_source(name: str, source: Array, config: TransformerConfig) -> Array:
     if source.ndim != 1 or source.dtype.kind not in "iu":
         raise InputError(
             f"{name} has shape {source.shape} and type {source.dtype}: must be integers (S,)"

@@ -25,9 +25,11 @@ from gpt_numpy.base.progress import Progress
 from gpt_numpy.base.signals import end_signals_call
 from gpt_numpy.config.model import GPTConfig
 from gpt_numpy.config.train import TrainConfig
+from gpt_numpy.config.transformer import TransformerConfig
 from gpt_numpy.data.batches import DROPOUT, SAMPLE, random_key, training_batch
-from gpt_numpy.data.dataset import Dataset
 from gpt_numpy.data.token_file import ChangedFileError
+from gpt_numpy.model.base_model import twin_of
+from gpt_numpy.model.encoder_decoder import Transformer
 from gpt_numpy.model.flops import flops_per_token, machine_peak
 from gpt_numpy.model.gpt import GPT
 from gpt_numpy.training.checkpoint import Run, save
@@ -67,7 +69,7 @@ class State:
 
 
 class Training:
-    """One run: a model, its optimizer, its data and its progress.
+    """One run: a model, its optimizer, its data (a `Dataset`) and its progress.
 
     `run` trains to the end and returns "finished", "out of patience" or "interrupted". `clock`
     returns seconds.
@@ -80,11 +82,11 @@ class Training:
         self,
         run: Run,
         config: TrainConfig,
-        dataset: Dataset,
+        dataset: Any,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         assert run.optimizer is not None
-        self.model: GPT = run.model
+        self.model: Any = run.model
         self.optimizer: AdamW = run.optimizer
         self.config = config
         self.dataset = dataset
@@ -306,22 +308,22 @@ def evaluation_line(measured: dict[str, float]) -> str:
     return ", ".join(forms[name].format(value) for name, value in measured.items())
 
 
-def new_run(model_config: GPTConfig, config: TrainConfig) -> Run:
+def new_run(model_config: GPTConfig | TransformerConfig, config: TrainConfig) -> Run:
     """A new run: a model with initial parameters, and its optimizer."""
-    model = GPT(model_config, seed=config.seed, dtype=config.dtype, ops=config.ops)
+    kind: Any = Transformer if isinstance(model_config, TransformerConfig) else GPT
+    model = kind(model_config, seed=config.seed, dtype=config.dtype, ops=config.ops)
     return Run(model, model_config, optimizer=optimizer_for(model, config), settings=config)
 
 
 def first_not_finite(
-    model: GPT, tokens: Array | None = None, targets: Array | None = None, key: int | None = None
+    model: Any, tokens: Array | None = None, targets: Array | None = None, key: int | None = None
 ) -> str:
     """Name the first parameter or, in a pass over `tokens`, the first activation not finite."""
     for name, param in model.params.items():
         if not np.isfinite(param).all():
             return f"the parameter {name} is not finite: lower learning_rate or use grad_clip"
     if tokens is not None and targets is not None:
-        twin = GPT(model.config, seed=None, dtype=model.precision, ops=model.ops_name, keep=("*",))
-        twin.params.flat[...] = model.params.flat
+        twin = twin_of(model, ("*",))
         twin.forward(tokens, targets, dropout_key=key)
         for name, activation in twin.activations.items():
             if not np.isfinite(activation).all():

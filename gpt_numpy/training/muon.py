@@ -10,8 +10,11 @@ import numpy as np
 
 from gpt_numpy.base.arrays import Array, NamedArrays, Shape
 from gpt_numpy.base.checks import real
+from gpt_numpy.base.errors import InputError
 from gpt_numpy.config.model import GPTConfig
+from gpt_numpy.model.base_model import Model
 from gpt_numpy.model.gpt import GPT
+from gpt_numpy.model.stage import ModelConfig
 from gpt_numpy.model.stages import parameter_shapes
 from gpt_numpy.reference.muon import MuonSettings, Place, muon_updates
 from gpt_numpy.training.optimizer import AdamW
@@ -69,6 +72,10 @@ class Muon(AdamW):
         muon_learning_rate: float = 0.02,
         muon_momentum: float = 0.95,
     ) -> None:
+        if not isinstance(model, GPT):
+            raise InputError(
+                f"Muon updates the blocks of a GPT, not of a {type(model).__name__}: use AdamW"
+            )
         self.muon_learning_rate = muon_learning_rate
         self.muon_momentum = muon_momentum
         super().__init__(
@@ -92,7 +99,7 @@ class Muon(AdamW):
         self._changes = np.zeros((len(found), 2))
 
     @classmethod
-    def state_shapes(cls, config: GPTConfig) -> dict[str, dict[str, Shape]]:
+    def state_shapes(cls, config: ModelConfig) -> dict[str, dict[str, Shape]]:
         """The shapes of what is kept from step to step, by kind and by the parameters' names."""
         matrices: dict[str, Shape] = {}
         others: dict[str, Shape] = {}
@@ -146,7 +153,7 @@ def is_matrix_of_block(name: str, shape: Shape) -> bool:
     return name.startswith("h.") and len(shape) == 2
 
 
-def _places(model: GPT, momentum: NamedArrays) -> Iterator[tuple[str, Place]]:
+def _places(model: Model, momentum: NamedArrays) -> Iterator[tuple[str, Place]]:
     """Every matrix, with the name of the parameter that it is, or is a part of."""
     for name, state in momentum.starts.items():
         start, first = model.params.starts[name], 0

@@ -14,8 +14,8 @@ from gpt_numpy.base.arrays import Array, NamedArrays, Shape
 from gpt_numpy.base.checks import real, shown
 from gpt_numpy.base.errors import InputError, NotFiniteError
 from gpt_numpy.base.guarded import Guarded
-from gpt_numpy.config.model import GPTConfig
-from gpt_numpy.model.gpt import GPT
+from gpt_numpy.model.base_model import Model
+from gpt_numpy.model.stage import ModelConfig
 from gpt_numpy.model.stages import parameter_shapes
 from gpt_numpy.reference.adamw import AdamWSettings, Stretch, adamw_update
 
@@ -62,7 +62,7 @@ class AdamW(Guarded):
 
     def __init__(
         self,
-        model: GPT,
+        model: Model,
         *,
         learning_rate: float = 1e-3,
         betas: tuple[float, float] = (0.9, 0.99),
@@ -94,7 +94,7 @@ class AdamW(Guarded):
         """For a subclass: set what it needs in addition."""
 
     @classmethod
-    def state_shapes(cls, config: GPTConfig) -> dict[str, dict[str, Shape]]:
+    def state_shapes(cls, config: ModelConfig) -> dict[str, dict[str, Shape]]:
         """The shapes of what is kept from step to step, by kind and by the parameters' names."""
         shapes = parameter_shapes(config)
         return {"adamw.m": shapes, "adamw.v": shapes}
@@ -203,7 +203,7 @@ class AdamW(Guarded):
         return self.weight_decay if self.model.params[name].ndim >= 2 else 0.0
 
 
-def _zeros(shapes: Mapping[str, Shape], model: GPT) -> NamedArrays:
+def _zeros(shapes: Mapping[str, Shape], model: Model) -> NamedArrays:
     arrays = NamedArrays(shapes, model.dtype)
     arrays.flat[...] = 0
     return arrays

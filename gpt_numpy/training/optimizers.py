@@ -1,7 +1,7 @@
 """The optimizer that the settings choose, and its learning rates at an iteration."""
 
 from gpt_numpy.config.train import TrainConfig
-from gpt_numpy.model.gpt import GPT
+from gpt_numpy.model.base_model import Model
 from gpt_numpy.training.muon import Muon
 from gpt_numpy.training.optimizer import AdamW
 from gpt_numpy.training.schedule import learning_rate_at, muon_learning_rate_at
@@ -9,7 +9,7 @@ from gpt_numpy.training.schedule import learning_rate_at, muon_learning_rate_at
 KINDS: dict[str, type[AdamW]] = {kind.KIND: kind for kind in (AdamW, Muon)}
 
 
-def optimizer_for(model: GPT, config: TrainConfig) -> AdamW:
+def optimizer_for(model: Model, config: TrainConfig) -> AdamW:
     """The optimizer with the hyperparameters of the settings."""
     optimizer = KINDS[config.optimizer](model)
     set_hyperparameters(optimizer, config)

@@ -10,19 +10,18 @@ from contextlib import suppress
 
 from gpt_numpy.base.arrays import Array
 from gpt_numpy.base.errors import NotFiniteError
-from gpt_numpy.config.transformer import PAD, TransformerConfig
+from gpt_numpy.config.decoding import Decoding
+from gpt_numpy.config.transformer import PAD
 from gpt_numpy.config.translation import TranslationConfig
 from gpt_numpy.data.batches import EVALUATE_TRAIN, EVALUATE_VAL, TRAIN
 from gpt_numpy.data.pair_batches import DrawnPairs, PairBatch, StoredPairs
 from gpt_numpy.data.pair_dataset import PairDataset
 from gpt_numpy.data.sentences import source_tokens, text_of
-from gpt_numpy.generation.translating import Decoding, hypotheses
-from gpt_numpy.model.transformer import Transformer
+from gpt_numpy.generation.translating import hypotheses
+from gpt_numpy.model.encoder_decoder import Transformer
 from gpt_numpy.training.bleu import bleu_score
-from gpt_numpy.training.checkpoint import Run
 from gpt_numpy.training.evaluation import Poll
 from gpt_numpy.training.loop import Training
-from gpt_numpy.training.optimizers import optimizer_for
 
 _SAMPLES = 3  # translations in the log of an evaluation
 
@@ -133,10 +132,3 @@ def translated(
     """What the model writes for each source."""
     tokens = [source_tokens(dataset.tokenizer, source) for source in sources]
     return [text_of(dataset.tokenizer, h.tokens) for h in hypotheses(model, tokens, how, poll)]
-
-
-def new_translation_run(model_config: TransformerConfig, config: TranslationConfig) -> Run:
-    """A new run: a model with initial parameters, and its optimizer."""
-    model = Transformer(model_config, seed=config.seed, dtype=config.dtype, ops=config.ops)
-    return Run(model, model_config, optimizer=optimizer_for(model, config), settings=config)
-

@@ -37,18 +37,22 @@ class TableDecoder:
 
     def __init__(self, model, sources):
         self.model = model
-        self.rows = [([int(token) for token in source if token], []) for source in sources]
+        self.written = [([int(token) for token in source if token], []) for source in sources]
+
+    @property
+    def rows(self):
+        return len(self.written)
 
     def step(self, tokens):
-        assert len(tokens) == len(self.rows)
-        self.model.steps.append(len(self.rows))
-        for (_, before), token in zip(self.rows, tokens, strict=True):
+        assert len(tokens) == self.rows
+        self.model.steps.append(self.rows)
+        for (_, before), token in zip(self.written, tokens, strict=True):
             assert before or token == BEGIN
             before.append(int(token))
-        return np.array([self.model.logits(source, before) for source, before in self.rows])
+        return np.array([self.model.logits(source, before) for source, before in self.written])
 
     def select(self, rows):
-        self.rows = [(self.rows[row][0], list(self.rows[row][1])) for row in rows]
+        self.written = [(self.written[row][0], list(self.written[row][1])) for row in rows]
 
 
 def every_target(model, source, longest):

@@ -25,10 +25,10 @@ from gpt_numpy.cli.pair_runs import (
 from gpt_numpy.cli.precision import TRAINING, note_of_emulation
 from gpt_numpy.cli.settings import (
     Types,
+    field_types,
     gather,
     names_nanogpts_data,
     nanogpts_training,
-    field_types,
     settings_of,
     split,
 )
@@ -52,8 +52,8 @@ from gpt_numpy.training.checkpoint import Run, environment_of
 from gpt_numpy.training.log import Log
 from gpt_numpy.training.loop import State, Training, evaluation_line, new_run
 from gpt_numpy.training.optimizers import optimizer_for
-from gpt_numpy.training.run_folder import LAST, begin, find_checkpoint, make_folder, resume
 from gpt_numpy.training.pair_training import TranslationTraining
+from gpt_numpy.training.run_folder import LAST, begin, find_checkpoint, make_folder, resume
 
 
 def run(words: list[str], types: Types) -> int:
@@ -64,6 +64,7 @@ def run(words: list[str], types: Types) -> int:
         raise InputError("--data and --dataset exclude each other: give one of them")
     init_from = values.get("init_from", "scratch")
     out_dir = values.get("out_dir", TrainConfig.out_dir)
+    dataset: Dataset | PairDataset
     with contextlib.ExitStack() as held:
         # Training itself reports what is not finite; NumPy's warnings would only repeat it.
         held.enter_context(np.errstate(all="ignore"))
@@ -95,7 +96,7 @@ def run(words: list[str], types: Types) -> int:
 
 def _resume(
     out_dir: str, words: list[str], values: dict[str, Any], types: Types
-) -> tuple[Run, TrainConfig, Dataset]:
+) -> tuple[Run, TrainConfig, Dataset | PairDataset]:
     _, flags = split(words, types)
     found = None
     if holds_foreign_model(out_dir):
@@ -114,7 +115,7 @@ def _resume(
             print(f"{name} = {value} is ignored: the run in {out_dir} has {name} = {kept}")
     # nanoGPT's `shakespeare` is byte pairs, and not our text.
     nanogpts = found is not None and not isinstance(run.tokenizer, CharTokenizer)
-    dataset: Dataset | PairDataset
+    dataset: Any
     if isinstance(config, TranslationConfig):
         dataset = open_run_pairs(config, run.config, run.tokenizer)
     else:
@@ -232,7 +233,7 @@ def _open(
     return dataset
 
 
-def _check_same_data(run: Run, dataset: Dataset, config: TrainConfig) -> None:
+def _check_same_data(run: Run, dataset: Dataset | PairDataset, config: TrainConfig) -> None:
     assert run.settings is not None
     before, now = _data_of(run.settings), _data_of(config)
     if run.dataset != dataset.fingerprint:

@@ -12,8 +12,9 @@ from gpt_numpy.base.errors import InputError
 from gpt_numpy.base.progress import is_terminal
 from gpt_numpy.cli.options import TranslateConfig
 from gpt_numpy.cli.settings import Types, gather, settings_of
+from gpt_numpy.config.decoding import Decoding
 from gpt_numpy.data.sentences import source_tokens, text_of
-from gpt_numpy.generation.translating import Decoding, hypotheses
+from gpt_numpy.generation.translating import hypotheses
 from gpt_numpy.training.checkpoint import Run
 from gpt_numpy.training.run_folder import open_translator
 

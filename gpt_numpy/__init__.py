@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from gpt_numpy.config.train import TrainConfig as TrainConfig
     from gpt_numpy.config.transformer import TransformerConfig as TransformerConfig
     from gpt_numpy.generation.generate import generate as generate
+    from gpt_numpy.generation.translating import translate as translate
     from gpt_numpy.gradients.layer_check import check_layer as check_layer
     from gpt_numpy.gradients.model_check import gradcheck as gradcheck
     from gpt_numpy.inspection.hooks.hooks import ablate as ablate
@@ -44,6 +45,7 @@ _HOME = {
     "replaced": "inspection.hooks.hooks",
     "save": "training.checkpoint",
     "set_threads": "base.threads",
+    "translate": "generation.translating",
     "trace": "inspection.trace.trace",
 }
 __all__ = sorted([*_HOME, "__version__"])

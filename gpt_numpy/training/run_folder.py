@@ -16,7 +16,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from gpt_numpy.base.checks import shown
 from gpt_numpy.base.errors import InputError, did_you_mean
+from gpt_numpy.config.model import GPTConfig
 from gpt_numpy.config.train import TrainConfig
 from gpt_numpy.config.transformer import TransformerConfig
 from gpt_numpy.files.durable import preserve
@@ -186,6 +188,13 @@ def resume(
                 f"run, from scratch or with --init_from={shlex.quote(out_dir)} and another "
                 "--out_dir"
             )
+    known = shape.keys() | {field.name for field in dataclasses.fields(run.settings)}
+    for name in sorted(overrides.keys() - known):
+        kind = "a GPT" if isinstance(run.config, GPTConfig) else "an encoder-decoder"
+        raise InputError(
+            f"{name}={shown(overrides[name])}: the run in {out_dir} is {kind}, which has no such "
+            "setting; leave it out"
+        )
     run.model.set_dropout(overrides.get("dropout", run.config.dropout))
     run.config = run.model.config
     changes = {name: value for name, value in overrides.items() if name not in shape}

@@ -227,6 +227,17 @@ def test_an_epoch_of_batches_holds_every_pair_once(files):
     assert np.array_equal(one.source, other.source) and np.array_equal(one.target, other.target)
 
 
+def test_epochs_have_orders_of_their_own(files):
+    train = open_pairs(TranslationConfig(dataset="pairs", **files), (16, 16)).train
+    n = train.n_batches(60)
+    shapes = [
+        [train.batch(60, seed=5, stream=1, index=epoch * n + k).source.shape for k in range(n)]
+        for epoch in range(3)
+    ]
+    assert n > 4 and len({tuple(order) for order in shapes}) == 3
+    assert len({tuple(sorted(order)) for order in shapes}) == 1
+
+
 def test_sorted_by_length_little_is_padding(files):
     train = open_pairs(TranslationConfig(dataset="pairs", **files), (16, 16)).train
     batches = list(train.all_batches(100))

@@ -245,6 +245,12 @@ CHECKS: dict[str, tuple[str, dict[str, tuple[object, ...]]]] = {
     "inputs": ("cli/test_inputs.py::test_{layer}", {}),
     "nanogpt_files": ("cli/test_nanogpt_files.py::test_{layer}", {}),
     "nanogpt_runs": ("interop/test_nanogpt_training.py::test_{layer}", {}),
+    # Pairs, their training and their decoding.
+    "translating": ("generation/test_translating.py::test_{layer}", {}),
+    "pair_tasks": ("data/test_pair_tasks.py::test_{layer}", {}),
+    "pair_files": ("data/test_pair_files.py::test_{layer}", {}),
+    "pair_training": ("training/test_pair_training.py::test_{layer}", {}),
+    "pair_commands": ("cli/test_pair_commands.py::test_{layer}", {}),
     "rules": ("kernels/test_rules.py::test_kernels_keep_the_rules[{layer}.py]", {}),
 }
 

@@ -54,8 +54,8 @@ LOOP = _mistakes(
     ),
     (
         "T05", "an update without any target divides by zero",
-        ("max(sum(int((y >= 0).sum()) for _, y in batches), 1)",
-         "sum(int((y >= 0).sum()) for _, y in batches)"),
+        ("max(sum(self._count(y) for _, y in batches), 1)",
+         "sum(self._count(y) for _, y in batches)"),
         "loop:an_iteration_without_targets_is_divided_by_one",
     ),
     (

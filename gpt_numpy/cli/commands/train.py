@@ -107,8 +107,6 @@ def _resume(
     run, config = resume(out_dir, values, found)
     if isinstance(config, TranslationConfig):
         refuse_settings_of_gpts(flags)
-    else:
-        refuse_settings_of_pairs(flags)
     for name, value in ignored.items():
         if value != getattr(run.config, name, value):
             kept = getattr(run.config, name)

@@ -11,13 +11,16 @@ if TYPE_CHECKING:
     from gpt_numpy.base.threads import set_threads as set_threads
     from gpt_numpy.config.model import GPTConfig as GPTConfig
     from gpt_numpy.config.train import TrainConfig as TrainConfig
+    from gpt_numpy.config.transformer import TransformerConfig as TransformerConfig
     from gpt_numpy.generation.generate import generate as generate
+    from gpt_numpy.generation.translating import translate as translate
     from gpt_numpy.gradients.layer_check import check_layer as check_layer
     from gpt_numpy.gradients.model_check import gradcheck as gradcheck
     from gpt_numpy.inspection.hooks.hooks import ablate as ablate
     from gpt_numpy.inspection.hooks.hooks import replaced as replaced
     from gpt_numpy.inspection.trace.trace import trace as trace
     from gpt_numpy.interop import from_pretrained as from_pretrained
+    from gpt_numpy.model.encoder_decoder import Transformer as Transformer
     from gpt_numpy.model.gpt import GPT as GPT
     from gpt_numpy.training.checkpoint import load as load
     from gpt_numpy.training.checkpoint import save as save
@@ -29,6 +32,8 @@ _HOME = {
     "GPT": "model.gpt",
     "GPTConfig": "config.model",
     "TrainConfig": "config.train",
+    "Transformer": "model.encoder_decoder",
+    "TransformerConfig": "config.transformer",
     "AdamW": "training.optimizer",
     "Muon": "training.muon",
     "InputError": "base.errors",
@@ -41,6 +46,7 @@ _HOME = {
     "replaced": "inspection.hooks.hooks",
     "save": "training.checkpoint",
     "set_threads": "base.threads",
+    "translate": "generation.translating",
     "trace": "inspection.trace.trace",
 }
 __all__ = sorted([*_HOME, "__version__", "parallel"])

@@ -23,21 +23,32 @@ from gpt_numpy.base.threads import set_variables
 from gpt_numpy.base.version import __version__
 from gpt_numpy.cli import options
 from gpt_numpy.cli.exit_status import BAD_INPUT, INTERRUPTED, NOT_FINITE, OK
-from gpt_numpy.cli.settings import field_types, shape_of
+from gpt_numpy.cli.settings import field_types, presets_for, shape_of
 from gpt_numpy.config.model import GPTConfig
-from gpt_numpy.config.presets import DEFAULT_PRESET, GRADCHECK_MODEL, NANOGPT_DEFAULTS, PRESETS
+from gpt_numpy.config.presets import DEFAULT_PRESET, GRADCHECK_MODEL, NANOGPT_DEFAULTS
 from gpt_numpy.config.train import TrainConfig
+from gpt_numpy.config.transformer import TransformerConfig
+from gpt_numpy.config.translation import TranslationConfig
 from gpt_numpy.inspection.summary.thresholds import EXPLANATION
 
 _MODEL = "[PRESET | FILE.toml | FILE.py]..."
 
 # What a command does, the words that it takes in addition to settings, and its settings.
 COMMANDS: dict[str, tuple[str, str, tuple[type, ...]]] = {
-    "train": ("train a model", _MODEL, (GPTConfig, TrainConfig)),
+    "train": (
+        "train a model",
+        _MODEL,
+        (GPTConfig, TrainConfig, TransformerConfig, TranslationConfig),
+    ),
     "sample": (
         "let a trained model write text",
         "[FILE.toml | FILE.py]...",
         (options.SampleConfig,),
+    ),
+    "translate": (
+        "let a trained encoder-decoder translate texts, or the lines of standard input",
+        "[TEXT]...",
+        (options.TranslateConfig,),
     ),
     "gradcheck": (
         "check every hand-derived gradient against the exact derivative",
@@ -145,7 +156,7 @@ def _run(words: list[str]) -> int:
     command, *rest = words
     if command not in COMMANDS:
         hint = did_you_mean(command, COMMANDS)
-        if command in PRESETS or command.startswith("--"):
+        if command in presets_for(types_of("train")) or command.startswith("--"):
             hint = f"did you mean gpt-numpy train {command}?"
         raise InputError(f"no command {command!r}: {hint}")
     if "-h" in rest or "--help" in rest:
@@ -226,10 +237,12 @@ def help_of(command: str) -> str:
         default = "" if command == "gradcheck" else f"; by default {DEFAULT_PRESET}"
         lines += [
             "read from left to right; later ones win",
-            f"presets: {', '.join(PRESETS)}{default}",
+            f"presets: {', '.join(presets_for(types_of(command)))}{default}",
         ]
+    shown: set[str] = set()
     for config in configs:
-        lines += ["", *_settings_help(config, command)]
+        title = ["of encoder-decoders alone:"] if config is TransformerConfig else []
+        lines += ["", *title, *_settings_help(config, command, shown)]
     if command == "inspect":
         lines += ["", EXPLANATION]
     lines += ["", "  --threads=N  threads to compute with (default: all cores of this process)"]
@@ -243,13 +256,16 @@ def help_of(command: str) -> str:
     return "\n".join(lines)
 
 
-def _settings_help(config: type, command: str) -> Iterator[str]:
+def _settings_help(config: type, command: str, done: set[str]) -> Iterator[str]:
+    """A line for each setting that is not `done`, to which it is added."""
     defaults: dict[str, Any] = {}
     if config is GPTConfig:
         defaults = {"train": NANOGPT_DEFAULTS, "gradcheck": GRADCHECK_MODEL}.get(
             command, shape_of([DEFAULT_PRESET])
         )
-    fields = [field for field in dataclasses.fields(config) if field.name in types_of(command)]
+    names = types_of(command).keys() - done
+    fields = [field for field in dataclasses.fields(config) if field.name in names]
+    done |= {field.name for field in fields}
     values: dict[Any, str] = {int: "N", float: "X", bool: "True|False"}
     flags = [f"--{field.name}={values.get(field.type, 'TEXT')}" for field in fields]
     width = max(map(len, flags))

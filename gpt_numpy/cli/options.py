@@ -13,6 +13,7 @@ from gpt_numpy.config.choices import (
     OPTIMIZERS,
     WINDOWS,
 )
+from gpt_numpy.config.decoding import Decoding
 from gpt_numpy.config.fields import CPU_ONLY, Configuration, setting
 
 OPS = ("", *IMPLEMENTATIONS)
@@ -62,6 +63,16 @@ class SampleConfig(Configuration):
         super().__post_init__()
         if not self.init_from:
             raise InputError("init_from is empty: must be resume, or a folder with a model")
+
+
+@dataclass(frozen=True)
+class TranslateConfig(Decoding):
+    """Which encoder-decoder translates, and how its targets are written."""
+
+    out_dir: str = setting("out-translate", "folder of the run")
+    checkpoint: str = setting("best", "best, last, or the iteration of one that was kept")
+    logprobs: bool = setting(False, "print the log-probability after each target, and a tab")
+    ops: str = setting("", "implementation of the layers; empty: the run's own", choices=OPS)
 
 
 @dataclass(frozen=True)

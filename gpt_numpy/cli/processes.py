@@ -10,6 +10,7 @@ from gpt_numpy.base.threads import physical_cores, wanted_threads
 from gpt_numpy.base.version import __version__
 from gpt_numpy.config.train import TrainConfig
 from gpt_numpy.data.dataset import Dataset
+from gpt_numpy.data.pair_dataset import PairDataset
 from gpt_numpy.files.durable import TEMPORARY
 from gpt_numpy.parallel.world import World
 from gpt_numpy.training.checkpoint import Run
@@ -34,7 +35,9 @@ def describe_processes(world: World, config: TrainConfig) -> None:
         )
 
 
-def check_same_everywhere(run: Run, config: TrainConfig, dataset: Dataset, world: World) -> None:
+def check_same_everywhere(
+    run: Run, config: TrainConfig, dataset: Dataset | PairDataset, world: World
+) -> None:
     """Refuse processes that would not compute the same run."""
     mark = Path(config.out_dir) / world.texts(f"{TEMPORARY}{os.getpid()}")[0]
     try:

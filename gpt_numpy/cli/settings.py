@@ -25,6 +25,7 @@ from gpt_numpy.config.presets import (
     NANOGPT_DEFAULTS,
     NANOGPT_TRAINING,
     PRESETS,
+    TRANSLATION_PRESETS,
     VOCABULARIES,
 )
 from gpt_numpy.config.train import TrainConfig
@@ -32,9 +33,11 @@ from gpt_numpy.config.train import TrainConfig
 Types = Mapping[str, type]
 Log = Callable[[str], None]
 
-_PATHS = ("data", "html", "init_from", "out", "out_dir", "tokenizer")  # a ~ in them is expanded
+# A ~ in them is expanded.
+_PATHS = ("data", "html", "init_from", "mo", "out", "out_dir", "source", "target", "tokenizer")
 _DASHES = "-\u2010\u2011\u2012\u2013\u2014\u2212"  # web pages replace -- by one of these
 _BOOLS = {"true": True, "1": True, "false": False, "0": False}
+_ALSO = {"schedule": "lr_schedule"}  # shorter names of settings
 _EXAMPLES = {int: ", such as 12", float: ", such as 0.001"}
 
 
@@ -101,6 +104,7 @@ def parse_flag(word: str, types: Types) -> tuple[str, Any]:
     """The key and the value of `--key=value`; InputError if one of them cannot be used."""
     name, equals, text = word.partition("=")
     key = name[2:].replace("-", "_")
+    key = _ALSO.get(key, key)
     if key not in types:
         hint = did_you_mean(key, types).replace("mean ", "mean --").replace(" or ", " or --")
         raise InputError(f"unknown setting --{one_line(key)}: {hint}")
@@ -135,12 +139,13 @@ def _of_type(given: str, value: Any, kind: Any) -> Any:
 
 def _from_source(word: str, types: Types, log: Log, known: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of a preset or a file."""
-    if word in PRESETS:
-        return {key: value for key, value in PRESETS[word].items() if key in types}
+    presets = presets_for(types)
+    if word in presets:
+        return {key: value for key, value in presets[word].items() if key in types}
     path = Path(expanded("file", word))
     if path.suffix not in (".toml", ".py"):
         name = word.lstrip(_DASHES).partition("=")[0]
-        hint = did_you_mean(word, PRESETS)
+        hint = did_you_mean(word, presets)
         if name.replace("-", "_") in types:
             hint = f"did you mean --{name}=VALUE?"
         elif word in ("True", "False"):
@@ -156,14 +161,19 @@ def _from_source(word: str, types: Types, log: Log, known: Mapping[str, Any]) ->
             if key in types or not helps
         }
     except OSError as error:
-        presets = ", ".join(PRESETS)
+        names = ", ".join(presets)
         raise InputError(
-            f"cannot read {word}: {error.strerror or error}; name a file, or a preset: {presets}"
+            f"cannot read {word}: {error.strerror or error}; name a file, or a preset: {names}"
         ) from error
     except UnicodeDecodeError as error:
         raise InputError(f"{word} is not UTF-8 text (byte {error.start})") from error
     except (RecursionError, MemoryError):  # MemoryError: of Python's parser
         raise InputError(f"{word}: a value is nested too deeply") from None
+
+
+def presets_for(types: Types) -> dict[str, dict[str, Any]]:
+    """The presets of a command with these settings: those of pairs are for training alone."""
+    return PRESETS | TRANSLATION_PRESETS if "batch_tokens" in types else PRESETS
 
 
 def _from_toml(name: str, text: str, types: Types) -> dict[str, Any]:

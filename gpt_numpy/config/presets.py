@@ -84,6 +84,49 @@ PRESETS["baby-modern"] |= {
     "lr_decay_iters": 700,
 }
 
+# Encoder-decoders: tasks made on the fly, and pairs of the user's files. The paper's schedule and
+# Adam, without weight decay; post-norm as in the paper.
+_PAIRS: dict[str, Any] = {
+    "n_layer": 2,
+    "n_head": 4,
+    "n_embd": 64,
+    "source_size": 32,
+    "target_size": 32,
+    "lr_schedule": "noam",
+    "beta2": 0.98,
+    "weight_decay": 0.0,
+    "warmup_iters": 400,
+    "batch_tokens": 1024,
+    "eval_interval": 250,
+    "eval_iters": 10,
+    "log_interval": 50,
+    "always_save_checkpoint": False,
+}
+TRANSLATION_PRESETS: dict[str, dict[str, Any]] = {
+    "copy": _PAIRS | {"dataset": "copy", "max_iters": 1000},
+    "reverse": _PAIRS | {"dataset": "reverse", "max_iters": 2000},
+    "addition": _PAIRS | {"dataset": "addition", "max_iters": 4000},
+    "date": _PAIRS | {"dataset": "date", "max_iters": 1500},
+    "translate": _PAIRS
+    | {
+        "dataset": "pairs",
+        "n_layer": 3,
+        "n_head": 4,
+        "n_embd": 128,
+        "source_size": 128,
+        "target_size": 128,
+        "dropout": 0.1,
+        "label_smoothing": 0.1,
+        "tokenizer": "bpe",
+        "batch_tokens": 4096,
+        "warmup_iters": 1000,
+        "max_iters": 10_000,
+        "eval_interval": 500,
+    },
+}
+for _name, _preset in TRANSLATION_PRESETS.items():
+    _preset["out_dir"] = f"out-{_name}"
+
 DEFAULT_PRESET = "tiny"  # of `train` and `bench`
 
 # Vocabulary sizes where there is no data to give one: of a preset, and of all others.

@@ -51,7 +51,12 @@ class TrainConfig(Configuration):
     grad_clip: float = setting(1.0, "largest norm of the whole gradient; 0: no clipping", low=0)
     decay_lr: bool = setting(True, "warm up and decay the learning rate; otherwise constant")
     lr_schedule: str = setting(
-        "cosine", "the decay after the warm-up: along a cosine, or linear", choices=SCHEDULES
+        "cosine",
+        "after the warm-up: along a cosine, linear, or noam (the paper's 1 / sqrt(step))",
+        choices=SCHEDULES,
+    )
+    noam_factor: float = setting(
+        1.0, "of noam's rate, n_embd^-0.5 min(step^-0.5, step warmup_iters^-1.5)", low=0
     )
     warmup_iters: int = setting(2000, "iterations over which the learning rate rises", low=0)
     lr_decay_iters: int = setting(600_000, "iteration at which it has fallen to min_lr", low=0)

@@ -130,6 +130,19 @@ def random_key(seed: int, stream: int, step: int, micro_step: int) -> int:
     return int(_philox(seed, stream, step, micro_step).random_raw())
 
 
+def shuffled_range(size: int, seed: int, stream: int, step: int) -> Array:
+    """The integers below `size` in a random order, int64; a pure function of the arguments."""
+    keys = _philox(seed, stream, step, 0).random_raw(_ROUNDS).tolist()
+    return _shuffled(np.arange(size, dtype=np.uint64), size, keys).astype(np.int64)
+
+
+def random_words(seed: int, stream: int, index: int) -> Iterator[int]:
+    """Random 64-bit numbers without end, a pure function of the arguments."""
+    generator = _philox(seed, stream, index, 0)
+    while True:
+        yield from generator.random_raw(1024).tolist()
+
+
 def whole_split(tokens: Tokens, batch_size: int, block_size: int) -> Iterator[tuple[Array, Array]]:
     """All of a split, in order, as batches of the same shape, with every target exactly once.
 

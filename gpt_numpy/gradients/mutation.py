@@ -74,7 +74,12 @@ LIVE = (
         "M31",
         "embedding: a token that occurs twice gets only one gradient",
         "reference/embedding.py",
-        (("np.add.at(dwte, tokens, drow)", "dwte[tokens] += drow"),),
+        (
+            (
+                "np.add.at(dwte, tokens, drow if scale == 1 else drow * scale)",
+                "dwte[tokens] += drow",
+            ),
+        ),
     ),
     Mutation(
         "M32",

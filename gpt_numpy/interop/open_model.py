@@ -105,7 +105,8 @@ def open_out_dir(
         raise InputError("out_dir is empty: name the folder of the run")
     if holds_foreign_model(out_dir) and checkpoint in ("best", "last"):
         return open_run(out_dir, ops=ops, say=say)
-    return load(find_checkpoint(out_dir, checkpoint), ops=ops)
+    path = find_checkpoint(out_dir, checkpoint)
+    return _checked_gpt(load(path, ops=ops), path)
 
 
 def holds_foreign_model(out_dir: str) -> bool:
@@ -183,7 +184,7 @@ def _open(
             if training is not None:
                 run.settings, run.progress = training.settings, _progress(training)
             return run
-        run = load(own, ops=ops)
+        run = _checked_gpt(load(own, ops=ops), own)
         if dtype not in (None, run.model.precision):
             model = GPT(run.config, seed=None, dtype=str(dtype), ops=run.model.ops_name)
             model.params.flat[...] = run.model.params.flat
@@ -192,6 +193,16 @@ def _open(
             run.model.set_dropout(dropout)
             run.config = run.model.config
         return run
+
+
+def _checked_gpt(run: Run, path: Path) -> Run:
+    """The run itself; `InputError` if its model is not a GPT."""
+    if not isinstance(run.model, GPT):
+        raise InputError(
+            f"{path} is an encoder-decoder, and a GPT is needed here: let it translate with "
+            f"gpt-numpy translate --out_dir={shlex.quote(str(path.parent))}"
+        )
+    return run
 
 
 def _progress(stored: StoredTraining) -> dict[str, Any]:

@@ -19,12 +19,14 @@ import numpy as np
 from gpt_numpy.base.arrays import Array, NamedArrays, Shape, aligned_empty
 from gpt_numpy.base.checks import shown
 from gpt_numpy.base.errors import InputError, did_you_mean
-from gpt_numpy.config.model import GPTConfig
-from gpt_numpy.model.stages import Activation, activations, sized
+from gpt_numpy.model.stage import Activation, ModelConfig, sized
+from gpt_numpy.model.stages import activations, inputs
 from gpt_numpy.reference.bfloat16 import loaded
 
 # Buffers used only inside blocks, so the logits may overlay them.
-WITHIN_BLOCKS = ("act", "qkv", "d hidden", "d act", "d attn")
+WITHIN_BLOCKS = ("act", "qkv", "d hidden", "d act", "d attn", "d kv")
+
+MOST_LAYOUTS = 512  # kept; batches of sentences have many shapes
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Layout:
     inputs: dict[str, Array]
     acts: dict[str, Array]
     dacts: dict[str, Array]
-    calls: dict[tuple[float, bool, str], Any] = field(default_factory=dict)
+    calls: dict[tuple[Any, ...], Any] = field(default_factory=dict)
 
 
 class Buffers:
@@ -45,26 +47,29 @@ class Buffers:
     """
 
     def __init__(
-        self, config: GPTConfig, dtype: np.dtype[Any], keep: frozenset[str], most_logits: float
+        self, config: ModelConfig, dtype: np.dtype[Any], keep: frozenset[str], most_logits: float
     ) -> None:
-        self._arrays = activations(config)
+        self._arrays, self._inputs = activations(config), inputs(config)
         self._vocab_size = config.vocab_size
         self._dtype, self._keep, self._most_logits = dtype, keep, most_logits
         self._store = aligned_empty(0, dtype)
         self._integers = aligned_empty(0, np.int64)
-        self._layouts: dict[tuple[int, int, bool], Layout] = {}
+        self._layouts: dict[tuple[Shape, bool], Layout] = {}
 
-    def layout(self, B: int, T: int, *, halves: bool = False) -> Layout:
-        """The arrays for B sequences of T positions: the same ones until a larger batch comes.
+    def layout(self, *sizes: int, halves: bool = False) -> Layout:
+        """The arrays for these sizes, B, T and, with sources, S: the same until a larger batch.
 
         halves : whether what may be stored in 16 bits is.
         """
-        if (B, T, halves) not in self._layouts:
-            self._layouts[B, T, halves] = self._lay_out(B, T, halves)
-        return self._layouts[B, T, halves]
+        if (sizes, halves) not in self._layouts:
+            if len(self._layouts) >= MOST_LAYOUTS:
+                del self._layouts[next(iter(self._layouts))]
+            self._layouts[sizes, halves] = self._lay_out(sizes, halves)
+        return self._layouts[sizes, halves]
 
-    def _lay_out(self, B: int, T: int, halves: bool) -> Layout:
-        shapes = self._shapes(B, T)
+    def _lay_out(self, counts: Shape, halves: bool) -> Layout:
+        shapes = self._shapes(counts)
+        inputs = {name: sized(shape, *counts) for name, shape in self._inputs.items()}
         places = {name: self._place(array) for name, array in self._arrays.items()}
         dplaces = {n: self._grad_place(array) for n, array in self._arrays.items() if array.grad}
         half = {name for name, array in self._arrays.items() if halves and array.half}
@@ -77,7 +82,7 @@ class Buffers:
         if "logits" not in self._keep:
             overlaid = {place: sizes.pop(place) for place in WITHIN_BLOCKS if place in sizes}
             sizes["logits"] = (max(*sizes["logits"], sum(size for (size,) in overlaid.values())),)
-        self._grow(sum(size for (size,) in sizes.values()), B * T)
+        self._grow(sum(size for (size,) in sizes.values()), sum(map(math.prod, inputs.values())))
         buffers: dict[str, Array] = dict(NamedArrays(sizes, self._dtype, buffer=self._store))
         buffers |= NamedArrays(overlaid, self._dtype, buffer=buffers["logits"])
 
@@ -87,24 +92,23 @@ class Buffers:
         def activation(name: str, place: str) -> Array:
             return view(name, place, np.uint16) if name in half else view(name, place)
 
-        tokens, targets = self._integers[: 2 * B * T].reshape(2, B, T)
         return Layout(
-            {"tokens": tokens, "targets": targets},
+            dict(NamedArrays(inputs, np.int64, buffer=self._integers)),
             {name: activation(name, place) for name, place in places.items()},
             {name: view(name, place) for name, place in dplaces.items()},
         )
 
-    def _grow(self, floats: int, positions: int) -> None:
-        if floats > self._store.size or 2 * positions > self._integers.size:
+    def _grow(self, floats: int, integers: int) -> None:
+        if floats > self._store.size or integers > self._integers.size:
             self._layouts.clear()
             if floats > self._store.size:
                 self._store = aligned_empty(floats, self._dtype)
-            if 2 * positions > self._integers.size:
-                self._integers = aligned_empty(2 * positions, np.int64)
+            if integers > self._integers.size:
+                self._integers = aligned_empty(integers, np.int64)
 
-    def _shapes(self, B: int, T: int) -> dict[str, Shape]:
+    def _shapes(self, counts: Shape) -> dict[str, Shape]:
         """Those of all activations; of the logits, the part that exists at once."""
-        shapes = {name: sized(array.shape, B, T) for name, array in self._arrays.items()}
+        shapes = {name: sized(array.shape, *counts) for name, array in self._arrays.items()}
         if "logits" not in self._keep and math.prod(shapes["logits"]) > self._most_logits:
             V = self._vocab_size
             shapes["logits"] = (max(1, int(self._most_logits) // V), V)
@@ -138,7 +142,7 @@ class Kept(Mapping[str, Array]):
         if name in self._arrays:
             return numbers(self._arrays[name])
         if name not in self._keep:
-            why = "it is not kept; name it, or a pattern such as 'h.*.attn.out', in GPT(..., keep=)"
+            why = "it is not kept; name it, or a pattern such as 'h.*.attn.out', in keep="
         elif self._ran and name in self._statistics:
             why = "it is a statistic, without a gradient of its own"
         else:
@@ -161,7 +165,7 @@ def numbers(array: Array) -> Array:
     return copy
 
 
-def match_patterns(config: GPTConfig, patterns: tuple[str, ...]) -> frozenset[str]:
+def match_patterns(config: ModelConfig, patterns: tuple[str, ...]) -> frozenset[str]:
     """The names of the activations that match any of the patterns (those of a shell).
 
     Raises

@@ -17,7 +17,7 @@ import numpy as np
 from gpt_numpy.base.arrays import Array
 from gpt_numpy.model.buffers import Layout
 from gpt_numpy.model.implementations import load_ops
-from gpt_numpy.model.stages import Stage
+from gpt_numpy.model.stage import Stage
 from gpt_numpy.reference.bfloat16 import loaded, stored
 from gpt_numpy.reference.dropout import Dropout
 from gpt_numpy.reference.tap import Tap
@@ -82,7 +82,7 @@ class CallBuilder:
     grads: Mapping[str, Array]
     rate: float  # of dropout
     key: Array
-    precision: str  # of the operands of matrix products
+    settings: Mapping[str, Any]  # fields of the stages' that the model decides, `precision`
 
     def forward_call(self, stage: Stage, ops: ModuleType) -> Call:
         """The forward call of a stage."""
@@ -97,7 +97,7 @@ class CallBuilder:
         args.insert(0, dacts[stage.writes.name])
         kwargs |= stage.backward_settings
         if stage.reads in dacts:
-            kwargs["dx"] = dacts[stage.reads]
+            kwargs["dx"] = self._streams(stage, dacts)
         kwargs["dweights"] = self._weights(stage, self.grads)
         if stage.kept:
             kwargs["dkept"] = self._kept(stage, dacts)
@@ -105,20 +105,30 @@ class CallBuilder:
 
     def _read(self, stage: Stage) -> tuple[list[Any], dict[str, Any]]:
         """What both directions read: positional and keyword arguments."""
-        args: list[Any] = [self._array(stage.reads), self._weights(stage, self.params)]
+        arrays = self.layout.inputs | self.layout.acts
+        args: list[Any] = [self._streams(stage, arrays), self._weights(stage, self.params)]
         if stage.kept:
             args.append(self._kept(stage, self.layout.acts))
-        kwargs: dict[str, Any] = {
-            argument: self._array(name) for argument, name in stage.also_reads.items()
-        }
+        given = {argument: arrays[name] for argument, name in stage.also_reads.items()}
+        kwargs: dict[str, Any] = {**stage.keywords}
+        for argument in given.keys() - fields_of(stage.settings) - fields_of(stage.reads_type):
+            kwargs[argument] = given[argument]
         if stage.settings is not None:
-            kwargs["settings"] = stage.settings._replace(precision=self.precision)
+            given |= self.settings
+            fields = given.keys() & fields_of(stage.settings)
+            kwargs["settings"] = stage.settings._replace(
+                **{field: given[field] for field in fields}
+            )
         if stage.site is not None:
             kwargs["dropout"] = Dropout(self.rate, self.key, stage.site)
         return args, kwargs
 
-    def _array(self, name: str) -> Array:
-        return self.layout.inputs[name] if name in self.layout.inputs else self.layout.acts[name]
+    def _streams(self, stage: Stage, arrays: Mapping[str, Array]) -> Any:
+        """What a stage reads, or the gradient: an array, or the named tuple of several."""
+        x, kind = arrays[stage.reads], stage.reads_type
+        if kind is None:
+            return x
+        return kind(x, *[arrays[stage.also_reads[field]] for field in kind._fields[1:]])
 
     def _weights(self, stage: Stage, arrays: Mapping[str, Array]) -> Any:
         """The named tuple of a stage's weights, or of their gradients; None where there is none."""
@@ -129,6 +139,11 @@ class CallBuilder:
         """The named tuple of what a stage keeps, or of the gradients; None where there is none."""
         arrays_of = {field: arrays.get(array.name) for field, array in stage.kept.items()}
         return stage.kept_type(*map(arrays_of.get, stage.kept_type._fields))
+
+
+def fields_of(value: Any) -> set[str]:
+    """The fields of a named tuple or of its type; None has none."""
+    return set(getattr(value, "_fields", ()))
 
 
 def _call(

@@ -4,16 +4,18 @@ import dataclasses
 import math
 import os
 from collections.abc import Callable
+from typing import Any
 
 from gpt_numpy.base.arrays import Shape
 from gpt_numpy.base.cgroups import memory_limit
 from gpt_numpy.base.errors import InputError
 from gpt_numpy.config.model import GPTConfig
+from gpt_numpy.model.stage import ModelConfig
 from gpt_numpy.model.stages import activation_shapes, parameter_shapes
 
 
 def check_memory(
-    config: GPTConfig,
+    config: ModelConfig,
     batch_size: int,
     *,
     itemsize: int,
@@ -25,34 +27,44 @@ def check_memory(
 
     Parameters
     ----------
-    batch_size : sequences of block_size tokens that go through the model at once.
+    batch_size : sequences, as long as they can be, that go through the model at once.
     itemsize : bytes of one parameter.
     copies : how many arrays as large as the parameters there are, such as their gradients.
     more : bytes in addition to those of the model.
     settings : what else decides how much it is, for the message.
     """
     parameters = parameter_count(config)
-    activations = _of_blocks(config, lambda c: activation_shapes(c, batch_size, c.block_size))
+    positions = longest_sequences(config)
+    sizes = batch_size, *positions.values()
+    activations = _of_blocks(config, lambda c: activation_shapes(c, *sizes))
     # Of the logits only a part need exist, and some activations share a buffer: half of the others
     # is a bound from below.
-    activations -= batch_size * config.block_size * config.vocab_size
+    activations -= batch_size * next(iter(positions.values())) * config.vocab_size
     needed = itemsize * (copies * parameters + activations // 2) + more
-    needed += 8 * config.block_size * config.n_embd  # the sinusoids
+    needed += 8 * max(positions.values()) * config.n_embd  # the sinusoids
     available = _memory()
     if needed > available:
         raise InputError(
-            f"n_layer={config.n_layer}, n_embd={config.n_embd}, block_size={config.block_size}, "
-            f"vocab_size={config.vocab_size}{settings and ', '}{settings} take {_size(needed)} "
+            f"n_layer={config.n_layer}, n_embd={config.n_embd}, "
+            + "".join(f"{name}={length}, " for name, length in positions.items())
+            + f"vocab_size={config.vocab_size}{settings and ', '}{settings} take {_size(needed)} "
             f"of memory or more; this machine has {_size(available)}: make some of them smaller"
         )
 
 
-def parameter_count(config: GPTConfig) -> int:
+def longest_sequences(config: ModelConfig) -> dict[str, int]:
+    """The most positions that the model sees at once, by the name of the setting: T, and S."""
+    if isinstance(config, GPTConfig):
+        return {"block_size": config.block_size}
+    return {"target_size": config.target_size, "source_size": config.source_size}
+
+
+def parameter_count(config: ModelConfig) -> int:
     """How many parameters a model of this shape has, counted without making it."""
     return _of_blocks(config, parameter_shapes)
 
 
-def _of_blocks(config: GPTConfig, shapes: Callable[[GPTConfig], dict[str, Shape]]) -> int:
+def _of_blocks(config: ModelConfig, shapes: Callable[[Any], dict[str, Shape]]) -> int:
     """Number of elements in a table of shapes; every block adds the same number."""
     one, two = (
         sum(map(math.prod, shapes(dataclasses.replace(config, n_layer=n)).values())) for n in (1, 2)

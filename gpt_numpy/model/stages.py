@@ -1,19 +1,31 @@
 """The block diagram as data: which layers a model has, in order, and everything that each touches.
 
-A stage is one pair of layer functions with the names and shapes of its weights and of what forward
-keeps for backward, the stream it reads and the stream it writes. From this table follow the
-parameters and their initialisation, the activations and which of them share a buffer, the calls of
-both passes, memory and FLOPs, the diagram of a trace, and where hooks can take hold.
-
-Names are GPT-2's. Shapes are tuples of integers, "B" (sequences) and "T" (positions).
+From this table follow the parameters and their initialisation, the activations and which of them
+share a buffer, the calls of both passes, memory and FLOPs, the diagram of a trace, and where hooks
+can take hold. What a stage is stands in stage.py; the table here is GPT's, that of the Transformer
+is in transformer_stages.py.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple, TypeAlias
 
 from gpt_numpy.base.arrays import Shape
 from gpt_numpy.config.model import GPTConfig
+from gpt_numpy.model.stage import (
+    RESIDUAL,
+    ROTATIONS,
+    SINUSOIDS,
+    Activation,
+    Dimensions,
+    ModelConfig,
+    Parameter,
+    Stage,
+    linear,
+    norm_outputs,
+    norm_weights,
+    sized,
+    statistic,
+)
+from gpt_numpy.model.transformer_stages import transformer
 from gpt_numpy.reference.attention_sublayer import (
     AttentionKept,
     AttentionSettings,
@@ -22,101 +34,6 @@ from gpt_numpy.reference.attention_sublayer import (
 from gpt_numpy.reference.embedding import EmbeddingWeights
 from gpt_numpy.reference.head import HeadKept, HeadSettings, HeadWeights
 from gpt_numpy.reference.mlp_sublayer import MLPKept, MLPSettings, MLPWeights
-from gpt_numpy.reference.norms import RMSNORM
-
-Dimensions: TypeAlias = tuple[int | str, ...]
-
-# The names of fixed tables among the weights: of positions, and of the turns of rotary ones.
-SINUSOIDS, ROTATIONS = "sinusoids", "rotations"
-FIXED = (SINUSOIDS, ROTATIONS)
-
-
-class Parameter(NamedTuple):
-    """A weight: its name, its shape, and how it starts ("normal", "residual", "one", "zero")."""
-
-    name: str
-    shape: Shape
-    start: str = "normal"
-
-
-class Activation(NamedTuple):
-    """What a layer writes, and where it and its gradient lie.
-
-    `buffer` and `grad_buffer` name buffers that several activations share, because no two of them
-    are needed at once; None: a buffer of its own. `grad` is False for statistics (mean, rstd, lse):
-    no gradient is passed for them, the layer's backward differentiates through them itself.
-    `half` is True for what may be stored as bfloat16 numbers, in 16 bits, with such products.
-    """
-
-    name: str
-    shape: Dimensions
-    buffer: str | None = None
-    grad_buffer: str | None = None
-    grad: bool = True
-    half: bool = False
-
-
-def statistic(name: str, *shape: int | str) -> Activation:
-    """A small activation without a gradient: a mean, a reciprocal deviation, a log-sum-exp."""
-    return Activation(name, shape, grad=False)
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One pair of functions, `{layer}_forward` and `{layer}_backward`, and all that it touches.
-
-    `weights` and `kept` map the fields of the named tuples `weights_type` and `kept_type` to
-    arrays; a field of theirs that the model does not have (a bias, say) is None. `settings` is
-    the named tuple of how both functions compute, whose field `precision` the model fills in;
-    `backward_settings` go to backward alone.
-    `also_reads` maps arguments to arrays other than the stream. `taps` names what passes within the
-    layer without being kept. `site` is the first dropout site; None: no dropout.
-    """
-
-    name: str
-    kind: str
-    layer: str
-    reads: str
-    writes: Activation
-    weights_type: Any
-    weights: dict[str, Parameter | str]
-    kept_type: Any = None
-    kept: dict[str, Activation] = field(default_factory=dict)
-    settings: Any = None
-    backward_settings: dict[str, Any] = field(default_factory=dict)
-    also_reads: dict[str, str] = field(default_factory=dict)
-    taps: dict[str, str] = field(default_factory=dict)
-    site: int | None = None
-
-    @property
-    def parameters(self) -> Iterator[Parameter]:
-        """The weights that belong to this stage (the others are another's, or fixed)."""
-        return (weight for weight in self.weights.values() if isinstance(weight, Parameter))
-
-    @property
-    def activations(self) -> Iterator[Activation]:
-        """What forward writes, in the order of the computation."""
-        yield from self.kept.values()
-        yield self.writes
-
-    def weight_name(self, argument: str) -> str | None:
-        """The name of a weight, or None where the model does not have it."""
-        weight = self.weights.get(argument)
-        return weight.name if isinstance(weight, Parameter) else weight
-
-    def array_name(self, argument: str) -> str | None:
-        """The name of the array that a field or argument of the layer stands for."""
-        if argument == "x":
-            return self.reads
-        if argument == "out":
-            return self.writes.name
-        if argument in self.kept:
-            return self.kept[argument].name
-        others = self.taps | self.also_reads
-        return others.get(argument) or self.weight_name(argument)
-
-
-RESIDUAL = "resid"  # the gradient of the residual stream is one buffer, handed from stage to stage
 
 
 def gpt(config: GPTConfig) -> Iterator[Stage]:
@@ -231,32 +148,6 @@ def head(stream: str, config: GPTConfig) -> Stage:
     )  # fmt: skip
 
 
-def norm_weights(name: str, config: GPTConfig) -> dict[str, Parameter | str]:
-    """The weights of a norm, as fields of a sublayer's; RMSNorm has no bias."""
-    C = config.n_embd
-    weights: dict[str, Parameter | str] = {"ln_weight": Parameter(f"{name}.weight", (C,), "one")}
-    if config.bias and config.norm != RMSNORM:
-        weights["ln_bias"] = Parameter(f"{name}.bias", (C,), "zero")
-    return weights
-
-
-def linear(
-    argument: str,
-    name: str,
-    width_in: int,
-    width_out: int,
-    config: GPTConfig,
-    *,
-    start: str = "normal",
-) -> dict[str, Parameter | str]:
-    """The weights of a linear layer, (in, out) as in `x @ weight + bias`, as fields."""
-    weight = Parameter(f"{name}.weight", (width_in, width_out), start)
-    weights: dict[str, Parameter | str] = {f"{argument}_weight": weight}
-    if config.bias:
-        weights[f"{argument}_bias"] = Parameter(f"{name}.bias", (width_out,), "zero")
-    return weights
-
-
 def residual_start(config: GPTConfig) -> str:
     """How the projections to the residual stream start."""
     return "zero" if config.init_residual == "zero" else "residual"
@@ -291,35 +182,34 @@ def qkv_outputs(name: str, config: GPTConfig) -> dict[str, Activation]:
     return kept
 
 
-def norm_outputs(name: str, config: GPTConfig) -> dict[str, Activation]:
-    """What a norm writes, as fields; all outputs share a buffer, and RMSNorm has no mean."""
-    names = ("rstd",) if config.norm == RMSNORM else ("mean", "rstd")
-    kept = {field: statistic(f"{name}.{field}", "B", "T") for field in names}
-    shape: Dimensions = ("B", "T", config.n_embd)
-    return kept | {"norm": Activation(f"{name}.out", shape, buffer="norm", grad_buffer="norm")}
+def stages_of(config: ModelConfig) -> Iterator[Stage]:
+    """The stages of either kind of model, in the order of the forward pass."""
+    return gpt(config) if isinstance(config, GPTConfig) else transformer(config)
 
 
-def sized(shape: Dimensions, B: int, T: int) -> Shape:
-    """A shape for B sequences of T positions."""
-    sizes = {"B": B, "T": T}
-    return tuple(sizes[size] if isinstance(size, str) else size for size in shape)
+def inputs(config: ModelConfig) -> dict[str, Dimensions]:
+    """The arrays of integers that the stages read, with their shapes."""
+    arrays: dict[str, Dimensions] = {"tokens": ("B", "T"), "targets": ("B", "T")}
+    if not isinstance(config, GPTConfig):
+        arrays |= {"source": ("B", "S"), "lengths": ("B",)}
+    return arrays
 
 
-def parameters(config: GPTConfig) -> dict[str, Parameter]:
+def parameters(config: ModelConfig) -> dict[str, Parameter]:
     """Every parameter by name: GPT-2's names, in GPT-2's order and layout."""
-    return {weight.name: weight for stage in gpt(config) for weight in stage.parameters}
+    return {weight.name: weight for stage in stages_of(config) for weight in stage.parameters}
 
 
-def parameter_shapes(config: GPTConfig) -> dict[str, Shape]:
+def parameter_shapes(config: ModelConfig) -> dict[str, Shape]:
     """The shape of every parameter. Source: the state dictionary of GPT-2 (Hugging Face)."""
     return {name: weight.shape for name, weight in parameters(config).items()}
 
 
-def activations(config: GPTConfig) -> dict[str, Activation]:
+def activations(config: ModelConfig) -> dict[str, Activation]:
     """Every activation by name, in the order of the forward pass."""
-    return {array.name: array for stage in gpt(config) for array in stage.activations}
+    return {array.name: array for stage in stages_of(config) for array in stage.activations}
 
 
-def activation_shapes(config: GPTConfig, B: int, T: int) -> dict[str, Shape]:
-    """The shape of every activation of B sequences of T positions."""
-    return {name: sized(array.shape, B, T) for name, array in activations(config).items()}
+def activation_shapes(config: ModelConfig, B: int, T: int, S: int = 0) -> dict[str, Shape]:
+    """The shape of every activation of B sequences of T positions, with sources of S positions."""
+    return {name: sized(array.shape, B, T, S) for name, array in activations(config).items()}

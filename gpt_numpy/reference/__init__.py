@@ -29,6 +29,10 @@ from gpt_numpy.reference.attention_sublayer import (
     attention_sublayer_backward,
     attention_sublayer_forward,
 )
+from gpt_numpy.reference.cross_attention_sublayer import (
+    cross_attention_sublayer_backward,
+    cross_attention_sublayer_forward,
+)
 from gpt_numpy.reference.decoding import decode_step, decoding_copies
 from gpt_numpy.reference.embedding import embedding_backward, embedding_forward
 from gpt_numpy.reference.head import (
@@ -39,6 +43,7 @@ from gpt_numpy.reference.head import (
 )
 from gpt_numpy.reference.mlp_sublayer import mlp_sublayer_backward, mlp_sublayer_forward
 from gpt_numpy.reference.muon import muon_updates
+from gpt_numpy.reference.norm_layer import norm_layer_backward, norm_layer_forward
 
 LOGITS = math.inf  # elements of the logits that exist at once: all
 HALVES = False  # numbers rounded to bfloat16 are stored in float32
@@ -55,6 +60,8 @@ __all__ = [
     "adamw_updates",
     "attention_sublayer_backward",
     "attention_sublayer_forward",
+    "cross_attention_sublayer_backward",
+    "cross_attention_sublayer_forward",
     "decode_step",
     "decoding_copies",
     "embedding_backward",
@@ -66,6 +73,8 @@ __all__ = [
     "mlp_sublayer_backward",
     "mlp_sublayer_forward",
     "muon_updates",
+    "norm_layer_backward",
+    "norm_layer_forward",
     "prepare",
     "squares_of_chunks",
     "sum_of_squares",

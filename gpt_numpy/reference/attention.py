@@ -52,8 +52,13 @@ gradient from each reader:
 
     dK_jkd = sum over the heads h of group j of sum_q ds_hqk Q_hqd / sqrt(D)          likewise dV
 
+Without the causal mask, as in an encoder, every query of sequence b sees the keys k < lengths_b:
+all of its tokens, before and after it, but not the padding that follows them. Nothing above depends
+on which keys are seen, as long as p_qk = 0 for the others: their keys and values get no gradient.
+
 Shapes: qkv (B, T, C + 2 G D), as a rule 3C; out (B, T, C); lse (B, H, T); Q (B, H, T, D); K, V
-(B, G, T, D); s, p, w (B, H, T, T). The mask of dropout belongs to w as a (B, H, T, T) array.
+(B, G, T, D); s, p, w (B, H, T, T); lengths (B,), from 1 to T. The mask of dropout belongs to w as a
+(B, H, T, T) array.
 """
 
 import math
@@ -65,16 +70,24 @@ from gpt_numpy.reference.dropout import Dropout, dropout_backward, dropout_forwa
 
 
 def attention_forward(
-    qkv: Array, n_head: int, dropout: Dropout, out: Array, lse: Array, *, n_kv_head: int = 0
+    qkv: Array,
+    n_head: int,
+    dropout: Dropout,
+    out: Array,
+    lse: Array,
+    *,
+    n_kv_head: int = 0,
+    lengths: Array | None = None,
 ) -> None:
     """Write each position's average of values to `out`, and its log-sum-exp to `lse`.
 
     n_kv_head : heads of keys and of values, G; 0: as many as queries have.
+    lengths : how many positions of each sequence are seen from all of them; None: a causal mask.
     """
     Q, K, V = split_qkv(qkv, n_head, n_kv_head)
     V = for_queries(V, n_head)
     s = scores(Q, K)
-    seen = causal_mask(s)
+    seen = visible(s, lengths)
     largest = np.where(seen, s.real, -np.inf).max(axis=-1)
     p = np.where(seen, np.exp(np.where(seen, s - largest[..., None], 0)), 0)
     total = p.sum(axis=-1)
@@ -95,6 +108,7 @@ def attention_backward(
     dqkv: Array,
     *,
     n_kv_head: int = 0,
+    lengths: Array | None = None,
 ) -> None:
     """Write the gradient of `qkv`."""
     Q, K, V = split_qkv(qkv, n_head, n_kv_head)
@@ -102,7 +116,7 @@ def attention_backward(
     (dO,) = split_heads(dout, n_head, parts=1)
     K, V = for_queries(K, n_head), for_queries(V, n_head)
     scale = 1 / math.sqrt(Q.shape[-1])
-    p = probabilities(Q, K, lse)
+    p = probabilities(Q, K, lse, lengths)
     w, dp = np.empty_like(p), np.empty_like(p)
     # forward: w = dropout(p); out = w @ V
     dropout_forward(p, dropout, out=w)
@@ -159,13 +173,20 @@ def causal_mask(s: Array) -> Array:
     return np.tri(s.shape[-2], s.shape[-1], dtype=bool)
 
 
+def visible(s: Array, lengths: Array | None) -> Array:
+    """True where a query may see a key: by the causal mask, or in all that is no padding."""
+    if lengths is None:
+        return causal_mask(s)
+    return np.arange(s.shape[-1]) < lengths[:, None, None, None]
+
+
 def scores(Q: Array, K: Array) -> Array:
     """How well each query matches each key, (B, H, T, T), the masked ones included."""
     return Q @ for_queries(K, Q.shape[1]).swapaxes(-1, -2) * (1 / math.sqrt(Q.shape[-1]))
 
 
-def probabilities(Q: Array, K: Array, lse: Array) -> Array:
+def probabilities(Q: Array, K: Array, lse: Array, lengths: Array | None = None) -> Array:
     """The softmax of the scores, computed again from what forward kept."""
     s = scores(Q, K)
-    seen = causal_mask(s)
+    seen = visible(s, lengths)
     return np.where(seen, np.exp(np.where(seen, s - lse[..., None], 0)), 0)

@@ -12,10 +12,14 @@ Backward of a composition runs through the same functions in reverse, each takin
 the next one wrote. The output of the layer norm is not kept for backward but recomputed, into the
 buffer that forward used: `kept.norm` is written in both directions.
 
-With QK norm or rotary positions attention reads `ready`, made from qkv (queries_keys.py).
+With QK norm or rotary positions attention reads `ready`, made from qkv (queries_keys.py). With
+`lengths` it has no causal mask: an encoder sees all of its source (attention.py).
+
+Post-norm (Vaswani et al., 2017, section 5.4), norm(x + dropout(sublayer(x))), is this sublayer with
+the norm kind "none", followed by a norm of its own (norm_layer.py).
 
 Shapes: x, out, norm, attn (B, T, C); qkv, ready (B, T, C + 2 G D) with G heads of keys and values,
-as a rule H, which makes 3C; mean, rstd (B, T); lse (B, H, T).
+as a rule H, which makes 3C; mean, rstd (B, T); lse (B, H, T); lengths (B,).
 """
 
 from typing import NamedTuple
@@ -34,7 +38,7 @@ from gpt_numpy.reference.tap import Tap, no_tap
 class AttentionWeights(NamedTuple):
     """The weights of the sublayer, or their gradients; biases may be None."""
 
-    ln_weight: Array  # (C,)
+    ln_weight: Array | None  # (C,); None without a norm
     ln_bias: Array | None  # RMSNorm has none
     qkv_weight: Array  # (C, C + 2 G D)
     qkv_bias: Array | None
@@ -49,7 +53,7 @@ class AttentionKept(NamedTuple):
     """What forward writes for backward, or the gradients (None for mean, rstd and lse)."""
 
     mean: Array | None  # RMSNorm has none
-    rstd: Array
+    rstd: Array | None
     norm: Array  # not saved: backward fills it again
     qkv: Array
     lse: Array
@@ -63,12 +67,16 @@ class AttentionKept(NamedTuple):
 
 
 class AttentionSettings(NamedTuple):
-    """How the sublayer computes: heads, norm, and the precision of its products' operands."""
+    """How the sublayer computes: heads, norm, precision of the products' operands, and the mask.
+
+    `lengths`, (B,), says how many positions of each sequence are seen; None: a causal mask.
+    """
 
     n_head: int
     n_kv_head: int = 0  # 0: n_head
     norm_kind: str = LAYERNORM
     precision: str = FULL
+    lengths: Array | None = None
 
 
 def attention_sublayer_forward(
@@ -99,7 +107,15 @@ def attention_sublayer_forward(
             q_norm=w.q_norm, k_norm=w.k_norm, rotations=w.rotations, out=k.ready,
         )  # fmt: skip
         tap("ready", k.ready)
-    attention_forward(k.attended, n_head, dropout, out=k.attn, lse=k.lse, n_kv_head=n_kv_head)
+    attention_forward(
+        k.attended,
+        n_head,
+        dropout,
+        out=k.attn,
+        lse=k.lse,
+        n_kv_head=n_kv_head,
+        lengths=settings.lengths,
+    )
     round_stored(k.attn, precision)
     tap("attn", k.attn)
     linear_forward(k.attn, w.proj_weight, w.proj_bias, out=branch, precision=precision)
@@ -139,11 +155,19 @@ def attention_sublayer_backward(
     attn = k.attn
     if tap is not no_tap:  # a tap may have replaced it; delta needs the output of attention itself
         attn = np.empty_like(k.attn)
-        attention_forward(k.attended, n_head, dropout, out=attn, lse=k.lse, n_kv_head=n_kv_head)
+        attention_forward(
+            k.attended,
+            n_head,
+            dropout,
+            out=attn,
+            lse=k.lse,
+            n_kv_head=n_kv_head,
+            lengths=settings.lengths,
+        )
         round_stored(attn, precision)
     attention_backward(
         dk.attn, k.attended, n_head, dropout,
-        out=attn, lse=k.lse, dqkv=dk.attended, n_kv_head=n_kv_head,
+        out=attn, lse=k.lse, dqkv=dk.attended, n_kv_head=n_kv_head, lengths=settings.lengths,
     )  # fmt: skip
     # forward: ready = queries_keys(qkv)
     if dk.ready is not None:

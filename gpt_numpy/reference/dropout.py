@@ -23,8 +23,10 @@ arithmetic is on unsigned integers and wraps around:
 Number Generators", 2014, with Stafford's constants); `mix32` is lowbias32 of C. Wellons'
 "Prospecting for Hash Functions" (2018). A rate of 0 means no dropout at all: out = x.
 
-Sites: 0 is the embedding; block i uses 3 i + 1 for the attention weights, 3 i + 2 for the attention
-branch and 3 i + 3 for the MLP branch.
+Sites of a GPT, and of the encoder of a Transformer: 0 is the embedding; block i uses 3 i + 1 for
+the attention weights, 3 i + 2 for the attention branch and 3 i + 3 for the MLP branch. A decoder
+behind an encoder of L blocks begins at 3 L + 1 with its embedding; its block i uses 3 L + 2 + 5 i
+and the next four for self-attention (weights, branch), cross-attention (the same) and the MLP.
 
 Shapes: x and out alike, any.
 """

@@ -37,6 +37,10 @@ Sinusoids. With fixed positions wpe is the paper's table over sqrt(C), and has n
 The paper multiplies the token embedding by sqrt(C) instead (section 3.4): the same sum except for a
 common factor. At GPT-2's initial scale, 0.02, the bare table would drown the tokens.
 
+Scale. With the paper's factor, and its table as it is, row_btc = scale wte[v, c] + wpe[t, c]; then
+wte's gradient through the lookup is scale drow_btc, while the head, which shares wte, has no
+factor.
+
 With rotary positions (rotary.py), or with none, row_btc = wte[v, c]: there is no wpe.
 
 Shapes: tokens (B, T) integers; wte (V, C); wpe (block_size >= T, C); out (B, T, C).
@@ -69,11 +73,19 @@ class EmbeddingWeights(NamedTuple):
 
 
 def embedding_forward(
-    tokens: Array, weights: EmbeddingWeights, *, dropout: Dropout, out: Array, tap: Tap = no_tap
+    tokens: Array,
+    weights: EmbeddingWeights,
+    *,
+    scale: float = 1.0,
+    dropout: Dropout,
+    out: Array,
+    tap: Tap = no_tap,
 ) -> None:
-    """Write the embedded tokens, after dropout, to `out`."""
+    """Write the embedded tokens, times `scale` before positions are added, to `out`."""
     wte, wpe = weights
-    row = wte[tokens] if wpe is None else wte[tokens] + wpe[: tokens.shape[1]]
+    row = wte[tokens] if scale == 1 else wte[tokens] * scale
+    if wpe is not None:
+        row += wpe[: tokens.shape[1]]
     dropout_forward(row, dropout, out=out)
     tap("out", out)
 
@@ -84,6 +96,7 @@ def embedding_backward(
     weights: EmbeddingWeights,
     *,
     tied: bool,
+    scale: float = 1.0,
     dropout: Dropout,
     dweights: EmbeddingWeights,
     tap: Tap = no_tap,
@@ -95,10 +108,10 @@ def embedding_backward(
     tap("dout", dout)
     # forward: out = dropout(row)
     dropout_backward(dout, dropout, dx=drow)
-    # forward: row = wte[tokens] + wpe[:T]
+    # forward: row = scale wte[tokens] + wpe[:T]
     if not tied:
         dwte[...] = 0
-    np.add.at(dwte, tokens, drow)
+    np.add.at(dwte, tokens, drow if scale == 1 else drow * scale)
     if dwpe is not None:
         dwpe[:T] = drow.sum(axis=0)
         dwpe[T:] = 0

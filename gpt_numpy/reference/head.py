@@ -25,7 +25,7 @@ from gpt_numpy.reference.tap import Tap, no_tap
 class HeadWeights(NamedTuple):
     """The weights of the head, or their gradients; the bias may be None."""
 
-    ln_weight: Array  # (C,)
+    ln_weight: Array | None  # (C,); None without a norm
     ln_bias: Array | None  # RMSNorm has none
     weight: Array  # (V, C)
 
@@ -34,18 +34,19 @@ class HeadKept(NamedTuple):
     """What forward writes for backward, or the gradients: None for the statistics."""
 
     mean: Array | None  # RMSNorm has none
-    rstd: Array
+    rstd: Array | None
     norm: Array
     logits: Array
     lse: Array
 
 
 class HeadSettings(NamedTuple):
-    """How the head computes: norm, soft cap, and the precision of its product's operands."""
+    """How the head computes: norm, soft cap, label smoothing, and the precision of operands."""
 
     norm_kind: str = LAYERNORM
     softcap: float = 0.0  # of the logits; 0: none
     precision: str = FULL
+    smoothing: float = 0.0  # of the targets in the loss
 
 
 def head_forward(
@@ -101,7 +102,10 @@ def head_loss_forward(
 ) -> None:
     """Write each position's loss to `out`, and the logits that it comes from."""
     head_forward(x, weights, kept, settings=settings, out=kept.logits, tap=tap)
-    cross_entropy_forward(kept.logits, targets, out=out, lse=kept.lse, softcap=settings.softcap)
+    cross_entropy_forward(
+        kept.logits, targets, out=out, lse=kept.lse,
+        softcap=settings.softcap, smoothing=settings.smoothing,
+    )  # fmt: skip
 
 
 def head_loss_backward(
@@ -120,8 +124,9 @@ def head_loss_backward(
     """Write the gradients of `x` and of the weights; `dkept.logits` may be `kept.logits`."""
     # forward: losses = cross_entropy(logits)
     cross_entropy_backward(
-        dout, kept.logits, targets, kept.lse, dlogits=dkept.logits, softcap=settings.softcap
-    )
+        dout, kept.logits, targets, kept.lse, dlogits=dkept.logits,
+        softcap=settings.softcap, smoothing=settings.smoothing,
+    )  # fmt: skip
     tap("dlogits", dkept.logits)
     head_backward(
         dkept.logits, x, weights, kept,

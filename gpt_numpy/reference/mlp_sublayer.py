@@ -10,7 +10,7 @@ the same functions in reverse: out = x + branch(x), so
     dx = dout + (what comes back through the branch)
 
 The outputs of layer norm and activation are recomputed in backward, into the buffers that forward
-used: `kept.norm` and `kept.act` are written in both directions.
+used: `kept.norm` and `kept.act` are written in both directions. Post-norm as there.
 
 Shapes: x, out, norm (B, T, C); fc, act (B, T, F); mean, rstd (B, T).
 """
@@ -30,7 +30,7 @@ from gpt_numpy.reference.tap import Tap, no_tap
 class MLPWeights(NamedTuple):
     """The weights of the sublayer, or their gradients; biases may be None."""
 
-    ln_weight: Array  # (C,)
+    ln_weight: Array | None  # (C,); None without a norm
     ln_bias: Array | None  # RMSNorm has none
     fc_weight: Array  # (C, F)
     fc_bias: Array | None
@@ -42,7 +42,7 @@ class MLPKept(NamedTuple):
     """What forward writes for backward, or the gradients: None for the statistics."""
 
     mean: Array | None  # RMSNorm has none
-    rstd: Array
+    rstd: Array | None
     norm: Array
     fc: Array
     act: Array

@@ -1,7 +1,10 @@
-"""The norm at the beginning of both sublayers and of the head, by the name of its kind.
+"""The norm at the beginning of a sublayer and of the head, by the name of its kind.
 
 The entries are called with a sublayer's own tuples: of the weights they take `ln_weight` and
 `ln_bias`, and of what is kept `mean`, `rstd` and `norm`. RMSNorm has no `ln_bias` and no `mean`.
+
+"none" is the identity, norm = x, for sublayers in front of which there is no norm because one
+follows (norm_layer.py): dx = dnorm, and of the tuples only `norm` is there.
 """
 
 from collections.abc import Callable
@@ -11,7 +14,7 @@ from gpt_numpy.base.arrays import Array
 from gpt_numpy.reference.layernorm import layernorm_backward, layernorm_forward, normalise
 from gpt_numpy.reference.rmsnorm import divide, rmsnorm_backward, rmsnorm_forward
 
-LAYERNORM, RMSNORM = "layernorm", "rmsnorm"
+LAYERNORM, RMSNORM, NO_NORM = "layernorm", "rmsnorm", "none"
 
 
 class Norm(NamedTuple):
@@ -53,7 +56,17 @@ def _rmsnorm_gradients(x: Array, w: Any, k: Any, dx: Array, dw: Any, dk: Any) ->
     rmsnorm_backward(dk.norm, x, w.ln_weight, k.rstd, dx=dx, dweight=dw.ln_weight)
 
 
+def _identity(x: Array, w: Any, k: Any) -> None:
+    k.norm[...] = x
+
+
+def _identity_gradient(x: Array, w: Any, k: Any, dx: Array, dw: Any, dk: Any) -> None:
+    # forward: norm = x
+    dx[...] = dk.norm
+
+
 NORMS = {
     LAYERNORM: Norm(_layernorm, _layernorm_again, _layernorm_gradients),
     RMSNORM: Norm(_rmsnorm, _rmsnorm_again, _rmsnorm_gradients),
+    NO_NORM: Norm(_identity, _identity, _identity_gradient),
 }

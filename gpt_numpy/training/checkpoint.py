@@ -5,7 +5,7 @@ pickle. Its members are
 
     header.json          format and version, configuration, tokenizer, progress, software,
                          processor
-    <name>.npy           every parameter, under GPT-2's names
+    <name>.npy           every parameter, under its name in the model, GPT-2's for a GPT
     adamw.m.<name>.npy   AdamW's running mean of a parameter's gradient, and
     adamw.v.<name>.npy   its running mean square (both only with an optimizer), or
     muon.momentum.<name>.npy   the running mean of a gradient, for the parameters that are Muon's
@@ -36,13 +36,18 @@ from gpt_numpy.base.version import __version__
 from gpt_numpy.config.choices import DTYPES, IMPLEMENTATIONS
 from gpt_numpy.config.model import GPTConfig
 from gpt_numpy.config.train import TrainConfig
+from gpt_numpy.config.transformer import TransformerConfig
+from gpt_numpy.config.translation import TranslationConfig
 from gpt_numpy.data.tokenizers.tokenizer import Tokenizer
 from gpt_numpy.data.tokenizers.tokenizer_files import tokenizer_from_json
 from gpt_numpy.files import zip_archives as archives
 from gpt_numpy.files.durable import BLOCK, UNSEALED, seal, verify, written_durably
+from gpt_numpy.model.base_model import Model
+from gpt_numpy.model.encoder_decoder import Transformer
 from gpt_numpy.model.gpt import GPT
 from gpt_numpy.model.implementations import array_type, load_ops
 from gpt_numpy.model.memory import check_memory
+from gpt_numpy.model.stage import ModelConfig
 from gpt_numpy.model.stages import parameter_shapes
 from gpt_numpy.reference.linear import BFLOAT16
 from gpt_numpy.training.optimizer import AdamW
@@ -52,18 +57,26 @@ FORMAT = "gpt_numpy checkpoint"
 VERSION = 1
 HEADER_LIMIT = 64 * 2**20
 
+# The kinds of model, by their name in a header; a GPT's has none, as before there was another.
+_GPT = "gpt"
+MODELS: dict[str, tuple[Any, Any, Any]] = {
+    _GPT: (GPT, GPTConfig, TrainConfig),
+    "transformer": (Transformer, TransformerConfig, TranslationConfig),
+}
+
 
 @dataclass
 class Run:
     """What a checkpoint holds.
 
-    `settings` are the training settings (None for a model alone), `progress` is the state of the
-    training loop, `dataset` the fingerprint of the data, `environment` the software and processor
-    that saved it (environment.py).
+    `model` is a GPT or a Transformer, and `config` is its shape. `settings` are the training
+    settings (None for a model alone), `progress` is the state of the training loop, `dataset` the
+    fingerprint of the data, `environment` the software and processor that saved it
+    (environment.py).
     """
 
-    model: GPT
-    config: GPTConfig
+    model: Any
+    config: Any
     tokenizer: Tokenizer | None = None
     optimizer: AdamW | None = None
     settings: TrainConfig | None = None
@@ -72,7 +85,7 @@ class Run:
     environment: dict[str, str] = field(default_factory=dict)
 
 
-def environment_of(model: GPT) -> dict[str, str]:
+def environment_of(model: Model) -> dict[str, str]:
     """Everything that the last bits of this model's passes depend on, by name."""
     found = describe(model.ops_name)
     if model.precision == BFLOAT16 and model.ops_name == "kernels":
@@ -82,7 +95,7 @@ def environment_of(model: GPT) -> dict[str, str]:
 
 def save(
     path: str | os.PathLike[str],
-    model: GPT,
+    model: Model,
     *,
     tokenizer: Tokenizer | None = None,
     optimizer: AdamW | None = None,
@@ -108,6 +121,7 @@ def save(
     header = {
         "format": FORMAT,
         "version": VERSION,
+        **({} if isinstance(model, GPT) else {"model": _kind_of_model(model)}),
         "dtype": model.precision,
         "config": dataclasses.asdict(model.config),
         "tokenizer": tokenizer and tokenizer.to_json(),
@@ -167,7 +181,7 @@ def load(path: str | os.PathLike[str], *, ops: str | None = None) -> Run:
 
 
 def _write_members(
-    archive: zipfile.ZipFile, header: dict[str, Any], model: GPT, optimizer: AdamW | None
+    archive: zipfile.ZipFile, header: dict[str, Any], model: Model, optimizer: AdamW | None
 ) -> None:
     # A fixed date, so that the same run gives the same bytes.
     info = zipfile.ZipInfo("header.json", (1980, 1, 1, 0, 0, 0))
@@ -178,7 +192,11 @@ def _write_members(
             np.lib.format.write_array(member, array, allow_pickle=False)
 
 
-def _arrays(model: GPT, optimizer: AdamW | None) -> Iterator[tuple[str, Array]]:
+def _kind_of_model(model: Model) -> str:
+    return next(name for name, (kind, *_) in MODELS.items() if isinstance(model, kind))
+
+
+def _arrays(model: Model, optimizer: AdamW | None) -> Iterator[tuple[str, Array]]:
     yield from model.params.items()
     for name, array in optimizer.whole_state() if optimizer is not None else ():
         assert array is not None  # this is process 0
@@ -200,10 +218,14 @@ def _read(path: Path, archive: zipfile.ZipFile, ops: str | None) -> Run:
         )
     if header["dtype"] not in DTYPES:
         raise InputError(f"{path}: dtype={header['dtype']!r}: must be one of {', '.join(DTYPES)}")
-    config = GPTConfig(**header["config"])
+    kind = header.get("model", _GPT)
+    if kind not in MODELS:
+        raise InputError(f"{path}: model={kind!r}: must be one of {', '.join(MODELS)}")
+    model_class, config_class, settings_class = MODELS[kind]
+    config = config_class(**header["config"])
     _check_members(path, config, header, sizes)
     ops = ops or (header["settings"] or {}).get("ops")
-    model = GPT(config, seed=None, dtype=header["dtype"], ops=ops or IMPLEMENTATIONS[0])
+    model = model_class(config, seed=None, dtype=header["dtype"], ops=ops or IMPLEMENTATIONS[0])
     optimizer = None
     if header["optimizer"] is not None:
         optimizer = _optimizer_from_header(model, header["optimizer"])
@@ -215,7 +237,7 @@ def _read(path: Path, archive: zipfile.ZipFile, ops: str | None) -> Run:
             f"{path}: its tokenizer has {tokenizer.vocab_size} tokens, its model "
             f"vocab_size={config.vocab_size}"
         )
-    settings = header["settings"] and TrainConfig(**header["settings"])
+    settings = header["settings"] and settings_class(**header["settings"])
     progress, dataset = header["progress"], header["dataset"]
     environment = header.get("environment", {})  # the first files of this version have none
     if not (isinstance(progress, dict) and isinstance(dataset, str)):
@@ -226,7 +248,7 @@ def _read(path: Path, archive: zipfile.ZipFile, ops: str | None) -> Run:
 
 
 def _check_members(
-    path: Path, config: GPTConfig, header: dict[str, Any], sizes: dict[str, int]
+    path: Path, config: ModelConfig, header: dict[str, Any], sizes: dict[str, int]
 ) -> None:
     """Check that the file holds what its header describes, before any array is allocated."""
     if config.n_layer > len(sizes):
@@ -288,7 +310,7 @@ def _kind_of(header: dict[str, Any]) -> type[AdamW]:
     return KINDS[kind]
 
 
-def _optimizer_from_header(model: GPT, header: dict[str, Any]) -> AdamW:
+def _optimizer_from_header(model: Model, header: dict[str, Any]) -> AdamW:
     values = {name: value for name, value in header.items() if name != "kind"}
     steps, (beta1, beta2) = values.pop("steps"), values.pop("betas")
     if type(steps) is not int or steps < 0:

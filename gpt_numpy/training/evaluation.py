@@ -71,3 +71,15 @@ def _in_order(mine: list[float], world: World) -> Array:
     result = np.empty_like(everyone)
     result[order] = everyone
     return result
+
+
+def evaluation_line(measured: dict[str, float]) -> str:
+    """What an evaluation measured, as it is printed."""
+    forms = {
+        "train": "train loss {:.4f}",
+        "val": "val loss {:.4f}",
+        "perplexity": "perplexity {:.4g}",
+        "exact": "exact {:.2%}",
+        "bleu": "BLEU {:.1f}",
+    }
+    return ", ".join(forms[name].format(value) for name, value in measured.items())

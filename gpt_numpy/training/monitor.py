@@ -28,10 +28,23 @@ TOKENS_BETWEEN = 100 * 50 * SAMPLE_TOKENS
 
 def layer_of(name: str) -> str:
     """The layer that a parameter belongs to."""
+    stack, _, rest = name.partition(".")
+    if stack in ("encoder", "decoder"):
+        return _of_stack(stack, rest)
     parts = name.split(".")
     if parts[0] == "h":
         return f"h.{parts[1]}.{'attn' if parts[2] in ('ln_1', 'attn') else 'mlp'}"
     return "embedding" if parts[0] in ("wte", "wpe") else "head"
+
+
+def _of_stack(stack: str, name: str) -> str:
+    """The same within the encoder or the decoder; norms are counted with their sublayers."""
+    parts = name.split(".")
+    if parts[0] != "h":
+        return "head" if stack == "decoder" else f"{stack}.{parts[0]}"
+    second = "cross" if stack == "decoder" else "mlp"
+    norms = {"ln_1": "attn", "ln_2": second, "ln_3": "mlp"}
+    return f"{stack}.h.{parts[1]}.{norms.get(parts[2], parts[2])}"
 
 
 def layers(optimizer: AdamW) -> dict[str, list[float]]:

@@ -10,8 +10,11 @@ import numpy as np
 
 from gpt_numpy.base.arrays import Array, NamedArrays, Shape
 from gpt_numpy.base.checks import real
+from gpt_numpy.base.errors import InputError
 from gpt_numpy.config.model import GPTConfig
+from gpt_numpy.model.base_model import Model
 from gpt_numpy.model.gpt import GPT
+from gpt_numpy.model.stage import ModelConfig
 from gpt_numpy.model.stages import parameter_shapes
 from gpt_numpy.parallel.world import ONE, World
 from gpt_numpy.reference.muon import MuonSettings, Place, muon_updates
@@ -71,6 +74,10 @@ class Muon(AdamW):
         muon_momentum: float = 0.95,
         world: World = ONE,
     ) -> None:
+        if not isinstance(model, GPT):
+            raise InputError(
+                f"Muon updates the blocks of a GPT, not of a {type(model).__name__}: use AdamW"
+            )
         self.muon_learning_rate = muon_learning_rate
         self.muon_momentum = muon_momentum
         super().__init__(
@@ -95,7 +102,7 @@ class Muon(AdamW):
         self._changes = np.zeros((len(found), 2))
 
     @classmethod
-    def state_shapes(cls, config: GPTConfig) -> dict[str, dict[str, Shape]]:
+    def state_shapes(cls, config: ModelConfig) -> dict[str, dict[str, Shape]]:
         """The shapes of what is kept from step to step, by kind and by the parameters' names."""
         matrices: dict[str, Shape] = {}
         others: dict[str, Shape] = {}
@@ -169,7 +176,7 @@ def is_matrix_of_block(name: str, shape: Shape) -> bool:
     return name.startswith("h.") and len(shape) == 2
 
 
-def _places(model: GPT, momentum: NamedArrays) -> Iterator[tuple[str, Place]]:
+def _places(model: Model, momentum: NamedArrays) -> Iterator[tuple[str, Place]]:
     """Every matrix with a momentum here, with the name of the parameter that it is a part of."""
     for name, state in momentum.starts.items():
         start, first = model.params.starts[name], 0

@@ -15,8 +15,8 @@ from gpt_numpy.base.arrays import Array, NamedArrays, Shape
 from gpt_numpy.base.checks import real, shown
 from gpt_numpy.base.errors import InputError, NotFiniteError
 from gpt_numpy.base.guarded import Guarded
-from gpt_numpy.config.model import GPTConfig
-from gpt_numpy.model.gpt import GPT
+from gpt_numpy.model.base_model import Model
+from gpt_numpy.model.stage import ModelConfig
 from gpt_numpy.model.stages import parameter_shapes
 from gpt_numpy.parallel.segments import pieces_of
 from gpt_numpy.parallel.tree_sum import sum_in_order
@@ -69,7 +69,7 @@ class AdamW(Guarded):
 
     def __init__(
         self,
-        model: GPT,
+        model: Model,
         *,
         learning_rate: float = 1e-3,
         betas: tuple[float, float] = (0.9, 0.99),
@@ -105,7 +105,7 @@ class AdamW(Guarded):
         """For a subclass: set what it needs in addition."""
 
     @classmethod
-    def state_shapes(cls, config: GPTConfig) -> dict[str, dict[str, Shape]]:
+    def state_shapes(cls, config: ModelConfig) -> dict[str, dict[str, Shape]]:
         """The shapes of what is kept from step to step, by kind and by the parameters' names."""
         shapes = parameter_shapes(config)
         return {"adamw.m": shapes, "adamw.v": shapes}
@@ -289,7 +289,7 @@ class AdamW(Guarded):
         return self.weight_decay if self.model.params[name].ndim >= 2 else 0.0
 
 
-def _zeros(shapes: Mapping[str, Shape], model: GPT) -> NamedArrays:
+def _zeros(shapes: Mapping[str, Shape], model: Model) -> NamedArrays:
     arrays = NamedArrays(shapes, model.dtype)
     arrays.flat[...] = 0
     return arrays

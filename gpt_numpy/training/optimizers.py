@@ -1,7 +1,7 @@
 """The optimizer that the settings choose, and its learning rates at an iteration."""
 
 from gpt_numpy.config.train import TrainConfig
-from gpt_numpy.model.gpt import GPT
+from gpt_numpy.model.base_model import Model
 from gpt_numpy.parallel.world import ONE, World
 from gpt_numpy.training.muon import Muon
 from gpt_numpy.training.optimizer import AdamW
@@ -10,7 +10,7 @@ from gpt_numpy.training.schedule import learning_rate_at, muon_learning_rate_at
 KINDS: dict[str, type[AdamW]] = {kind.KIND: kind for kind in (AdamW, Muon)}
 
 
-def optimizer_for(model: GPT, config: TrainConfig, world: World = ONE) -> AdamW:
+def optimizer_for(model: Model, config: TrainConfig, world: World = ONE) -> AdamW:
     """The optimizer with the hyperparameters of the settings."""
     optimizer = KINDS[config.optimizer](model, world=world)
     set_hyperparameters(optimizer, config)
@@ -29,6 +29,7 @@ def set_hyperparameters(optimizer: AdamW, config: TrainConfig) -> None:
 
 def set_learning_rates(optimizer: AdamW, iteration: int, config: TrainConfig) -> None:
     """Set the learning rates of an iteration."""
-    optimizer.learning_rate = learning_rate_at(iteration, config)
+    width = optimizer.model.config.n_embd
+    optimizer.learning_rate = learning_rate_at(iteration, config, width)
     if isinstance(optimizer, Muon):
         optimizer.muon_learning_rate = muon_learning_rate_at(iteration, config)

@@ -16,8 +16,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from gpt_numpy.base.checks import shown
 from gpt_numpy.base.errors import InputError, did_you_mean
+from gpt_numpy.config.model import GPTConfig
 from gpt_numpy.config.train import TrainConfig
+from gpt_numpy.config.transformer import TransformerConfig
 from gpt_numpy.files.durable import preserve
 from gpt_numpy.files.reading import os_errors_as_input_errors
 from gpt_numpy.model.implementations import array_type
@@ -185,6 +188,13 @@ def resume(
                 f"run, from scratch or with --init_from={shlex.quote(out_dir)} and another "
                 "--out_dir"
             )
+    known = shape.keys() | {field.name for field in dataclasses.fields(run.settings)}
+    for name in sorted(overrides.keys() - known):
+        kind = "a GPT" if isinstance(run.config, GPTConfig) else "an encoder-decoder"
+        raise InputError(
+            f"{name}={shown(overrides[name])}: the run in {out_dir} is {kind}, which has no such "
+            "setting; leave it out"
+        )
     run.model.set_dropout(overrides.get("dropout", run.config.dropout))
     run.config = run.model.config
     changes = {name: value for name, value in overrides.items() if name not in shape}
@@ -194,6 +204,25 @@ def resume(
     settings = dataclasses.replace(run.settings, **changes)
     set_hyperparameters(run.optimizer, settings)
     return run, settings
+
+
+def open_translator(out_dir: str, checkpoint: str, ops: str | None) -> Run:
+    """The run of an encoder-decoder in a folder, with its tokenizer.
+
+    Raises
+    ------
+    InputError : there is no such checkpoint, or it is a GPT's.
+    """
+    path = find_checkpoint(out_dir, checkpoint)
+    run = load(path, ops=ops)
+    if not isinstance(run.config, TransformerConfig):
+        raise InputError(
+            f"{path} is a GPT, which continues texts: use gpt-numpy sample "
+            f"--out_dir={shlex.quote(out_dir)}"
+        )
+    if run.tokenizer is None:
+        raise InputError(f"{path} holds no tokenizer, so it cannot read a text")
+    return run
 
 
 def _load_last(path: Path, ops: str | None) -> Run:

@@ -83,7 +83,7 @@ ATTENTION_MISTAKES = [
     ),
     _pair(
         "attention", "M14", "backward's mask is off by one: the diagonal is lost", ATTENTION,
-        "seen = causal_mask(s)\n    return",
+        "seen = visible(s, lengths)\n    return",
         "seen = np.tri(*s.shape[-2:], -1, dtype=bool)\n    return",
     ),
     _pair(
@@ -147,7 +147,7 @@ MLP = [
     ),
     Mistake(
         edit(
-            "M28", "micro-batches overwrite each other's gradients", "model/gpt.py",
+            "M28", "micro-batches overwrite each other's gradients", "model/base_model.py",
             "self.grads.flat += self._grads", "self.grads.flat[...] = self._grads",
         ),
         ("model",),
@@ -171,7 +171,8 @@ ENDS = [
     Mistake(live("M32"), WHOLE),
     _model(
         "M33", "tied embedding: the lookup's half of the gradient is lost", EMBEDDING,
-        "np.add.at(dwte, tokens, drow)", "dwte += 0 if tied else np.nan",
+        "np.add.at(dwte, tokens, drow if scale == 1 else drow * scale)",
+        "dwte += 0 if tied else np.nan",
     ),
     _pair(
         "embedding", "M34", "positions: the first sequence only", EMBEDDING,
@@ -182,11 +183,11 @@ ENDS = [
         "dwpe[:T] = drow.sum(axis=0)", "dwpe[:T] = np.roll(drow.sum(axis=0), 1, axis=0)",
     ),
     _model(
-        "M36", "the gradient of the loss is not divided by N", "model/gpt.py",
+        "M36", "the gradient of the loss is not divided by N", "model/base_model.py",
         '["losses"][...] = 1 / last.divisor', '["losses"][...] = 1',
     ),
     _model(
-        "M37", "divided by all positions, not by the kept targets", "model/gpt.py",
+        "M37", "divided by all positions, not by the kept targets", "model/base_model.py",
         '["losses"][...] = 1 / last.divisor',
         '["losses"][...] = 1 / last.layout.acts["losses"].size',
     ),
@@ -294,7 +295,7 @@ OTHERS = [
     ),
     Mistake(
         edit(
-            "D2", "gradients of the step before are kept", "model/gpt.py",
+            "D2", "gradients of the step before are kept", "model/base_model.py",
             "accumulate=accumulate).backward", "accumulate=True).backward",
             "if accumulate:\n            self.grads.flat +=",
             "if True:\n            self.grads.flat +=",
@@ -334,7 +335,7 @@ OTHERS = [
     Mistake(
         edit(
             "R5", "a prepared call keeps the dropout key of the pass that prepared it",
-            "model/gpt.py", "            self._dropout_key[0] = ",
+            "model/base_model.py", "            self._dropout_key[0] = ",
             "            self._dropout_key = self._dropout_key.copy()\n"
             "            self._dropout_key[0] = ",
         ),
@@ -350,8 +351,8 @@ OTHERS = [
     Mistake(
         edit(
             "R7", "accumulating backward takes the calls that write to the gradients",
-            "model/gpt.py", "calls(shape, rate=last.rate, accumulate=accumulate)",
-            "calls(shape, rate=last.rate)",
+            "model/base_model.py", "calls(last.sizes, **how, accumulate=accumulate)",
+            "calls(last.sizes, **how)",
         ),
         ("model",),
     ),

@@ -108,11 +108,11 @@ UPDATES = listed(
 
 MODEL = [
     *listed(
-        "model/gpt.py",
+        "model/base_model.py",
         (
             "H60", "the losses of the positions are rounded to 16 bits",
-            ('        wide[...] = layout.acts["losses"]\n',
-             '        wide[...] = layout.acts["losses"]\n'
+            ('        wide[...] = losses\n',
+             '        wide[...] = losses\n'
              "        if self.products == BFLOAT16:\n"
              f"            {_ROUNDED}\n"
              "            wide[...] = rounded(wide.astype(np.float32))\n"), _LOSS,
@@ -264,7 +264,7 @@ STORED = [
         ),
     ),
     *listed(
-        "model/gpt.py",
+        "model/base_model.py",
         (
             "H87", "all activations take 32 bits",
             ("halves = self.products == BFLOAT16 and self.ops.HALVES", "halves = False"), _SHOWN,

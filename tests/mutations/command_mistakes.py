@@ -25,13 +25,14 @@ TRAIN = listed(
     ),
     (
         "C02", "a shape in a file is refused where it differs from the run's",
-        ("shape = settings_of(GPTConfig, values).keys() - settings_of(GPTConfig, flags).keys()",
-         "shape = settings_of(GPTConfig, {}).keys()"), _SHAPE,
+        ("shape = field_types(GPTConfig, TransformerConfig).keys() & values.keys() - flags.keys()",
+         "shape = set()"), _SHAPE,
     ),
     (
         "C03", "a shape in a flag is ignored where it differs from the run's",
-        ("shape = settings_of(GPTConfig, values).keys() - settings_of(GPTConfig, flags).keys()",
-         "shape = settings_of(GPTConfig, values).keys()"), _SHAPE, _FIT,
+        ("shape = field_types(GPTConfig, TransformerConfig).keys() & values.keys() - flags.keys()",
+         "shape = field_types(GPTConfig, TransformerConfig).keys() & values.keys()"),
+        _SHAPE, _FIT,
     ),
     (
         "C04", "a run resumes with any data",
@@ -81,7 +82,7 @@ TRAIN = listed(
     ),
     (
         "C14", "an evaluation that is not finite is a result",
-        ("    if not all(map(math.isfinite, losses.values())):\n", "    if not losses:\n"),
+        ("    if not all(map(math.isfinite, measured.values())):\n", "    if not measured:\n"),
         "commands:an_evaluation_that_is_not_finite_has_the_status_of_one",
     ),
     (

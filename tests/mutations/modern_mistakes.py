@@ -177,7 +177,7 @@ HEADS = [
         "reference/head.py",
         (
             "L24", "head: backward of the loss does not know the soft cap",
-            ("dlogits=dkept.logits, softcap=settings.softcap", "dlogits=dkept.logits"),
+            ("dlogits=dkept.logits,\n        softcap=settings.softcap,", "dlogits=dkept.logits,\n"),
             "pair:head_loss+capped", "model", "modern",
         ),
     ),

@@ -689,7 +689,8 @@ MORE_SETTINGS = [
         ),
         (
             "X135", "a preset without a command is not explained",
-            ('if command in PRESETS or command.startswith("--"):', 'if command.startswith("--"):'),
+            ('if command in presets_for(types_of("train")) or command.startswith("--"):',
+             'if command.startswith("--"):'),
             "options:a_preset_is_no_command",
         ),
         (

@@ -89,6 +89,33 @@ def _grouped(rng):
     return Example(inputs | DROPOUT, outputs)
 
 
+def _both_ways(make):
+    """The same example without the causal mask, the second sequence padded."""
+
+    def example(rng):
+        made = make(rng)
+        made.inputs["lengths"] = _lengths(T)
+        return made
+
+    return example
+
+
+def _lengths(positions):
+    """One sequence without padding, the others with ever more of it."""
+    return np.maximum(positions - 2 * np.arange(B), 1)
+
+
+def _cross_attention(rng):
+    S = T + 2
+    inputs = {
+        "q": rng.standard_normal((B, T, C)),
+        "kv": rng.standard_normal((B, S, 2 * C)),
+        "lengths": _lengths(S),
+        "n_head": H,
+    }
+    return Example(inputs | DROPOUT, {"out": (B, T, C), "lse": (B, H, T)})
+
+
 def _queries_keys(rng, normed=True, turned=True):
     heads, groups, D = H + 1, 1, 2 * (C // H)  # of an even number of channels
     inputs = {
@@ -141,6 +168,48 @@ def _capped(make):
     def example(rng):
         made = make(rng)
         made.inputs["softcap"] = 2.5
+        return made
+
+    return example
+
+
+def _smoothed(make):
+    """The same example with smoothed targets."""
+
+    def example(rng):
+        made = make(rng)
+        made.inputs["smoothing"] = 0.15
+        return made
+
+    return example
+
+
+def _without_norm(make):
+    """The same example with no norm in front, as post-norm has it."""
+
+    def example(rng):
+        made = make(rng)
+        made.inputs = {n: v for n, v in made.inputs.items() if not n.startswith("ln_")}
+        made.inputs["norm_kind"] = "none"
+        made.outputs = {n: v for n, v in made.outputs.items() if n not in ("mean", "rstd")}
+        return made
+
+    return example
+
+
+def _norm_layer(rng):
+    ln_weight, ln_bias = _norm_params(rng)
+    x = 2 + rng.standard_normal((B, T, C))
+    inputs = {"x": x, "ln_weight": ln_weight, "ln_bias": ln_bias}
+    return Example(inputs, {"out": (B, T, C), "mean": (B, T), "rstd": (B, T)})
+
+
+def _scaled(make):
+    """The same example with the token embeddings multiplied."""
+
+    def example(rng):
+        made = make(rng)
+        made.inputs["scale"] = 2.5
         return made
 
     return example
@@ -201,6 +270,20 @@ def _modern_attention(rng):
     return Example(inputs, _NORM_OUT | outputs)
 
 
+def _cross_attention_sublayer(rng):
+    S = T + 2
+    params = _sublayer_params(rng, "q", C, "proj", C)
+    inputs = params | {
+        "memory": rng.standard_normal((B, S, C)),
+        "lengths": _lengths(S),
+        "kv_weight": _weight(rng, C, 2 * C),
+        "kv_bias": 0.5 * rng.standard_normal(2 * C),
+        "n_head": H,
+    }
+    outputs = {"q": (B, T, C), "kv": (B, S, 2 * C), "lse": (B, H, T), "attn": (B, T, C)}
+    return Example(inputs | DROPOUT, _NORM_OUT | outputs)
+
+
 def _gated_mlp(rng):
     inputs = _sublayer_params(rng, "fc", 2 * F, "proj", F) | {"activation": "swiglu"} | DROPOUT
     return Example(inputs, _NORM_OUT | {"fc": (B, T, 2 * F), "act": (B, T, F)})
@@ -235,6 +318,8 @@ EXAMPLES: dict[str, Callable[[np.random.Generator], Example]] = {
     "linear": _linear,
     "attention": _attention,
     "attention+grouped": _grouped,
+    "attention+lengths": _both_ways(_attention),
+    "cross_attention": _cross_attention,
     "queries_keys": _queries_keys,
     "queries_keys+normed": lambda rng: _queries_keys(rng, turned=False),
     "queries_keys+turned": lambda rng: _queries_keys(rng, normed=False),
@@ -246,17 +331,25 @@ EXAMPLES: dict[str, Callable[[np.random.Generator], Example]] = {
     "dropout": _dropout,
     "cross_entropy": _cross_entropy,
     "cross_entropy+capped": _capped(_cross_entropy),
+    "cross_entropy+smoothed": _smoothed(_capped(_cross_entropy)),
     "embedding": _embedding,
+    "embedding+scaled": _scaled(_embedding),
     "embedding+tokens": _without_positions,
     "attention_sublayer": _attention_sublayer,
     "attention_sublayer+rmsnorm": _with_rmsnorm(_attention_sublayer),
     "attention_sublayer+modern": _with_rmsnorm(_modern_attention),
+    "attention_sublayer+lengths": _without_norm(_both_ways(_attention_sublayer)),
+    "cross_attention_sublayer": _cross_attention_sublayer,
+    "cross_attention_sublayer+none": _without_norm(_cross_attention_sublayer),
+    "norm_layer": _norm_layer,
     "mlp_sublayer": _mlp_sublayer,
+    "mlp_sublayer+none": _without_norm(_mlp_sublayer),
     "mlp_sublayer+rmsnorm": _with_rmsnorm(_mlp_sublayer),
     "mlp_sublayer+swiglu": _gated_mlp,
     "head": _head,
     "head_loss": _head_loss,
     "head_loss+capped": _with_rmsnorm(_capped(_head_loss)),
+    "head_loss+smoothed": _without_norm(_smoothed(_head_loss)),
 }
 
 
@@ -280,6 +373,11 @@ def pairs(modules: list[ModuleType]) -> dict[str, tuple[Callable[..., None], Cal
 def is_float(value: Any) -> bool:
     """Whether an argument is an array that has a gradient."""
     return isinstance(value, np.ndarray) and value.dtype.kind in "fc"
+
+
+def is_setting(value: Any) -> bool:
+    """Whether an argument says how a layer computes: a number, or an array of integers."""
+    return isinstance(value, int | float) or getattr(value, "dtype", None) == np.int64
 
 
 def cast(inputs: dict[str, Any], dtype: Any) -> dict[str, Any]:
@@ -308,7 +406,11 @@ def _flat(function: Callable[..., None], argument: str) -> list[str]:
 STATISTICS = ("mean", "rstd", "lse")
 CONSTANTS = ("rotations",)  # float arrays without a gradient
 # What backward computes again, in the buffer of forward: written in both directions.
-RECOMPUTED = {"attention_sublayer_backward": ["norm"], "mlp_sublayer_backward": ["norm", "act"]}
+RECOMPUTED = {
+    "attention_sublayer_backward": ["norm"],
+    "cross_attention_sublayer_backward": ["norm"],
+    "mlp_sublayer_backward": ["norm", "act"],
+}
 
 
 def flat_names(function: Callable[..., None]) -> list[str]:
@@ -352,7 +454,7 @@ def read_and_written(
     first = next(k for k, name in enumerate(names) if name not in available and name[0] == "d")
     read = {name: available[name] for name in names[:first]}
     arrays = {n: available[n if n in available else n[1:]] for n in names[first:]}
-    read |= {n: value for n, value in arrays.items() if isinstance(value, int | float)}  # settings
+    read |= {n: value for n, value in arrays.items() if is_setting(value)}
     return read, {n: np.shape(value) for n, value in arrays.items() if n not in read}
 
 

@@ -15,10 +15,19 @@ from gpt_numpy.base.environment import differences
 from gpt_numpy.base.errors import InputError, NotFiniteError
 from gpt_numpy.base.progress import Progress
 from gpt_numpy.cli.exit_status import INTERRUPTED
+from gpt_numpy.cli.pair_runs import (
+    of_pairs,
+    open_run_pairs,
+    refuse_settings_of_gpts,
+    refuse_settings_of_pairs,
+    start_pairs,
+    training_of,
+)
 from gpt_numpy.cli.precision import TRAINING, note_of_emulation
 from gpt_numpy.cli.processes import check_same_everywhere, describe_processes
 from gpt_numpy.cli.settings import (
     Types,
+    field_types,
     gather,
     names_nanogpts_data,
     nanogpts_training,
@@ -28,7 +37,10 @@ from gpt_numpy.cli.settings import (
 from gpt_numpy.config.model import GPTConfig
 from gpt_numpy.config.presets import DEFAULT_PRESET, NANOGPT_DEFAULTS, PRESETS
 from gpt_numpy.config.train import TrainConfig
+from gpt_numpy.config.transformer import TransformerConfig
+from gpt_numpy.config.translation import TranslationConfig
 from gpt_numpy.data.dataset import Dataset, check_length, open_dataset
+from gpt_numpy.data.pair_dataset import PairDataset
 from gpt_numpy.data.tokenizers.characters import CharTokenizer
 from gpt_numpy.data.tokenizers.tokenizer import Tokenizer
 from gpt_numpy.files.durable import remove_leftovers
@@ -42,7 +54,7 @@ from gpt_numpy.parallel.launch import start
 from gpt_numpy.parallel.tree_sum import waiting
 from gpt_numpy.parallel.world import ONE, World
 from gpt_numpy.training.checkpoint import Run, environment_of
-from gpt_numpy.training.evaluation import evaluate
+from gpt_numpy.training.evaluation import evaluation_line
 from gpt_numpy.training.log import Log
 from gpt_numpy.training.loop import State, Training, new_run
 from gpt_numpy.training.optimizers import optimizer_for
@@ -57,13 +69,13 @@ def run(words: list[str], types: Types) -> int:
         with world.together():
             run, config, dataset = _prepare(words, types, world, held)
         if config.eval_only:
-            return _evaluate(run, config, dataset, world)
+            return _evaluate(run, config, dataset)
         return _train(run, config, dataset, world)
 
 
 def _prepare(
     words: list[str], types: Types, world: World, held: contextlib.ExitStack
-) -> tuple[Run, TrainConfig, Dataset]:
+) -> tuple[Run, TrainConfig, Dataset | PairDataset]:
     """Read settings, model and data, and lock the folder of the run."""
     values = gather(words, types, print)
     _, flags = split(words, types)
@@ -71,6 +83,7 @@ def _prepare(
         raise InputError("--data and --dataset exclude each other: give one of them")
     init_from = values.get("init_from", "scratch")
     out_dir = values.get("out_dir", TrainConfig.out_dir)
+    dataset: Dataset | PairDataset
     if init_from == "resume":
         if not holds_foreign_model(out_dir):
             found = find_checkpoint(out_dir, "last")
@@ -79,6 +92,8 @@ def _prepare(
         if not values.get("eval_only") and world.first:
             held.enter_context(locked(Path(out_dir), print))
         run, config, dataset = _resume(out_dir, words, values, types, world)
+    elif of_pairs(values):
+        run, config, dataset = start_pairs(values, world)
     elif init_from == "scratch":
         run, config, dataset = _start(words, values, types, world)
     else:
@@ -91,22 +106,28 @@ def _prepare(
 
 def _resume(
     out_dir: str, words: list[str], values: dict[str, Any], types: Types, world: World
-) -> tuple[Run, TrainConfig, Dataset]:
+) -> tuple[Run, TrainConfig, Dataset | PairDataset]:
     _, flags = split(words, types)
     found = None
     if holds_foreign_model(out_dir):
         found = open_nanogpt_run(out_dir, ops=values.get("ops"), say=print)
     # The shape in a file gives way to the run's, as in nanoGPT; a flag that differs is refused.
-    shape = settings_of(GPTConfig, values).keys() - settings_of(GPTConfig, flags).keys()
+    shape = field_types(GPTConfig, TransformerConfig).keys() & values.keys() - flags.keys()
     ignored = {name: values.pop(name) for name in shape - {"dropout"}}
     run, config = resume(out_dir, values, found)
+    if isinstance(config, TranslationConfig):
+        refuse_settings_of_gpts(flags)
     for name, value in ignored.items():
-        if value != getattr(run.config, name):
+        if value != getattr(run.config, name, value):
             kept = getattr(run.config, name)
             print(f"{name} = {value} is ignored: the run in {out_dir} has {name} = {kept}")
     # nanoGPT's `shakespeare` is byte pairs, and not our text.
     nanogpts = found is not None and not isinstance(run.tokenizer, CharTokenizer)
-    dataset = _open(config, run.tokenizer, nanogpts=nanogpts and "dataset" not in flags)
+    dataset: Any
+    if isinstance(config, TranslationConfig):
+        dataset = open_run_pairs(config, run.config, run.tokenizer)
+    else:
+        dataset = _open(config, run.tokenizer, nanogpts=nanogpts and "dataset" not in flags)
     if found is None:
         _check_same_data(run, dataset, config)
     else:
@@ -130,6 +151,7 @@ def _start(
     if all(word.startswith("--") for word in words):
         print(f"no preset or file named: starting from the preset {DEFAULT_PRESET}")
         values = PRESETS[DEFAULT_PRESET] | values
+    refuse_settings_of_pairs(values)
     values = NANOGPT_DEFAULTS | nanogpts_training(words) | values
     config = TrainConfig(**settings_of(TrainConfig, values))
     shape = settings_of(GPTConfig, values)
@@ -147,6 +169,7 @@ def _start_from_model(
     words: list[str], values: dict[str, Any], types: Types, world: World
 ) -> tuple[Run, TrainConfig, Dataset]:
     """A run that starts from the parameters and the tokenizer of an existing model."""
+    refuse_settings_of_pairs(values)
     _, flags = split(words, types)
     config = TrainConfig(**settings_of(TrainConfig, nanogpts_training(words) | values))
     source = config.init_from
@@ -222,10 +245,9 @@ def _open(
     return dataset
 
 
-def _check_same_data(run: Run, dataset: Dataset, config: TrainConfig) -> None:
+def _check_same_data(run: Run, dataset: Dataset | PairDataset, config: TrainConfig) -> None:
     assert run.settings is not None
-    before = run.settings.data or run.settings.dataset
-    now = config.data or config.dataset
+    before, now = _data_of(run.settings), _data_of(config)
     if run.dataset != dataset.fingerprint:
         raise InputError(
             f"the run in {config.out_dir} was trained on {before} with fingerprint "
@@ -237,6 +259,12 @@ def _check_same_data(run: Run, dataset: Dataset, config: TrainConfig) -> None:
             f"the run in {config.out_dir} was trained with {kinds[0]}, {now} has {kinds[1]}: "
             "resume with the same tokenizer"
         )
+
+
+def _data_of(config: TrainConfig) -> str:
+    if isinstance(config, TranslationConfig):
+        return config.source or config.mo or config.dataset
+    return config.data or config.dataset
 
 
 def _vocabulary_of(tokenizer: Tokenizer | None) -> str:
@@ -264,22 +292,22 @@ def _check_progress(run: Run, config: TrainConfig) -> None:
         )
 
 
-def _evaluate(run: Run, config: TrainConfig, dataset: Dataset, world: World) -> int:
+def _evaluate(run: Run, config: TrainConfig, dataset: Dataset | PairDataset) -> int:
     """`--eval_only`: nothing is written."""
-    iteration = run.progress.get("iteration", 0)
-    losses = evaluate(run.model, dataset, config, iteration, world=world)
-    print(f"step {iteration}: train loss {losses['train']:.4f}, val loss {losses['val']:.4f}")
-    if not all(map(math.isfinite, losses.values())):
+    training = training_of(run, config, dataset)
+    measured = training.measure()
+    print(f"step {training.state.iteration}: {evaluation_line(measured)}")
+    if not all(map(math.isfinite, measured.values())):
         raise NotFiniteError(f"{config.out_dir}: the evaluation loss is not finite")
     return 0
 
 
-def _train(run: Run, config: TrainConfig, dataset: Dataset, world: World) -> int:
-    training = Training(run, config, dataset)
+def _train(run: Run, config: TrainConfig, dataset: Dataset | PairDataset, world: World) -> int:
+    training = training_of(run, config, dataset)
     if world.size > 1:
         describe_processes(world, config)
     _describe(run.model, training)
-    if config.decay_lr and config.min_lr > config.learning_rate:
+    if config.decay_lr and config.lr_schedule != "noam" and config.min_lr > config.learning_rate:
         rate = config.learning_rate
         print(
             f"min_lr={config.min_lr:g} is above learning_rate={rate:g}, which stays constant after "
@@ -305,7 +333,8 @@ def _train(run: Run, config: TrainConfig, dataset: Dataset, world: World) -> int
         print(f"no better validation loss in {config.patience} evaluations: ending here")
     if state.best_iteration >= 0:
         print(f"best val loss {state.best_val_loss:.4f} at iteration {state.best_iteration}")
-    print(f"saved in {folder}; see what it writes with: gpt-numpy sample --out_dir={quoted}")
+    command = "translate" if isinstance(dataset, PairDataset) else "sample"
+    print(f"saved in {folder}; see what it writes with: gpt-numpy {command} --out_dir={quoted}")
     return 0
 
 

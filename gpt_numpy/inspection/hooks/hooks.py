@@ -25,8 +25,9 @@ from gpt_numpy.base.arrays import Array, Shape
 from gpt_numpy.base.errors import InputError, did_you_mean
 from gpt_numpy.config.model import GPTConfig
 from gpt_numpy.inspection.trace.diagram import all_shapes, parts
+from gpt_numpy.model.base_model import twin_of
 from gpt_numpy.model.calls import Call
-from gpt_numpy.model.gpt import GPT, twin_of
+from gpt_numpy.model.gpt import GPT
 from gpt_numpy.model.stages import activations, gpt
 
 Function = Callable[[Array], Array]

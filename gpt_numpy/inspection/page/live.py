@@ -16,7 +16,8 @@ from gpt_numpy.inspection.page.facts import about_array, finite
 from gpt_numpy.inspection.summary.statistics import ArrayStatistics
 from gpt_numpy.inspection.trace.trace import Trace
 from gpt_numpy.model.gpt import GPT
-from gpt_numpy.model.stages import Stage, gpt
+from gpt_numpy.model.stage import Stage
+from gpt_numpy.model.stages import gpt
 from gpt_numpy.training.checkpoint import Run
 
 MOST_PARAMETERS = 2_000_000  # 4 bytes each, a quarter more as characters: 10 MB
@@ -42,6 +43,8 @@ SETTINGS: dict[str, set[Any] | None] = {
     "norm_kind": {"layernorm", "rmsnorm"},
     "activation": {"gelu", "gelu_tanh", "relu", "relu2", "swiglu"},
     "softcap": None,
+    "smoothing": {0.0},
+    "lengths": {None},
 }
 POSITIONS = {"learned", "sinusoidal", "rotary", "none"}
 

@@ -11,7 +11,8 @@ import numpy as np
 from gpt_numpy.base.arrays import Array
 from gpt_numpy.inspection.page.encoding import pack
 from gpt_numpy.inspection.trace.trace import Trace
-from gpt_numpy.model.stages import Stage, gpt, sized
+from gpt_numpy.model.stage import Stage, sized
+from gpt_numpy.model.stages import gpt
 from gpt_numpy.reference.cross_entropy import capped
 from gpt_numpy.reference.head import head_forward
 

@@ -8,7 +8,8 @@ import numpy as np
 
 from gpt_numpy.base.arrays import Array
 from gpt_numpy.inspection.trace.trace import Trace
-from gpt_numpy.model.gpt import GPT, twin_of
+from gpt_numpy.model.base_model import twin_of
+from gpt_numpy.model.gpt import GPT
 from gpt_numpy.reference.cross_entropy import IGNORED
 
 SEQUENCES = 8  # in a batch

@@ -21,7 +21,8 @@ from gpt_numpy.base.arrays import Array, Shape
 from gpt_numpy.config.model import GPTConfig
 from gpt_numpy.inspection.trace.operations import Operation, operations_of
 from gpt_numpy.model import stages
-from gpt_numpy.model.stages import FIXED, Activation, Stage, gpt, sized
+from gpt_numpy.model.stage import FIXED, Activation, Stage, sized
+from gpt_numpy.model.stages import gpt
 from gpt_numpy.reference.attention import split_heads, split_qkv
 
 # Parts of what attention stores: letter and name, in the order of the channels of what it reads.

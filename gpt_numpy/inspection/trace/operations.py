@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from gpt_numpy.model.stages import Stage
+from gpt_numpy.model.stage import Stage
 
 
 @dataclass(frozen=True)

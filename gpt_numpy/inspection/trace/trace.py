@@ -26,7 +26,8 @@ from gpt_numpy.inspection.trace import norms
 from gpt_numpy.inspection.trace.diagram import Node, all_shapes, backward_order, forward_order
 from gpt_numpy.inspection.trace.lookup import Sources
 from gpt_numpy.inspection.trace.operations import Place, place_of
-from gpt_numpy.model.gpt import GPT, twin_of
+from gpt_numpy.model.base_model import twin_of
+from gpt_numpy.model.gpt import GPT
 from gpt_numpy.model.stages import activations
 from gpt_numpy.reference.adamw import sum_of_squares
 from gpt_numpy.reference.cross_entropy import IGNORED

@@ -1,0 +1,98 @@
+"""Runs of encoder-decoders, for `train`: which words mean one, its settings, its data."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from gpt_numpy.base.checks import shown
+from gpt_numpy.base.errors import InputError
+from gpt_numpy.cli.settings import field_types, settings_of
+from gpt_numpy.config.model import GPTConfig
+from gpt_numpy.config.presets import TRANSLATION_PRESETS
+from gpt_numpy.config.train import TrainConfig
+from gpt_numpy.config.transformer import TransformerConfig
+from gpt_numpy.config.translation import FROM_FILES, TASKS, TranslationConfig
+from gpt_numpy.data.dataset import Dataset
+from gpt_numpy.data.pair_dataset import PairDataset, open_pairs
+from gpt_numpy.data.tokenizers.tokenizer import Tokenizer
+from gpt_numpy.parallel.world import World
+from gpt_numpy.training.checkpoint import Run
+from gpt_numpy.training.loop import Training, new_run
+from gpt_numpy.training.pair_training import TranslationTraining
+
+_FILES = ("source", "target", "mo")
+# Settings of training that pairs have no use for, and what to write instead.
+_INSTEAD = {
+    "batch_size": "use --batch_tokens=N, tokens of the sources, and of the targets, in a batch",
+    "data": "use --source=FILE and --target=FILE, or --mo=FOLDER",
+    "muon_learning_rate": "an encoder-decoder is trained with AdamW",
+    "muon_momentum": "an encoder-decoder is trained with AdamW",
+}
+
+
+def of_pairs(values: Mapping[str, Any]) -> bool:
+    """Whether these settings are of a run of an encoder-decoder."""
+    dataset = values.get("dataset")
+    return dataset in (*TASKS, FROM_FILES) or any(values.get(name) for name in _FILES)
+
+
+def refuse_settings_of_pairs(values: Mapping[str, Any]) -> None:
+    """Refuse settings that only an encoder-decoder has, in a run of a GPT."""
+    known = field_types(GPTConfig, TrainConfig)
+    for name in values:
+        if name not in known:
+            raise InputError(
+                f"{name}={shown(values[name])}: a GPT has no such setting; an encoder-decoder has, "
+                f"one of the presets {', '.join(TRANSLATION_PRESETS)}"
+            )
+
+
+def refuse_settings_of_gpts(values: Mapping[str, Any]) -> None:
+    """Refuse settings that have no meaning in a run of an encoder-decoder."""
+    known = field_types(TransformerConfig, TranslationConfig)
+    for name, value in values.items():
+        if name in _INSTEAD or name not in known:
+            fix = _INSTEAD.get(name, "an encoder-decoder has no such setting")
+            raise InputError(f"{name}={shown(value)}: {fix}")
+
+
+def start_pairs(
+    values: Mapping[str, Any], world: World
+) -> tuple[Run, TranslationConfig, PairDataset]:
+    """A new run of an encoder-decoder.
+
+    Raises `InputError` when a setting or a file cannot be used.
+    """
+    if values.get("init_from", "scratch") != "scratch":
+        raise InputError(
+            f"init_from={shown(values['init_from'])}: an encoder-decoder starts from scratch, or "
+            "resumes the run in out_dir (--init_from=resume)"
+        )
+    if values.get("dataset") not in (*TASKS, FROM_FILES):
+        print("no preset named: starting from the preset translate")
+        values = TRANSLATION_PRESETS["translate"] | {**values, "dataset": FROM_FILES}
+    refuse_settings_of_gpts(values)
+    config = TranslationConfig(**settings_of(TranslationConfig, values))
+    shape = settings_of(TransformerConfig, values)
+    # Refuse a wrong shape before any file is read.
+    sized = TransformerConfig(vocab_size=4, **shape)
+    dataset = open_run_pairs(config, sized)
+    model_config = dataclasses.replace(sized, vocab_size=dataset.vocab_size)
+    print("Initializing a new model from scratch")
+    return new_run(model_config, config, world), config, dataset
+
+
+def open_run_pairs(
+    config: TranslationConfig, model: TransformerConfig, tokenizer: Tokenizer | None = None
+) -> PairDataset:
+    """The pairs of a run."""
+    sizes = (model.source_size, model.target_size)
+    dataset = open_pairs(config, sizes, tokenizer=tokenizer, say=print)
+    print(f"found vocab_size = {dataset.vocab_size} (inside {dataset.name})")
+    return dataset
+
+
+def training_of(run: Run, config: TrainConfig, dataset: Dataset | PairDataset) -> Training:
+    """The loop that trains this kind of model."""
+    kind = TranslationTraining if isinstance(dataset, PairDataset) else Training
+    return kind(run, config, dataset)

@@ -1,0 +1,136 @@
+"""Training of an encoder-decoder: the loop of `loop.py` on batches of pairs.
+
+An evaluation measures the mean loss of both splits without label smoothing, its perplexity, and
+translates sources of the test: the share of targets that are right to the last token, and BLEU.
+"""
+
+import math
+from collections.abc import Iterable
+from contextlib import suppress
+
+from gpt_numpy.base.arrays import Array
+from gpt_numpy.base.errors import NotFiniteError
+from gpt_numpy.config.decoding import Decoding
+from gpt_numpy.config.transformer import PAD
+from gpt_numpy.config.translation import TranslationConfig
+from gpt_numpy.data.batches import EVALUATE_TRAIN, EVALUATE_VAL, TRAIN
+from gpt_numpy.data.pair_batches import DrawnPairs, PairBatch, StoredPairs
+from gpt_numpy.data.pair_dataset import PairDataset
+from gpt_numpy.data.sentences import source_tokens, text_of
+from gpt_numpy.generation.translating import hypotheses
+from gpt_numpy.model.encoder_decoder import Transformer
+from gpt_numpy.training.bleu import bleu_score
+from gpt_numpy.training.evaluation import Poll
+from gpt_numpy.training.loop import Training
+
+_SAMPLES = 3  # translations in the log of an evaluation
+
+
+class TranslationTraining(Training):
+    """One run of an encoder-decoder."""
+
+    config: TranslationConfig
+    dataset: PairDataset
+    model: Transformer
+
+    def measure(self) -> dict[str, float]:
+        """The losses of both splits, the perplexity of the test, exact matches and BLEU."""
+        config, dataset, iteration = self.config, self.dataset, self.state.iteration
+        found = {
+            "train": mean_loss(self.model, dataset.train, config, iteration, self._poll_alone),
+            "val": mean_loss(self.model, dataset.val, config, None, self._poll_alone),
+        }
+        found["perplexity"] = math.exp(min(found["val"], 700.0))
+        if config.eval_pairs and all(map(math.isfinite, found.values())):
+            pairs = dataset.val.texts(config.eval_pairs, seed=config.seed, stream=EVALUATE_VAL)
+            how = Decoding(beam=config.eval_beam)
+            written = translated(self.model, dataset, [s for s, _ in pairs], how, self._poll_alone)
+            right = [text == target for text, (_, target) in zip(written, pairs, strict=True)]
+            found["exact"] = sum(right) / len(right)
+            if config.bleu:
+                found["bleu"] = bleu_score(written, [target for _, target in pairs])
+        return found
+
+    def _write_sample(self) -> None:
+        """Log what the model makes of some sources of the test."""
+        if not self.world.first:
+            return
+        pairs = self.dataset.val.texts(_SAMPLES, seed=self.config.seed, stream=EVALUATE_VAL)
+        with suppress(NotFiniteError):  # the next training step will find and report it
+            written = translated(
+                self.model, self.dataset, [s for s, _ in pairs], Decoding(beam=1), self._poll_alone
+            )
+            lines = [f"{s} -> {text}" for (s, _), text in zip(pairs, written, strict=True)]
+            self.log.write(iter=self.state.iteration, sample="\n".join(lines))
+
+    def _batch(self, micro_step: int) -> tuple[Array, Array]:
+        config = self.config
+        index = self.state.iteration * config.gradient_accumulation_steps + micro_step
+        batch = self.dataset.train.batch(
+            config.batch_tokens, seed=config.seed, stream=TRAIN, index=index
+        )
+        self._tokens = batch.source.size + batch.target.size  # of the last micro-batch
+        return batch
+
+    def _count(self, targets: Array) -> int:
+        return targets_in(targets)
+
+    def _speed(self, seconds: float) -> str:
+        tokens = self._tokens * self.config.gradient_accumulation_steps
+        return f"{tokens / seconds:,.0f} tokens/s"
+
+    @property
+    def tokens_per_iteration(self) -> int:
+        """The most source and target tokens in one update."""
+        return 2 * self.config.batch_tokens * self.config.gradient_accumulation_steps
+
+
+def targets_in(targets: Array) -> int:
+    """How many targets of a batch (B, T + 1) count in the loss."""
+    return int((targets[:, 1:] != PAD).sum())
+
+
+def mean_loss(
+    model: Transformer,
+    pairs: DrawnPairs | StoredPairs,
+    config: TranslationConfig,
+    iteration: int | None,
+    poll: Poll = lambda: None,
+) -> float:
+    """The mean loss in nats a target, without smoothing.
+
+    `eval_iters` batches; or all there are, if they are stored and fewer, or with `eval_full`.
+    iteration : those of training that are drawn for it; None: the test, the same every time.
+    """
+    total, count = 0.0, 0
+    for source, target in _batches(pairs, config, iteration):
+        poll()
+        targets = targets_in(target)
+        total += model.forward(source, target, smoothing=False) * targets
+        count += targets
+    return total / count
+
+
+def _batches(
+    pairs: DrawnPairs | StoredPairs, config: TranslationConfig, iteration: int | None
+) -> Iterable[PairBatch]:
+    size, seed = config.batch_tokens, config.seed
+    if isinstance(pairs, StoredPairs) and iteration is None:
+        if config.eval_full or pairs.n_batches(size) <= config.eval_iters:
+            return pairs.all_batches(size)
+    stream = EVALUATE_VAL if iteration is None else EVALUATE_TRAIN
+    first = (iteration or 0) * config.eval_iters
+    numbers = range(first, first + config.eval_iters)
+    return (pairs.batch(size, seed=seed, stream=stream, index=k) for k in numbers)
+
+
+def translated(
+    model: Transformer,
+    dataset: PairDataset,
+    sources: list[str],
+    how: Decoding,
+    poll: Poll = lambda: None,
+) -> list[str]:
+    """What the model writes for each source."""
+    tokens = [source_tokens(dataset.tokenizer, source) for source in sources]
+    return [text_of(dataset.tokenizer, h.tokens) for h in hypotheses(model, tokens, how, poll)]

@@ -1,0 +1,148 @@
+"""`train` of an encoder-decoder and `translate`, as they are typed."""
+
+import io
+import sys
+
+import numpy as np
+import pytest
+
+import gpt_numpy as gn
+from gpt_numpy.cli import main as cli
+from gpt_numpy.config.presets import TRANSLATION_PRESETS
+from gpt_numpy.config.transformer import TransformerConfig
+from gpt_numpy.config.translation import TranslationConfig
+from tests.support.commands import QUICK, TEXT, caller
+
+SMALL = [
+    *("--ops=reference", "--n_embd=8", "--n_head=2", "--n_layer=1", "--batch_tokens=60"),
+    *("--max_iters=4", "--eval_interval=2", "--eval_iters=1", "--eval_pairs=3", "--log_interval=1"),
+]
+
+
+@pytest.fixture
+def call(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    return caller(capsys)
+
+
+@pytest.fixture
+def trained(call):
+    assert call("train", "copy", *SMALL, "--task_size=5")[0] == 0
+    return call
+
+
+@pytest.mark.parametrize("name", TRANSLATION_PRESETS)
+def test_presets_are_settings_that_fit(name):
+    values = dict(TRANSLATION_PRESETS[name])
+    shape = {k: values.pop(k) for k in list(values) if k in TransformerConfig.__dataclass_fields__}
+    TransformerConfig(vocab_size=9, **shape)
+    more = {"source": "a", "target": "b"} if name == "translate" else {}
+    assert TranslationConfig(**values, **more).out_dir == f"out-{name}"
+
+
+def test_train_reports_and_resumes(trained):
+    status, out, _ = trained(
+        "train", "copy", "--init_from=resume", "--max_iters=6", "--log_interval=1"
+    )
+    assert status == 0 and "step 6: train loss" in out and "exact 0.00%" in out
+    assert "tokens/s" in out and "gpt-numpy translate --out_dir=out-copy" in out
+    status, out, _ = trained(
+        "train", "--init_from=resume", "--out_dir=out-copy", "--eval_only", "--eval_pairs=9"
+    )
+    assert status == 0 and out.splitlines()[-1].startswith("step 7: train loss"), out
+
+
+def test_translate_a_text_and_standard_input(trained, monkeypatch):
+    status, out, err = trained("translate", "--out_dir=out-copy", "123", "90")
+    assert (status, err, len(out.splitlines())) == (0, "", 2)
+    monkeypatch.setattr(sys, "stdin", io.StringIO("123\n90\r\n"))
+    status, again, _ = trained("translate", "--out_dir=out-copy", "--checkpoint=best")
+    assert (status, again) == (0, out)
+    monkeypatch.setattr(sys, "stdin", io.StringIO("123\n"))
+    status, out, _ = trained("translate", "--out_dir=out-copy", "--beam=1", "--logprobs")
+    text, logprob = out.rstrip("\n").split("\t")
+    run = gn.load("out-copy/ckpt-best.npz")
+    tokens = gn.translate(run.model, [[*(run.tokenizer.encode("123") + 3), 2]], beam=1)[0]
+    assert run.tokenizer.decode(tokens - 3) == text and float(logprob) < 0
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["12a"], "source='12a': the text has 1 character that the tokenizer does not know: 'a'"),
+        ([" "], "source=' ' is empty"),
+        (["1" * 32], "has 33 tokens, END counted, and the model reads at most source_size=32"),
+        (["1", "--beam=0"], "beam=0: must be an integer, at least 1"),
+        (["1", "--checkpoint=7"], "checkpoint='7'"),
+    ],
+)
+def test_a_source_that_cannot_be_read(trained, words, message):
+    status, _, err = trained("translate", "--out_dir=out-copy", *words)
+    assert status == 2 and message in err and err.count("\n") == 1
+
+
+def test_a_line_of_standard_input_is_named(trained, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.StringIO("1\n\n"))
+    status, _, err = trained("translate", "--out_dir=out-copy")
+    assert status == 2 and "line 2 of standard input is empty" in err
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\xff\n"), encoding="utf-8"))
+    status, _, err = trained("translate", "--out_dir=out-copy")
+    assert status == 2 and "standard input is not UTF-8" in err
+
+
+def test_the_other_kind_of_model_is_named(trained, tmp_path):
+    (tmp_path / "t.txt").write_text(TEXT)
+    assert trained("train", *QUICK, "--out_dir=gpt")[0] == 0
+    status, _, err = trained("translate", "--out_dir=gpt", "hello")
+    assert status == 2 and "is a GPT, which continues texts: use gpt-numpy sample" in err
+    for words in (["sample"], ["inspect", "--text=1"], ["gradcheck"]):
+        status, _, err = trained(*words, "--out_dir=out-copy")
+        assert status == 2 and err.count("\n") == 1, words
+        assert "is an encoder-decoder, and a GPT is needed here" in err, words
+    for words in (["--batch_tokens=9"], ["--label_smoothing=0.1"]):
+        status, _, err = trained("train", "--init_from=resume", "--out_dir=gpt", *words)
+        assert status == 2 and "is a GPT, which has no such setting" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["tiny", "--label_smoothing=0.1"], "label_smoothing=0.1: a GPT has no such setting"),
+        (["copy", "--block_size=9"], "block_size=9: an encoder-decoder has no such setting"),
+        (["copy", "--batch_size=9"], "batch_size=9: use --batch_tokens=N"),
+        (["copy", "--init_from=x"], "init_from='x': an encoder-decoder starts from scratch"),
+        (["copy", "--optimizer=muon"], "optimizer='muon': an encoder-decoder is trained with"),
+        (["copy", "--source_size=4"], "source_size=4: a source of copy has up to 11 tokens"),
+        (["--source=a"], "source='a' without target"),
+        (["--source=a", "--target=b"], "source='a': there is no such file"),
+        (["translate"], "dataset='pairs' without files"),
+        (["copy", "--mo=x"], "mo='x' with dataset='copy'"),
+    ],
+)
+def test_settings_that_do_not_belong_together(call, words, message):
+    status, _, err = call("train", *words)
+    assert status == 2 and message in err and err.count("\n") == 1
+
+
+def test_pairs_of_two_files(call, tmp_path):
+    lines = [f"{k:05b}" for k in range(30)]
+    (tmp_path / "a").write_text("\n".join(lines))
+    (tmp_path / "b").write_text("\n".join(line[::-1] for line in lines))
+    files = ["--source=a", "--target=b"]
+    status, out, _ = call("train", *files, *SMALL, "--tokenizer=char", "--schedule=noam")
+    assert status == 0 and "starting from the preset translate" in out
+    assert "found vocab_size = 5 (inside a)" in out
+    # Other files are other data.
+    (tmp_path / "b").write_text("\n".join(lines))
+    status, _, err = call("train", "--init_from=resume", "--out_dir=out-translate", "--max_iters=9")
+    assert status == 2 and "resume with the same data" in err
+    assert np.isfinite(gn.load("out-translate/ckpt.npz").model.params.flat).all()
+
+
+def test_help_names_presets_and_settings_of_both_kinds():
+    lines = cli.help_of("train").splitlines()
+    (presets,) = [line for line in lines if line.startswith("presets: ")]
+    assert "copy, reverse, addition, date, translate" in presets
+    for name in ("batch_tokens", "label_smoothing", "n_layer", "learning_rate"):
+        assert len([line for line in lines if line.startswith(f"  --{name}=")]) == 1
+    assert "copy" not in cli.help_of("bench")

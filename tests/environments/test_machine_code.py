@@ -48,13 +48,13 @@ def environment(**changes):
 
 def run(*before_it, **changes):
     """The lines that the kernel's process reports, which must end well and leave nothing behind."""
-    before = set(Path(tempfile.gettempdir()).glob("gpt_numpy-*"))
-    command = [*before_it, *COMMAND]
-    done = subprocess.run(
-        command, env=environment(**changes), capture_output=True, text=True, cwd="/"
-    )
-    assert (done.returncode, done.stdout) == (0, "40.0\n"), done.stderr
-    assert set(Path(tempfile.gettempdir()).glob("gpt_numpy-*")) == before
+    with tempfile.TemporaryDirectory() as folder:  # of its own: other tests may run at once
+        Path(folder).chmod(0o1777)
+        where = environment(**({"TMPDIR": folder} | changes))
+        command = [*before_it, *COMMAND]
+        done = subprocess.run(command, env=where, capture_output=True, text=True, cwd="/")
+        assert (done.returncode, done.stdout) == (0, "40.0\n"), done.stderr
+        assert not list(Path(where["TMPDIR"]).glob("gpt_numpy-*"))
     return done.stderr.splitlines()
 
 

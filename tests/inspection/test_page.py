@@ -54,12 +54,18 @@ def unpack(packed):
     return whole
 
 
-def is_packed(found, array):
-    """The same three digits, those that the page shows, down to 1e-8 of the largest."""
+def is_packed(found, array, error=0.0):
+    """The same three digits, those that the page shows, down to 1e-8 of the largest.
+
+    error : relative one of the array, which next to a tie may change the third digit.
+    """
     floor = np.abs(array[np.isfinite(array)]).max(initial=0) * 1e-8
     large = ~(np.abs(array) < floor)
-    shown = [[f"{float(x):.2e}" for x in some[large]] for some in (found, array)]
-    assert shown[0] == shown[1]
+    shown, low, high = (
+        np.array([f"{float(x):.2e}" for x in some[large]])
+        for some in (found, array * (1 - error), array * (1 + error))
+    )
+    assert ((shown == low) | (shown == high)).all()
     np.testing.assert_allclose(found[~large], array[~large], rtol=0, atol=floor)
 
 
@@ -121,12 +127,14 @@ def test_rows_of_the_tables_and_the_distribution_are_those_of_the_trace(seen):
     np.testing.assert_allclose(both, trace["embedding.out"].value[0], atol=1e-2)
     p = trace["probabilities"].value[0]
     best = np.array(contents["next"]["tokens"])
-    is_packed(unpack(contents["next"]["probabilities"]), np.take_along_axis(p, best, axis=-1))
+    float32 = 1e-6  # the trace has probabilities in float32, the page computes in float64
+    probabilities = np.take_along_axis(p, best, axis=-1)
+    is_packed(unpack(contents["next"]["probabilities"]), probabilities, float32)
     assert (best[:, 0] == p.argmax(axis=-1)).all()
     right = p[np.arange(len(p)), trace.targets[0]]
-    is_packed(unpack(contents["next"]["right"]), right)
+    is_packed(unpack(contents["next"]["right"]), right, float32)
     # The last point of the lens is the model's own prediction.
-    is_packed(unpack(contents["lens"][-1]["right"]), right)
+    is_packed(unpack(contents["lens"][-1]["right"]), right, float32)
     assert [layer["place"] for layer in contents["lens"]][:2] == ["embedding.out", "h.0.resid_mid"]
 
 

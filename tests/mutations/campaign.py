@@ -109,7 +109,7 @@ def _environment(folder: Path, cache: Path) -> dict[str, str]:
     one = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
     return {
         **os.environ, **one, "GPT_NUMPY_PARALLEL": "0", "NUMBA_CACHE_DIR": str(cache),
-        "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1", "PYTEST_ADDOPTS": "",
     }  # fmt: skip
 
 

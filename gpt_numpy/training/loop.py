@@ -100,7 +100,7 @@ class Training:
         self._stopped = False
         self._share = self.world.share(config.gradient_accumulation_steps)
         self._gradient = TreeSum(self.model.grads.flat, len(self._share))
-        self._peak = machine_peak()
+        self._peak = self._measured_peak()
 
     def run(self, log: Log, progress: Progress) -> str:
         """Train until the last iteration, until patience runs out, or until interrupted."""
@@ -256,7 +256,7 @@ class Training:
     def _report(self, iteration: int, loss: float, norm: float, milliseconds: float) -> None:
         flops = flops_per_token(self.model) * self.tokens_per_iteration / (milliseconds / 1e3)
         if flops > self._peak:  # which was measured while the machine was busy
-            self._peak = max(flops, machine_peak())
+            self._peak = max(flops, self._measured_peak())
         norms = layers(self.optimizer) if iteration % UPDATES_BETWEEN == 0 else None
         self.log.write(
             iter=iteration,
@@ -268,6 +268,10 @@ class Training:
         )
         mfu = flops / self._peak
         self._say(f"iter {iteration}: loss {loss:.4f}, time {milliseconds:.2f}ms, mfu {mfu:.2%}")
+
+    def _measured_peak(self) -> float:
+        """Operations a second of all processes at their best."""
+        return machine_peak() * self.world.size
 
     @property
     def tokens_per_iteration(self) -> int:

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 import gpt_numpy as gn
@@ -53,3 +54,36 @@ def test_one_process_has_everything():
     assert gn.parallel.ONE.segment(7) == (0, 7)
     with pytest.raises(gn.InputError, match="micro_batches=0: must be"):
         gn.parallel.ONE.share(0)
+
+
+class Second(gn.parallel.World):
+    """The second of two processes, without the first."""
+
+    def __init__(self):
+        super().__init__()
+        self.rank, self.size, self.first = 1, 2, False
+
+
+@pytest.mark.parametrize("kind", [gn.AdamW, gn.Muon])
+def test_a_divided_optimizer_holds_its_segment(kind):
+    config = gn.GPTConfig(vocab_size=11, block_size=4, n_layer=2, n_head=2, n_embd=48)
+    whole = kind(gn.GPT(config, ops="reference"), learning_rate=0.5)
+    whole.steps = 7
+    for k, arrays in enumerate(whole.state().values()):
+        arrays.flat[...] = np.arange(arrays.flat.size) + 0.5 * k
+    mine = whole.divided(Second())
+    assert (mine.learning_rate, mine.steps) == (0.5, 7)
+    start, stop = Second().segment(whole.model.n_params)
+    assert 0 < start < stop == whole.model.n_params
+    for moments, own in ((whole.m, mine.m), (whole.v, mine.v)):
+        # Of the vector of all parameters, as long as it, what the second process updates.
+        places = np.full(whole.model.n_params, np.nan, moments.flat.dtype)
+        for name, array in moments.items():
+            begin = whole.model.params.starts[name]
+            places[begin : begin + array.size] = array.reshape(-1)
+        expected = places[start:stop]
+        assert np.array_equal(own.flat, expected[~np.isnan(expected)])
+    if kind is gn.Muon:
+        assert 0 < len(mine.momentum) < len(whole.momentum)
+        for name, momentum in mine.momentum.items():
+            assert np.array_equal(momentum, whole.momentum[name])

@@ -146,7 +146,8 @@ TRAINING = (
         "training/evaluation.py",
         (
             "P16", "the losses of an evaluation are added in the order of processes",
-            ("result[order] = everyone", "result[...] = everyone"), "same_bits:adamw",
+            ("result[order] = everyone", "result[...] = everyone"),
+            "no_mpi:losses_of_all_processes_come_in_the_order_of_the_batches",
         ),
     ),
     *listed(

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import gpt_numpy as gn
+from gpt_numpy.training.evaluation import _in_order
 from tests.support.commands import ENVIRONMENT
 
 NO_MPI = """
@@ -87,3 +88,10 @@ def test_a_divided_optimizer_holds_its_segment(kind):
         assert 0 < len(mine.momentum) < len(whole.momentum)
         for name, momentum in mine.momentum.items():
             assert np.array_equal(momentum, whole.momentum[name])
+
+
+@pytest.mark.parametrize("count", [1, 4, 5])
+def test_losses_of_all_processes_come_in_the_order_of_the_batches(count, monkeypatch):
+    world, batches = Second(), np.arange(count, dtype=float)
+    monkeypatch.setattr(world, "numbers", lambda mine: np.append(batches[::2], mine))
+    assert _in_order(batches[1::2].tolist(), world).tolist() == batches.tolist()

@@ -157,6 +157,16 @@ TRAINING = (
             ('                "the data": dataset.fingerprint,\n', ""),
             f"{_DIFFER}[words0-other0-the data of process 1]",
         ),
+        (
+            "P21", "it is not said that other numbers have other bits",
+            ("if world.size & (world.size - 1):", "if False:"),
+            "no_mpi:it_is_said_when_the_bits_are_not_those_of_one_process",
+        ),
+        (
+            "P22", "threads are counted in one process alone",
+            ("if here * threads > cores:", "if threads > cores:"),
+            "no_mpi:it_is_said_when_the_bits_are_not_those_of_one_process",
+        ),
     ),
     *listed(
         "cli/commands/train.py",

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import gpt_numpy as gn
+from gpt_numpy.cli.processes import describe_processes
 from gpt_numpy.training.evaluation import _in_order
 from tests.support.commands import ENVIRONMENT
 
@@ -95,3 +96,17 @@ def test_losses_of_all_processes_come_in_the_order_of_the_batches(count, monkeyp
     world, batches = Second(), np.arange(count, dtype=float)
     monkeypatch.setattr(world, "numbers", lambda mine: np.append(batches[::2], mine))
     assert _in_order(batches[1::2].tolist(), world).tolist() == batches.tolist()
+
+
+@pytest.mark.parametrize("size", [2, 3, 6, 8])
+def test_it_is_said_when_the_bits_are_not_those_of_one_process(size, capsys, monkeypatch):
+    world = Second()
+    world.size = size
+    monkeypatch.setattr("gpt_numpy.cli.processes.sharing", lambda: size)
+    monkeypatch.setattr("gpt_numpy.cli.processes.wanted_threads", lambda: 2)
+    monkeypatch.setattr("gpt_numpy.cli.processes.physical_cores", lambda: 8)
+    describe_processes(world, gn.TrainConfig(gradient_accumulation_steps=48))
+    out = capsys.readouterr().out
+    assert f"{size} processes with 2 threads each; of an update's 48 micro-batches" in out
+    assert (f"the last bits are those of {size} processes" in out) == (size in (3, 6))
+    assert ("would be faster" in out) == (2 * size > 8)

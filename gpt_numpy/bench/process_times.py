@@ -43,8 +43,9 @@ def bench_processes(
     median = world.numbers(np.array(found[len(found) // 2], np.float64))
     seconds, passes, update, waited, sent = median.reshape(world.size, -1).mean(axis=0).tolist()
     tokens = micro_batches * batch_size * model.config.block_size
+    plural = "es" * (micro_batches > 1)
     report(
-        f"time per update: {1e3 * seconds:.2f} ms for {micro_batches} micro-batches, "
+        f"time per update: {1e3 * seconds:.2f} ms for {micro_batches} micro-batch{plural}, "
         f"{tokens / seconds:,.0f} tokens/s"
     )
     report(

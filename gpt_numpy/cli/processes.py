@@ -28,6 +28,11 @@ def describe_processes(world: World, config: TrainConfig) -> None:
         f"{world.size} processes with {threads} thread{'s' * (threads > 1)} each; of an update's "
         f"{config.gradient_accumulation_steps} micro-batches each computes {each}"
     )
+    if world.size & (world.size - 1):
+        print(
+            f"the last bits are those of {world.size} processes; with a power of two they are "
+            "those of one"
+        )
     if here * threads > cores:
         print(
             f"{here} x {threads} threads on {cores} cores: they wait for each other, and {cores} "

@@ -102,7 +102,7 @@ class Training:
         self._stopped = False
         self._share = self.world.share(config.gradient_accumulation_steps)
         self._gradient = TreeSum(self.model.grads.flat, len(self._share))
-        self._peak = machine_peak()
+        self._peak = self._measured_peak()
 
     def run(self, log: Log, progress: Progress) -> str:
         """Train until the last iteration, until patience runs out, or until interrupted."""
@@ -283,8 +283,12 @@ class Training:
         """How well an update of so many seconds uses the machine."""
         flops = flops_per_token(self.model) * self.tokens_per_iteration / seconds
         if flops > self._peak:  # which was measured while the machine was busy
-            self._peak = max(flops, machine_peak())
+            self._peak = max(flops, self._measured_peak())
         return f"mfu {flops / self._peak:.2%}"
+
+    def _measured_peak(self) -> float:
+        """Operations a second of all processes at their best."""
+        return machine_peak() * self.world.size
 
     @property
     def tokens_per_iteration(self) -> int:

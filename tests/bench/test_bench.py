@@ -45,3 +45,18 @@ def test_the_readme_of_the_benchmarks_names_all_of_them():
     text = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
     for program in PROGRAMS:
         assert f"python -m benchmarks.{program}" in text or program == "reference_curves"
+
+
+def test_bench_of_one_process_predicts_others(capsys):
+    small = ["--n_layer=1", "--n_head=2", "--n_embd=8", "--block_size=8", "--ops=reference"]
+    words = ["bench", *small, "--parallel", "--gradient_accumulation_steps=2"]
+    assert cli.main(words) == cli.OK
+    out = capsys.readouterr().out
+    assert "time per update" in out and "for 2 micro-batches" in out and "sends 0.00 MB" in out
+    assert "the exchange by itself" not in out
+    assert [line.split()[0] for line in out.splitlines()].count("gpt2") == 2
+
+
+def test_micro_batches_of_bench_are_for_several_processes(capsys):
+    assert cli.main(["bench", "--gradient_accumulation_steps=2"]) == cli.BAD_INPUT
+    assert "gradient_accumulation_steps=2 is for --parallel" in capsys.readouterr().err

@@ -8,7 +8,6 @@ from tests.mutations.mistake import listed
 
 _DIFFER = "processes:processes_that_differ_are_refused"
 _EXCHANGE = "processes:every_element_is_exchanged[2]"
-_GOES_ON = "processes:a_run_goes_on_in_another_number_of_processes"
 
 SUMS = listed(
     "parallel/tree_sum.py",
@@ -56,9 +55,8 @@ WORLD = listed(
         "same_bits:adamw",
     ),
     (
-        "PW2", "a process leaves out the last of its micro-batches, the next one computes it too",
-        ("(self.rank * each, (self.rank + 1) * each)",
-         "(max(0, self.rank * each - 1), (self.rank + 1) * each - 1)"), "same_bits:adamw",
+        "PW2", "every process computes the first share",
+        ("range(self.rank * each, (self.rank + 1) * each)", "range(each)"), "same_bits:adamw",
     ),
     (
         "PW3", "the last round of an exchange is lost",
@@ -95,7 +93,8 @@ OPTIMIZER = (
         "training/optimizer.py",
         (
             "P07", "a process takes the moments of another's segment",
-            ("[start - begin : stop - begin]", "[: stop - start]"), _GOES_ON,
+            ("[start - begin : stop - begin]", "[: stop - start]"),
+            "no_mpi:a_divided_optimizer_holds_its_segment",
         ),
         (
             "P08", "every process clips by the norm of its own part",
@@ -147,7 +146,8 @@ TRAINING = (
         "training/evaluation.py",
         (
             "P16", "the losses of an evaluation are added in the order of processes",
-            ("result[order] = everyone", "result[...] = everyone"), "same_bits:adamw",
+            ("result[order] = everyone", "result[...] = everyone"),
+            "no_mpi:losses_of_all_processes_come_in_the_order_of_the_batches",
         ),
     ),
     *listed(
@@ -156,6 +156,16 @@ TRAINING = (
             "P17", "processes do not compare their data",
             ('                "the data": dataset.fingerprint,\n', ""),
             f"{_DIFFER}[words0-other0-the data of process 1]",
+        ),
+        (
+            "P21", "it is not said that other numbers have other bits",
+            ("if world.size & (world.size - 1):", "if False:"),
+            "no_mpi:it_is_said_when_the_bits_are_not_those_of_one_process",
+        ),
+        (
+            "P22", "threads are counted in one process alone",
+            ("if here * threads > cores:", "if threads > cores:"),
+            "no_mpi:it_is_said_when_the_bits_are_not_those_of_one_process",
         ),
     ),
     *listed(

@@ -1,5 +1,6 @@
 """Start a training run in several processes, as a user does."""
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -25,15 +26,20 @@ def mpiexec():
     return str(ours) if ours.exists() else shutil.which("mpiexec")
 
 
+@contextlib.contextmanager
 def start(folder, processes, *words, variables=None, **options):
-    """Start `gpt-numpy` with these words; one process is started without mpiexec."""
+    """`gpt-numpy` with these words; one process is started without mpiexec, and none is left."""
     (folder / "t.txt").write_text(TEXT, encoding="utf-8")
     ours = [sys.executable, "-m", "gpt_numpy", *words]
     command = [mpiexec(), "-n", str(processes), *ours] if processes > 1 else ours
-    return subprocess.Popen(
+    with subprocess.Popen(
         command, cwd=folder, env=ENVIRONMENT | (variables or {}), stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8", **options,
-    )  # fmt: skip
+    ) as process:  # fmt: skip
+        try:
+            yield process
+        finally:
+            process.kill()  # the others end with mpiexec
 
 
 def run(folder, processes, *words, **options):

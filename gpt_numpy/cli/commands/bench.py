@@ -40,7 +40,8 @@ def _in_processes(sources: Sequence[str], config: BenchConfig, shape: GPTConfig)
             micro_batches = config.gradient_accumulation_steps or world.size
             world.share(micro_batches)
             model, batch_size, optimizer = _prepare(sources, config, shape, world)
-        print(f"{world.size} process{'es' * (world.size > 1)}, {wanted_threads()} threads each")
+        threads = f"{wanted_threads()} thread{'s' * (wanted_threads() > 1)}"
+        print(f"{world.size} process{'es' * (world.size > 1)} with {threads} each")
         bench_processes(model, batch_size, micro_batches, optimizer, report=_report)
     return 0
 

@@ -269,7 +269,7 @@ KERNELS = [
         "kernels/attention.py",
         (
             "L46", "grouped heads: the first strip of a head overwrites what the one before gave",
-            ("done = max(done, q1)", "done = q1"), "large:attention+grouped",
+            ("done = max(done, reached)", "done = reached"), "large:attention+grouped",
         ),
     ),
     *listed(

@@ -66,7 +66,7 @@ def smooth_row(drow, dout, y, smoothing):
 
 @kernel
 def forward(
-    logits: In, targets: Ints, out: Out, lse: Out, V: Int, cap: Real, smoothing: Real, space: Out,
+    logits: In, targets: Ints, out: Out, lse: Out, V: Int, cap: Real, space: Out,
     workers: Int, counter: Counter,
 ):  # fmt: skip
     """Loss = log sum exp(logits) - logit of the target; capped logits are made in `space`."""
@@ -90,8 +90,26 @@ def forward(
                 log_sum = math.log1p(others + (np.float64(exp(row[y] - top)) - 1.0))
                 lse[r] = top + log_sum
                 out[r] = log_sum + (top - row[y])
-                if smoothing != 0.0:  # a part of z_y becomes the same part of the mean of all z
-                    out[r] += smoothing * mean_below(row, row[y])
+            r = next_task(counter, worker, workers, targets.size)
+
+
+@kernel
+def smooth(
+    logits: In, targets: Ints, out: Out, V: Int, cap: Real, smoothing: Real, space: Out,
+    workers: Int, counter: Counter,
+):  # fmt: skip
+    """A part of the target's logit in the loss becomes the same part of the mean of all logits."""
+    reset(counter)
+    for worker in prange(workers):
+        r = next_task(counter, worker, workers, targets.size)
+        while r < targets.size:
+            row, y = logits[r * V : (r + 1) * V], targets[r]
+            if y != IGNORED:
+                if cap != 0.0:
+                    capped = space[worker * V : (worker + 1) * V]
+                    cap_row(row, cap, capped)
+                    row = capped
+                out[r] += smoothing * mean_below(row, row[y])
             r = next_task(counter, worker, workers, targets.size)
 
 
@@ -149,8 +167,13 @@ def cross_entropy_forward(
     """
     forward(
         flat(logits), flat(targets), flat(out), flat(lse), logits.shape[-1],
-        softcap, smoothing, _space(logits, softcap), threads(), tasks(),
+        softcap, _space(logits, softcap), threads(), tasks(),
     )  # fmt: skip
+    if smoothing:
+        smooth(
+            flat(logits), flat(targets), flat(out), logits.shape[-1],
+            softcap, smoothing, _space(logits, softcap), threads(), tasks(),
+        )  # fmt: skip
 
 
 def cross_entropy_backward(

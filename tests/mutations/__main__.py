@@ -28,6 +28,7 @@ from tests.mutations import (
     record,
     tools_mistakes,
     training_mistakes,
+    transformer_mistakes,
 )
 from tests.mutations.campaign import EQUIVALENT, KILLED, Verdict, campaign
 from tests.mutations.checks import CHECKS, column
@@ -37,6 +38,7 @@ CATALOGUES = (
     backward_mistakes, durability_mistakes, training_mistakes, page_mistakes, kernel_mistakes,
     data_mistakes, generation_mistakes, interop_mistakes, tools_mistakes, foreign_mistakes,
     base_mistakes, command_mistakes, bfloat16_mistakes, muon_mistakes, modern_mistakes,
+    transformer_mistakes,
 )  # fmt: skip
 PARTS = {
     catalogue.__name__.rpartition(".")[2].removesuffix("_mistakes"): catalogue.MISTAKES

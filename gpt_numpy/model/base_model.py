@@ -212,6 +212,15 @@ class Model(Guarded):
         wide[...] = losses
         return wide.sum().item() / divisor
 
+    def forward(self, given: Array, wanted: Array, /, *, dropout_key: int | None = None) -> Any:
+        """The mean loss of predicting `wanted`; a subclass says what both are, and has settings."""
+        raise NotImplementedError
+
+    @staticmethod
+    def counted(given: Array, wanted: Array, /) -> int:
+        """The number of targets that count, which the mean loss is over."""
+        raise NotImplementedError
+
     def backward(self, *, accumulate: bool = False) -> None:
         """Write the gradient of the last forward pass's loss to `grads`, or add it to them.
 

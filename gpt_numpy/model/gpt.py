@@ -90,6 +90,11 @@ class GPT(Model):
         inputs = {"tokens": tokens, "targets": targets}
         return self._forward(inputs, tokens.shape, divisor=divisor, dropout_key=dropout_key)
 
+    @staticmethod
+    def counted(tokens: Array, targets: Array) -> int:
+        """The number of targets that count, those other than -1."""
+        return max(int(np.count_nonzero(np.asarray(targets) != IGNORED)), 1)
+
     def logits(self, tokens: Array) -> Array:
         """The logits of the token after each position, (B, T, V), without dropout.
 

@@ -326,7 +326,6 @@ TRAINING = (
              '"an encoder-decoder has no such setting"'), _SETTINGS,
         ),
     ),
-    ),
     *listed(
         "cli/commands/translate.py",
         (

@@ -217,6 +217,11 @@ class Model(Guarded):
         raise NotImplementedError
 
     @staticmethod
+    def sizes_of(given: Array, wanted: Array, /) -> Shape:
+        """The sizes of a batch: B and T, and S where there is a source."""
+        raise NotImplementedError
+
+    @staticmethod
     def counted(given: Array, wanted: Array, /) -> int:
         """The number of targets that count, which the mean loss is over."""
         raise NotImplementedError

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from gpt_numpy.base.arrays import Array
+from gpt_numpy.base.arrays import Array, Shape
 from gpt_numpy.config.transformer import PAD, TransformerConfig
 from gpt_numpy.model.base_model import Model
 from gpt_numpy.model.decoder import Decoder
@@ -73,7 +73,7 @@ class Transformer(Model):
             divisor = self.counted(source, target)
         inputs = self._inputs(source, target) | {"targets": targets}
         return self._forward(
-            inputs, (*targets.shape, source.shape[1]),
+            inputs, self.sizes_of(source, target),
             divisor=divisor, dropout_key=dropout_key, smoothed=smoothing,
         )  # fmt: skip
 
@@ -86,9 +86,9 @@ class Transformer(Model):
         """
         source = checked_source(source, self.config)
         target = checked_target(target, self.config, len(source))
-        B, T, S = len(source), target.shape[1] - 1, source.shape[1]
-        self._begin(self._inputs(source, target), (B, T, S))
-        *calls, head = self.calls((B, T, S)).forward
+        sizes = B, T, _ = self.sizes_of(source, target)
+        self._begin(self._inputs(source, target), sizes)
+        *calls, head = self.calls(sizes).forward
         out = np.empty((B, T, self.config.vocab_size), self.dtype)
         self._run([*calls, head.without_loss(self.ops, out)])
         return out
@@ -113,6 +113,12 @@ class Transformer(Model):
         """
         memory = self.encode(source)
         return Decoder(self, memory, lengths_of(np.asarray(source)), rows_each)
+
+    @staticmethod
+    def sizes_of(source: Array, target: Array) -> Shape:
+        """The sizes of a batch, B, T and S."""
+        B, S = np.shape(source)
+        return B, np.shape(target)[1] - 1, S
 
     @staticmethod
     def counted(source: Array, target: Array) -> int:

@@ -15,9 +15,11 @@ import numpy as np
 from gpt_numpy.base.arrays import Array, Shape
 from gpt_numpy.config.transformer import PAD, TransformerConfig
 from gpt_numpy.model.base_model import Model
+from gpt_numpy.model.buffers import numbers
 from gpt_numpy.model.decoder import Decoder
 from gpt_numpy.model.pair_check import checked_source, checked_target, lengths_of
 from gpt_numpy.model.transformer_stages import MEMORY
+from gpt_numpy.reference.cross_attention import cross_attention_weights
 from gpt_numpy.reference.cross_entropy import IGNORED
 
 
@@ -105,6 +107,30 @@ class Transformer(Model):
         layout = self._begin({"source": source, "lengths": lengths_of(source)}, sizes)
         self._run([c for c in self.calls(sizes).forward if c.stage.name.startswith("encoder")])
         return layout.acts[MEMORY].copy()
+
+    def alignments(self, source: Array, target: Array) -> Array:
+        """How strongly each target position attends to each source position, (L, B, H, T, S).
+
+        The weights of every decoder block's cross-attention, without dropout; each row sums to 1.
+
+        Raises
+        ------
+        InputError : as `forward` does.
+        """
+        source = checked_source(source, self.config)
+        target = checked_target(target, self.config, len(source))
+        sizes = self.sizes_of(source, target)
+        layout = self._begin(self._inputs(source, target), sizes)
+        self._run(self.calls(sizes).forward[:-1])
+        return np.stack([
+            cross_attention_weights(
+                numbers(layout.acts[f"decoder.h.{i}.cross.q"]),
+                numbers(layout.acts[f"decoder.h.{i}.cross.kv"]),
+                layout.inputs["lengths"], self.config.n_head,
+                layout.acts[f"decoder.h.{i}.cross.lse"],
+            )
+            for i in range(self.config.n_layer)
+        ])  # fmt: skip
 
     def start_decoding(self, source: Array, rows_each: int = 1) -> Decoder:
         """A decoder of `rows_each` targets for each source, token by token; see `Decoder`.

@@ -266,6 +266,20 @@ def test_a_head_of_the_encoder_may_be_ablated():
         gn.trace(model, *batch)
 
 
+@pytest.mark.parametrize("ops", IMPLEMENTATIONS)
+def test_alignments_are_the_weights_of_cross_attention(ops):
+    source, target = pairs(3, 5, 4, 7)
+    config = dataclasses.replace(SMALL, dropout=0.0)
+    model = model_of(config, ops=ops, keep=("*.cross.*",))
+    weights = model.alignments(source, target)
+    assert weights.shape == (2, 3, 2, 4, 5)
+    assert np.abs(weights.sum(axis=-1) - 1).max() <= 1e-12
+    assert not weights[..., source[1] == PAD][:, 1].any()
+    values = model.activations["decoder.h.1.cross.kv"][..., 4:].reshape(3, 5, 2, 2)
+    average = np.einsum("bhts,bshd->bthd", weights[1], values).reshape(3, 4, 4)
+    assert np.abs(average - model.activations["decoder.h.1.cross.out"]).max() <= 1e-12
+
+
 def test_every_place_has_its_own_site_of_dropout():
     # As reference/dropout.py says.
     sites = [s.site + k for s in stages_of(SMALL) if s.site is not None for k in branches(s)]

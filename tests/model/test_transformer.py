@@ -409,4 +409,6 @@ def test_copies_have_arrays_of_their_own():
     model = model_of(SMALL)
     again = copy.deepcopy(model)
     again.params.flat[...] = 0
+    with pytest.raises(gn.InputError, match=r"other shape, Transformer\(config\)"):
+        model.config = PRE
     assert isinstance(again, gn.Transformer) and model.params.flat.any()

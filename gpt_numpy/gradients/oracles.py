@@ -68,7 +68,7 @@ def by_element(twins: Twins, tick: Tick) -> dict[str, Measured]:
     measured, done = {}, 0
     for name, param in oracle.params.items():
         flat, exact = param.reshape(-1), np.empty(param.shape)
-        shape = (*oracle.activations["losses"].shape, param.size)
+        shape = (*oracle.sizes_of(twins.tokens, twins.targets)[:2], param.size)
         parts = np.empty(shape) if np.prod(shape) <= LARGEST_KEPT else None
         for j in range(flat.size):
             flat[j] += 1j * STEP

@@ -13,6 +13,7 @@ from gpt_numpy.config.choices import IMPLEMENTATIONS
 from gpt_numpy.config.transformer import BEGIN, PAD
 from gpt_numpy.kernels.engine import pool
 from gpt_numpy.model.stages import stages_of
+from gpt_numpy.reference.bfloat16 import rounded
 from tests.model.test_golden import assert_close as assert_tensors_close
 from tests.model.test_golden import named
 from tests.support.errors import TOLERANCE, assert_close, errors
@@ -33,7 +34,7 @@ EXACT = {
 def test_every_parameter_gradient_is_exact(name):
     config, shapes = EXACT[name]
     batches = [pairs(*shape, config.vocab_size, seed=k) for k, shape in enumerate(shapes)]
-    model = model_of(config, ops="reference")
+    model = model_of(config)
     model.grads.flat[...] = np.nan  # the first micro-batch assigns
     gradients(model, batches)
     oracle = gn.Transformer(config, seed=None, dtype="complex128", ops="reference")
@@ -116,9 +117,10 @@ def test_100_steps_with_the_papers_adam_equal_pytorch(golden, case, ops):
     assert_tensors_close({n: model.params[n] for n in others}, others, 1e-10)
 
 
+# With fewer channels the gradient of layer norm is mostly rounding in float32.
 SIZES = [
-    (SMALL, [(3, 6, 4), (2, 2, 6)]),
-    (PRE, [(2, 5, 6)]),
+    (dataclasses.replace(SMALL, n_embd=14), [(3, 6, 4), (2, 2, 6)]),
+    (dataclasses.replace(PRE, n_embd=14), [(2, 5, 6)]),
     (
         dataclasses.replace(
             SMALL, vocab_size=70, source_size=120, target_size=110, n_embd=68, n_head=4, n_hidden=90
@@ -132,7 +134,7 @@ SIZES = [
 @pytest.mark.parametrize(("config", "shapes"), SIZES)
 def test_kernels_agree_with_the_reference(config, shapes, dtype):
     batches = [pairs(*shape, config.vocab_size, seed=k) for k, shape in enumerate(shapes)]
-    ours, exact = model_of(config, dtype=dtype), model_of(config, ops="reference")
+    ours, exact = model_of(config, dtype=dtype, ops="kernels"), model_of(config)
     losses = gradients(ours, batches), gradients(exact, batches)
     assert losses[0] == pytest.approx(losses[1], rel=TOLERANCE[dtype])
     assert_close(ours.grads, dict(exact.grads), dtype)
@@ -141,17 +143,21 @@ def test_kernels_agree_with_the_reference(config, shapes, dtype):
 @pytest.mark.parametrize("place", ["post", "pre"])
 def test_bfloat16_products_are_rounded_alike_in_both_implementations(place):
     config, shapes = SIZES[2]
-    config = dataclasses.replace(config, norm_place=place)
-    batches = [pairs(*shape, config.vocab_size, seed=k) for k, shape in enumerate(shapes)]
-    models = [model_of(config, dtype="bfloat16", ops=ops) for ops in IMPLEMENTATIONS]
-    full = model_of(config, dtype="float64", ops="reference")
+    config = dataclasses.replace(config, norm_place=place, n_layer=1)
+    batches, keep = [pairs(*shapes[0], config.vocab_size)], ("*.qkv", "*.cross.q")
+    models = [model_of(config, dtype="bfloat16", ops=o, keep=keep) for o in IMPLEMENTATIONS]
+    full = model_of(config)
     losses = [gradients(model, batches) for model in (*models, full)]
-    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
-    assert losses[0] != pytest.approx(losses[2], rel=1e-6)
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+    assert losses[0] != pytest.approx(losses[2], rel=1e-7)
+    assert losses[0] == pytest.approx(losses[2], rel=1e-3)
+    for name in ("encoder.h.0.attn.qkv", "decoder.h.0.attn.qkv", "decoder.h.0.cross.q"):
+        ours, theirs = (model.activations[name] for model in models)
+        assert np.array_equal(ours, rounded(ours)) and np.mean(ours != theirs) <= 0.01, name
     one, other, exact = (np.float64(m.grads.flat) for m in (*models, full))
-    # Different order of sums, so that some numbers are rounded to the other neighbour.
+    # Sums in another order: some numbers are rounded to the other neighbour, and so on from there.
     assert np.linalg.norm(one - other) <= 0.5 * np.linalg.norm(other - exact)
-    assert np.linalg.norm(other - exact) <= 0.05 * np.linalg.norm(exact)
+    assert np.linalg.norm(other - exact) <= 0.02 * np.linalg.norm(exact)
 
 
 @pytest.mark.skipif(pool.numba.config.NUMBA_NUM_THREADS < 2, reason="one thread")
@@ -162,7 +168,7 @@ def test_any_number_of_threads_gives_the_same_bits():
     for count in (1, 2):
         pool.set_threads(count)
         try:
-            model = model_of(config, dtype="float32")
+            model = model_of(config, dtype="float32", ops="kernels")
             losses = [gradients(model, batches) for _ in range(2)]
         finally:
             pool.set_threads(before)
@@ -222,7 +228,7 @@ def test_a_row_goes_on_from_the_row_that_it_was():
 
 def test_kept_activations_and_their_gradients_are_there():
     model = model_of(SMALL, keep=("decoder.h.*.cross.out", "encoder.out"), ops="kernels")
-    exact = model_of(SMALL, keep=("decoder.h.*.cross.out", "encoder.out"), ops="reference")
+    exact = model_of(SMALL, keep=("decoder.h.*.cross.out", "encoder.out"))
     batch = pairs(2, 5, 4, SMALL.vocab_size)
     gradients(model, [batch]), gradients(exact, [batch])
     assert set(model.activations) == {"encoder.out", *(f"decoder.h.{i}.cross.out" for i in (0, 1))}
@@ -230,6 +236,48 @@ def test_kept_activations_and_their_gradients_are_there():
     assert_close(model.activation_grads, dict(exact.activation_grads), "float64")
     # Nothing comes back to what is padding.
     assert not model.activation_grads["encoder.out"][batch[0] == PAD].any()
+
+
+@pytest.mark.parametrize("name", ["decoder.h.0.cross.kv", "encoder.h.1.attn.proj", "encoder.out"])
+def test_an_activation_may_be_replaced_in_both_passes(name):
+    # By twice itself, whose gradient comes back twice: exact by the complex step.
+    batch, config = pairs(2, 3, 3, 7), dataclasses.replace(SMALL, dropout=0.0)
+    model, oracle = model_of(config, ops="kernels"), model_of(config, dtype="complex128")
+    twice = (lambda x: 2 * x, lambda dout: 2 * dout)
+    before = model.forward(*batch)
+    with gn.replaced(model, {name: twice}), gn.replaced(oracle, {name: twice}):
+        assert model.forward(*batch) != before
+        model.backward()
+        for index in (0, 40, 200, 410, model.n_params - 1):
+            oracle.params.flat[index] += 1j * STEP
+            slope = oracle.forward(*batch).imag / STEP
+            oracle.params.flat[index] = oracle.params.flat[index].real
+            assert model.grads.flat[index] == pytest.approx(slope, rel=1e-11, abs=1e-13)
+    assert model.forward(*batch) == before
+
+
+def test_a_head_of_the_encoder_may_be_ablated():
+    batch, model = pairs(2, 4, 3, 7), model_of(SMALL)
+    effect = gn.ablate(model, *batch, "encoder.h.0.attn.heads", head=1)
+    assert effect.change != 0 and effect.grad_change["wte.weight"] > 0
+    nothing = gn.ablate(model, *batch, "encoder.out", position=3, value=0.0)
+    assert nothing.before == pytest.approx(effect.before)
+    with pytest.raises(gn.InputError, match="trace takes a GPT, not a Transformer"):
+        gn.trace(model, *batch)
+
+
+@pytest.mark.parametrize("ops", IMPLEMENTATIONS)
+def test_alignments_are_the_weights_of_cross_attention(ops):
+    source, target = pairs(3, 5, 4, 7)
+    config = dataclasses.replace(SMALL, dropout=0.0)
+    model = model_of(config, ops=ops, keep=("*.cross.*",))
+    weights = model.alignments(source, target)
+    assert weights.shape == (2, 3, 2, 4, 5)
+    assert np.abs(weights.sum(axis=-1) - 1).max() <= 1e-12
+    assert not weights[..., source[1] == PAD][:, 1].any()
+    values = model.activations["decoder.h.1.cross.kv"][..., 4:].reshape(3, 5, 2, 2)
+    average = np.einsum("bhts,bshd->bthd", weights[1], values).reshape(3, 4, 4)
+    assert np.abs(average - model.activations["decoder.h.1.cross.out"]).max() <= 1e-12
 
 
 def test_every_place_has_its_own_site_of_dropout():
@@ -246,7 +294,7 @@ def branches(stage):
 
 def test_gradcheck_reads_source_and_target():
     config = dataclasses.replace(SMALL, n_layer=1)
-    model = model_of(config)
+    model = model_of(config, ops="kernels")
     report = gn.gradcheck(model, *pairs(2, 3, 3, 7), dropout_key=3, method="elements")
     assert report.ok and report.worst.error <= 1e-13
     assert len(report.rows) == len(model.params)
@@ -255,7 +303,7 @@ def test_gradcheck_reads_source_and_target():
 
 
 def test_gradcheck_names_what_is_wrong(monkeypatch):
-    model = model_of(dataclasses.replace(SMALL, n_layer=1), ops="reference")
+    model = model_of(dataclasses.replace(SMALL, n_layer=1))
     right = model.ops.cross_attention_sublayer_backward
 
     def wrong(*args, dweights, **kwargs):
@@ -361,4 +409,6 @@ def test_copies_have_arrays_of_their_own():
     model = model_of(SMALL)
     again = copy.deepcopy(model)
     again.params.flat[...] = 0
+    with pytest.raises(gn.InputError, match=r"other shape, Transformer\(config\)"):
+        model.config = PRE
     assert isinstance(again, gn.Transformer) and model.params.flat.any()

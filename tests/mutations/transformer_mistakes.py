@@ -31,8 +31,8 @@ LAYERS = [
         "reference/cross_attention.py",
         (
             "A03", "backward computes p again without the mask of padding",
-            ("probabilities(Q, K, lse, lengths)",
-             "probabilities(Q, K, lse, np.full_like(lengths, K.shape[2]))"),
+            ("p = probabilities(Q, K, lse, lengths)",
+             "p = probabilities(Q, K, lse, np.full_like(lengths, K.shape[2]))"),
             "pair:cross_attention",
         ),
         (

@@ -20,7 +20,7 @@ ORDER = (
     *("f4_head", "07a_softmax_steps", "07_softmax", "10a_attention_steps", "10_head"),
     *("f5_split", "11_attention", "02_relu", "03_gelu", "05_residual", "09_layer_norm"),
     *("04_dropout", "12_tied_embedding", "f6_sampling", "s1_adamw", "13_rms_norm", "14_rotation"),
-    *("15_swiglu", "16_grouped_heads"),
+    *("15_swiglu", "16_grouped_heads", "17_cross_attention", "18_label_smoothing"),
 )
 EXERCISES = {stem.split("_")[0].lstrip("0"): stem for stem in ORDER}
 

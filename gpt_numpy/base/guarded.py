@@ -12,8 +12,9 @@ from gpt_numpy.base.errors import InputError, did_you_mean
 class Guarded:
     """Refuses to assign a public attribute once it is set, unless `CHANGEABLE` names it.
 
-    `INSTEAD` says for some names what to write instead. A class sets `_complete` to True at the end
-    of `__init__`; from then on unknown public attributes are refused, too.
+    `INSTEAD` says for some names what to write instead, KIND standing for the name of the class. A
+    class sets `_complete` to True at the end of `__init__`; from then on unknown public attributes
+    are refused, too.
 
     Raises
     ------
@@ -35,11 +36,15 @@ class Guarded:
         if name in self.CHANGEABLE or same:
             pass
         elif known:
-            instead = self.INSTEAD.get(name, f"it is fixed when the {kind} is made")
+            instead = self.instead_of(name) or f"it is fixed when the {kind} is made"
             raise InputError(f"{kind}.{name} cannot be assigned: {instead}")
         elif "_complete" in self.__dict__:
-            hint = self.INSTEAD.get(name) or did_you_mean(name, self.CHANGEABLE)
+            hint = self.instead_of(name) or did_you_mean(name, self.CHANGEABLE)
             raise InputError(
                 f"{kind} has no attribute {name!r}, so assigning it does nothing: {hint}"
             )
         super().__setattr__(name, value)
+
+    def instead_of(self, name: str) -> str:
+        """What to write instead of assigning an attribute; "" if nothing is said of it."""
+        return self.INSTEAD.get(name, "").replace("KIND", type(self).__name__)

@@ -116,9 +116,14 @@ def _reverse(words: Iterator[int], size: int) -> Example:
 
 
 def _addition(words: Iterator[int], size: int) -> Example:
-    """Two numbers of at most `size` digits, and their sum; a + b and b + a are about the same."""
+    """Two numbers of `size` digits, and their sum from its last digit on, as one adds on paper.
+
+    Numbers have leading zeros, so that a digit's place says what it is worth: 12345+00678 is
+    320310. a + b and b + a are about the same.
+    """
     a, b = (int(_sequence(words, _DIGITS, size)) for _ in range(2))
-    return Example(f"{a}+{b}", str(a + b), f"{min(a, b)}+{max(a, b)}")
+    total = f"{a + b:0{size + 1}}"
+    return Example(f"{a:0{size}}+{b:0{size}}", total[::-1], f"{min(a, b)}+{max(a, b)}")
 
 
 def _date(words: Iterator[int], _: int) -> Example:

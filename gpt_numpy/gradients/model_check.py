@@ -11,6 +11,7 @@ check each tensor instead. The error is defined in report.py.
 import math
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -24,7 +25,7 @@ from gpt_numpy.gradients.model_diagnosis import explain
 from gpt_numpy.gradients.oracles import Measured, Tick, Twins
 from gpt_numpy.gradients.plan import choose_method
 from gpt_numpy.gradients.report import Report, TensorCheck, scale_of
-from gpt_numpy.model.gpt import GPT
+from gpt_numpy.model.base_model import Model
 
 TOLERANCE = 1e-10
 TOLERANCE_OF_DIFFERENCES = 1e-6
@@ -33,7 +34,7 @@ EXAMINED = 3  # wrong tensors to explain where every explanation costs forward p
 
 
 def gradcheck(
-    model: GPT,
+    model: Model,
     tokens: Array,
     targets: Array,
     *,
@@ -50,8 +51,9 @@ def gradcheck(
 
     Parameters
     ----------
-    tokens, targets : integers (B, T). If a check of every element would take more than a minute,
-        only the first sequence is used: up to 256 positions, or 128 from 50 million parameters on.
+    tokens, targets : integers (B, T), or source and target of a Transformer. If a check of every
+        element would take more than a minute, only the first sequence is used: up to 256
+        positions, or 128 from 50 million parameters on.
     dropout_key : fixes the masks of dropout; None: no dropout.
     method : "elements" or "directions", both by the complex step; "differences", through the
         model's own forward pass, with a tolerance of at least 1e-6; "auto", which is "elements" or
@@ -102,7 +104,7 @@ def gradcheck(
     return Report((*rows, *kinds), plan.description, tolerance, seconds, tuple(notes))
 
 
-def randomise(model: GPT, seed: int) -> None:
+def randomise(model: Model, seed: int) -> None:
     """Set the parameters to values at which no mistake in a gradient stays hidden.
 
     In a new model, layer norms have weight 1 and biases are 0: a backward pass that leaves them out
@@ -173,8 +175,8 @@ def _where_to_look(rows: list[TensorCheck]) -> list[str]:
     return [f"in forward order, the last wrong tensor is {last}{after}: look just after it"]
 
 
-def twin_with(model: GPT, dtype: str, ops: str, keep: tuple[str, ...] = ()) -> GPT:
+def twin_with(model: Model, dtype: str, ops: str, keep: tuple[str, ...] = ()) -> Any:
     """A copy of the model with another dtype and implementation."""
-    twin = GPT(model.config, seed=None, dtype=dtype, ops=ops, keep=keep)
+    twin = type(model)(model.config, seed=None, dtype=dtype, ops=ops, keep=keep)
     twin.params.flat[...] = model.params.flat
     return twin

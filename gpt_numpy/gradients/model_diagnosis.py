@@ -49,7 +49,7 @@ def explain(
 
 def _tied_halves(twins: Twins, exact: Array) -> Iterator[tuple[str, Array]]:
     """The gradient of a tied token embedding if one of its two uses is forgotten."""
-    if not twins.hand.config.tied:
+    if not isinstance(twins.hand, GPT) or not twins.hand.config.tied:
         return
     config = dataclasses.replace(twins.hand.config, tied=False)
     untied = GPT(config, seed=None, dtype="complex128", ops="reference")
@@ -112,7 +112,7 @@ def _parts(twins: Twins, name: str, hand: Array) -> Iterator[tuple[str, Array]]:
             mask = np.zeros(hand.shape[-1])
             mask[k * C : (k + 1) * C] = 1
             yield f"the {what}", mask
-    elif name == "wte.weight":
+    elif name == "wte.weight" and isinstance(twins.hand, GPT):
         times = np.bincount(np.asarray(twins.tokens).reshape(-1), minlength=len(hand))
         for text, rows in (
             ("rows of tokens that do not occur", times == 0),

@@ -8,7 +8,7 @@ import numpy as np
 
 from gpt_numpy.base.arrays import Array
 from gpt_numpy.gradients.derivatives import STEP, best_slope, richardson
-from gpt_numpy.model.gpt import GPT
+from gpt_numpy.model.base_model import Model
 
 Tick = Callable[[str, int, int], None]  # a noun in the plural, how many are done, of how many
 
@@ -26,10 +26,13 @@ class Measured(NamedTuple):
 
 
 class Twins(NamedTuple):
-    """The model under test, in float64, and a complex copy in the reference, on one batch."""
+    """The model under test, in float64, and a complex copy in the reference, on one batch.
 
-    hand: GPT
-    oracle: GPT | None
+    `tokens` and `targets` are what the model's `forward` takes: of a Transformer source and target.
+    """
+
+    hand: Model
+    oracle: Model | None
     tokens: Array
     targets: Array
     key: int | None
@@ -61,11 +64,11 @@ def by_element(twins: Twins, tick: Tick) -> dict[str, Measured]:
     """The exact gradient of every parameter; one pass for each element."""
     oracle = twins.oracle
     assert oracle is not None
-    kept = max(int((np.asarray(twins.targets) >= 0).sum()), 1)
+    kept = oracle.counted(twins.tokens, twins.targets)
     measured, done = {}, 0
     for name, param in oracle.params.items():
         flat, exact = param.reshape(-1), np.empty(param.shape)
-        shape = (*np.shape(twins.tokens), param.size)
+        shape = (*oracle.sizes_of(twins.tokens, twins.targets)[:2], param.size)
         parts = np.empty(shape) if np.prod(shape) <= LARGEST_KEPT else None
         for j in range(flat.size):
             flat[j] += 1j * STEP
@@ -130,12 +133,11 @@ def by_differences(twins: Twins, rng: np.random.Generator, tick: Tick) -> dict[s
     return {name: measured[name] for name in twins.hand.params}
 
 
-def kinds_of(model: GPT) -> dict[str, list[str]]:
+def kinds_of(model: Model) -> dict[str, list[str]]:
     """The names of the parameters, grouped over blocks under names such as `h.*.ln_1.weight`."""
     kinds: dict[str, list[str]] = {}
     for name in model.params:
-        parts = name.split(".")
-        kind = ".".join([parts[0], "*", *parts[2:]]) if parts[0] == "h" else name
+        kind = ".".join("*" if part.isdigit() else part for part in name.split("."))
         kinds.setdefault(kind, []).append(name)
     return kinds
 
@@ -152,7 +154,7 @@ def _norm(direction: Array, grad: Array) -> float:
 
 
 def _scaled_directions(
-    model: GPT, names: Iterable[str], rng: np.random.Generator
+    model: Model, names: Iterable[str], rng: np.random.Generator
 ) -> dict[str, Array]:
     """A random direction in each tensor, of the size of its elements."""
     directions = {}

@@ -7,7 +7,7 @@ import numpy as np
 
 from gpt_numpy.base.arrays import Array
 from gpt_numpy.gradients.oracles import KIND_STEPS, kinds_of
-from gpt_numpy.model.gpt import GPT
+from gpt_numpy.model.base_model import Model
 
 BUDGET_SECONDS = 60.0  # the longest check of every element
 LARGE = 50_000_000  # from this many parameters on, fewer positions are used
@@ -29,10 +29,15 @@ def positions_of(n_params: int) -> int:
 
 
 def choose_method(
-    hand: GPT, oracle: GPT | None, tokens: Array, targets: Array, key: int | None, method: str
+    hand: Model,
+    oracle: Model | None,
+    tokens: Array,
+    targets: Array,
+    key: int | None,
+    method: str,
 ) -> Plan:
     """Choose a method by the time of a first forward pass; without an oracle, differences."""
-    if np.ndim(tokens) != 2 or np.shape(targets) != np.shape(tokens):
+    if np.ndim(tokens) != 2 or np.ndim(targets) != 2 or len(tokens) != len(targets):
         hand.forward(tokens, targets)  # raises an error that says what is wrong
     n, tensors, kinds = hand.n_params, len(hand.params), len(kinds_of(hand))
     positions = positions_of(n)
@@ -60,7 +65,7 @@ def choose_method(
 
 
 def _plan(
-    method: str, batch: tuple[Array, Array], what: str, seconds: float, hand: GPT, key: int | None
+    method: str, batch: tuple[Array, Array], what: str, seconds: float, hand: Model, key: int | None
 ) -> Plan:
     shape = " x ".join(map(str, np.shape(batch[0])))
     rate = hand.config.dropout
@@ -69,7 +74,7 @@ def _plan(
     return Plan(method, *batch, description, seconds)
 
 
-def _seconds_of_forward(model: GPT, tokens: Array, targets: Array, key: int | None) -> float:
+def _seconds_of_forward(model: Model, tokens: Array, targets: Array, key: int | None) -> float:
     model.forward(tokens, targets, dropout_key=key)  # allocates buffers and compiles
     start = time.perf_counter()
     model.forward(tokens, targets, dropout_key=key)

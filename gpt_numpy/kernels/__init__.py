@@ -15,6 +15,10 @@ from gpt_numpy.kernels.attention_sublayer import (
     attention_sublayer_backward,
     attention_sublayer_forward,
 )
+from gpt_numpy.kernels.cross_attention_sublayer import (
+    cross_attention_sublayer_backward,
+    cross_attention_sublayer_forward,
+)
 from gpt_numpy.kernels.decoding import decode_step
 from gpt_numpy.kernels.decoding_weights import decoding_copies
 from gpt_numpy.kernels.embedding import embedding_backward, embedding_forward
@@ -29,6 +33,7 @@ from gpt_numpy.kernels.head import (
 )
 from gpt_numpy.kernels.mlp_sublayer import mlp_sublayer_backward, mlp_sublayer_forward
 from gpt_numpy.kernels.muon import muon_updates
+from gpt_numpy.kernels.norm_layer import norm_layer_backward, norm_layer_forward
 
 HALVES = True  # activations may be stored in 16 bits (halves.py)
 
@@ -41,6 +46,8 @@ __all__ = [
     "attention_sublayer_forward",
     "bfloat16_order",
     "bfloat16_tile",
+    "cross_attention_sublayer_backward",
+    "cross_attention_sublayer_forward",
     "decode_step",
     "decoding_copies",
     "embedding_backward",
@@ -52,6 +59,8 @@ __all__ = [
     "mlp_sublayer_backward",
     "mlp_sublayer_forward",
     "muon_updates",
+    "norm_layer_backward",
+    "norm_layer_forward",
     "prepare",
     "squares_of_chunks",
     "sum_of_squares",

@@ -1,8 +1,13 @@
-"""Causal attention in strips of queries: only one strip of attention weights exists at a time.
+"""Attention in strips of queries: only one strip of attention weights exists at a time.
 
 Forward. The keys of a head are packed, transposed, as the right operand of the scores; the values
 as that of the output. For a strip of queries as high as a register tile, scores (only up to its own
-positions), exponentials and output are computed while the strip stays in the cache.
+positions), exponentials and output are computed while the strip stays in the cache. Without the
+causal mask a strip sees the same keys as all others of its sequence, those before the padding.
+
+Queries and keys may lie in two arrays, of T and of S positions, as in cross-attention, or in one,
+behind each other in every position. The kernels only see where the first of each lies, and how far
+it is from one position to the next.
 
 Backward. The weights are recomputed from `lse`. Strips are higher here, so that the products that
 sum over queries (dK, dV) have enough to sum; they add to what earlier strips left. The factor
@@ -14,6 +19,7 @@ p, p + parts, p + 2 parts, ..., and the parts' dK and dV are added up in order.
 """
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
@@ -24,6 +30,7 @@ from gpt_numpy.kernels.engine.jit import (
     Counter,
     In,
     Int,
+    Ints,
     Key,
     Out,
     Real,
@@ -45,6 +52,8 @@ from gpt_numpy.reference.dropout import Dropout
 
 STRIP = 48 // TILE_ROWS * TILE_ROWS  # queries of a strip in backward
 WIDEST = 64  # elements of a panel's row, at most
+_CAUSAL = np.empty(0, np.int64)  # no lengths
+
 FEW = 8  # sequences times heads below which a task is a part of one
 
 
@@ -65,49 +74,52 @@ def strip_scores(a, rows, panels, D, out, seen):
 
 @kernel
 def forward(
-    qkv: In, out: Out, lse: Out, B: Int, T: Int, H: Int, G: Int, D: Int, parts: Int,
+    q: In, kv: In, lengths: Ints, out: Out, lse: Out,
+    B: Int, T: Int, S: Int, H: Int, G: Int, D: Int, parts: Int,
+    q_stride: Int, kv_at: Int, kv_stride: Int,
     key: Key, site: Int, threshold: Word, scale: Real,
     workers: Int, counter: Counter, space: Out, space_each: Int,
 ):  # fmt: skip
     """One strip after the other: scores, softmax, output."""
     base = mask_base(key[0], site)
     width, C, group = panel_width(out), H * D, H // G
-    stride = C + 2 * G * D
-    factor = like(1.0 / math.sqrt(D), qkv)
-    wide_T = whole_panels(T, width)
+    factor = like(1.0 / math.sqrt(D), q)
+    wide_S, causal = whole_panels(S, width), lengths.size == 0
     reset(counter)
     for worker in prange(workers):
         mine = space[worker * space_each : (worker + 1) * space_each]
         edge, mine = mine[:EDGE], mine[EDGE:]
         totals, mine = mine[:WIDEST], mine[WIDEST:]
-        keys, mine = mine[: wide_T * D], mine[wide_T * D :]
-        values, weights = mine[: T * whole_panels(D, width)], mine[T * whole_panels(D, width) :]
+        keys, mine = mine[: wide_S * D], mine[wide_S * D :]
+        values, weights = mine[: S * whole_panels(D, width)], mine[S * whole_panels(D, width) :]
         task = next_task(counter, worker, workers, B * G * parts)
         while task < B * G * parts:
             shared, part = task // parts, task % parts
-            start = shared // G * T * stride + C + shared % G * D
-            pack_transposed(qkv, start, stride, D, T, keys)
-            pack(qkv, start + G * D, stride, T, D, values)
+            start = shared // G * S * kv_stride + kv_at + shared % G * D
+            count = S if causal else lengths[shared // G]
+            pack_transposed(kv, start, kv_stride, D, count, keys)
+            pack(kv, start + G * D, kv_stride, count, D, values)
             for head in range(shared * group, (shared + 1) * group):
-                q_start = head // H * T * stride + head % H * D
+                q_start = head // H * T * q_stride + head % H * D
                 out_start = head // H * T * C + head % H * D
                 for q0 in range(part * TILE_ROWS, T, parts * TILE_ROWS):
                     rows = min(TILE_ROWS, T - q0)
-                    scores = Matrix(weights, 0, wide_T)
-                    queries = Matrix(qkv, q_start + q0 * stride, stride)
-                    strip_scores(queries, rows, keys, D, scores, q0 + rows)
-                    wide = whole_panels(q0 + rows, width)
+                    last = q0 + rows if causal else count
+                    scores = Matrix(weights, 0, wide_S)
+                    queries = Matrix(q, q_start + q0 * q_stride, q_stride)
+                    strip_scores(queries, rows, keys, D, scores, last)
+                    wide = whole_panels(last, width)
                     for r in range(rows):
-                        seen = q0 + r + 1
-                        row = weights[r * wide_T : r * wide_T + wide]
-                        fill(row[seen:], -np.inf)  # the future; whole vectors from here on
+                        seen = q0 + r + 1 if causal else count
+                        row = weights[r * wide_S : r * wide_S + wide]
+                        fill(row[seen:], -np.inf)  # the future, or padding; then whole vectors
                         top = largest(row)
                         totals[r] = exp_in_place(row, top, factor)
                         lse[head * T + q0 + r] = top * factor + math.log(totals[r])
                         if scale != 0.0:
-                            drop_row(row[:seen], (head * T + q0 + r) * T, base, threshold, scale)
+                            drop_row(row[:seen], (head * T + q0 + r) * S, base, threshold, scale)
                     strip_by_rows(
-                        scores, rows, values, T, q0 + rows, Matrix(out, out_start + q0 * C, C), D,
+                        scores, rows, values, count, last, Matrix(out, out_start + q0 * C, C), D,
                         False, edge,
                     )  # fmt: skip
                     for r in range(rows):
@@ -135,39 +147,39 @@ def score_gradients(p, dp, lse, delta, factor, index, base, threshold, scale):
 
 
 @routine
-def collect(sums, parts, T, D, dqkv, at, stride, apart):
+def collect(sums, parts, S, D, dkv, at, stride, apart):
     """Bring dK and dV of one head to their places, `apart`, added up over the parts in order."""
     for half in range(2):
-        for k in range(T):
+        for k in range(S):
             goal = at + half * apart + k * stride
-            row = dqkv[goal : goal + D]
+            row = dkv[goal : goal + D]
             fill(row, 0.0)
             for part in range(parts):
-                start = ((2 * part + half) * T + k) * D
+                start = ((2 * part + half) * S + k) * D
                 add_in_place(row, sums[start : start + D])
 
 
 @kernel
 def backward(
-    dout: In, qkv: In, out: In, lse: In, dqkv: Out, partial: Out,
-    B: Int, T: Int, H: Int, G: Int, D: Int, parts: Int,
+    dout: In, q: In, kv: In, lengths: Ints, out: In, lse: In, dq: Out, dkv: Out, partial: Out,
+    B: Int, T: Int, S: Int, H: Int, G: Int, D: Int, parts: Int,
+    q_stride: Int, kv_at: Int, kv_stride: Int,
     key: Key, site: Int, threshold: Word, scale: Real,
     workers: Int, counter: Counter, space: Out, space_each: Int,
 ):  # fmt: skip
     """One strip after the other: weights, their gradient, dQ, and its share of dK and dV."""
     base = mask_base(key[0], site)
-    width, C, group = panel_width(qkv), H * D, H // G
-    stride = C + 2 * G * D
-    factor = like(1.0 / math.sqrt(D), qkv)
-    wide_T, wide_D = whole_panels(T, width), whole_panels(D, width)
-    across = wide_T + width  # of a strip; never a power of two, whose columns share few cache sets
+    width, C, group = panel_width(q), H * D, H // G
+    factor = like(1.0 / math.sqrt(D), q)
+    wide_S, wide_D, causal = whole_panels(S, width), whole_panels(D, width), lengths.size == 0
+    across = wide_S + width  # of a strip; never a power of two, whose columns share few cache sets
     reset(counter)
     for worker in prange(workers):
         mine = space[worker * space_each : (worker + 1) * space_each]
         edge, mine = mine[:EDGE], mine[EDGE:]
-        keys_across, mine = mine[: wide_T * D], mine[wide_T * D :]
-        values_across, mine = mine[: wide_T * D], mine[wide_T * D :]
-        keys, mine = mine[: T * wide_D], mine[T * wide_D :]
+        keys_across, mine = mine[: wide_S * D], mine[wide_S * D :]
+        values_across, mine = mine[: wide_S * D], mine[wide_S * D :]
+        keys, mine = mine[: S * wide_D], mine[S * wide_D :]
         queries, mine = mine[: STRIP * wide_D], mine[STRIP * wide_D :]
         douts, mine = mine[: STRIP * wide_D], mine[STRIP * wide_D :]
         half = (STRIP + TILE_ROWS) * across
@@ -175,91 +187,133 @@ def backward(
         task = next_task(counter, worker, workers, B * G * parts)
         while task < B * G * parts:
             shared, part = task // parts, task % parts
-            k_start = shared // G * T * stride + C + shared % G * D
+            k_start = shared // G * S * kv_stride + kv_at + shared % G * D
             v_start = k_start + G * D
-            pack_transposed(qkv, k_start, stride, D, T, keys_across)
-            pack_transposed(qkv, v_start, stride, D, T, values_across)
-            pack(qkv, k_start, stride, T, D, keys)
-            dkv, dk, dv, dkv_stride = dqkv, k_start, v_start, stride
+            count = S if causal else lengths[shared // G]
+            pack_transposed(kv, k_start, kv_stride, D, count, keys_across)
+            pack_transposed(kv, v_start, kv_stride, D, count, values_across)
+            pack(kv, k_start, kv_stride, count, D, keys)
+            sums, dk, dv, sums_stride = dkv, k_start, v_start, kv_stride
             if parts > 1:
-                dkv, dk, dv, dkv_stride = partial, 2 * task * T * D, (2 * task + 1) * T * D, D
+                sums, dk, dv, sums_stride = partial, 2 * task * S * D, (2 * task + 1) * S * D, D
             done = 0  # keys that have got something from the strips before
             for head in range(shared * group, (shared + 1) * group):
-                start = head // H * T * stride + head % H * D
+                start = head // H * T * q_stride + head % H * D
                 out_start = head // H * T * C + head % H * D
                 for q0 in range(part * STRIP, T, parts * STRIP):
                     q1 = min(q0 + STRIP, T)
-                    for q in range(q0, q1, TILE_ROWS):
-                        rows, at = min(TILE_ROWS, T - q), (q - q0) * across
-                        q_at, out_at = start + q * stride, out_start + q * C
+                    for i in range(q0, q1, TILE_ROWS):
+                        rows, at = min(TILE_ROWS, T - i), (i - q0) * across
+                        last = i + rows if causal else count
+                        q_at, out_at = start + i * q_stride, out_start + i * C
                         w_strip, ds_strip = Matrix(w, at, across), Matrix(ds, at, across)
-                        q_strip, dout_strip = Matrix(qkv, q_at, stride), Matrix(dout, out_at, C)
-                        strip_scores(q_strip, rows, keys_across, D, w_strip, q + rows)
-                        strip_scores(dout_strip, rows, values_across, D, ds_strip, q + rows)
-                        wide = whole_panels(q + rows, width)
+                        q_strip, dout_strip = Matrix(q, q_at, q_stride), Matrix(dout, out_at, C)
+                        strip_scores(q_strip, rows, keys_across, D, w_strip, last)
+                        strip_scores(dout_strip, rows, values_across, D, ds_strip, last)
+                        wide = whole_panels(last, width)
                         for r in range(rows):
-                            row, first, o = head * T + q + r, at + r * across, out_at + r * C
-                            fill(w[first + q + r + 1 : first + wide], -np.inf)
+                            row, first, o = head * T + i + r, at + r * across, out_at + r * C
+                            seen = i + r + 1 if causal else count
+                            fill(w[first + seen : first + wide], -np.inf)
                             delta = dot(dout[o : o + D], out[o : o + D])
                             score_gradients(
                                 w[first : first + wide], ds[first : first + wide], lse[row], delta,
-                                factor, row * T, base, threshold, scale,
+                                factor, row * S, base, threshold, scale,
                             )  # fmt: skip
-                        dq_strip = Matrix(dqkv, q_at, stride)
-                        strip_by_rows(ds_strip, rows, keys, T, q + rows, dq_strip, D, False, edge)
-                    pack(qkv, start + q0 * stride, stride, q1 - q0, D, queries)
+                        dq_strip = Matrix(dq, q_at, q_stride)
+                        strip_by_rows(ds_strip, rows, keys, count, last, dq_strip, D, False, edge)
+                    pack(q, start + q0 * q_stride, q_stride, q1 - q0, D, queries)
                     pack(dout, out_start + q0 * C, C, q1 - q0, D, douts)
-                    for k in range(0, q1, TILE_ROWS):
-                        rows, first = min(TILE_ROWS, T - k), max(0, k - q0)
+                    reached = q1 if causal else count
+                    for k in range(0, reached, TILE_ROWS):
+                        rows, first = min(TILE_ROWS, count - k), max(0, k - q0) if causal else 0
                         depth, add, at = q1 - q0, k < done, first * across + k
                         strip_by_columns(
                             Matrix(ds, at, across), rows, queries, first, depth, depth - first,
-                            Matrix(dkv, dk + k * dkv_stride, dkv_stride), D, add, edge,
+                            Matrix(sums, dk + k * sums_stride, sums_stride), D, add, edge,
                         )  # fmt: skip
                         strip_by_columns(
                             Matrix(w, at, across), rows, douts, first, depth, depth - first,
-                            Matrix(dkv, dv + k * dkv_stride, dkv_stride), D, add, edge,
+                            Matrix(sums, dv + k * sums_stride, sums_stride), D, add, edge,
                         )  # fmt: skip
-                    done = max(done, q1)
-            if parts > 1:  # the last keys may have got nothing from the strips of this part
-                fill(partial[dk + done * D : dv], 0.0)
-                fill(partial[dv + done * D : dv + T * D], 0.0)
+                    done = max(done, reached)
+            for k in range(done, S):  # padding, and keys that no strip of this part has seen
+                fill(sums[dk + k * sums_stride :][:D], 0.0)
+                fill(sums[dv + k * sums_stride :][:D], 0.0)
             task = next_task(counter, worker, workers, B * G * parts)
     if parts > 1:
         for shared in prange(B * G):
-            start = shared // G * T * stride + C + shared % G * D
-            sums = partial[shared * parts * 2 * T * D : (shared + 1) * parts * 2 * T * D]
-            collect(sums, parts, T, D, dqkv, start, stride, G * D)
+            start = shared // G * S * kv_stride + kv_at + shared % G * D
+            mine = partial[shared * parts * 2 * S * D : (shared + 1) * parts * 2 * S * D]
+            collect(mine, parts, S, D, dkv, start, kv_stride, G * D)
 
 
-def _sizes(qkv: Array, n_head: int, n_kv_head: int) -> tuple[int, int, int, int, int, int]:
-    """B, T, H, G, D, and how many parts each sequence and head of keys is cut into."""
-    B, T, channels = qkv.shape
-    G = n_kv_head or n_head
-    heads = B * G
-    parts = 1 if heads >= FEW else max(1, min(-(-FEW // heads), T // (2 * STRIP)))
-    return B, T, n_head, G, channels // (n_head + 2 * G), parts
+class Sizes(NamedTuple):
+    """The sizes of a call, and how queries and keys lie (see above); `parts` of each task."""
+
+    B: int
+    T: int
+    S: int
+    H: int
+    G: int
+    D: int
+    parts: int
+    q_stride: int
+    kv_at: int
+    kv_stride: int
+
+    @classmethod
+    def within(cls, qkv: Array, n_head: int, n_kv_head: int) -> "Sizes":
+        """Of queries, keys and values next to each other."""
+        (B, T, channels), G = qkv.shape, n_kv_head or n_head
+        D = channels // (n_head + 2 * G)
+        return cls(B, T, T, n_head, G, D, _parts(B * G, T), channels, n_head * D, channels)
+
+    @classmethod
+    def across(cls, q: Array, kv: Array, n_head: int) -> "Sizes":
+        """Of queries from one stream, keys and values from another."""
+        (B, T, C), S = q.shape, kv.shape[1]
+        return cls(B, T, S, n_head, n_head, C // n_head, _parts(B * n_head, T), C, 0, 2 * C)
+
+    def space(self, dtype: np.dtype) -> tuple[Array, int]:
+        """Memory for each worker: packed keys and values, two strips of weights, their operands."""
+        S, D = self.S, self.D
+        wide_S, wide_D = S + WIDEST, D + WIDEST
+        weights = (STRIP + TILE_ROWS) * (wide_S + WIDEST)
+        each = EDGE + WIDEST + 2 * wide_S * D + S * wide_D + 2 * weights + 2 * STRIP * wide_D
+        each = -(-each // WIDEST) * WIDEST  # no worker writes to a cache line of another's
+        return workspace("attention", threads() * each, dtype), each
+
+    def partial(self, dtype: np.dtype) -> Array:
+        """Memory for the sums of each part."""
+        each = 2 * self.S * self.D * self.parts if self.parts > 1 else 0
+        return workspace("attention parts", self.B * self.G * each, dtype)
 
 
-def _space(T: int, D: int, dtype: np.dtype) -> tuple[Array, int]:
-    """Memory for each worker: packed keys and values, two strips of weights, their operands."""
-    wide_T, wide_D = T + WIDEST, D + WIDEST
-    weights = (STRIP + TILE_ROWS) * (wide_T + WIDEST)
-    each = EDGE + WIDEST + 2 * wide_T * D + T * wide_D + 2 * weights + 2 * STRIP * wide_D
-    each = -(-each // WIDEST) * WIDEST  # no worker writes to a cache line of another's
-    return workspace("attention", threads() * each, dtype), each
+def _parts(heads: int, T: int) -> int:
+    """How many parts each sequence and head of keys is cut into."""
+    return 1 if heads >= FEW else max(1, min(-(-FEW // heads), T // (2 * STRIP)))
 
 
 def attention_forward(
-    qkv: Array, n_head: int, dropout: Dropout, out: Array, lse: Array, *, n_kv_head: int = 0
+    qkv: Array,
+    n_head: int,
+    dropout: Dropout,
+    out: Array,
+    lse: Array,
+    *,
+    n_kv_head: int = 0,
+    lengths: Array | None = None,
 ) -> None:
     """Write each position's average of values to `out`, and its log-sum-exp to `lse`.
 
-    qkv (B, T, C + 2 G D), G being n_kv_head or n_head; out (B, T, C); lse (B, H, T).
+    qkv (B, T, C + 2 G D), G being n_kv_head or n_head; out (B, T, C); lse (B, H, T); lengths (B,),
+    or None for a causal mask.
     """
+    sizes, x = Sizes.within(qkv, n_head, n_kv_head), flat(qkv)
     forward(
-        flat(qkv), flat(out), flat(lse), *_sizes(qkv, n_head, n_kv_head), *mask_arguments(dropout),
-        threads(), tasks(), *_space(qkv.shape[1], out.shape[-1] // n_head, qkv.dtype),
+        x, x, integers(lengths), flat(out), flat(lse), *sizes, *mask_arguments(dropout),
+        threads(), tasks(), *sizes.space(qkv.dtype),
     )  # fmt: skip
 
 
@@ -273,11 +327,17 @@ def attention_backward(
     dqkv: Array,
     *,
     n_kv_head: int = 0,
+    lengths: Array | None = None,
 ) -> None:
     """Write the gradient of `qkv`."""
-    sizes = B, T, _, G, D, parts = _sizes(qkv, n_head, n_kv_head)
-    partial = workspace("attention parts", 2 * B * G * parts * T * D if parts > 1 else 0, qkv.dtype)
+    sizes, x, dx = Sizes.within(qkv, n_head, n_kv_head), flat(qkv), flat(dqkv)
     backward(
-        flat(dout), flat(qkv), flat(out), flat(lse), flat(dqkv), partial,
-        *sizes, *mask_arguments(dropout), threads(), tasks(), *_space(T, D, qkv.dtype),
+        flat(dout), x, x, integers(lengths), flat(out), flat(lse), dx, dx,
+        sizes.partial(qkv.dtype), *sizes, *mask_arguments(dropout), threads(), tasks(),
+        *sizes.space(qkv.dtype),
     )  # fmt: skip
+
+
+def integers(lengths: Array | None) -> Array:
+    """The lengths as a kernel takes them; none of them mean a causal mask."""
+    return _CAUSAL if lengths is None else flat(lengths)

@@ -52,7 +52,10 @@ def attention_sublayer_forward(
         )  # fmt: skip
     attended = widened(k.attended, workspace_like(k.attended, ATTENDED))
     attn = out if is_half(k.attn) else k.attn  # `out` is written only after that
-    attention_forward(attended, n_head, dropout, out=attn, lse=k.lse, n_kv_head=n_kv_head)
+    attention_forward(
+        attended, n_head, dropout, out=attn, lse=k.lse,
+        n_kv_head=n_kv_head, lengths=settings.lengths,
+    )  # fmt: skip
     round_into(attn, k.attn)
     linear_and_sum(
         k.attn, w.proj_weight, w.proj_bias, x, dropout.next_site(), out=out, precision=precision
@@ -85,7 +88,7 @@ def attention_sublayer_backward(
     attn = widened(k.attn, k.norm)  # which is written again below
     attention_backward(
         dk.attn, attended, n_head, dropout,
-        out=attn, lse=k.lse, dqkv=dk.attended, n_kv_head=n_kv_head,
+        out=attn, lse=k.lse, dqkv=dk.attended, n_kv_head=n_kv_head, lengths=settings.lengths,
     )  # fmt: skip
     # forward: ready = queries_keys(qkv)
     if dk.ready is not None:

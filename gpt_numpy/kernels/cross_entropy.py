@@ -46,6 +46,24 @@ def cap_backward_row(capped, cap, drow):
         drow[i] *= (one - share) * (one + share)
 
 
+@routine
+def mean_below(row, top):
+    """The mean of top - element, in float64."""
+    total = 0.0
+    for i in range(row.size):
+        total += np.float64(top) - np.float64(row[i])
+    return total / row.size
+
+
+@routine
+def smooth_row(drow, dout, y, smoothing):
+    """Spread a part of what is wanted of the target, dout, over all tokens."""
+    share = like(np.float64(dout) * smoothing / drow.size, drow)
+    for i in range(drow.size):
+        drow[i] -= share
+    drow[y] += dout * like(smoothing, drow)
+
+
 @kernel
 def forward(
     logits: In, targets: Ints, out: Out, lse: Out, V: Int, cap: Real, space: Out,
@@ -76,9 +94,29 @@ def forward(
 
 
 @kernel
+def smooth(
+    logits: In, targets: Ints, out: Out, V: Int, cap: Real, smoothing: Real, space: Out,
+    workers: Int, counter: Counter,
+):  # fmt: skip
+    """A part of the target's logit in the loss becomes the same part of the mean of all logits."""
+    reset(counter)
+    for worker in prange(workers):
+        r = next_task(counter, worker, workers, targets.size)
+        while r < targets.size:
+            row, y = logits[r * V : (r + 1) * V], targets[r]
+            if y != IGNORED:
+                if cap != 0.0:
+                    capped = space[worker * V : (worker + 1) * V]
+                    cap_row(row, cap, capped)
+                    row = capped
+                out[r] += smoothing * mean_below(row, row[y])
+            r = next_task(counter, worker, workers, targets.size)
+
+
+@kernel
 def backward(
     dout: In, logits: In, targets: Ints, lse: In, dlogits: Out, in_place: Int, V: Int,
-    cap: Real, space: Out, workers: Int, counter: Counter,
+    cap: Real, smoothing: Real, space: Out, workers: Int, counter: Counter,
 ):  # fmt: skip
     """Dlogits = dout (softmax - 1 at the target), made in place from a copy of the logits."""
     reset(counter)
@@ -102,6 +140,8 @@ def backward(
                 factor = np.float64(dout[r]) / (others + np.float64(exp(own - lse[r])))
                 scale_in_place(row, like(factor, row))
                 row[y] = -others * factor  # P - 1, without losing the digits of a P near 1
+                if smoothing != 0.0:
+                    smooth_row(row, dout[r], y, smoothing)
                 if cap != 0.0:
                     cap_backward_row(capped, cap, row)
             r = next_task(counter, worker, workers, targets.size)
@@ -113,7 +153,13 @@ def _space(logits: Array, softcap: float) -> Array:
 
 
 def cross_entropy_forward(
-    logits: Array, targets: Array, out: Array, lse: Array, *, softcap: float = 0.0
+    logits: Array,
+    targets: Array,
+    out: Array,
+    lse: Array,
+    *,
+    softcap: float = 0.0,
+    smoothing: float = 0.0,
 ) -> None:
     """Write each position's loss to `out` and its log-sum-exp to `lse`; softcap 0: no cap.
 
@@ -123,6 +169,11 @@ def cross_entropy_forward(
         flat(logits), flat(targets), flat(out), flat(lse), logits.shape[-1],
         softcap, _space(logits, softcap), threads(), tasks(),
     )  # fmt: skip
+    if smoothing:
+        smooth(
+            flat(logits), flat(targets), flat(out), logits.shape[-1],
+            softcap, smoothing, _space(logits, softcap), threads(), tasks(),
+        )  # fmt: skip
 
 
 def cross_entropy_backward(
@@ -133,10 +184,11 @@ def cross_entropy_backward(
     dlogits: Array,
     *,
     softcap: float = 0.0,
+    smoothing: float = 0.0,
 ) -> None:
     """Write the gradient of `logits`; `dlogits` may be `logits`."""
     in_place = same_memory(logits, dlogits)
     backward(
         flat(dout), flat(logits), flat(targets), flat(lse), flat(dlogits), int(in_place),
-        logits.shape[-1], softcap, _space(logits, softcap), threads(), tasks(),
+        logits.shape[-1], softcap, smoothing, _space(logits, softcap), threads(), tasks(),
     )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from gpt_numpy.base.arrays import Array
 from gpt_numpy.kernels.dropout import drop_row, mask_arguments, mask_base
+from gpt_numpy.kernels.elementary import like
 from gpt_numpy.kernels.engine.jit import (
     Counter,
     In,
@@ -20,7 +21,7 @@ from gpt_numpy.kernels.engine.jit import (
     workspace,
 )  # fmt: skip
 from gpt_numpy.kernels.engine.tasks import next_task, reset
-from gpt_numpy.kernels.rows import add_in_place, copy, fill
+from gpt_numpy.kernels.rows import add_in_place, copy, fill, scale_in_place
 from gpt_numpy.reference.dropout import Dropout
 from gpt_numpy.reference.embedding import EmbeddingWeights
 
@@ -31,9 +32,9 @@ BREADTH = 64  # channels of a task, backward
 @kernel
 def forward(
     wte: In, wpe: In, tokens: Ints, out: Out, C: Int, T: Int,
-    key: Key, site: Int, threshold: Word, scale: Real, workers: Int, counter: Counter,
+    size: Real, key: Key, site: Int, threshold: Word, scale: Real, workers: Int, counter: Counter,
 ):  # fmt: skip
-    """Out = dropout(wte[token] + wpe[position]), row by row."""
+    """Out = dropout(size wte[token] + wpe[position]), row by row."""
     base = mask_base(key[0], site)
     reset(counter)
     for worker in prange(workers):
@@ -42,6 +43,8 @@ def forward(
             for r in range(start, min(start + CHUNK, tokens.size)):
                 row, v, t = out[r * C : (r + 1) * C], tokens[r], r % T
                 copy(wte[v * C : (v + 1) * C], row)
+                if size != 1.0:
+                    scale_in_place(row, like(size, row))
                 if wpe.size > 0:
                     add_in_place(row, wpe[t * C : (t + 1) * C])
                 if scale != 0.0:
@@ -59,7 +62,8 @@ def zero_columns(x, C, j0, breadth):
 @kernel
 def backward(
     dout: In, tokens: Ints, keep_dwte: Int, dwte: Out, dwpe: Out, C: Int, T: Int,
-    key: Key, site: Int, threshold: Word, scale: Real, workers: Int, counter: Counter, space: Out,
+    size: Real, key: Key, site: Int, threshold: Word, scale: Real,
+    workers: Int, counter: Counter, space: Out,
 ):  # fmt: skip
     """Every position's row is added to the rows of its token and of its position, in order."""
     base = mask_base(key[0], site)
@@ -77,22 +81,24 @@ def backward(
                 copy(dout[at : at + breadth], drow)
                 if scale != 0.0:
                     drop_row(drow, at, base, threshold, scale)
-                v = tokens[r] * C + j0
-                add_in_place(dwte[v : v + breadth], drow)
                 if dwpe.size > 0:
                     t = r % T * C + j0
                     add_in_place(dwpe[t : t + breadth], drow)
+                if size != 1.0:
+                    scale_in_place(drow, like(size, drow))
+                v = tokens[r] * C + j0
+                add_in_place(dwte[v : v + breadth], drow)
             j0 = next_task(counter, worker, workers, C, BREADTH)
 
 
 def embedding_forward(
-    tokens: Array, weights: EmbeddingWeights, *, dropout: Dropout, out: Array
+    tokens: Array, weights: EmbeddingWeights, *, scale: float = 1.0, dropout: Dropout, out: Array
 ) -> None:
     """Write the embedded tokens, after dropout, to `out`: tokens (B, T); out (B, T, C)."""
     wte, wpe = weights
     forward(
         flat(wte), flat(wpe, wte), flat(tokens), flat(out), wte.shape[1], tokens.shape[1],
-        *mask_arguments(dropout), threads(), tasks(),
+        scale, *mask_arguments(dropout), threads(), tasks(),
     )  # fmt: skip
 
 
@@ -102,6 +108,7 @@ def embedding_backward(
     weights: EmbeddingWeights,
     *,
     tied: bool,
+    scale: float = 1.0,
     dropout: Dropout,
     dweights: EmbeddingWeights,
 ) -> None:
@@ -109,6 +116,6 @@ def embedding_backward(
     dwte, dwpe = dweights
     backward(
         flat(dout), flat(tokens), int(tied), flat(dwte), flat(dwpe, dout),
-        dout.shape[-1], tokens.shape[1], *mask_arguments(dropout),
+        dout.shape[-1], tokens.shape[1], scale, *mask_arguments(dropout),
         threads(), tasks(), workspace("embedding", threads() * BREADTH, dout.dtype),
     )  # fmt: skip

@@ -55,8 +55,9 @@ def head_loss_forward(
     for part, z in _parts(k.logits, y.size):
         multiply(norms[part], w.weight, z, transposed=True)
         cross_entropy_forward(
-            z, y[part], out=losses[part], lse=sums[part], softcap=settings.softcap
-        )
+            z, y[part], out=losses[part], lse=sums[part],
+            softcap=settings.softcap, smoothing=settings.smoothing,
+        )  # fmt: skip
 
 
 def head_loss_backward(
@@ -83,8 +84,9 @@ def head_loss_backward(
             products.multiply(norms[part], weights.weight, z, transposed=True)
         # forward: loss = cross_entropy(logits)
         cross_entropy_backward(
-            douts[part], z, y[part], sums[part], dlogits=dz, softcap=settings.softcap
-        )
+            douts[part], z, y[part], sums[part], dlogits=dz,
+            softcap=settings.softcap, smoothing=settings.smoothing,
+        )  # fmt: skip
         # forward: logits = norm @ weight.T
         products.multiply(dz, weights.weight, dnorms[part])
         products.multiply_columns(dz, norms[part], dweights.weight, add=again > 0)

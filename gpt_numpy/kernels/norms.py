@@ -1,4 +1,4 @@
-"""The norm at the beginning of both sublayers and of the head, by its kind, as in the reference.
+"""The norm at the beginning of a sublayer and of the head, by its kind, as in the reference.
 
 In a sublayer backward adds to the residual stream's gradient and writes `norm` again, in one pass.
 """
@@ -12,13 +12,14 @@ from gpt_numpy.kernels.layernorm import (
     layernorm_backward_and_renormalise,
     layernorm_forward,
 )
+from gpt_numpy.kernels.residual import add_to, copy_unless_same
 from gpt_numpy.kernels.rmsnorm import (
     rmsnorm_backward,
     rmsnorm_backward_and_renormalise,
     rmsnorm_forward,
 )
 
-LAYERNORM, RMSNORM = "layernorm", "rmsnorm"  # as in the reference
+LAYERNORM, RMSNORM, NO_NORM = "layernorm", "rmsnorm", "none"  # as in the reference
 NUMBERS = {LAYERNORM: 0, RMSNORM: 1}  # by which decoding knows them
 
 
@@ -67,7 +68,21 @@ def _rmsnorm_gradients_and_again(x: Array, w: Any, k: Any, dx: Array, dw: Any, d
     )
 
 
+def _identity(x: Array, w: Any, k: Any) -> None:
+    copy_unless_same(x, k.norm)
+
+
+def _identity_gradient(x: Array, w: Any, k: Any, dx: Array, dw: Any, dk: Any) -> None:
+    copy_unless_same(dk.norm, dx)
+
+
+def _identity_gradient_and_again(x: Array, w: Any, k: Any, dx: Array, dw: Any, dk: Any) -> None:
+    add_to(dx, dk.norm)
+    copy_unless_same(x, k.norm)
+
+
 NORMS = {
     LAYERNORM: Norm(_layernorm, _layernorm_gradients, _layernorm_gradients_and_again),
     RMSNORM: Norm(_rmsnorm, _rmsnorm_gradients, _rmsnorm_gradients_and_again),
+    NO_NORM: Norm(_identity, _identity_gradient, _identity_gradient_and_again),
 }

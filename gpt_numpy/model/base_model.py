@@ -62,10 +62,10 @@ class Model(Guarded):
     INSTEAD = {
         "params": "write into its arrays, model.params[name][...] = values",
         "grads": "write into its arrays, model.grads[name][...] = values",
-        "config": "use model.set_dropout(rate), or make a model of the other shape",
-        "dtype": "make a model of the other type, GPT(config, dtype=...), and copy the parameters",
-        "precision": "make a model of the other type, GPT(config, dtype=...); copy the parameters",
-        "ops": "make a model with the other layers, GPT(config, ops=...)",
+        "config": "use model.set_dropout(rate), or make a model of the other shape, KIND(config)",
+        "dtype": "make a model of the other type, KIND(config, dtype=...), and copy the parameters",
+        "precision": "make a model of the other type, KIND(config, dtype=...); copy the parameters",
+        "ops": "make a model with the other layers, KIND(config, ops=...)",
         "activations": "to replace an activation, use gn.replaced(model, {name: value})",
         "activation_grads": "to replace an activation, use gn.replaced(model, {name: value})",
         "dropout": "use model.set_dropout(rate); a pass without dropout_key has none",
@@ -139,7 +139,7 @@ class Model(Guarded):
         if array_type(precision) != self.dtype:
             raise InputError(
                 f"dtype={dtype!r}: a model of {self.precision} cannot change to it; "
-                + self.INSTEAD["dtype"]
+                + self.instead_of("dtype")
             )
         products = BFLOAT16 if precision == BFLOAT16 else FULL
         vars(self).update(precision=precision, products=products, _last=None)
@@ -211,6 +211,20 @@ class Model(Guarded):
         wide = self._workspace("losses", losses.shape, np.result_type(self.dtype, np.float64))
         wide[...] = losses
         return wide.sum().item() / divisor
+
+    def forward(self, given: Array, wanted: Array, /, *, dropout_key: int | None = None) -> Any:
+        """The mean loss of predicting `wanted`; a subclass says what both are, and has settings."""
+        raise NotImplementedError
+
+    @staticmethod
+    def sizes_of(given: Array, wanted: Array, /) -> Shape:
+        """The sizes of a batch: B and T, and S where there is a source."""
+        raise NotImplementedError
+
+    @staticmethod
+    def counted(given: Array, wanted: Array, /) -> int:
+        """The number of targets that count, which the mean loss is over."""
+        raise NotImplementedError
 
     def backward(self, *, accumulate: bool = False) -> None:
         """Write the gradient of the last forward pass's loss to `grads`, or add it to them.

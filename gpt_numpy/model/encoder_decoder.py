@@ -12,12 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from gpt_numpy.base.arrays import Array
+from gpt_numpy.base.arrays import Array, Shape
 from gpt_numpy.config.transformer import PAD, TransformerConfig
 from gpt_numpy.model.base_model import Model
+from gpt_numpy.model.buffers import numbers
 from gpt_numpy.model.decoder import Decoder
 from gpt_numpy.model.pair_check import checked_source, checked_target, lengths_of
 from gpt_numpy.model.transformer_stages import MEMORY
+from gpt_numpy.reference.cross_attention import cross_attention_weights
 from gpt_numpy.reference.cross_entropy import IGNORED
 
 
@@ -73,7 +75,7 @@ class Transformer(Model):
             divisor = self.counted(source, target)
         inputs = self._inputs(source, target) | {"targets": targets}
         return self._forward(
-            inputs, (*targets.shape, source.shape[1]),
+            inputs, self.sizes_of(source, target),
             divisor=divisor, dropout_key=dropout_key, smoothed=smoothing,
         )  # fmt: skip
 
@@ -86,9 +88,9 @@ class Transformer(Model):
         """
         source = checked_source(source, self.config)
         target = checked_target(target, self.config, len(source))
-        B, T, S = len(source), target.shape[1] - 1, source.shape[1]
-        self._begin(self._inputs(source, target), (B, T, S))
-        *calls, head = self.calls((B, T, S)).forward
+        sizes = B, T, _ = self.sizes_of(source, target)
+        self._begin(self._inputs(source, target), sizes)
+        *calls, head = self.calls(sizes).forward
         out = np.empty((B, T, self.config.vocab_size), self.dtype)
         self._run([*calls, head.without_loss(self.ops, out)])
         return out
@@ -106,6 +108,30 @@ class Transformer(Model):
         self._run([c for c in self.calls(sizes).forward if c.stage.name.startswith("encoder")])
         return layout.acts[MEMORY].copy()
 
+    def alignments(self, source: Array, target: Array) -> Array:
+        """How strongly each target position attends to each source position, (L, B, H, T, S).
+
+        The weights of every decoder block's cross-attention, without dropout; each row sums to 1.
+
+        Raises
+        ------
+        InputError : as `forward` does.
+        """
+        source = checked_source(source, self.config)
+        target = checked_target(target, self.config, len(source))
+        sizes = self.sizes_of(source, target)
+        layout = self._begin(self._inputs(source, target), sizes)
+        self._run(self.calls(sizes).forward[:-1])
+        return np.stack([
+            cross_attention_weights(
+                numbers(layout.acts[f"decoder.h.{i}.cross.q"]),
+                numbers(layout.acts[f"decoder.h.{i}.cross.kv"]),
+                layout.inputs["lengths"], self.config.n_head,
+                layout.acts[f"decoder.h.{i}.cross.lse"],
+            )
+            for i in range(self.config.n_layer)
+        ])  # fmt: skip
+
     def start_decoding(self, source: Array, rows_each: int = 1) -> Decoder:
         """A decoder of `rows_each` targets for each source, token by token; see `Decoder`.
 
@@ -113,6 +139,12 @@ class Transformer(Model):
         """
         memory = self.encode(source)
         return Decoder(self, memory, lengths_of(np.asarray(source)), rows_each)
+
+    @staticmethod
+    def sizes_of(source: Array, target: Array) -> Shape:
+        """The sizes of a batch, B, T and S."""
+        B, S = np.shape(source)
+        return B, np.shape(target)[1] - 1, S
 
     @staticmethod
     def counted(source: Array, target: Array) -> int:

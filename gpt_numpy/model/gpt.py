@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from gpt_numpy.base.arrays import Array
+from gpt_numpy.base.arrays import Array, Shape
 from gpt_numpy.base.errors import InputError
 from gpt_numpy.config.model import GPTConfig
 from gpt_numpy.model.base_model import Model
@@ -89,6 +89,16 @@ class GPT(Model):
             divisor = max(int(np.count_nonzero(counts)), 1)
         inputs = {"tokens": tokens, "targets": targets}
         return self._forward(inputs, tokens.shape, divisor=divisor, dropout_key=dropout_key)
+
+    @staticmethod
+    def sizes_of(tokens: Array, targets: Array) -> Shape:
+        """The sizes of a batch, B and T."""
+        return np.shape(tokens)
+
+    @staticmethod
+    def counted(tokens: Array, targets: Array) -> int:
+        """The number of targets that count, those other than -1."""
+        return max(int(np.count_nonzero(np.asarray(targets) != IGNORED)), 1)
 
     def logits(self, tokens: Array) -> Array:
         """The logits of the token after each position, (B, T, V), without dropout.

@@ -64,6 +64,12 @@ def cross_attention_forward(
     out[...] = merge_heads(w @ V)
 
 
+def cross_attention_weights(q: Array, kv: Array, lengths: Array, n_head: int, lse: Array) -> Array:
+    """The weights before dropout, (B, H, T, S), computed again from what forward kept."""
+    (Q,), (K, _) = split_heads(q, n_head, parts=1), split_heads(kv, n_head, parts=2)
+    return probabilities(Q, K, lse, lengths)
+
+
 def cross_attention_backward(
     dout: Array,
     q: Array,

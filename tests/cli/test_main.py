@@ -161,7 +161,7 @@ def test_prompts_come_from_the_command_line_and_from_files(call, trained, folder
 
 
 def test_gradcheck_fails_when_a_gradient_is_wrong(call, monkeypatch):
-    from gpt_numpy.model import gpt as model
+    from gpt_numpy.model import implementations as model
 
     ops = model.load_ops("reference")
     right = ops.mlp_sublayer_backward

@@ -36,7 +36,7 @@ def test_targets_are_what_the_task_says():
     assert {len(source) for source, _ in drawn("reverse")} == set(range(6, 13))
     for source, target in drawn("addition"):
         a, b = source.split("+")
-        assert int(a) + int(b) == int(target) and max(len(a), len(b)) <= 5
+        assert int(a) + int(b) == int(target[::-1]) and len(a) == len(b) == len(target) - 1 == 5
     assert all(iso(source) == target for source, target in drawn("date"))
     assert {len(source) for source, _ in drawn("copy", 20, size=4)} == {4}
     assert max(len(source) for source, _ in drawn("addition", size=2)) == 5

@@ -13,12 +13,15 @@ from gpt_numpy.gradients import layer_check
 from tests.examples.bank_of_blocks import BLOCKS
 from tests.examples.bank_of_layers import LAYERS
 from tests.examples.bank_of_modern_layers import MODERN
+from tests.examples.bank_of_translation_layers import TRANSLATION
 
 # Names that answers to an exercise use, in addition to those of its solution.
 PREAMBLE = {
     "8": "P = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)\n"
     "    Y, kept, n = np.eye(11)[targets], (targets >= 0)[:, None], 5",
     "10a": "out_ = p @ v",
+    "18": "P = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)\n"
+    "    Y, kept, n = np.eye(13)[targets], (targets >= 0)[:, None], 6",
     "12": "dx = dout @ table\n"
     "    as_head = np.einsum('btv,btc->vc', dout, x)\n"
     "    as_lookup = np.zeros_like(table); np.add.at(as_lookup, tokens, drows)\n"
@@ -29,7 +32,7 @@ PREAMBLE = {
 
 def all_answers():
     """Every entry: exercise, gradient, answer, pattern of the diagnosis."""
-    return LAYERS + BLOCKS + MODERN
+    return LAYERS + BLOCKS + MODERN + TRANSLATION
 
 
 @cache

@@ -66,16 +66,20 @@ def test_a_beam_of_one_is_greedy(seed):
 
 
 def test_a_finished_hypothesis_is_kept_while_others_go_on():
-    # After one token END is the most likely by far, and later it is never likely again.
+    # What begins with 3 ends at once; what begins with 4 goes on, with ever less probable tokens.
     class Early(TableModel):
         def logits(self, source, tokens):
-            if len(tokens) == 2:
-                return np.array([-9.0, -9.0, 3.0, 2.5, 2.0])
-            return np.array([-9.0, -9.0, -6.0, 1.0, 1.0])
+            if len(tokens) == 1:
+                return np.array([-9.0, -9.0, -9.0, 1.0, 1.0])
+            if tokens[1] == 3:
+                return np.array([-9.0, -9.0, 4.0, -9.0, -9.0])
+            return np.array([-9.0, -9.0, -9.0, 2.0, -1.0])
 
-    found = beam_search(Early(0).start_decoding(np.array([[3]])), [8], 2, 0.0)[0]
-    assert [len(each.tokens) for each in found][0] == 1
-    assert found[0].score == max(each.score for each in found)
+    model = Early(0)
+    (found,) = beam_search(model.start_decoding(np.array([[3]])), [8], 2, 0.6)
+    assert len(model.steps) > 4  # with this penalty a longer one might still have won
+    assert found[0].tokens == [3] and found[0].score == max(each.score for each in found)
+    assert len(found) > 1
 
 
 def test_a_search_ends_when_nothing_can_become_better():
@@ -116,12 +120,12 @@ def test_padding_and_begin_are_never_written():
 
 
 def test_draws_depend_on_the_seed_and_the_number_of_the_source_alone():
-    model = TableModel(5)
+    model = TableModel(1, ending=-2.0)
     drawn = [translate(model, SOURCES, temperature=1.0, seed=seed) for seed in (0, 0, 1)]
     as_lists = [[each.tolist() for each in found] for found in drawn]
     assert as_lists[0] == as_lists[1] != as_lists[2]
-    first = translate(model, SOURCES[:1], temperature=1.0)
-    assert first[0].tolist() == as_lists[0][0]
+    first = translate(model, SOURCES[:2], temperature=1.0)
+    assert [each.tolist() for each in first] == as_lists[0][:2] and len(first[1]) > 1
     cold = translate(model, SOURCES, temperature=1e-3)
     greedy = translate(model, SOURCES, beam=1)
     assert [c.tolist() for c in cold] == [g.tolist() for g in greedy]

@@ -14,7 +14,7 @@ from gpt_numpy.gradients.diagnosis.factors import name_factor
 from gpt_numpy.gradients.diagnosis.regions import where
 from gpt_numpy.gradients.diagnosis.wrong_gradient import Clues, WrongGradient
 from gpt_numpy.gradients.model_check import randomise
-from gpt_numpy.model import gpt as model_module
+from gpt_numpy.model import implementations
 
 CONFIG = gn.GPTConfig(vocab_size=11, block_size=5, n_layer=1, n_head=2, n_embd=6, dropout=0.2)
 METHODS = ("elements", "directions", "differences")
@@ -36,7 +36,7 @@ def check(method, ops="reference"):
 
 def break_(monkeypatch, function, distort):
     """Let a layer's backward be distorted after it has written what is right."""
-    ops = model_module.load_ops("reference")
+    ops = implementations.load_ops("reference")
     right = getattr(ops, function)
 
     def wrong(*arguments, **keywords):
@@ -153,7 +153,7 @@ def test_a_wrong_tensor_is_named_and_explained(case, monkeypatch):
     ],
 )
 def test_mistakes_of_the_tied_table_are_named(distort, said, monkeypatch):
-    ops = model_module.load_ops("reference")
+    ops = implementations.load_ops("reference")
     right = ops.embedding_backward
 
     def wrong(dout, tokens, weights, *, dropout, dweights, **others):
@@ -178,7 +178,7 @@ def overwrite(dwte, tokens, drow, half):
 
 
 def test_positions_of_the_first_sequence_alone_are_noticed(monkeypatch):
-    ops = model_module.load_ops("reference")
+    ops = implementations.load_ops("reference")
     right = ops.embedding_backward
 
     def wrong(dout, *arguments, dweights, tied, dropout):
@@ -195,7 +195,7 @@ def test_positions_of_the_first_sequence_alone_are_noticed(monkeypatch):
 
 
 def test_a_gradient_where_there_is_none_is_placed_along_directions(monkeypatch):
-    ops = model_module.load_ops("reference")
+    ops = implementations.load_ops("reference")
     right = ops.embedding_backward
 
     def wrong(dout, tokens, *arguments, dweights, **keywords):
@@ -214,7 +214,7 @@ def test_a_gradient_where_there_is_none_is_placed_along_directions(monkeypatch):
 
 
 def test_a_forward_that_differs_from_the_reference_is_seen_by_differences(monkeypatch):
-    ops = model_module.load_ops("kernels")
+    ops = implementations.load_ops("kernels")
     right = ops.head_loss_forward
 
     def wrong(*arguments, **keywords):

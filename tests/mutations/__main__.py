@@ -29,6 +29,7 @@ from tests.mutations import (
     record,
     tools_mistakes,
     training_mistakes,
+    transformer_mistakes,
     translation_mistakes,
 )
 from tests.mutations.campaign import EQUIVALENT, KILLED, Verdict, campaign
@@ -39,7 +40,7 @@ CATALOGUES = (
     backward_mistakes, durability_mistakes, training_mistakes, page_mistakes, kernel_mistakes,
     data_mistakes, generation_mistakes, interop_mistakes, tools_mistakes, foreign_mistakes,
     base_mistakes, command_mistakes, bfloat16_mistakes, muon_mistakes, modern_mistakes,
-    parallel_mistakes, translation_mistakes,
+    parallel_mistakes, transformer_mistakes, translation_mistakes,
 )  # fmt: skip
 PARTS = {
     catalogue.__name__.rpartition(".")[2].removesuffix("_mistakes"): catalogue.MISTAKES

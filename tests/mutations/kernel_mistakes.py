@@ -283,11 +283,12 @@ ATTENTION = [
     ),
     _kernel(
         "N34", "attention: backward's mask is off by one", "attention",
-        ("q + r + 1 :", "q + r + 2 :"), ("kernel:attention", "large:attention"),
+        ("seen = i + r + 1 if causal", "seen = i + r + 2 if causal"),
+        ("kernel:attention", "large:attention"),
     ),
     _kernel(
         "N35", "attention: the mask of dropout begins anew in each strip", "attention",
-        ("(head * T + q0 + r) * T", "(head * T + r) * T"),
+        ("(head * T + q0 + r) * S", "(head * T + r) * S"),
         ("large:attention",), ("kernel:attention",),
     ),
     _kernel(
@@ -305,7 +306,7 @@ ATTENTION = [
     ),
     _kernel(
         "N38", "attention: keys that a part does not reach keep what was there", "attention",
-        ("fill(partial[dv + done * D : dv + T * D], 0.0)", "fill(partial[:0], 0.0)"),
+        ("fill(sums[dv + k * sums_stride :][:D], 0.0)", "fill(sums[:0], 0.0)"),
         ("parts",), ("kernel:attention",),
     ),
     _kernel(
@@ -769,7 +770,7 @@ BEYOND = [
     ),
     _kernel(
         "N82", "attention in parts: every part has a dropout mask of its own", "attention",
-        ("(head * T + q0 + r) * T, base", "(task * T + q0 + r) * T, base"), ("parts",),
+        ("(head * T + q0 + r) * S, base", "(task * T + q0 + r) * S, base"), ("parts",),
     ),
 ]  # fmt: skip
 

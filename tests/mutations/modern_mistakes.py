@@ -44,8 +44,8 @@ TABLES = [
         "kernels/norms.py",
         (
             "L40", "the table of norms: in backward RMSNorm's output is not written again",
-            ("dweight=dw.ln_weight, out=k.norm\n    )\n\n\nNORMS",
-             "dweight=dw.ln_weight, out=dk.norm\n    )\n\n\nNORMS"),
+            ("dweight=dw.ln_weight, out=k.norm\n    )\n\n\ndef _identity(",
+             "dweight=dw.ln_weight, out=dk.norm\n    )\n\n\ndef _identity("),
             "kernel:mlp_sublayer+rmsnorm",
         ),
     ),
@@ -269,7 +269,7 @@ KERNELS = [
         "kernels/attention.py",
         (
             "L46", "grouped heads: the first strip of a head overwrites what the one before gave",
-            ("done = max(done, q1)", "done = q1"), "large:attention+grouped",
+            ("done = max(done, reached)", "done = reached"), "large:attention+grouped",
         ),
     ),
     *listed(

@@ -374,7 +374,7 @@ CHECKS = [
         ),
         (
             "X90", "every block is a kind of its own",
-            ('if parts[0] == "h" else name', 'if parts[0] == "block" else name'),
+            ('"*" if part.isdigit() else part', '"*" if part.isalpha() else part'),
             "measured:kinds_group_blocks_and_nothing_else",
         ),
         (

@@ -21,7 +21,6 @@ _BAD_FILES = "pair_files:bad_text_files"
 _SCHEDULE = "pair_training:the_papers_schedule"
 _CALLS = "pair_training:a_run_is_these_calls"
 _BY_HAND = "pair_training:an_evaluation_by_hand"
-_OTHER = "pair_commands:the_other_kind_of_model_is_named"
 _SETTINGS = "pair_commands:settings_that_do_not_belong_together"
 
 DECODING = (
@@ -97,7 +96,7 @@ DECODING = (
         (
             "TD4", "targets come back in the order of their sources' lengths",
             ("return [found[k] for k in range(len(sources))]", "return list(found.values())"),
-            "translating:groups_of_sources_change_nothing", _GREEDY,
+            _GREEDY,
         ),
         (
             "TD5", "a source keeps the row of one that has ended",
@@ -189,7 +188,8 @@ PAIRS = (
         ),
         (
             "TP14", "the fingerprint knows no targets",
-            ("        for text in pair:\n", "        for text in pair[:1]:\n"), _SPLITS,
+            ("        for text in pair:\n", "        for text in pair[:1]:\n"),
+            "pair_commands:pairs_of_two_files",
         ),
     ),
     *listed(
@@ -269,7 +269,7 @@ TRAINING = (
         (
             "TT6", "the mean loss counts batches, not targets",
             ("targets = targets_in(target)", "targets = 1"),
-            "pair_training:the_whole_test_is_evaluated_where_it_is_stored", _BY_HAND,
+            "pair_training:the_whole_test_is_evaluated_where_it_is_stored",
         ),
         (
             "TT7", "padding counts among the targets",
@@ -304,29 +304,26 @@ TRAINING = (
     *listed(
         "training/run_folder.py",
         (
-            "TC1", "translate takes a GPT",
-            ("    if not isinstance(run.config, TransformerConfig):\n", "    if False:\n"), _OTHER,
+            "TC1", "translate refuses encoder-decoders and takes GPTs",
+            ("    if not isinstance(run.config, TransformerConfig):\n",
+             "    if isinstance(run.config, TransformerConfig):\n"),
+            "pair_commands:translate_a_text_and_standard_input",
         ),
     ),
     *listed(
         "interop/open_model.py",
         (
-            "TC2", "sample takes an encoder-decoder",
-            ("    return _checked_gpt(load(path, ops=ops), path)",
-             "    return load(path, ops=ops)"),
-            _OTHER,
+            "TC2", "an encoder-decoder is taken for a GPT",
+            ("    if not isinstance(run.model, GPT):\n", "    if run.model is None:\n"),
+            "pair_training:a_checkpoint_holds_an_encoder_decoder",
         ),
     ),
     *listed(
         "cli/pair_runs.py",
         (
-            "TC3", "settings of GPTs are passed over",
-            ("        if name in _INSTEAD or name not in known:\n", "        if False:\n"),
-            _SETTINGS,
-        ),
-        (
-            "TC4", "settings of encoder-decoders are passed over",
-            ("        if name not in known:\n", "        if False:\n"), _SETTINGS,
+            "TC3", "what to write instead of a GPT's setting is not said",
+            ('_INSTEAD.get(name, "an encoder-decoder has no such setting")',
+             '"an encoder-decoder has no such setting"'), _SETTINGS,
         ),
     ),
     *listed(

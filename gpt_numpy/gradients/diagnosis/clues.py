@@ -8,6 +8,7 @@ import numpy as np
 
 from gpt_numpy.base.arrays import Array
 from gpt_numpy.config.model import GPTConfig
+from gpt_numpy.config.transformer import TransformerConfig
 from gpt_numpy.gradients.diagnosis.wrong_gradient import Clues
 
 
@@ -39,22 +40,26 @@ def layer_clues(arrays: Mapping[str, Any]) -> Clues:
     return Clues(arrays=given, numbers=numbers, n_head=n_head)
 
 
-def model_clues(config: GPTConfig, tokens: Array, targets: Array, name: str) -> Clues:
+def model_clues(
+    config: GPTConfig | TransformerConfig, tokens: Array, targets: Array, name: str
+) -> Clues:
     """The clues to the gradient of one parameter of a model."""
-    B, T = tokens.shape
-    kept = int((targets >= 0).sum())
-    numbers = {
-        "number of sequences": B,
-        "number of positions": T,
-        "number of targets that count": kept,
-        "number of tokens": B * T,
+    numbers: dict[str, float] = {
         "n_head": config.n_head,
         "head size": config.head_size,
         "n_embd": config.n_embd,
     }
+    arrays = {}
+    if isinstance(config, GPTConfig):
+        B, T = tokens.shape
+        kept = int((targets >= 0).sum())
+        numbers |= {"number of sequences": B, "number of positions": T, "number of tokens": B * T}
+        numbers["number of targets that count"] = kept
+        arrays = {"tokens": tokens} if name == "wte.weight" else {}
+    else:
+        numbers["scale of the embedding"] = math.sqrt(config.n_embd)
     if config.dropout:
         numbers["1 - rate of dropout"] = 1 - config.dropout
-    arrays = {"tokens": tokens} if name == "wte.weight" else {}
     tables = {"wte.weight": "token", "wpe.weight": "position", "lm_head.weight": "token"}
     axes: tuple[str, ...] = ("channel",) if "ln_" in name else ()
     if name in tables:

@@ -17,19 +17,19 @@ import dataclasses
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from gpt_numpy.base.arrays import Array, Shape
 from gpt_numpy.base.errors import InputError, did_you_mean
-from gpt_numpy.config.model import GPTConfig
 from gpt_numpy.inspection.trace.diagram import all_shapes, parts
-from gpt_numpy.model.base_model import twin_of
+from gpt_numpy.model.base_model import Model, twin_of
 from gpt_numpy.model.calls import Call
-from gpt_numpy.model.gpt import GPT
-from gpt_numpy.model.stages import activations, gpt
+from gpt_numpy.model.stage import ModelConfig
+from gpt_numpy.model.stages import activations, stages_of
 
+AnyModel = TypeVar("AnyModel", bound=Model)
 Function = Callable[[Array], Array]
 Replacement = Array | float | tuple[Function, Function]
 
@@ -53,7 +53,7 @@ class Effect:
 
 
 @contextlib.contextmanager
-def replaced(model: GPT, replacements: Mapping[str, Replacement]) -> Iterator[GPT]:
+def replaced(model: AnyModel, replacements: Mapping[str, Replacement]) -> Iterator[AnyModel]:
     """Within `with`, replace activations in the passes of the model.
 
     Parameters
@@ -87,7 +87,7 @@ def replaced(model: GPT, replacements: Mapping[str, Replacement]) -> Iterator[GP
 
 
 def ablate(
-    model: GPT,
+    model: AnyModel,
     tokens: Array,
     targets: Array,
     name: str,
@@ -116,7 +116,7 @@ def ablate(
     twin.backward()
     grads = {parameter: grad.copy() for parameter, grad in twin.grads.items()}
     _check_name(name, model.config)
-    shape = all_shapes(model.config, *np.shape(tokens))[name]
+    shape = all_shapes(model.config, *model.sizes_of(tokens, targets))[name]
     where = _part_of(name, shape, head=head, position=position, neuron=neuron)
 
     pair = (lambda x: np.where(where, value, x), lambda dout: np.where(where, 0, dout))
@@ -127,14 +127,14 @@ def ablate(
     return Effect(before, after, changes)
 
 
-def replaceable(config: GPTConfig) -> list[str]:
+def replaceable(config: ModelConfig) -> list[str]:
     """The names of all activations that `replaced` and `ablate` take."""
     kept = [n for n, array in activations(config).items() if array.grad and n != "losses"]
-    taps = [name for stage in gpt(config) for name in stage.taps.values()]
+    taps = [name for stage in stages_of(config) for name in stage.taps.values()]
     return [*kept, *taps, *parts(config)]
 
 
-def _check_name(name: str, config: GPTConfig) -> None:
+def _check_name(name: str, config: ModelConfig) -> None:
     names = replaceable(config)
     if name not in names:
         raise InputError(f"{name!r} cannot be replaced: {did_you_mean(name, names)}")
@@ -170,12 +170,12 @@ def _change(old: Array, new: Array) -> float:
 class Replacements(dict[str, Callable[[Call], None]]):
     """Overrides of a model's calls (model/gpt.py): the stages in which something is replaced."""
 
-    def __init__(self, config: GPTConfig, listed: list[tuple[str, Replacement]]) -> None:
+    def __init__(self, config: ModelConfig, listed: list[tuple[str, Replacement]]) -> None:
         self.listed = listed
         self._parts = parts(config)
         self._logits: dict[Shape, Array] = {}  # of all positions, if the model keeps only some
         wanted = {self._whole(name) for name, _ in listed}
-        for stage in gpt(config):
+        for stage in stages_of(config):
             inside = {array.name for array in stage.activations} | set(stage.taps.values())
             if inside & wanted:
                 self[stage.name] = self._run

@@ -21,8 +21,8 @@ from gpt_numpy.base.arrays import Array, Shape
 from gpt_numpy.config.model import GPTConfig
 from gpt_numpy.inspection.trace.operations import Operation, operations_of
 from gpt_numpy.model import stages
-from gpt_numpy.model.stage import FIXED, Activation, Stage, sized
-from gpt_numpy.model.stages import gpt
+from gpt_numpy.model.stage import FIXED, Activation, ModelConfig, Stage, sized
+from gpt_numpy.model.stages import gpt, stages_of
 from gpt_numpy.reference.attention import split_heads, split_qkv
 
 # Parts of what attention stores: letter and name, in the order of the channels of what it reads.
@@ -96,21 +96,21 @@ def _not_stored(stage: Stage) -> dict[str, Activation]:
             kept["norm"].name.removesuffix("out") + "xhat", kept["norm"].shape
         )
     if "qkv" in kept:
-        H, G, C = stage.settings.n_head, stage.settings.n_kv_head, kept["attn"].shape[-1]
+        H, G, (_, P, C) = stage.settings.n_head, stage.settings.n_kv_head, kept["attn"].shape
         assert isinstance(C, int)
         for (letter, name), heads in zip((*PARTS, ("heads", "heads")), (H, G, G, H), strict=True):
-            arrays[letter] = Activation(f"{stage.name}.{name}", ("B", heads, "T", C // H))
+            arrays[letter] = Activation(f"{stage.name}.{name}", ("B", heads, P, C // H))
         for letter, name in (("s", "scores"), ("p", "probabilities")):
-            arrays[letter] = Activation(f"{stage.name}.{name}", ("B", H, "T", "T"))
+            arrays[letter] = Activation(f"{stage.name}.{name}", ("B", H, P, P))
     if "logits" in kept:
         arrays["P"] = Activation("probabilities", kept["logits"].shape)
     return arrays
 
 
-def parts(config: GPTConfig) -> dict[str, Part]:
+def parts(config: ModelConfig) -> dict[str, Part]:
     """Everything that is a part of a stored array, by name."""
     found = {}
-    for stage in gpt(config):
+    for stage in stages_of(config):
         if "qkv" in stage.kept:
             heads = stage.settings.n_head, stage.settings.n_kv_head
             read = stage.kept["ready" if "ready" in stage.kept else "qkv"].name
@@ -120,11 +120,11 @@ def parts(config: GPTConfig) -> dict[str, Part]:
     return found
 
 
-def all_shapes(config: GPTConfig, B: int, T: int) -> dict[str, Shape]:
-    """The shape of everything that can be traced, in no particular order."""
-    inside = [array for stage in gpt(config) for array in _not_stored(stage).values()]
-    shapes = stages.parameter_shapes(config) | stages.activation_shapes(config, B, T)
-    return shapes | {array.name: sized(array.shape, B, T) for array in inside}
+def all_shapes(config: ModelConfig, *sizes: int) -> dict[str, Shape]:
+    """The shape of everything that can be traced, in no particular order; sizes: B, T (and S)."""
+    inside = [array for stage in stages_of(config) for array in _not_stored(stage).values()]
+    shapes = stages.parameter_shapes(config) | stages.activation_shapes(config, *sizes)
+    return shapes | {array.name: sized(array.shape, *sizes) for array in inside}
 
 
 def layer_title(name: str) -> str:

@@ -207,6 +207,11 @@ def trace(
     ------
     InputError : a pattern that matches nothing; tokens or targets that cannot be used.
     """
+    if not isinstance(model, GPT):
+        raise InputError(
+            f"trace takes a GPT, not a {type(model).__name__}: use "
+            'Transformer(..., keep=("*",)) and model.activations'
+        )
     sources = Sources(model.config)
     names = forward_order(sources.diagram)
     if targets is None:

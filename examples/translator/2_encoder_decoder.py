@@ -1,0 +1,90 @@
+"""Translator 2, the whole encoder-decoder: where the gradients of the source add up.
+
+The model of "Attention Is All You Need" is in the package, as a list of stages
+(`gpt_numpy/model/transformer_stages.py`). The encoder reads the source and hands over its output,
+the *memory*; every block of the decoder makes keys and values of its own from this one memory. So
+the loss reaches the encoder on as many ways as there are decoder blocks, and the gradients add up:
+
+    dmemory = sum over blocks of dkv @ kv_weight.T
+
+This program trains on the first task of the Annotated Transformer, to copy ten digits, with the
+paper's schedule: the rate rises for the first steps, and then falls as 1 / sqrt(step),
+
+    rate(step) = n_embd^-0.5 min(step^-0.5, step warmup^-1.5)
+
+Before that it walks through one backward pass, stage by stage, and checks the sum above.
+
+Predict. Write your answers down first; the last lines of the output have them.
+1. Which stage runs last in the backward pass?
+2. Of the gradients that the decoder's two blocks send to the memory, is one much larger?
+3. After how many of these steps can it copy ten digits without a mistake?
+
+    python examples/translator/2_encoder_decoder.py [--max_iters=600] [--ops=kernels]
+"""
+
+import argparse
+
+import numpy as np
+
+import gpt_numpy as gn
+from gpt_numpy.config.translation import TranslationConfig
+from gpt_numpy.data.batches import TRAIN
+from gpt_numpy.data.pair_dataset import open_pairs
+from gpt_numpy.data.sentences import source_tokens, text_of
+
+C, WARMUP, BATCH_TOKENS = 64, 200, 880  # channels; 80 pairs of 11 tokens in a batch
+parser = argparse.ArgumentParser()
+parser.add_argument("--max_iters", type=int, default=600, help="steps of training")
+parser.add_argument("--ops", default="kernels", help="kernels, or reference (slower to train)")
+options = parser.parse_args()
+print((__doc__ or "").partition("Predict. ")[2].partition("\n\n    ")[0], "\n")
+
+data = open_pairs(TranslationConfig(dataset="copy"), (16, 16))
+config = gn.TransformerConfig(
+    data.vocab_size, source_size=16, target_size=16, n_layer=2, n_head=4, n_embd=C
+)
+
+# One backward pass in float64, with every array kept.
+look = gn.Transformer(config, dtype="float64", ops="reference", keep=("*",))
+source, target = data.train.batch(110, seed=1, stream=TRAIN, index=0)
+look.forward(source, target)
+look.backward()
+sizes = (len(source), target.shape[1] - 1, source.shape[1])
+print("backward runs, and each is derived at the top of its file in gpt_numpy/reference/:")
+stages = [call.stage for call in look.calls(sizes).backward]
+for stage in stages:
+    print(f"    {stage.name:<24} {stage.layer}_backward")
+weights = [look.params[f"decoder.h.{i}.cross.c_kv.weight"] for i in range(2)]
+sent = [look.activation_grads[f"decoder.h.{i}.cross.kv"] @ weights[i].T for i in range(2)]
+dmemory = look.activation_grads["encoder.out"]
+error = np.abs(sum(sent) - dmemory).max() / np.abs(dmemory).max()
+print(f"what the blocks send adds up to the gradient of the memory: error {error:.1e}")
+if error > 1e-12:
+    raise SystemExit("the gradients of the blocks do not add up to that of the memory")
+
+model = gn.Transformer(config, ops=options.ops)
+optimizer = gn.AdamW(model, betas=(0.9, 0.98), eps=1e-9, weight_decay=0.0)
+pairs = data.val.texts(200, seed=1, stream=2)  # sequences that training never draws
+sources = [source_tokens(data.tokenizer, text) for text, _ in pairs]
+exact_at = None
+for step in range(1, options.max_iters + 1):
+    optimizer.learning_rate = C**-0.5 * min(step**-0.5, step * WARMUP**-1.5)
+    source, target = data.train.batch(BATCH_TOKENS, seed=1337, stream=TRAIN, index=step)
+    loss = model.forward(source, target)
+    model.backward()
+    optimizer.step()
+    if step % 50 == 0 or step == options.max_iters:
+        written = [text_of(data.tokenizer, each) for each in gn.translate(model, sources, beam=1)]
+        right = sum(text == target for text, (_, target) in zip(written, pairs, strict=True))
+        print(f"step {step:4}: loss {loss:.4f}, {right} of 200 unseen sequences copied")
+        exact_at = step if right == 200 and exact_at is None else exact_at
+
+(digits,) = gn.translate(model, [source_tokens(data.tokenizer, "0123456789")])
+print(f"0123456789 -> {text_of(data.tokenizer, digits)}\n")
+norms = [float(np.linalg.norm(each)) for each in sent]
+print(f"1. {stages[-1].name}: the source's tokens are the first thing that the forward pass reads.")
+print(f"2. At the start the first block sends a gradient of norm {norms[0]:.3f}, the second one of "
+      f"{norms[1]:.3f}.")  # fmt: skip
+print(f"3. {f'After {exact_at}' if exact_at else f'Not within {options.max_iters}'} steps.")
+# Try: norm_place="pre" in the configuration. n_layer=1. And `gpt-numpy train copy`, the same with
+# checkpoints and a log.

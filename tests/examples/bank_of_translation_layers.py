@@ -1,0 +1,42 @@
+"""Wrong answers to exercises 17 and 18; see bank_of_layers.py."""
+
+E = "(dk @ wk.mT + dv @ wv.mT)"
+TRANSLATION = [
+    ("17", "dmemory", f"{E}[-1]", "only the last block"),
+    ("17", "dmemory", f"{E}[0]", "only the first block"),
+    ("17", "dmemory", f"{E}.mean(axis=0)", "mean over the blocks|1/3"),
+    ("17", "dmemory", "(dv @ wv.mT).sum(axis=0)", "keys' part.* missing|is missing"),
+    ("17", "dmemory", "(dk @ wk.mT).sum(axis=0)", "values' part.* missing|is missing"),
+    ("17", "dmemory", "(dk @ wk.mT - dv @ wv.mT).sum(axis=0)", "-1 where .1|sign"),
+    ("17", "dmemory", "(dk @ wk.mT + dv @ wk.mT).sum(axis=0)", "wk stands where wv"),
+    ("17", "dq", "(p * dp) @ k / np.sqrt(7)", "is missing"),
+    ("17", "dq", "dp @ k / np.sqrt(7)", "softmax is left out|ds = dp"),
+    ("17", "dq", "ds @ k", "sqrt"),
+    ("17", "dq", "(ds * np.tri(5, 6)) @ k / np.sqrt(7)", "causal mask"),
+    ("17", "dq", "ds @ v / np.sqrt(7)", "values, not by the keys"),
+    ("17", "dwk", "np.stack([(memory.T @ dk).sum(0)] * 3)", "all blocks get the sum"),
+    ("17", "dwv", "np.stack([(memory.T @ dv).sum(0)] * 3)", "all blocks get the sum"),
+    ("17", "dwv", "memory.T @ dk", "keys' gradient stands"),
+    ("17", "dwv", "2 * memory.T @ dv", "twice"),
+    ("18", "dlogits", "dout * (P - Y) * kept / n", "not smoothed"),
+    (
+        "18",
+        "dlogits",
+        "dout * (P - 0.7 * Y) * kept / n",
+        "e / V everywhere.* missing",
+    ),
+    (
+        "18",
+        "dlogits",
+        "dout * (P - 0.3 / 13) * kept / n",
+        "1 - e at the target.* missing",
+    ),
+    ("18", "dlogits", "dout * (P - 0.7 * Y - 0.3 / 12) * kept / n", "V - 1"),
+    ("18", "dlogits", "dout * (P - 0.7 * Y - 0.3) * kept / n", "not divided by V"),
+    ("18", "dlogits", "dout * (P - 0.7 * Y * kept - 0.3 / 13) * kept / n * 2", "2 times"),
+    ("18", "dlogits", "dout * (P * kept - 0.7 * Y * kept - 0.3 / 13) / n", "padding"),
+    ("18", "dlogits", "(P - 0.7 * Y - 0.3 / 13) * kept / n", "dout is left out"),
+    ("18", "dlogits", "dout * (P - 0.7 * Y - 0.7 / 13) * kept / n", "1 - e is spread"),
+    ("18", "dlogits", "dout * (P - Y - 0.3 / 13) * kept / n", "1 stands where 1 - e"),
+    ("18", "dlogits", "dout * (P - 0.7 * Y + 0.3 / 13) * kept / n", r"\+1 where -1|sign"),
+]

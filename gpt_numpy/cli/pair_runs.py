@@ -96,3 +96,10 @@ def training_of(run: Run, config: TrainConfig, dataset: Dataset | PairDataset) -
     """The loop that trains this kind of model."""
     kind = TranslationTraining if isinstance(dataset, PairDataset) else Training
     return kind(run, config, dataset)
+
+
+def data_of(config: TrainConfig) -> str:
+    """What the settings name as the data of a run."""
+    if isinstance(config, TranslationConfig):
+        return config.source or config.mo or config.dataset
+    return config.data or config.dataset

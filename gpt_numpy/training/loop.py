@@ -28,7 +28,6 @@ from gpt_numpy.config.train import TrainConfig
 from gpt_numpy.config.transformer import TransformerConfig
 from gpt_numpy.data.batches import DROPOUT, SAMPLE, random_key, training_batch
 from gpt_numpy.data.token_file import ChangedFileError
-from gpt_numpy.model.base_model import twin_of
 from gpt_numpy.model.encoder_decoder import Transformer
 from gpt_numpy.model.flops import flops_per_token, machine_peak
 from gpt_numpy.model.gpt import GPT
@@ -37,7 +36,7 @@ from gpt_numpy.parallel.world import ONE, World
 from gpt_numpy.training.checkpoint import Run, save
 from gpt_numpy.training.evaluation import evaluate, evaluation_line
 from gpt_numpy.training.log import Log
-from gpt_numpy.training.monitor import UPDATES_BETWEEN, layers, sample, sample_due
+from gpt_numpy.training.monitor import UPDATES_BETWEEN, first_not_finite, layers, sample, sample_due
 from gpt_numpy.training.optimizer import AdamW
 from gpt_numpy.training.optimizers import optimizer_for, set_learning_rates
 from gpt_numpy.training.precompile import compile_in_background
@@ -338,19 +337,3 @@ def new_run(
     model = kind(model_config, seed=config.seed, dtype=config.dtype, ops=config.ops)
     optimizer = optimizer_for(model, config, world)
     return Run(model, model_config, optimizer=optimizer, settings=config)
-
-
-def first_not_finite(
-    model: Any, tokens: Array | None = None, targets: Array | None = None, key: int | None = None
-) -> str:
-    """Name the first parameter or, in a pass over `tokens`, the first activation not finite."""
-    for name, param in model.params.items():
-        if not np.isfinite(param).all():
-            return f"the parameter {name} is not finite: lower learning_rate or use grad_clip"
-    if tokens is not None and targets is not None:
-        twin = twin_of(model, ("*",))
-        twin.forward(tokens, targets, dropout_key=key)
-        for name, activation in twin.activations.items():
-            if not np.isfinite(activation).all():
-                return f"the first activation that is not finite is {name}: lower learning_rate"
-    return "all parameters are finite: lower learning_rate"

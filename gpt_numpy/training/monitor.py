@@ -9,12 +9,14 @@ A layer here is a part that reads or writes the residual stream, with its layer 
 """
 
 import math
+from typing import Any
 
 import numpy as np
 
 from gpt_numpy.base.arrays import Array
 from gpt_numpy.generation.generate import stream
 from gpt_numpy.generation.sampling import Sampling
+from gpt_numpy.model.base_model import twin_of
 from gpt_numpy.model.gpt import GPT
 from gpt_numpy.training.evaluation import Poll
 from gpt_numpy.training.optimizer import AdamW
@@ -96,3 +98,19 @@ def sample(
         (drawn,) = stream(model, [tokens], 1, how)
         tokens = np.append(tokens, drawn.token)
     return tokens
+
+
+def first_not_finite(
+    model: Any, tokens: Array | None = None, targets: Array | None = None, key: int | None = None
+) -> str:
+    """Name the first parameter or, in a pass over `tokens`, the first activation not finite."""
+    for name, param in model.params.items():
+        if not np.isfinite(param).all():
+            return f"the parameter {name} is not finite: lower learning_rate or use grad_clip"
+    if tokens is not None and targets is not None:
+        twin = twin_of(model, ("*",))
+        twin.forward(tokens, targets, dropout_key=key)
+        for name, activation in twin.activations.items():
+            if not np.isfinite(activation).all():
+                return f"the first activation that is not finite is {name}: lower learning_rate"
+    return "all parameters are finite: lower learning_rate"

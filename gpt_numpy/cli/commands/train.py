@@ -16,6 +16,7 @@ from gpt_numpy.base.errors import InputError, NotFiniteError
 from gpt_numpy.base.progress import Progress
 from gpt_numpy.cli.exit_status import INTERRUPTED
 from gpt_numpy.cli.pair_runs import (
+    data_of,
     of_pairs,
     open_run_pairs,
     refuse_settings_of_gpts,
@@ -247,7 +248,7 @@ def _open(
 
 def _check_same_data(run: Run, dataset: Dataset | PairDataset, config: TrainConfig) -> None:
     assert run.settings is not None
-    before, now = _data_of(run.settings), _data_of(config)
+    before, now = data_of(run.settings), data_of(config)
     if run.dataset != dataset.fingerprint:
         raise InputError(
             f"the run in {config.out_dir} was trained on {before} with fingerprint "
@@ -259,12 +260,6 @@ def _check_same_data(run: Run, dataset: Dataset | PairDataset, config: TrainConf
             f"the run in {config.out_dir} was trained with {kinds[0]}, {now} has {kinds[1]}: "
             "resume with the same tokenizer"
         )
-
-
-def _data_of(config: TrainConfig) -> str:
-    if isinstance(config, TranslationConfig):
-        return config.source or config.mo or config.dataset
-    return config.data or config.dataset
 
 
 def _vocabulary_of(tokenizer: Tokenizer | None) -> str:

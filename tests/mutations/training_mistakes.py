@@ -184,11 +184,6 @@ LOOP = _mistakes(
         "durability:one_is_kept_unless_more_are_asked_for",
     ),
     (
-        "T33", "a parameter that is not finite is not found",
-        ("if not np.isfinite(param).all():", "if np.isnan(param).all():"),
-        "loop:a_loss_that_is_not_finite_says_where_it_went_wrong",
-    ),
-    (
         "T34", "a folder that vanished is made anew",
         ("if self.world.first and not Path(self.config.out_dir).is_dir():", "if False:"),
         "durability:a_folder_that_vanishes_is_not_made_anew",
@@ -376,6 +371,11 @@ LOG = _mistakes(
 
 MONITOR = _mistakes(
     "training/monitor.py",
+    (
+        "T33", "a parameter that is not finite is not found",
+        ("if not np.isfinite(param).all():", "if np.isnan(param).all():"),
+        "loop:a_loss_that_is_not_finite_says_where_it_went_wrong",
+    ),
     (
         "T79", "the position embedding counts as the head",
         ('if parts[0] in ("wte", "wpe") else', 'if parts[0] == "wte" else'),

@@ -4,6 +4,7 @@ Each trial kills one process of a run, or the mpiexec that started them, and the
 another number of processes. Needs mpi4py and mpiexec (extra `mpi`), and Linux's /proc.
 """
 
+import contextlib
 import os
 import random
 import shutil
@@ -108,14 +109,17 @@ def _run_and_kill(chain, words, processes, rng):
                 if printed.startswith((b"num non-decayed", b"Resuming")):
                     break
             time.sleep(rng.uniform(0, LONGEST))
-        ranks = [pid for pid in marked(mark) if is_rank(pid)]
+        everyone = marked(mark)
+        ranks = [pid for pid in everyone if is_rank(pid)]
         victim = rng.choice([process.pid, *ranks, *ranks])
         ended = process.poll() is not None
-        if not ended:
+        with contextlib.suppress(ProcessLookupError):  # it may just have ended
             os.kill(victim, signal.SIGKILL)
         killed, what = time.monotonic(), "mpiexec" if victim == process.pid else "a process"
         process.communicate()
-        while marked(mark) and time.monotonic() - killed <= PATIENCE:
+        while marked(mark) or any(map(holds_files, everyone)):
+            if time.monotonic() - killed > PATIENCE:
+                break
             time.sleep(0.02)
         seconds = time.monotonic() - killed
         for pid in marked(mark):  # they would disturb the next trial
@@ -135,6 +139,17 @@ def marked(mark):
         except OSError:  # of another user, or gone
             continue
     return found
+
+
+def holds_files(pid):
+    """Whether a process is there and no zombie: one that ends loses its variables before its files,
+    and with these its lock.
+    """
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
+    except OSError:
+        return False
+    return text.rpartition(")")[2].split()[0] not in "ZX"
 
 
 def is_rank(pid):

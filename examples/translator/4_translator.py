@@ -28,8 +28,6 @@ Predict. Write your answers down first; the last lines of the output have them.
 
 import argparse
 
-import numpy as np
-
 import gpt_numpy as gn
 from gpt_numpy.config.decoding import Decoding
 from gpt_numpy.config.translation import TranslationConfig
@@ -58,8 +56,7 @@ data = open_pairs(settings, sizes)
 config = gn.TransformerConfig(
     data.vocab_size, *sizes, n_layer=2, n_head=4, n_embd=C, label_smoothing=0.1
 )
-kept = ("decoder.h.1.cross.q", "decoder.h.1.cross.kv")
-model = gn.Transformer(config, ops=options.ops, keep=kept)
+model = gn.Transformer(config, ops=options.ops)
 optimizer = gn.AdamW(model, betas=(0.9, 0.98), eps=1e-9, weight_decay=0.0)
 for step in range(1, options.max_iters + 1):
     optimizer.learning_rate = C**-0.5 * min(step**-0.5, step * WARMUP**-1.5)
@@ -81,16 +78,11 @@ for name, some in (("greedy", greedy), ("beam of 4", beam)):
     right = sum(text == target for text, (_, target) in zip(texts, pairs, strict=True))
     print(f"{name:<10} {right} of {len(pairs)} unseen sentences exactly right")
 
-# The weights of the last block: softmax(q @ k.T / sqrt(D)) of each head, and their mean.
+# softmax(q @ k.T / sqrt(D)) of every block and head; here the mean over the heads of the last block.
 text, target = min(pairs, key=lambda pair: len(pair[0]))
 source = source_tokens(data.tokenizer, text)
 written = target_tokens(data.tokenizer, target)
-model.forward(source[None], written[None])
-q, kv = (model.activations[name][0].astype("float64") for name in kept)
-q, k, v = (x.reshape(len(x), 4, -1).swapaxes(0, 1) for x in (q, *np.split(kv, 2, axis=-1)))
-scores = q @ k.mT / q.shape[-1] ** 0.5
-weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
-weights = (weights / weights.sum(axis=-1, keepdims=True)).mean(axis=0)
+weights = model.alignments(source[None], written[None])[-1, 0].mean(axis=0)
 letters = [data.tokenizer.decode([token - 3]) for token in source[:-1]]
 print(f"\nWhere the model looks in {text!r} when it writes {target!r}:")
 print("        " + "".join(letters))

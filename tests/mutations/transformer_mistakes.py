@@ -243,9 +243,9 @@ KERNELS = [
             "kernel:cross_attention",
         ),
         (
-            "A41", "backward: padding is not masked",
-            ("seen = i + r + 1 if causal else count", "seen = i + r + 1 if causal else wide"),
-            "kernel:cross_attention",
+            "A41", "backward takes padding for keys",
+            ("if causal else lengths[shared // G]\n            pack_transposed(kv, k_start",
+             "\n            pack_transposed(kv, k_start"), "kernel:cross_attention",
         ),
         (
             "A42", "the gradients of padding are left as they were",

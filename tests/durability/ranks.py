@@ -113,8 +113,9 @@ def _run_and_kill(chain, words, processes, rng):
         ranks = [pid for pid in everyone if is_rank(pid)]
         victim = rng.choice([process.pid, *ranks, *ranks])
         ended = process.poll() is not None
-        with contextlib.suppress(ProcessLookupError):  # it may just have ended
-            os.kill(victim, signal.SIGKILL)
+        if not ended:
+            with contextlib.suppress(ProcessLookupError):  # it may just have ended
+                os.kill(victim, signal.SIGKILL)
         killed, what = time.monotonic(), "mpiexec" if victim == process.pid else "a process"
         process.communicate()
         while marked(mark) or any(map(holds_files, everyone)):

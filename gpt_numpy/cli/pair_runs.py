@@ -14,6 +14,7 @@ from gpt_numpy.config.transformer import TransformerConfig
 from gpt_numpy.config.translation import FROM_FILES, TASKS, TranslationConfig
 from gpt_numpy.data.pair_dataset import PairDataset, open_pairs
 from gpt_numpy.data.tokenizers.tokenizer import Tokenizer
+from gpt_numpy.training.bleu import sacrebleu
 from gpt_numpy.training.checkpoint import Run
 from gpt_numpy.training.loop import new_run
 
@@ -76,6 +77,8 @@ def open_run_pairs(
     config: TranslationConfig, model: TransformerConfig, tokenizer: Tokenizer | None = None
 ) -> PairDataset:
     """The pairs of a run."""
+    if config.bleu:
+        sacrebleu()  # or an error, before anything else takes time
     sizes = (model.source_size, model.target_size)
     dataset = open_pairs(config, sizes, tokenizer=tokenizer, say=print)
     print(f"found vocab_size = {dataset.vocab_size} (inside {dataset.name})")

@@ -139,6 +139,12 @@ def test_pairs_of_two_files(call, tmp_path):
     assert np.isfinite(gn.load("out-translate/ckpt.npz").model.params.flat).all()
 
 
+def test_bleu_asks_for_its_package_first(call, monkeypatch):
+    monkeypatch.setitem(sys.modules, "sacrebleu", None)
+    status, _, err = call("train", "copy", "--bleu")
+    assert status == 2 and "pip install 'gpt_numpy[translate]'" in err
+
+
 def test_help_names_presets_and_settings_of_both_kinds():
     lines = cli.help_of("train").splitlines()
     (presets,) = [line for line in lines if line.startswith("presets: ")]

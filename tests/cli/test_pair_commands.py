@@ -117,6 +117,11 @@ def test_the_other_kind_of_model_is_named(trained, tmp_path):
         (["--source=a", "--target=b"], "source='a': there is no such file"),
         (["translate"], "dataset='pairs' without files"),
         (["copy", "--mo=x"], "mo='x' with dataset='copy'"),
+        (
+            ["copy", "--n_embd=4000000"],
+            "target_size=32, source_size=32, vocab_size=4, batch_tokens",
+        ),
+        (["copy", "--batch_tokens=99999999999"], "this machine has"),
     ],
 )
 def test_settings_that_do_not_belong_together(call, words, message):

@@ -31,7 +31,7 @@ RECIPES = {
     "tiny": Recipe(
         1.88,
         "tinyshakespeare",
-        _race("tiny-modern", 400),
+        _race("tiny-modern", 300, dtype="bfloat16"),
     ),
     "baby": Recipe(
         1.4697,
@@ -42,8 +42,8 @@ RECIPES = {
         2.0,
         "names",
         _race(
-            "tiny-modern", 600, n_layer=2, n_head=2, n_embd=64, block_size=16, batch_size=64,
-            warmup_iters=10,
+            "tiny-modern", 300, n_layer=2, n_head=3, n_embd=96, block_size=16, batch_size=320,
+            learning_rate=3e-2, warmup_iters=5, dtype="bfloat16",
         ),
     ),
 }  # fmt: skip

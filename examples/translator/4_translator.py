@@ -78,7 +78,7 @@ for name, some in (("greedy", greedy), ("beam of 4", beam)):
     right = sum(text == target for text, (_, target) in zip(texts, pairs, strict=True))
     print(f"{name:<10} {right} of {len(pairs)} unseen sentences exactly right")
 
-# softmax(q @ k.T / sqrt(D)) of every block and head; here the mean over the heads of the last block.
+# The weights of every block and head; here the mean over the heads of the last block.
 text, target = min(pairs, key=lambda pair: len(pair[0]))
 source = source_tokens(data.tokenizer, text)
 written = target_tokens(data.tokenizer, target)

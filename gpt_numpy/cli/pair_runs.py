@@ -15,6 +15,9 @@ from gpt_numpy.config.translation import FROM_FILES, TASKS, TranslationConfig
 from gpt_numpy.data.dataset import Dataset
 from gpt_numpy.data.pair_dataset import PairDataset, open_pairs
 from gpt_numpy.data.tokenizers.tokenizer import Tokenizer
+from gpt_numpy.model.implementations import array_type
+from gpt_numpy.model.memory import check_memory
+from gpt_numpy.training.bleu import sacrebleu
 from gpt_numpy.parallel.world import World
 from gpt_numpy.training.checkpoint import Run
 from gpt_numpy.training.loop import Training, new_run
@@ -76,16 +79,31 @@ def start_pairs(
     shape = settings_of(TransformerConfig, values)
     # Refuse a wrong shape before any file is read.
     sized = TransformerConfig(vocab_size=4, **shape)
+    _check_training_memory(sized, config)
     dataset = open_run_pairs(config, sized)
     model_config = dataclasses.replace(sized, vocab_size=dataset.vocab_size)
+    _check_training_memory(model_config, config)
     print("Initializing a new model from scratch")
     return new_run(model_config, config, world), config, dataset
+
+
+def _check_training_memory(model: TransformerConfig, config: TranslationConfig) -> None:
+    longest = max(model.source_size, model.target_size)
+    check_memory(
+        model,
+        max(1, config.batch_tokens // longest),
+        itemsize=array_type(config.dtype).itemsize,
+        copies=4,  # parameters, gradients, AdamW's two averages
+        settings=f"batch_tokens={config.batch_tokens}",
+    )
 
 
 def open_run_pairs(
     config: TranslationConfig, model: TransformerConfig, tokenizer: Tokenizer | None = None
 ) -> PairDataset:
     """The pairs of a run."""
+    if config.bleu:
+        sacrebleu()  # or an error, before anything else takes time
     sizes = (model.source_size, model.target_size)
     dataset = open_pairs(config, sizes, tokenizer=tokenizer, say=print)
     print(f"found vocab_size = {dataset.vocab_size} (inside {dataset.name})")

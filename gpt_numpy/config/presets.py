@@ -67,8 +67,9 @@ PRESETS["tiny-modern"] |= {
     "learning_rate": 1e-2,
     "min_lr": 0.0,
     "warmup_iters": 20,
-    "max_iters": 1000,
-    "lr_decay_iters": 1000,
+    "eval_interval": 300,
+    "max_iters": 1200,
+    "lr_decay_iters": 1200,
 }
 PRESETS["baby-modern"] = PRESETS["baby"] | _MODERN
 PRESETS["baby-modern"] |= {

@@ -117,6 +117,11 @@ def test_the_other_kind_of_model_is_named(trained, tmp_path):
         (["--source=a", "--target=b"], "source='a': there is no such file"),
         (["translate"], "dataset='pairs' without files"),
         (["copy", "--mo=x"], "mo='x' with dataset='copy'"),
+        (
+            ["copy", "--n_embd=4000000"],
+            "target_size=32, source_size=32, vocab_size=4, batch_tokens",
+        ),
+        (["copy", "--batch_tokens=99999999999"], "this machine has"),
     ],
 )
 def test_settings_that_do_not_belong_together(call, words, message):
@@ -137,6 +142,12 @@ def test_pairs_of_two_files(call, tmp_path):
     status, _, err = call("train", "--init_from=resume", "--out_dir=out-translate", "--max_iters=9")
     assert status == 2 and "resume with the same data" in err
     assert np.isfinite(gn.load("out-translate/ckpt.npz").model.params.flat).all()
+
+
+def test_bleu_asks_for_its_package_first(call, monkeypatch):
+    monkeypatch.setitem(sys.modules, "sacrebleu", None)
+    status, _, err = call("train", "copy", "--bleu")
+    assert status == 2 and "pip install 'gpt_numpy[translate]'" in err
 
 
 def test_help_names_presets_and_settings_of_both_kinds():

@@ -40,6 +40,7 @@ CHECKS: dict[str, tuple[str, dict[str, tuple[object, ...]]]] = {
     ),
     # The encoder-decoder: any test of its file.
     "encoder_decoder": ("model/test_transformer.py::test_{layer}", {}),
+    "crossed": ("kernels/test_cross_attention.py::test_{layer}", {}),
     "starts": ("model/test_gradients.py::test_projections_and_head_can_start_at_0", {}),
     "sites": ("model/test_stages.py::test_every_place_has_its_own_site_of_dropout", {}),
     "adamw": ("training/test_loop.py::test_adamw_equals_the_algorithm_in_plain_python", {}),

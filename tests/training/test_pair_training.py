@@ -174,7 +174,7 @@ def test_bleu_is_sacrebleus_or_says_what_to_install(monkeypatch):
 
 
 def test_the_whole_test_is_evaluated_where_it_is_stored(config, tmp_path):
-    pairs = [(f"{k:04b}", f"{k:03o}") for k in range(16)] + [("1" * 7, "0" * 6)]
+    pairs = [(f"{k:04b}", f"{k:b}") for k in range(16)] + [("1" * 7, "0" * 6)]
     for name, column in (("a", 0), ("b", 1)):
         (tmp_path / name).write_text("\n".join(pair[column] for pair in pairs))
     config = dataclasses.replace(
@@ -189,7 +189,8 @@ def test_the_whole_test_is_evaluated_where_it_is_stored(config, tmp_path):
     full = dataclasses.replace(config, batch_tokens=1, eval_iters=1, eval_full=True)
     assert mean_loss(model, val, full, None) == pytest.approx(total / count, rel=1e-6)
     # In fewer batches, with padding: the same mean.
-    fewer = dataclasses.replace(full, batch_tokens=30)
+    fewer = dataclasses.replace(full, batch_tokens=35)
+    assert any((target == PAD).any() for _, target in val.all_batches(35))
     assert mean_loss(model, val, fewer, None) == pytest.approx(total / count, rel=1e-6)
 
 

@@ -17,8 +17,8 @@ from gpt_numpy.data.pair_dataset import PairDataset, open_pairs
 from gpt_numpy.data.tokenizers.tokenizer import Tokenizer
 from gpt_numpy.model.implementations import array_type
 from gpt_numpy.model.memory import check_memory
-from gpt_numpy.training.bleu import sacrebleu
 from gpt_numpy.parallel.world import World
+from gpt_numpy.training.bleu import sacrebleu
 from gpt_numpy.training.checkpoint import Run
 from gpt_numpy.training.loop import Training, new_run
 from gpt_numpy.training.pair_training import TranslationTraining

@@ -58,10 +58,11 @@ def mean_below(row, top):
 @routine
 def smooth_row(drow, dout, y, smoothing):
     """Spread a part of what is wanted of the target, dout, over all tokens."""
-    share = like(np.float64(dout) * smoothing / drow.size, drow)
+    total, own = np.float64(dout) * smoothing, drow[y]
+    share = like(total / drow.size, drow)
     for i in range(drow.size):
         drow[i] -= share
-    drow[y] += dout * like(smoothing, drow)
+    drow[y] = own + like(total - total / drow.size, drow)  # exactly 0 where there is one token
 
 
 @kernel

@@ -12,6 +12,7 @@ import gpt_numpy as gn
 from gpt_numpy.config.choices import IMPLEMENTATIONS
 from gpt_numpy.config.transformer import BEGIN, PAD
 from gpt_numpy.kernels.engine import pool
+from gpt_numpy.model import buffers
 from gpt_numpy.model.stages import stages_of
 from gpt_numpy.reference.bfloat16 import rounded
 from tests.model.test_golden import assert_close as assert_tensors_close
@@ -403,6 +404,18 @@ def test_a_model_starts_as_the_paper_says(place):
     again, other = gn.Transformer(config, seed=1), gn.Transformer(config, seed=2)
     assert np.array_equal(model.params.flat, again.params.flat)
     assert not np.array_equal(model.params.flat, other.params.flat)
+
+
+def test_of_many_shapes_only_the_last_ones_are_kept(monkeypatch):
+    model = model_of(SMALL)
+    batches = [pairs(2, S, 3, 7) for S in (4, 3, 2, 4)]  # a larger one makes all anew
+    expected = [model.forward(*batch) for batch in batches]
+    monkeypatch.setattr(buffers, "MOST_LAYOUTS", 2)
+    again = model_of(SMALL)
+    for batch, loss in zip(batches, expected, strict=True):
+        assert again.forward(*batch) == loss
+        again.backward()
+        assert len(again._buffers._layouts) <= 2
 
 
 def test_copies_have_arrays_of_their_own():

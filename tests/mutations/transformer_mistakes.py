@@ -197,6 +197,14 @@ MODEL = [
         ),
     ),
     *listed(
+        "model/buffers.py",
+        (
+            "A39", "every shape of a batch is kept",
+            ("if len(self._layouts) >= MOST_LAYOUTS:", "if False:"),
+            "encoder_decoder:of_many_shapes_only_the_last_ones_are_kept",
+        ),
+    ),
+    *listed(
         "model/decoder.py",
         (
             "A32", "every token has the first position", ("+ table[t]", "+ table[0]"), _STEPS,
@@ -285,7 +293,8 @@ KERNELS = [
         "kernels/cross_entropy.py",
         (
             "A47", "the target keeps what is spread",
-            ("    drow[y] += dout * like(smoothing, drow)\n", ""), "kernel:cross_entropy+smoothed",
+            ("own + like(total - total / drow.size, drow)", "own - share"),
+            "kernel:cross_entropy+smoothed",
         ),
         (
             "A48", "smoothing counts padding",

@@ -90,12 +90,10 @@ for token, row in zip(written[1:-1], weights, strict=False):
     marks = "".join(" .:-=+*#%@"[int(9.99 * w)] for w in row[:-1])
     print(f"    {data.tokenizer.decode([token - 3]):>2}  {marks}")
 
-lower = sum(b.log_probability < a.log_probability for a, b in zip(greedy, beam, strict=True))
-other = sum(b.tokens != g.tokens for g, b in zip(greedy, beam, strict=True))
-print(
-    f"\n1. Of {len(pairs)} targets, {other} differ, and {lower} are less probable than the greedy"
-)
-print("   one: a beam can lose the greedy beginning, and the penalty prefers longer targets.")
+other = [(a, b) for a, b in zip(greedy, beam, strict=True) if a.tokens != b.tokens]
+lower = sum(b.log_probability < a.log_probability for a, b in other)
+print(f"\n1. Of {len(pairs)} targets, {len(other)} are not the greedy ones, {lower} less probable:")
+print("   a beam can lose the greedy beginning, and the penalty prefers longer targets.")
 month = weights[5:7].sum(axis=0) if not own else weights.sum(axis=0)
 print(f"2. Most at {(letters + ['END'])[int(month.argmax())]!r}, in {text!r}.")
 # Try: --max_iters=100: does beam search help more when the model is worse? Another text than the

@@ -292,7 +292,7 @@ MORE = [
         ),
         (
             "F70", "bfloat16 numbers are written truncated",
-            ("stored(part).astype", "(part.view(np.uint32) >> 16).astype"),
+            ("stored(part).astype", '(part.view("<u4") >> 16).astype'),
             "formats:bfloat16_is_written_rounded_to_the_nearest_and_to_the_even",
         ),
         (

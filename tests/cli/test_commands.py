@@ -69,7 +69,7 @@ def test_without_a_preset_the_default_one_is_trained(call, folder, monkeypatch):
     (folder / "c.py").write_text("batch_size = 3\n")
     started = []
     monkeypatch.setattr(train_command, "_train", lambda run, *rest: started.append(run) or 0)
-    monkeypatch.setattr(train_command, "new_run", lambda shape, config: Run(None, shape))
+    monkeypatch.setattr(train_command, "new_run", lambda shape, *_: Run(None, shape))
     for words, width, said in (([], PRESETS["tiny"]["n_embd"], True), (["c.py"], 768, False)):
         status, out, err = call("train", *words, "--data=t.txt", "--block_size=8", "--n_layer=1")
         assert status == cli.OK, err

@@ -127,7 +127,7 @@ def started(monkeypatch):
     """The model's configuration, the settings and the data with which `train` starts."""
     found = []
 
-    def note(run, config, dataset, world):
+    def note(run, config, dataset, *_):
         found.append((run.config, config, dataset))
         return 0
 
@@ -209,7 +209,7 @@ def test_bench_times_the_model_and_the_batch_of_a_file(folder, monkeypatch):
     timed = []
     monkeypatch.setattr(bench_command, "GPT", lambda config, **_: config)
     monkeypatch.setattr(bench_command, "check_memory", lambda *_, **__: None)
-    monkeypatch.setattr(bench_command, "optimizer_for", lambda _, config: config.optimizer)
+    monkeypatch.setattr(bench_command, "optimizer_for", lambda _, config, world: config.optimizer)
     monkeypatch.setattr(bench_command, "bench", lambda *a, **_: timed.append(a))
     for name, batch, vocabulary in (("train_gpt2", 12, 50257), ("train_shakespeare_char", 64, 65)):
         assert cli.main(["bench", f"config/{name}.py"]) == 0

@@ -276,7 +276,8 @@ README = (ROOT / "examples" / "README.md").read_text(encoding="utf-8")
 
 def rows_of_the_readme():
     """Published and own loss of each rung; nan where a cell says that there is none."""
-    cells = [line.strip("|").split("|") for line in README.splitlines() if line.startswith("| ")]
+    ladder = README.partition("## The translator")[0]
+    cells = [line.strip("|").split("|") for line in ladder.splitlines() if line.startswith("| ")]
     rows = [[cell.strip() for cell in row] for row in cells if row[0].strip()[:1].isdigit()]
     number = re.compile(r"\d\.\d+")
     return {

@@ -230,7 +230,7 @@ def test_no_function_of_the_reference_widens_float32():
                 if isinstance(value, np.ndarray) and value.dtype in (np.float64, np.complex128):
                     widened.add((frame.f_code.co_name, name))
         widened.difference_update(
-            {("forward", "wide"), ("_workspace", "found")}
+            {("_forward", "wide"), ("_workspace", "found")}
         )  # to sum the losses
 
     for activation in ("gelu", "gelu_tanh", "relu"):

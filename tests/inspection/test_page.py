@@ -472,7 +472,7 @@ def test_layers_without_equations_are_shown_as_one_step_each(tmp_path, seen, mon
             "token and position embedding",
             "wte.weight",
             "row = scale wte[tokens] + wpe[:T]",
-            ["dwte[...] = 0", "np.add.at(dwte, tokens, drow)"],
+            ["dwte[...] = 0", "np.add.at(dwte, tokens, drow"],
         ),
     ],
 )

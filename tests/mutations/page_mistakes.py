@@ -655,7 +655,7 @@ MISTAKES = [
             "math.sqrt(sum_of_squares(self._grads.flat))",
             "math.sqrt(sum_of_squares(self._grads.flat[-9:]))",
         ),
-        ("inspect:test_the_update_is_that_of_the_next_step[0.01]",),
+        ("inspect:test_the_update_is_that_of_the_next_step[0.01-AdamW]",),
     ),
     Mistake(
         edit(

@@ -128,6 +128,17 @@ def test_a_kind_whose_differences_are_not_a_number_disagrees():
     assert [row.name for row in rows] == ["b"]
     rows, note = model_check._check_kinds({"a": (1e-9, 1e-9, 0.1), "b": (1e-5, 0.0, 0.1)})
     assert [row.name for row in rows] == ["b"] and "DISAGREE" in note
+    rows, note = model_check._check_kinds({"a": (1e-9, 1e-9, 0.1), "b": (1e-5, 0.0, 0.1)}, 1e-4)
+    assert not rows and "agree" in note
+
+
+def test_differences_across_kinks_are_less_exact():
+    allowed = {
+        activation: model_check.tolerance_of_differences(twins(activation=activation).hand)
+        for activation in ("gelu", "gelu_tanh", "relu", "relu2", "swiglu")
+    }
+    assert allowed.pop("relu") == allowed.pop("relu2") == 1e-4
+    assert set(allowed.values()) == {1e-6}
 
 
 def test_a_method_is_chosen_by_time(monkeypatch):

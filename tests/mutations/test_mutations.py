@@ -58,8 +58,8 @@ def test_the_recorded_campaign_is_of_this_list():
     for name in ("mutations", "in_kernels", "killed", "equivalent", "survived", "seconds"):
         assert recorded[name] == sum(part[name] for part in recorded["parts"].values())
     readme = (PACKAGE.parent / "README.md").read_text(encoding="utf-8")
-    assert f"Of {recorded['mutations']} deliberate mistakes" in readme
-    assert f"{recorded['killed']} are found" in readme
+    assert f"Of {recorded['mutations']:,} deliberate mistakes" in readme
+    assert f"{recorded['killed']:,} are found" in readme
 
 
 def test_every_layer_of_both_implementations_has_a_mutation():

@@ -6,6 +6,7 @@ from typing import Any
 
 from gpt_numpy.base.checks import shown
 from gpt_numpy.base.errors import InputError
+from gpt_numpy.cli.processes import copies_in_training
 from gpt_numpy.cli.settings import field_types, settings_of
 from gpt_numpy.config.model import GPTConfig
 from gpt_numpy.config.presets import TRANSLATION_PRESETS
@@ -79,21 +80,23 @@ def start_pairs(
     shape = settings_of(TransformerConfig, values)
     # Refuse a wrong shape before any file is read.
     sized = TransformerConfig(vocab_size=4, **shape)
-    _check_training_memory(sized, config)
+    _check_training_memory(sized, config, world)
     dataset = open_run_pairs(config, sized)
     model_config = dataclasses.replace(sized, vocab_size=dataset.vocab_size)
-    _check_training_memory(model_config, config)
+    _check_training_memory(model_config, config, world)
     print("Initializing a new model from scratch")
     return new_run(model_config, config, world), config, dataset
 
 
-def _check_training_memory(model: TransformerConfig, config: TranslationConfig) -> None:
+def _check_training_memory(
+    model: TransformerConfig, config: TranslationConfig, world: World
+) -> None:
     longest = max(model.source_size, model.target_size)
     check_memory(
         model,
         max(1, config.batch_tokens // longest),
         itemsize=array_type(config.dtype).itemsize,
-        copies=4,  # parameters, gradients, AdamW's two averages
+        copies=copies_in_training(config, world),
         settings=f"batch_tokens={config.batch_tokens}",
     )
 

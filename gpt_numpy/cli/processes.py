@@ -12,6 +12,7 @@ from gpt_numpy.config.train import TrainConfig
 from gpt_numpy.data.dataset import Dataset
 from gpt_numpy.data.pair_dataset import PairDataset
 from gpt_numpy.files.durable import TEMPORARY
+from gpt_numpy.parallel.tree_sum import waiting
 from gpt_numpy.parallel.world import World
 from gpt_numpy.training.checkpoint import Run
 
@@ -38,6 +39,15 @@ def describe_processes(world: World, config: TrainConfig) -> None:
             f"{here} x {threads} threads on {cores} cores: they wait for each other, and {cores} "
             "in all would be faster"
         )
+
+
+def copies_in_training(config: TrainConfig, world: World) -> int:
+    """How many vectors as long as the parameters training holds in a process.
+
+    Parameters, gradients, AdamW's two averages, and the sums of micro-batches that wait.
+    """
+    mine = world.share(config.gradient_accumulation_steps)
+    return 2 + -(-2 // world.size) + waiting(len(mine))
 
 
 def check_same_everywhere(

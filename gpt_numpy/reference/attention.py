@@ -87,12 +87,7 @@ def attention_forward(
     Q, K, V = split_qkv(qkv, n_head, n_kv_head)
     V = for_queries(V, n_head)
     s = scores(Q, K)
-    seen = visible(s, lengths)
-    largest = np.where(seen, s.real, -np.inf).max(axis=-1)
-    p = np.where(seen, np.exp(np.where(seen, s - largest[..., None], 0)), 0)
-    total = p.sum(axis=-1)
-    lse[...] = largest + np.log(total)
-    p /= total[..., None]
+    p = masked_softmax(s, visible(s, lengths), lse=lse)
     w = np.empty_like(p)
     dropout_forward(p, dropout, out=w)
     out[...] = merge_heads(w @ V)
@@ -183,6 +178,16 @@ def visible(s: Array, lengths: Array | None) -> Array:
 def scores(Q: Array, K: Array) -> Array:
     """How well each query matches each key, (B, H, T, T), the masked ones included."""
     return Q @ for_queries(K, Q.shape[1]).swapaxes(-1, -2) * (1 / math.sqrt(Q.shape[-1]))
+
+
+def masked_softmax(s: Array, seen: Array, *, lse: Array) -> Array:
+    """The softmax over the keys that each query sees, (B, H, T, T); its log-sum-exp to `lse`."""
+    largest = np.where(seen, s.real, -np.inf).max(axis=-1)
+    p = np.where(seen, np.exp(np.where(seen, s - largest[..., None], 0)), 0)
+    total = p.sum(axis=-1)
+    lse[...] = largest + np.log(total)
+    p /= total[..., None]
+    return p
 
 
 def probabilities(Q: Array, K: Array, lse: Array, lengths: Array | None = None) -> Array:

@@ -40,7 +40,14 @@ import math
 import numpy as np
 
 from gpt_numpy.base.arrays import Array
-from gpt_numpy.reference.attention import merge_heads, probabilities, scores, split_heads, visible
+from gpt_numpy.reference.attention import (
+    masked_softmax,
+    merge_heads,
+    probabilities,
+    scores,
+    split_heads,
+    visible,
+)
 from gpt_numpy.reference.dropout import Dropout, dropout_backward, dropout_forward
 
 
@@ -53,12 +60,7 @@ def cross_attention_forward(
     """
     (Q,), (K, V) = split_heads(q, n_head, parts=1), split_heads(kv, n_head, parts=2)
     s = scores(Q, K)
-    seen = visible(s, lengths)
-    largest = np.where(seen, s.real, -np.inf).max(axis=-1)
-    p = np.where(seen, np.exp(np.where(seen, s - largest[..., None], 0)), 0)
-    total = p.sum(axis=-1)
-    lse[...] = largest + np.log(total)
-    p /= total[..., None]
+    p = masked_softmax(s, visible(s, lengths), lse=lse)
     w = np.empty_like(p)
     dropout_forward(p, dropout, out=w)
     out[...] = merge_heads(w @ V)

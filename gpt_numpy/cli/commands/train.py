@@ -25,7 +25,11 @@ from gpt_numpy.cli.pair_runs import (
     training_of,
 )
 from gpt_numpy.cli.precision import TRAINING, note_of_emulation
-from gpt_numpy.cli.processes import check_same_everywhere, describe_processes
+from gpt_numpy.cli.processes import (
+    check_same_everywhere,
+    copies_in_training,
+    describe_processes,
+)
 from gpt_numpy.cli.settings import (
     Types,
     field_types,
@@ -52,7 +56,6 @@ from gpt_numpy.model.gpt import GPT
 from gpt_numpy.model.implementations import array_type
 from gpt_numpy.model.memory import check_memory
 from gpt_numpy.parallel.launch import start
-from gpt_numpy.parallel.tree_sum import waiting
 from gpt_numpy.parallel.world import ONE, World
 from gpt_numpy.training.checkpoint import Run, environment_of
 from gpt_numpy.training.evaluation import evaluation_line
@@ -229,8 +232,7 @@ def _check_training_memory(model: GPTConfig, config: TrainConfig, world: World) 
         model,
         size,
         itemsize=array_type(config.dtype).itemsize,
-        # Parameters, gradients, AdamW's two averages, sums of micro-batches that wait.
-        copies=2 + -(-2 // world.size) + waiting(mine),
+        copies=copies_in_training(config, world),
         more=16 * mine * size * model.block_size,  # tokens and targets of one update
         settings=f"batch_size={size}, gradient_accumulation_steps={micro_batches}",
     )

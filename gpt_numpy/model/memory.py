@@ -44,11 +44,14 @@ def check_memory(
     needed += 8 * max(positions.values()) * config.n_embd  # the sinusoids
     available = _memory()
     if needed > available:
+        named = {"n_layer": config.n_layer, "n_embd": config.n_embd} | positions
+        # Not where another vocabulary would change nothing: it may not be known yet.
+        if 100 * config.vocab_size * config.n_embd > parameters:
+            named["vocab_size"] = config.vocab_size
+        listed = ", ".join([f"{name}={value}" for name, value in named.items()] + [settings])
         raise InputError(
-            f"n_layer={config.n_layer}, n_embd={config.n_embd}, "
-            + "".join(f"{name}={length}, " for name, length in positions.items())
-            + f"vocab_size={config.vocab_size}{settings and ', '}{settings} take {_size(needed)} "
-            f"of memory or more; this machine has {_size(available)}: make some of them smaller"
+            f"{listed.removesuffix(', ')} take {_size(needed)} of memory or more; "
+            f"this machine has {_size(available)}: make some of them smaller"
         )
 
 

@@ -133,6 +133,12 @@ def test_what_cannot_fit_into_memory_is_refused_before_it_is_asked_for():
         check_memory(
             GPTConfig(**MODEL), 10**12, itemsize=4, copies=4, settings="batch_size=12345678"
         )
+    # A vocabulary that is not known yet counts as 1, which no user has asked for.
+    with pytest.raises(
+        InputError, match="^n_layer=1000000000000, n_embd=[0-9]*, block_size=[0-9]* t"
+    ):
+        unknown = GPTConfig(**MODEL | {"n_layer": 10**12, "vocab_size": 1})
+        check_memory(unknown, 2, itemsize=4, copies=4)
 
 
 def test_the_estimate_of_memory_is_not_above_what_a_model_takes():

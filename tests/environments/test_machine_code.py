@@ -65,7 +65,7 @@ def compiled(lines):
 def kept_elsewhere(lines):
     """The one line about the folder; it says what to set."""
     (line,) = (line for line in lines if "cannot be kept" in line)
-    assert "Set GPT_NUMPY_CACHE to a folder" in line
+    assert "Set GPT_NUMPY_CACHE to a folder" in line and line.count("GPT_NUMPY_CACHE") == 1
     return line
 
 

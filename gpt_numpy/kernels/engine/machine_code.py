@@ -101,8 +101,8 @@ def _usable_folder(name: str) -> Path | None:
     """The first folder of this name that this user can write to."""
     try:
         parent = Path(os.environ.get("NUMBA_CACHE_DIR") or cache_folder()).expanduser()
-    except (InputError, RuntimeError) as error:
-        return _temporary_folder(name, [], str(error))
+    except (InputError, RuntimeError):  # the second from pathlib, for a ~
+        return _temporary_folder(name, [], "there is no home folder")
     folders = [parent / name, parent / f"{name}-{_user()}"]  # the second in a shared cache
     reason = ""
     for folder in folders:

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, TypeAlias
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from gpt_numpy.base.checks import shown
 from gpt_numpy.base.errors import InputError, did_you_mean
 from gpt_numpy.base.guarded import Guarded
 
@@ -31,12 +32,24 @@ def as_array(name: str, values: Any) -> Array:
 
     Raises
     ------
-    InputError : the values cannot form an array, for example rows of unequal length.
+    InputError : the values cannot form an array, for example rows of unequal length; a masked one.
     """
+    refuse_mask(name, values)
     try:
-        return np.asarray(values)
+        array = np.asarray(values)
     except (ValueError, TypeError, OverflowError) as error:
         raise InputError(f"{name} cannot be an array of integers: {error}") from None
+    if array.ndim == 0 and array.dtype.kind not in "biufc":
+        raise InputError(f"{name}={shown(values)}: must be an array of integers")
+    return array
+
+
+def refuse_mask(name: str, values: Any) -> None:
+    """Raise `InputError` for a masked array: what it hides would be computed with, unseen."""
+    if isinstance(values, np.ma.MaskedArray):
+        raise InputError(
+            f"{name} is a masked array, whose mask would be lost: pass {name}.filled(VALUE)"
+        )
 
 
 def aligned_zeros(size: int, dtype: DTypeLike) -> Array:

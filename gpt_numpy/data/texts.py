@@ -7,12 +7,12 @@ the documentation inside the running Python, and differs between Python versions
 import io
 import os
 import re
-import shlex
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 from gpt_numpy.base.errors import InputError
+from gpt_numpy.base.shell import quoted
 from gpt_numpy.files import downloads
 from gpt_numpy.files.downloads import Pin
 from gpt_numpy.files.reading import is_open_pipe, os_errors_as_input_errors
@@ -107,7 +107,7 @@ def file_text(path: str) -> str:
 
 def oddity(path: str, beginning: str) -> str:
     """What is odd about the beginning of a UTF-8 file, and how to write it again; "" if nothing."""
-    name = shlex.quote(path)
+    name = quoted(path)
     if beginning.startswith("\ufeff"):
         return (
             f"{path} begins with a byte-order mark, which becomes a character of the text; "

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gpt_numpy.base.arrays import Array, as_array
+from gpt_numpy.base.arrays import Array, as_array, refuse_mask
 from gpt_numpy.base.checks import integer, shown
 from gpt_numpy.base.errors import InputError, did_you_mean
 from gpt_numpy.config.choices import WINDOWS
@@ -151,12 +151,14 @@ def check_prompts(model: GPT, tokens: Array | Sequence[Sequence[int]]) -> tuple[
 
     Raises `InputError` when there is no sequence, or one is empty or not of the model's tokens.
     """
+    refuse_mask("tokens", tokens)
     try:
-        given = np.asarray(tokens)
+        np.asarray(tokens)
     except ValueError:  # sequences of different lengths
         form = "list"
         prompts = [as_array(f"tokens[{b}]", prompt) for b, prompt in enumerate(tokens)]
     else:
+        given = as_array("tokens", tokens)
         form = "matrix" if given.ndim == 2 else "vector"
         if given.ndim not in (1, 2) or given.size == 0:
             raise InputError(f"tokens has shape {given.shape}: must be (T,) or (B, T), T >= 1")

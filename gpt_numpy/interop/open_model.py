@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import os
-import shlex
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from gpt_numpy.base.errors import InputError, did_you_mean
+from gpt_numpy.base.shell import quoted
 from gpt_numpy.config.choices import EXPORT_DTYPES, FORMATS, IMPLEMENTATIONS
 from gpt_numpy.data.nanogpt_bins import NANOGPT_VOCAB_SIZE, read_vocabulary, write_vocabulary
 from gpt_numpy.data.tokenizers.characters import CharTokenizer
@@ -127,14 +127,14 @@ def open_nanogpt_run(out_dir: str, *, ops: str | None, say: Callable[[str], None
     if not (path / nanogpt.CHECKPOINT).is_file():
         raise InputError(
             f"{path} holds a model but no training state: it cannot be resumed; train it further "
-            f"with --init_from={shlex.quote(out_dir)} and another --out_dir"
+            f"with --init_from={quoted(out_dir)} and another --out_dir"
         )
     run = open_run(path, ops=ops, say=say)
     with _errors_name(path), nanogpt.open_nanogpt(path / nanogpt.CHECKPOINT, None) as (_, stored):
         if stored.unusable:
             raise InputError(
                 f"{nanogpt.CHECKPOINT} cannot be resumed: {stored.unusable}; train its model "
-                f"further with --init_from={shlex.quote(out_dir)} and another --out_dir"
+                f"further with --init_from={quoted(out_dir)} and another --out_dir"
             )
         check_memory(run.config, 1, itemsize=run.model.dtype.itemsize, copies=4)
         run.optimizer = optimizer_for(run.model, stored.settings)
@@ -200,7 +200,7 @@ def _checked_gpt(run: Run, path: Path) -> Run:
     if not isinstance(run.model, GPT):
         raise InputError(
             f"{path} is an encoder-decoder, and a GPT is needed here: let it translate with "
-            f"gpt-numpy translate --out_dir={shlex.quote(str(path.parent))}"
+            f"gpt-numpy translate --out_dir={quoted(str(path.parent))}"
         )
     return run
 

@@ -22,6 +22,7 @@ from gpt_numpy.model.calls import Call, CallBuilder, Calls
 from gpt_numpy.model.fixed_tables import fixed_tables
 from gpt_numpy.model.implementations import array_type, checked_dtype, load_ops
 from gpt_numpy.model.initial_parameters import draw_parameters
+from gpt_numpy.model.memory import check_memory
 from gpt_numpy.model.stage import SINUSOIDS
 from gpt_numpy.model.stages import activations, parameter_shapes, stages_of
 from gpt_numpy.reference.linear import BFLOAT16, FULL
@@ -53,7 +54,8 @@ class Model(Guarded):
 
     Raises
     ------
-    InputError : an unknown dtype, implementation or activation name.
+    InputError : an unknown dtype, implementation or activation name; parameters that this machine
+        has no memory for.
     """
 
     CONFIG: ClassVar[Any]
@@ -88,6 +90,7 @@ class Model(Guarded):
         self.ops = load_ops(ops)
         self.precision = checked_dtype(dtype, ops)
         self.dtype = array_type(self.precision)
+        check_memory(config, 0, itemsize=self.dtype.itemsize, copies=1)
         self.products = BFLOAT16 if self.precision == BFLOAT16 else FULL
         self._stages = list(stages_of(config))
         self._keep = match_patterns(config, keep)

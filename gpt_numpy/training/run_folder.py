@@ -11,13 +11,13 @@ import contextlib
 import dataclasses
 import os
 import re
-import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from gpt_numpy.base.checks import shown
 from gpt_numpy.base.errors import InputError, did_you_mean
+from gpt_numpy.base.shell import quoted
 from gpt_numpy.config.model import GPTConfig
 from gpt_numpy.config.train import TrainConfig
 from gpt_numpy.config.transformer import TransformerConfig
@@ -61,12 +61,12 @@ def find_checkpoint(out_dir: str, which: str) -> Path:
             "to sample"
         )
     if not folder.is_dir():
-        runs = sorted(shlex.quote(str(path.parent)) for path in Path().glob(f"*/{LAST}"))
+        runs = sorted(quoted(str(path.parent)) for path in Path().glob(f"*/{LAST}"))
         hint = did_you_mean(out_dir, runs) if runs else "train one with: gpt-numpy train"
         raise InputError(f"out_dir={out_dir!r}: no such folder; {hint}")
     raise InputError(
         f"out_dir={out_dir!r} holds no checkpoint ({LAST}); train one with: "
-        f"gpt-numpy train --out_dir={shlex.quote(out_dir)}{_moved_hint(folder)}"
+        f"gpt-numpy train --out_dir={quoted(out_dir)}{_moved_hint(folder)}"
     )
 
 
@@ -75,7 +75,7 @@ def _moved_hint(folder: Path) -> str:
     moved = [str(path.parent) for path in folder.glob(f"{PREVIOUS}*/{LAST}")]
     if not moved:
         return ""
-    place = shlex.quote(max(moved, key=lambda name: (len(name), name)))
+    place = quoted(max(moved, key=lambda name: (len(name), name)))
     return f"; an earlier run was moved to {place}: use --out_dir={place}"
 
 
@@ -172,7 +172,7 @@ def resume(
     if run.optimizer is None or run.settings is None:
         raise InputError(
             f"{path} holds a model but no training state: it cannot be resumed; train it further "
-            f"with --init_from={shlex.quote(out_dir)} and another --out_dir"
+            f"with --init_from={quoted(out_dir)} and another --out_dir"
         )
     shape = dataclasses.asdict(run.config)
     kept = shape | {"dtype": run.model.precision, "optimizer": run.optimizer.KIND}
@@ -185,7 +185,7 @@ def resume(
             raise InputError(
                 f"{name}={overrides[name]}, but the run in {out_dir} has {name}={kept[name]}: a "
                 "run keeps its shape, dtype and optimizer; leave the setting out, or start a new "
-                f"run, from scratch or with --init_from={shlex.quote(out_dir)} and another "
+                f"run, from scratch or with --init_from={quoted(out_dir)} and another "
                 "--out_dir"
             )
     known = shape.keys() | {field.name for field in dataclasses.fields(run.settings)}
@@ -218,7 +218,7 @@ def open_translator(out_dir: str, checkpoint: str, ops: str | None) -> Run:
     if not isinstance(run.config, TransformerConfig):
         raise InputError(
             f"{path} is a GPT, which continues texts: use gpt-numpy sample "
-            f"--out_dir={shlex.quote(out_dir)}"
+            f"--out_dir={quoted(out_dir)}"
         )
     if run.tokenizer is None:
         raise InputError(f"{path} holds no tokenizer, so it cannot read a text")

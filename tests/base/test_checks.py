@@ -56,6 +56,17 @@ def test_a_long_string_is_cut():
     assert shown("ab" * 100) == repr("ab" * 100)[:100] + "..."
 
 
+@pytest.mark.parametrize("value", [None, "hello", {1}, {"a": 1}, (n for n in "ab")])
+def test_what_is_no_array_is_shown(value):
+    with pytest.raises(InputError, match="^tokens=.*: must be an array of integers$"):
+        as_array("tokens", value)
+
+
+def test_a_masked_array_is_refused():
+    with pytest.raises(InputError, match=r"^tokens is a masked array.*tokens\.filled\(VALUE\)$"):
+        as_array("tokens", np.ma.masked_array([1, 2], [True, False]))
+
+
 def test_a_bool_is_no_number_and_an_integer_may_be_of_numpy():
     assert is_integer(3) and is_integer(np.uint8(3)) and integer("n", np.int64(7)) == 7
     for value in (True, np.bool_(True), 3.0, "3", None):

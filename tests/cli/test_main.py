@@ -227,7 +227,7 @@ def test_help_lists_every_setting(call, command):
         assert status == 0
         for name in cli.types_of(command):
             assert f"--{name}=" in out
-        assert "--threads=N" in out
+        assert "--threads=N" in out and "MISSING" not in out
 
 
 def test_help_shows_the_defaults_of_the_command(call):
@@ -345,7 +345,8 @@ def test_a_run_that_does_not_fit_the_question_is_refused(refused, trained, folde
     refused("gradcheck", "--out_dir=r", said="has changed since training")
 
 
-def test_a_prompt_that_cannot_be_used_is_refused(refused, trained, folder):
+def test_a_prompt_that_cannot_be_used_is_refused(refused, trained, folder, monkeypatch):
+    monkeypatch.setattr(sample_command, "_LONGEST_PROMPT", 1000)
     (folder / "empty").write_bytes(b"")
     (folder / "latin").write_bytes(b"\xe4")
     for start, said in (
@@ -355,6 +356,7 @@ def test_a_prompt_that_cannot_be_used_is_refused(refused, trained, folder):
         ("Ä" * 10_000, "'Ä'"),
         ("FILE:", "write FILE:PATH"),
         ("FILE:none", "No such file"),
+        ("FILE:/dev/zero", "has more than 1000 bytes"),
         ("FILE:empty", "is empty"),
         ("FILE:latin", "not UTF-8"),
     ):

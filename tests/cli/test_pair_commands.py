@@ -81,13 +81,29 @@ def test_a_source_that_cannot_be_read(trained, words, message):
     assert status == 2 and message in err and err.count("\n") == 1
 
 
-def test_a_line_of_standard_input_is_named(trained, monkeypatch):
+def test_a_line_of_standard_input_is_named_after_those_before_it(trained, monkeypatch):
+    _, first, _ = trained("translate", "--out_dir=out-copy", "1")
     monkeypatch.setattr(sys, "stdin", io.StringIO("1\n\n"))
-    status, _, err = trained("translate", "--out_dir=out-copy")
-    assert status == 2 and "line 2 of standard input is empty" in err
+    status, out, err = trained("translate", "--out_dir=out-copy")
+    assert (status, out) == (2, first) and "line 2 of standard input is empty" in err
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\xff\n"), encoding="utf-8"))
     status, _, err = trained("translate", "--out_dir=out-copy")
     assert status == 2 and "standard input is not UTF-8" in err
+
+
+def test_standard_input_that_is_closed(trained, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", None)
+    status, out, err = trained("translate", "--out_dir=out-copy")
+    assert (status, out) == (2, "") and "standard input is closed: give the texts" in err
+    assert trained("translate", "--out_dir=out-copy", "1")[0] == 0
+
+
+def test_what_follows_two_dashes_is_text(trained):
+    _, out, _ = trained("translate", "--out_dir=out-copy", "1", "2")
+    assert trained("translate", "--out_dir=out-copy", "1", "--", "2")[1] == out
+    for word in ("--beam=1", "--help", "--threads=1"):
+        status, _, err = trained("translate", "--out_dir=out-copy", "--", word)
+        assert status == 2 and f"source='{word}'" in err and "unknown setting" not in err
 
 
 def test_the_other_kind_of_model_is_named(trained, tmp_path):
@@ -119,7 +135,7 @@ def test_the_other_kind_of_model_is_named(trained, tmp_path):
         (["copy", "--mo=x"], "mo='x' with dataset='copy'"),
         (
             ["copy", "--n_embd=4000000"],
-            "target_size=32, source_size=32, vocab_size=4, batch_tokens",
+            "target_size=32, source_size=32, batch_tokens=1024 take",
         ),
         (["copy", "--batch_tokens=99999999999"], "this machine has"),
     ],

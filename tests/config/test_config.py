@@ -11,6 +11,7 @@ from gpt_numpy.cli.options import GradcheckConfig, SampleConfig
 from gpt_numpy.config.model import GPTConfig
 from gpt_numpy.config.presets import GRADCHECK_MODEL, NANOGPT_DEFAULTS, PRESETS
 from gpt_numpy.config.train import TrainConfig
+from gpt_numpy.model.gpt import GPT
 from gpt_numpy.model.memory import check_memory
 
 MODEL = {"vocab_size": 11, "block_size": 8, "n_layer": 1, "n_head": 2, "n_embd": 8}
@@ -139,6 +140,19 @@ def test_what_cannot_fit_into_memory_is_refused_before_it_is_asked_for():
     ):
         unknown = GPTConfig(**MODEL | {"n_layer": 10**12, "vocab_size": 1})
         check_memory(unknown, 2, itemsize=4, copies=4)
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        {"n_layer": 10**9},
+        {"vocab_size": 10**9, "n_layer": 100, "n_embd": 16384},
+        {"vocab_size": 2**40, "block_size": 2**40, "n_embd": 2**20},
+    ],
+)
+def test_a_model_that_cannot_fit_is_refused_before_it_is_made(sizes):
+    with pytest.raises(InputError, match="n_layer=.*of memory or more; this machine has"):
+        GPT(GPTConfig(**MODEL | sizes), ops="reference")
 
 
 def test_the_estimate_of_memory_is_not_above_what_a_model_takes():

@@ -128,6 +128,9 @@ def test_a_single_sequence_is_returned_as_a_vector(model):
         ({"tokens": [[0.5]]}, "float64"),
         ({"tokens": [[]]}, "shape"),
         ({"tokens": 3}, "shape"),
+        ({"tokens": None}, "tokens=None: must be an array of integers"),
+        ({"tokens": np.ma.masked_array([[1, 2]], [[0, 1]])}, "tokens is a masked array"),
+        ({"tokens": [np.ma.masked_array([1]), [1, 2]]}, r"tokens\[0\] is a masked array"),
         ({"tokens": [[[1]]]}, "shape"),
     ],
 )

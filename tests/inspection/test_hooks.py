@@ -245,6 +245,9 @@ def test_bad_replacements_are_refused():
         with pytest.raises(gn.InputError, match="replace it by an array"):
             with gn.replaced(model, {"h.0.mlp.act": value}):
                 pass
+    with pytest.raises(gn.InputError, match="h.0.mlp.act is a masked array"):
+        with gn.replaced(model, {"h.0.mlp.act": np.ma.zeros((2, 4, 16))}):
+            pass
     with gn.replaced(model, {"h.0.mlp.act": np.zeros(3)}):
         with pytest.raises(gn.InputError, match=r"has shape \(3,\): it must fit \(2, 4, 16\)"):
             model.forward(*batch())

@@ -1,9 +1,9 @@
 """`gpt-numpy prepare`: turns text files into a folder of tokens."""
 
-import shlex
 from pathlib import Path, PurePath
 
 from gpt_numpy.base.errors import InputError
+from gpt_numpy.base.shell import quoted
 from gpt_numpy.cli.options import PrepareConfig
 from gpt_numpy.cli.prompts import with_line_breaks
 from gpt_numpy.cli.settings import Types, split
@@ -33,8 +33,8 @@ def run(words: list[str], types: Types) -> int:
         val_share=config.val_share,
         say=lambda text: print(text, flush=True),
     )
-    quoted = shlex.quote(config.dataset)
-    print(f"written to {folder}; train with: gpt-numpy train tiny --dataset={quoted}")
+    name = quoted(config.dataset)
+    print(f"written to {folder}; train with: gpt-numpy train tiny --dataset={name}")
     return 0
 
 

@@ -17,6 +17,7 @@ from gpt_numpy.cli.settings import Types, field_types, gather, only_flags, setti
 from gpt_numpy.config.choices import DTYPES
 from gpt_numpy.config.model import GPTConfig
 from gpt_numpy.config.train import TrainConfig
+from gpt_numpy.files.reading import read_bounded
 from gpt_numpy.generation.generate import Drawn, check_prompts, stream
 from gpt_numpy.generation.sampling import Sampling
 from gpt_numpy.generation.streaming import TextStream
@@ -27,6 +28,7 @@ from gpt_numpy.reference.linear import BFLOAT16
 from gpt_numpy.training.checkpoint import Run
 
 RULE = "---------------"
+_LONGEST_PROMPT = 2**28  # bytes of a file; a device may never end
 
 
 def run(words: list[str], types: Types) -> int:
@@ -157,13 +159,15 @@ def _start_tokens(run: Run, text: str) -> Array:
     name = f"start={shown(text)}"
     if text.startswith("FILE:"):
         try:
-            text = Path(text[5:]).expanduser().read_bytes().decode("utf-8-sig")
+            text = read_bounded(Path(text[5:]).expanduser(), _LONGEST_PROMPT).decode("utf-8-sig")
         except OSError as error:
             raise InputError(
                 f"{name}: cannot read the file: {error.strerror or error}; write FILE:PATH"
             ) from error
-        except ValueError as error:
+        except UnicodeDecodeError as error:
             raise InputError(f"{name}: the file is not UTF-8 text: {error}") from error
+        except InputError as error:
+            raise InputError(f"{name}: {error}") from None
     if not text:
         raise InputError(f"{name} is empty: give at least one character to continue")
     if run.tokenizer is None and text == "\n":

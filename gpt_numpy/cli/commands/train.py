@@ -5,7 +5,6 @@ import dataclasses
 import hashlib
 import json
 import math
-import shlex
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import numpy as np
 from gpt_numpy.base.environment import differences
 from gpt_numpy.base.errors import InputError, NotFiniteError
 from gpt_numpy.base.progress import Progress
+from gpt_numpy.base.shell import quoted
 from gpt_numpy.cli.exit_status import INTERRUPTED
 from gpt_numpy.cli.pair_runs import (
     data_of,
@@ -210,7 +210,7 @@ def _check_vocabulary(found: Run, dataset: Dataset, config: TrainConfig) -> None
         raise InputError(
             f"{dataset.name} has tokens of {theirs}, the model in {source} of {ours}: "
             "prepare the text with the model's own, "
-            f"gpt-numpy prepare FILE --tokenizer={shlex.quote(source)}, or use --data=FILE"
+            f"gpt-numpy prepare FILE --tokenizer={quoted(source)}, or use --data=FILE"
         )
     if ours is None and config.data:
         raise InputError(
@@ -320,18 +320,18 @@ def _train(run: Run, config: TrainConfig, dataset: Dataset | PairDataset, world:
             check_same_everywhere(run, config, dataset, world)
     with Progress(config.max_iters + 1, done=training.state.iteration) as progress:
         outcome = training.run(log, progress)
-    state, quoted = training.state, shlex.quote(config.out_dir)
+    state, name = training.state, quoted(config.out_dir)
     if outcome == "interrupted":
         with contextlib.suppress(OSError):  # a terminal that closed reads nothing more
             print(f"interrupted: iteration {state.iteration} is the next; saved in {folder / LAST}")
-            print(f"continue with: gpt-numpy train --init_from=resume --out_dir={quoted}")
+            print(f"continue with: gpt-numpy train --init_from=resume --out_dir={name}")
         return INTERRUPTED
     if outcome == "out of patience":
         print(f"no better validation loss in {config.patience} evaluations: ending here")
     if state.best_iteration >= 0:
         print(f"best val loss {state.best_val_loss:.4f} at iteration {state.best_iteration}")
     command = "translate" if isinstance(dataset, PairDataset) else "sample"
-    print(f"saved in {folder}; see what it writes with: gpt-numpy {command} --out_dir={quoted}")
+    print(f"saved in {folder}; see what it writes with: gpt-numpy {command} --out_dir={name}")
     return 0
 
 

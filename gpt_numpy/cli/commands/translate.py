@@ -1,6 +1,5 @@
 """`gpt-numpy translate`: a trained encoder-decoder writes the target of each source."""
 
-import itertools
 import sys
 from collections.abc import Iterator
 
@@ -25,17 +24,18 @@ Sources = Iterator[tuple[str, str]]  # what a message calls it, and its text
 
 def run(words: list[str], types: Types) -> int:
     """`gpt-numpy translate`."""
-    texts = [word for word in words if not word.startswith("--")]
-    flags = gather([word for word in words if word.startswith("--")], types)
+    # As everywhere, what follows a -- alone is no setting.
+    end = words.index("--") if "--" in words else len(words)
+    texts = [word for word in words[:end] if not word.startswith("--")] + words[end + 1 :]
+    flags = gather([word for word in words[:end] if word.startswith("--")], types)
     config = TranslateConfig(**flags)
     how = Decoding(**settings_of(Decoding, flags))
     translator = open_translator(config.out_dir, config.checkpoint, config.ops or None)
     sources = _given(texts) if texts else _of_standard_input()
     at_a_time = 1 if not texts and is_terminal(sys.stdin) else _LINES
     with np.errstate(all="ignore"):
-        while group := list(itertools.islice(sources, at_a_time)):
-            tokens = [_encoded(translator, *source) for source in group]
-            for found in hypotheses(translator.model, tokens, how):
+        for group in _groups(translator, sources, at_a_time):
+            for found in hypotheses(translator.model, group, how):
                 assert translator.tokenizer is not None
                 line = text_of(translator.tokenizer, found.tokens)
                 if config.logprobs:
@@ -44,12 +44,32 @@ def run(words: list[str], types: Types) -> int:
     return 0
 
 
+def _groups(translator: Run, sources: Sources, at_a_time: int) -> Iterator[list[Array]]:
+    """The tokens of some sources at a time; those before a wrong one come before its error."""
+    group: list[Array] = []
+    wrong = None
+    try:
+        for source in sources:
+            group.append(_encoded(translator, *source))
+            if len(group) == at_a_time:
+                yield group
+                group = []
+    except InputError as error:
+        wrong = error
+    if group:
+        yield group
+    if wrong is not None:
+        raise wrong
+
+
 def _given(texts: list[str]) -> Sources:
     return ((f"source={shown(text)}", text) for text in texts)
 
 
 def _of_standard_input() -> Sources:
     """A source for each line; one that is no UTF-8 is an error."""
+    if sys.stdin is None:  # closed by the shell, as in `gpt-numpy translate <&-`
+        raise InputError("standard input is closed: give the texts as arguments, or in a pipe")
     try:
         for number, line in enumerate(sys.stdin, 1):
             yield f"line {number} of standard input", line.rstrip("\r\n")

@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from gpt_numpy.base.arrays import Array, Shape
+from gpt_numpy.base.arrays import Array, Shape, refuse_mask
 from gpt_numpy.base.errors import InputError, did_you_mean
 from gpt_numpy.inspection.trace.diagram import all_shapes, parts
 from gpt_numpy.model.base_model import Model, twin_of
@@ -71,6 +71,7 @@ def replaced(model: AnyModel, replacements: Mapping[str, Replacement]) -> Iterat
     """
     for name, value in replacements.items():
         _check_name(name, model.config)
+        refuse_mask(name, value)
         pair = isinstance(value, tuple) and len(value) == 2 and all(map(callable, value))
         if not pair and np.asarray(value).dtype.kind not in "biufc":
             raise InputError(

@@ -23,6 +23,7 @@ Predict. Write your answers down first; the last lines of the output have them.
 """
 
 import argparse
+import sys
 
 import numpy as np
 
@@ -36,8 +37,11 @@ C, WARMUP, BATCH_TOKENS = 64, 200, 880  # channels; 80 pairs of 11 tokens in a b
 parser = argparse.ArgumentParser()
 parser.add_argument("--max_iters", type=int, default=600, help="steps of training")
 parser.add_argument("--ops", default="kernels", help="kernels, or reference (slower to train)")
+parser.add_argument("--go", action="store_true", help="do not wait for your predictions")
 options = parser.parse_args()
 print((__doc__ or "").partition("Predict. ")[2].partition("\n\n    ")[0], "\n")
+if sys.stdin.isatty() and not options.go:
+    input("Enter continues. ")
 
 data = open_pairs(TranslationConfig(dataset="copy"), (16, 16))
 config = gn.TransformerConfig(

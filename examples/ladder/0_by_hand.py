@@ -114,5 +114,5 @@ print(f"   -1/2 log 1/2 - 1/4 log 1/4 - 1/4 log 1/4 on average: {least:.4f} over
 # Try (examples/ANSWERS.md has what comes out):
 # 1. --rate=0.1, --rate=10, --rate=20, --rate=200. Which is too slow, and which too fast?
 # 2. A text of your own for TEXT.
-# 3. The best table needs no descent. Behind `first = ...`: for pair in PAIRS: table[pair] += 1;
-#    then table = np.log(table). (log 0 is -inf: NumPy warns.) With --max_iters=0: is the loss least?
+# 3. The best table needs no descent. Behind `first = ...` put: for pair in PAIRS: table[pair] += 1
+#    and: table = np.log(table). (log 0 is -inf; NumPy warns.) With --max_iters=0: the least loss?

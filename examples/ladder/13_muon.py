@@ -2,10 +2,11 @@
 
 New: *Muon*, an optimiser for matrices. A matrix turns x into x @ M. Every M is U S V^T, where S
 stretches and U and V only turn (their columns have length 1 and are orthogonal, as rotations do): S
-is diagonal, and its numbers, the *singular values*, say how much M stretches each of its directions.
-The running mean of a matrix's gradient usually has a few large singular values and many small ones.
-Muon takes a step with nearly U V^T instead, which changes the output of the layer in all directions
-by as much. The model is that of rung 12. The notebook on optimisers derives how to compute it;
+is diagonal, and its numbers, the *singular values*, say how much M stretches each of its
+directions. The running mean of a matrix's gradient usually has a few large singular values and many
+small ones. Muon takes a step with nearly U V^T instead, which changes the output of the layer in
+all directions by as much. The model is that of rung 12. The notebook on optimisers derives how to
+compute it;
 `muon_update` is the package's.
 
 Only the matrices inside the blocks are given to Muon. Tables, the last layer and all vectors stay

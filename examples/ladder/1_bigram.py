@@ -129,7 +129,8 @@ print(
 print("   and one piece may be harder than another.")
 print(f"validation loss {loss:.3f}; the lecture: {PUBLISHED}")
 # Try (examples/ANSWERS.md has what comes out):
-# 1. dtable[tokens] += dlogits instead of np.add.at(...). The check finds it. What does training with
-#    --even_if_wrong reach, and would you have noticed?
-# 2. Above ADAMW: count = np.full((V, V), 0.1); np.add.at(count, (data.train[:-1], data.train[1:]), 1);
-#    params["table"] = np.log(count). With --max_iters=0: has training found anything better?
+# 1. dtable[tokens] += dlogits instead of np.add.at(...). The check finds it. What does training
+#    with --even_if_wrong reach, and would you have noticed?
+# 2. Above ADAMW put count = np.full((V, V), 0.1), then
+#    np.add.at(count, (data.train[:-1], data.train[1:]), 1) and params["table"] = np.log(count).
+#    With --max_iters=0: has training found anything better?

@@ -135,8 +135,8 @@ print(
     f"2. validation loss {loss:.3f}. The average of eight characters does not say which one is the"
 )
 print("   last, and that one matters most. The weights should depend on what is there: rung 3.")
-# Try (examples/ANSWERS.md has what comes out): weights that favour the near past, scores of -(t - s)
-# instead of 0. Below the assert, where `triangle` is what forward reads:
+# Try (see examples/ANSWERS.md): weights that favour the near past, with scores of -(t - s) instead
+# of 0. Put this below the assert; `triangle` is what forward reads:
 #     scores = np.where(np.tri(T) == 1, np.arange(T) - np.arange(T)[:, None], -np.inf)
 #     triangle = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
 # How close to the bigram do you get, and do you get below it?

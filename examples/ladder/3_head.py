@@ -11,8 +11,8 @@ The score of a query and a key is their *dot product*, the sum of the products o
 is large if both point the same way. Each position compares its query with the keys of all positions
 up to its own (the causal mask), softmax turns the scores into weights, and the output is the
 average of the values with these weights. The scores are divided by sqrt(D), D the numbers of a key.
-D products of random sign mostly cancel: their sum is about sqrt(D) times as large as one of them, not
-D times. And softmax of large scores is all or nothing.
+D products of random sign mostly cancel: their sum is about sqrt(D) times as large as one of them,
+not D times. And softmax of large scores is all or nothing.
 
 The score cannot depend on where a key is, only on what is there. So the row of a token gets the row
 of its position added, from a second table, `wpe` ("word position embedding"):
@@ -152,5 +152,5 @@ print(
     f"1. The last of {T} positions looks 0, 1, 2, ... back with weights {weights[::-1].round(2)}."
 )
 print(f"2. validation loss {loss:.3f}; the lecture: {PUBLISHED}")
-# Try (see examples/ANSWERS.md): leave wpe out of shapes, of x and of backward: how much is lost? Set
-# T = 16. Leave "/ D**0.5" out in all three places. What does --max_iters=20000 do?
+# Try (see examples/ANSWERS.md): leave wpe out of shapes, x and backward: how much is lost? T = 16.
+# Leave "/ D**0.5" out in all three places. What does --max_iters=20000 do?

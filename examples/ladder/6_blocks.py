@@ -175,6 +175,6 @@ print(
 )
 first_last = [np.linalg.norm(grads_at_start[f"{i}.fc"]) for i in (0, L - 1)]
 print("2. norm of the gradient of fc, first block {:.4f}, last {:.4f}.".format(*first_last))
-print("   All are small. Each block multiplies what passes by small matrices, forward and back: the")
-print("   first gets a small gradient from above, the last small numbers from below. See rung 7.")
+print("   All are small. Each block multiplies what passes by small matrices, forward and back:")
+print("   the first gets a small gradient from above, the last small numbers from below.")
 # Try (see examples/ANSWERS.md): L = 1, 2, 4, 6. At which depth does training fail altogether?

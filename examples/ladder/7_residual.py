@@ -177,5 +177,5 @@ print(f"1. validation loss {loss:.3f}; the lecture: {PUBLISHED}")
 first_last = [np.linalg.norm(grads_at_start[f"{i}.fc"]) for i in (0, L - 1)]
 print("2. norm of the gradient of fc, first block {:.4f}, last {:.4f}.".format(*first_last))
 print("   Compare with rung 6: the sum is a way past the small matrices, forward and back.")
-# Try (see examples/ANSWERS.md): L = 6 here and in rung 6. Leave out one of the four lines with +=, in
-# turn: what does the check say, and what does --even_if_wrong reach?
+# Try (see examples/ANSWERS.md): L = 6 here and in rung 6. Leave out each of the four lines with +=
+# in turn: what does the check say, and what does --even_if_wrong reach?

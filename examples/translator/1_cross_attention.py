@@ -14,7 +14,7 @@ The task is to write six letters in reverse. The model is as small as it can be:
 
 Backward is that of rung 3 of the ladder, and in one thing differs: what comes back through q goes
 to the target's rows, what comes back through k and v to the source's (`backward` below;
-`gpt_numpy/reference/cross_attention.py` derives it). Do exercise 17 first: this file has the answer.
+`gpt_numpy/reference/cross_attention.py` derives it). Do exercise 17 first: its answer is here.
 
 Predict. Write your answers down first; the last lines of the output have them.
 1. Where will position 0 of the target look? And position 5?

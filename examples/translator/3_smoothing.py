@@ -11,12 +11,12 @@ y its target, and q what is wanted of each token:
 
 The last line follows from the derivative of lse, which is P, and of the other terms, which are
 linear. Targets shorter than others are filled up with *padding*, which wants nothing: its rows have
-gradient 0. `gpt_numpy/reference/cross_entropy.py` has the derivation with all its terms. Do exercise
-18 first: this file has the answer.
+gradient 0. `gpt_numpy/reference/cross_entropy.py` has the derivation with all its terms. Do
+exercise 18 first: this file has the answer.
 
 The smoothed loss cannot reach 0. It is least where P = q, and is then -sum_v q_v log q_v, the
-*entropy* of q. So an evaluation computes the loss without smoothing (`smoothing=False`), whose exp is
-the *perplexity*.
+*entropy* of q. So an evaluation computes the loss without smoothing (`smoothing=False`), whose exp
+is the *perplexity*.
 
 The task is to write dates as ISO 8601 has them: "Sunday, May 2, 2021" is 2021-05-02.
 

@@ -101,6 +101,6 @@ print(f"\n1. Of {len(pairs)} targets, {len(other)} are not the greedy ones, {low
 print("   a beam can lose the greedy beginning, and the penalty prefers longer targets.")
 month = weights[5:7].sum(axis=0) if not own else weights.sum(axis=0)
 print(f"2. Most at {(letters + ['END'])[int(month.argmax())]!r}, in {text!r}.")
-# Try (see examples/ANSWERS.md): --max_iters=100 and 400. Does beam search help more when the model
+# Try (see examples/ANSWERS.md): --max_iters=100. Does beam search help more when the model
 # is worse? max for min in the line that chooses the text. And
 # `gpt-numpy train translate --mo=/usr/share/locale/es`.

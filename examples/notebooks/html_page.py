@@ -3,7 +3,8 @@
 Text cells use little of Markdown: headings, paragraphs, indented lines for formulas, `code`,
 *words*, **words** and links. Everything is escaped before it becomes HTML. Pictures are part of the
 page. The output of a cell that asks for a prediction is hidden until the reader opens it, as it is
-in JupyterLab (`jupyter.outputs_hidden` in the cell's metadata). """
+in JupyterLab (`jupyter.outputs_hidden` in the cell's metadata).
+"""
 
 import html
 import re

@@ -2,7 +2,7 @@
 
 New: *QK norm*. Queries and keys go through an RMSNorm of their own, each head's D channels, before
 they turn. Whatever the residual stream does, a query has the length that the weight of the norm
-gives it, so that scores cannot grow without bound; that keeps training stable at larger learning rates.
+gives it, so that scores cannot grow without bound; that keeps training stable at larger rates.
 
 And *squared ReLU* in the MLP, a small thing that goes with it in models trained for speed:
 

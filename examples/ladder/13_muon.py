@@ -5,9 +5,8 @@ stretches and U and V only turn (their columns have length 1 and are orthogonal,
 is diagonal, and its numbers, the *singular values*, say how much M stretches each of its
 directions. The running mean of a matrix's gradient usually has a few large singular values and many
 small ones. Muon takes a step with nearly U V^T instead, which changes the output of the layer in
-all directions by as much. The model is that of rung 12. The notebook on optimisers derives how to
-compute it;
-`muon_update` is the package's.
+all directions by as much. The notebook on optimisers derives how to compute it; `muon_update` is
+the package's. The model is that of rung 12.
 
 Only the matrices inside the blocks are given to Muon. Tables, the last layer and all vectors stay
 with AdamW. `qkv` is three matrices that lie next to each other, and they are treated one by one.

@@ -14,7 +14,7 @@ This model is too small to memorise. Backward needs the same `keep` again. It is
 computed from a key and the number (`site`) of the layer. The rest is exercise 4.
 
 The lecture's loss is for 10 million parameters, T = 256, and 5000 steps with B = 64: hours on two
-cores. This model has half a million parameters and takes a minute or two. Do not compare the losses.
+cores. This model has half a million parameters and takes a minute or two. Do not compare losses.
 
 Predict. Write your answers down first; the last lines of the output have them.
 1. How many parameters will the tables, the attention and the MLPs have? Which have most?

@@ -9,8 +9,8 @@ a row of scores into weights, and out is the average of the values with these we
     p = np.exp(s) / np.exp(s).sum(axis=-1, keepdims=True)
     out = p @ v
 
-k.mT swaps the last two axes of k, like k.swapaxes(-1, -2); np.tri(5) is 1 on and below the
-diagonal. (-1e30 stands for -inf: exp of either is 0.) backward gets p as forward wrote it.
+(k.mT and np.tri are those of exercise 10a; -1e30 stands for -inf: exp of either is 0.) backward
+gets p as forward wrote it.
 
     python -m examples.exercises 10 [--hint] [--derivation]
 """

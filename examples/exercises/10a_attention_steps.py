@@ -7,6 +7,9 @@ Forward, in four steps, as in exercise f4:
     weights = softmax(masked)
     out = weights @ v
 
+k.mT swaps the last two axes of k, like k.swapaxes(-1, -2); np.tri(5) is 1 on and below the
+diagonal.
+
 Go back one step at a time: dweights and dv from dout, dmasked from dweights (exercise 7), dscores
 from dmasked (what has been replaced by -inf has no influence), dq and dk from dscores (exercise 1).
 As in 7a, scores, masked and weights are *nudges*, all 0, that forward adds to what it computes.

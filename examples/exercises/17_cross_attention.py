@@ -1,9 +1,11 @@
 """Exercise 17: cross-attention, and where the gradients of blocks meet.
 
-Forward. An encoder has read a source: memory holds a row of 11 numbers for each of its 6 positions,
-of which the last two are padding. Three blocks of a decoder attend to it, each with keys and values
-of its own. q holds the queries of all blocks, for 5 positions of a target, 3 x 5 x 7; wk and wv
-make the keys and values, 3 x 11 x 7:
+Forward. A translator has two halves. The *encoder* reads the sentence to translate, the *source*,
+and leaves a row of 11 numbers for each of its 6 positions, called the *memory*. The last two of
+them are *padding*: the source has four tokens, and is filled up to the length of others. The
+*decoder* writes the translation, the *target*. Three of its blocks attend to the memory
+(*cross-attention*), each with keys and values of its own. q holds the queries of all blocks, for 5
+positions of a target, 3 x 5 x 7; wk and wv make the keys and values, 3 x 11 x 7:
 
     k, v = memory @ wk, memory @ wv
     s = np.where(np.arange(6) < 4, q @ k.mT / np.sqrt(7), -1e30)

@@ -1,10 +1,10 @@
 """Exercise 18: label smoothing.
 
 Forward. Exercise 8 wants probability 1 at the target. A translation is rarely the only right one,
-so the paper wants a little less: with e = 0.3 here, the wanted probability of a token is e / V, and
-1 - e more at the target. The loss of a row is -sum(wanted * log(p)), which is lse, the log of the
-sum of exp, minus the average of the logits with the wanted probabilities. Rows with target -1 are
-padding, and do not count; out is the mean over the others:
+so the paper "Attention Is All You Need" wants a little less: with e = 0.3 here, the wanted
+probability of a token is e / V, and 1 - e more at the target. The loss of a row is -sum(wanted *
+log(p)), which is lse, the log of the sum of exp, minus the average of the logits with the wanted
+probabilities. Rows with target -1 are padding, and do not count; out is the mean over the others:
 
     lse = np.log(np.exp(logits).sum(axis=-1))
     rows = np.flatnonzero(targets >= 0)

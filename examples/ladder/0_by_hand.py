@@ -23,7 +23,7 @@ the slope is positive, the number has to become smaller. With a *learning rate*,
 Predict. Write your answers down first; the last lines of the output have them.
 1. The table starts at 0, so all 5 characters are equally likely. What is the loss?
 2. In "abracadabra" an "a" is followed twice by "b", once by "c" and once by "d". Which
-   probabilities will gradient descent find for the four?
+   probabilities will gradient descent find for a, b, c, d and r after an "a"?
 3. Can the loss become 0?
 
     python examples/ladder/0_by_hand.py [--max_iters=200] [--rate=2]
@@ -95,7 +95,8 @@ for step in range(options.max_iters):
     if step % 50 == 0:
         print(f"step {step:4}: loss {loss_of(table):.4f}")
     table = table - options.rate * gradient_of(table)
-loss, params, PUBLISHED = loss_of(table), {"table": table}, np.nan
+loss = loss_of(table)
+params, PUBLISHED = {"table": table}, np.nan  # what `python -m examples.ladder` shows of a rung
 
 rng, written = np.random.default_rng(0), "a"
 for _ in range(30):  # draw a character, append it, and go on from it: this is how a model writes
@@ -110,5 +111,8 @@ print(f"2. After a: {found}. On the way to the frequencies 2/4, 1/4, 1/4.")
 print(f"3. It is {loss:.4f} now. Of 10 positions, 4 have an a, where nobody can do better than")
 least = 0.4 * (0.5 * np.log(2) + 0.5 * np.log(4))
 print(f"   -1/2 log 1/2 - 1/4 log 1/4 - 1/4 log 1/4 on average: {least:.4f} over all positions.")
-# Try: --rate=0.1, --rate=20, --rate=200: too slow, fast, and what happens at last? A text of your
-# own for TEXT. Take the frequencies of the pairs, and set table to their log: is the loss least?
+# Try (examples/ANSWERS.md has what comes out):
+# 1. --rate=0.1, --rate=10, --rate=20, --rate=200. Which is too slow, and which too fast?
+# 2. A text of your own for TEXT.
+# 3. The best table needs no descent. Behind `first = ...` put: for pair in PAIRS: table[pair] += 1
+#    and: table = np.log(table). (log 0 is -inf; NumPy warns.) With --max_iters=0: the least loss?

@@ -61,8 +61,8 @@ shapes |= {"norm": (C,), "unembed": (C, V), "unembed_b": (V,)}
 
 def start(name, shape):
     """A parameter before training, with the same standard deviation as in PyTorch."""
-    if len(shape) == 1:  # a bias starts at 0, the weight of a layer norm at 1
-        return np.full(shape, not name.endswith("_b"), "float32")
+    if len(shape) == 1:  # a bias starts at 0, the weight of a norm at 1
+        return np.full(shape, 0 if name.endswith("_b") else 1, "float32")
     spread = 1 if name in ("wte", "wpe") else (3 * shape[0]) ** -0.5
     return (spread * rng.standard_normal(shape)).astype("float32")
 
@@ -118,8 +118,8 @@ def backward(p, tokens, targets, a):
     d["losses"][...] = 1 / targets.size
     cross_entropy_backward(d["losses"], a["logits"], targets, a["lse"], d["logits"])
     last = f"{L - 1}.out"
-    weight, bias, dweight, dbias = (x[n] for x in (p, g) for n in ("unembed", "unembed_b"))
-    linear_backward(d["logits"], a["n"], weight, bias, d["n"], dweight, dbias)
+    final = p["unembed"], p["unembed_b"]
+    linear_backward(d["logits"], a["n"], *final, d["n"], g["unembed"], g["unembed_b"])
     rmsnorm_backward(d["n"], a[last], p["norm"], a["rstd"], dx=d[last], dweight=g["norm"])
     for i in reversed(range(L)):
         block_backward(block_of(p, i), block_of(a, i), block_of(d, i), block_of(g, i))
@@ -179,5 +179,5 @@ for _ in range(300):
 print(f"{data.tokenizer.decode(text)}\n")
 print(f"1. validation loss {loss:.3f}")
 print(f"2. {(2 * L + 1) * C}: a bias of C numbers in each of {2 * L + 1} norms.")
-# Try: leave the weights out as well: how much do they do? Put the mean back in, in forward and in
-# backward.
+# Try (see examples/ANSWERS.md): leave the weights out as well: how much do they do? (Out of the
+# shapes, and np.ones(C, "float32") and np.empty(C) where p and g were read.)

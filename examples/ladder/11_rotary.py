@@ -65,8 +65,8 @@ shapes |= {"norm": (C,), "unembed": (C, V), "unembed_b": (V,)}
 
 def start(name, shape):
     """A parameter before training, with the same standard deviation as in PyTorch."""
-    if len(shape) == 1:  # a bias starts at 0, the weight of a layer norm at 1
-        return np.full(shape, not name.endswith("_b"), "float32")
+    if len(shape) == 1:  # a bias starts at 0, the weight of a norm at 1
+        return np.full(shape, 0 if name.endswith("_b") else 1, "float32")
     spread = 1 if name == "wte" else (3 * shape[0]) ** -0.5
     return (spread * rng.standard_normal(shape)).astype("float32")
 
@@ -122,8 +122,8 @@ def backward(p, tokens, targets, a):
     d["losses"][...] = 1 / targets.size
     cross_entropy_backward(d["losses"], a["logits"], targets, a["lse"], d["logits"])
     last = f"{L - 1}.out"
-    weight, bias, dweight, dbias = (x[n] for x in (p, g) for n in ("unembed", "unembed_b"))
-    linear_backward(d["logits"], a["n"], weight, bias, d["n"], dweight, dbias)
+    final = p["unembed"], p["unembed_b"]
+    linear_backward(d["logits"], a["n"], *final, d["n"], g["unembed"], g["unembed_b"])
     rmsnorm_backward(d["n"], a[last], p["norm"], a["rstd"], dx=d[last], dweight=g["norm"])
     for i in reversed(range(L)):
         block_backward(block_of(p, i), block_of(a, i), block_of(d, i), block_of(g, i))
@@ -187,5 +187,6 @@ ones, turned = np.ones((1, T, 1, C // H)), np.empty((1, T, 1, C // H))
 turn(ones, ROTATIONS, out=turned)
 products = [turned[0, q, 0] @ turned[0, k, 0] for q, k in ((3, 0), (7, 4))]
 print("2. {:.6f} before and {:.6f} after.".format(*products))
-# Try: base=100 for 10000. Turn the values as well: what is lost? Leave ROTATIONS out (None in both
-# calls): a transformer without positions; how much worse is it, and why not more?
+# Try (see examples/ANSWERS.md): base=100.0. Leave ROTATIONS out (None in both calls): a transformer
+# without positions; how much worse is it, and why not more? Turn the values as well, the last C
+# channels of a["ready"], with `turn` and, in backward, `turn_back`.

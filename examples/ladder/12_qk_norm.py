@@ -2,7 +2,7 @@
 
 New: *QK norm*. Queries and keys go through an RMSNorm of their own, each head's D channels, before
 they turn. Whatever the residual stream does, a query has the length that the weight of the norm
-gives it, so that scores cannot grow without bound, and larger learning rates are stable.
+gives it, so that scores cannot grow without bound; that keeps training stable at larger rates.
 
 And *squared ReLU* in the MLP, a small thing that goes with it in models trained for speed:
 
@@ -70,8 +70,8 @@ shapes |= {"norm": (C,), "unembed": (C, V), "unembed_b": (V,)}
 
 def start(name, shape):
     """A parameter before training, with the same standard deviation as in PyTorch."""
-    if len(shape) == 1:  # a bias starts at 0, the weight of a layer norm at 1
-        return np.full(shape, not name.endswith("_b"), "float32")
+    if len(shape) == 1:  # a bias starts at 0, the weight of a norm at 1
+        return np.full(shape, 0 if name.endswith("_b") else 1, "float32")
     spread = 1 if name == "wte" else (3 * shape[0]) ** -0.5
     return (spread * rng.standard_normal(shape)).astype("float32")
 
@@ -128,8 +128,8 @@ def backward(p, tokens, targets, a):
     d["losses"][...] = 1 / targets.size
     cross_entropy_backward(d["losses"], a["logits"], targets, a["lse"], d["logits"])
     last = f"{L - 1}.out"
-    weight, bias, dweight, dbias = (x[n] for x in (p, g) for n in ("unembed", "unembed_b"))
-    linear_backward(d["logits"], a["n"], weight, bias, d["n"], dweight, dbias)
+    final = p["unembed"], p["unembed_b"]
+    linear_backward(d["logits"], a["n"], *final, d["n"], g["unembed"], g["unembed_b"])
     rmsnorm_backward(d["n"], a[last], p["norm"], a["rstd"], dx=d[last], dweight=g["norm"])
     for i in reversed(range(L)):
         block_backward(block_of(p, i), block_of(a, i), block_of(d, i), block_of(g, i))
@@ -199,4 +199,5 @@ for i in range(L):
     scores = np.einsum("bthd,bshd->bhts", q, k) / (C // H) ** 0.5
     largest = max(largest, np.abs(scores).max())
 print(f"2. {largest:.1f}")
-# Try: a learning rate of 1e-2, with q_norm and k_norm and without (None for both, in both calls).
+# Try (see examples/ANSWERS.md): a learning rate of 1e-2, with the two norms and without (q_norm and
+# k_norm out of block_shapes, and out of `norms` and `dnorms`).

@@ -1,9 +1,12 @@
 """Rung 13, Muon: the matrices inside take steps whose singular values are all about 1.
 
-New: *Muon*, an optimiser for matrices. The running mean of a matrix's gradient usually has a few
-large singular values and many small ones. Muon replaces it by a nearly orthogonal matrix with the
-same directions, so that a step changes the output of the layer in all directions by as much. The
-model is that of rung 12. The notebook on optimisers derives it; `muon_update` is the package's.
+New: *Muon*, an optimiser for matrices. A matrix turns x into x @ M. Every M is U S V^T, where S
+stretches and U and V only turn (their columns have length 1 and are orthogonal, as rotations do): S
+is diagonal, and its numbers, the *singular values*, say how much M stretches each of its
+directions. The running mean of a matrix's gradient usually has a few large singular values and many
+small ones. Muon takes a step with nearly U V^T instead, which changes the output of the layer in
+all directions by as much. The notebook on optimisers derives how to compute it; `muon_update` is
+the package's. The model is that of rung 12.
 
 Only the matrices inside the blocks are given to Muon. Tables, the last layer and all vectors stay
 with AdamW. `qkv` is three matrices that lie next to each other, and they are treated one by one.
@@ -69,8 +72,8 @@ shapes |= {"norm": (C,), "unembed": (C, V), "unembed_b": (V,)}
 
 def start(name, shape):
     """A parameter before training, with the same standard deviation as in PyTorch."""
-    if len(shape) == 1:  # a bias starts at 0, the weight of a layer norm at 1
-        return np.full(shape, not name.endswith("_b"), "float32")
+    if len(shape) == 1:  # a bias starts at 0, the weight of a norm at 1
+        return np.full(shape, 0 if name.endswith("_b") else 1, "float32")
     spread = 1 if name == "wte" else (3 * shape[0]) ** -0.5
     return (spread * rng.standard_normal(shape)).astype("float32")
 
@@ -132,8 +135,8 @@ def backward(p, tokens, targets, a):
     d["losses"][...] = 1 / targets.size
     cross_entropy_backward(d["losses"], a["logits"], targets, a["lse"], d["logits"])
     last = f"{L - 1}.out"
-    weight, bias, dweight, dbias = (x[n] for x in (p, g) for n in ("unembed", "unembed_b"))
-    linear_backward(d["logits"], a["n"], weight, bias, d["n"], dweight, dbias)
+    final = p["unembed"], p["unembed_b"]
+    linear_backward(d["logits"], a["n"], *final, d["n"], g["unembed"], g["unembed_b"])
     rmsnorm_backward(d["n"], a[last], p["norm"], a["rstd"], dx=d[last], dweight=g["norm"])
     for i in reversed(range(L)):
         block_backward(block_of(p, i), block_of(a, i), block_of(d, i), block_of(g, i))
@@ -205,4 +208,5 @@ print(f"{data.tokenizer.decode(text)}\n")
 inside = sum(value.size for n, value in params.items() if is_inside(n))
 print(f"1. validation loss {loss:.3f}")
 print(f"2. {inside:,} of {sum(value.size for value in params.values()):,}")
-# Try: learning rates of 0.005 and 0.05 for Muon. Treat qkv as one matrix (parts = 1 always).
+# Try (see examples/ANSWERS.md): learning rates of 0.005 and 0.05 for Muon. Treat qkv as one matrix
+# (parts = 1 always).

@@ -75,7 +75,9 @@ def backward(p, tokens, targets, a):
     return {"table": dtable}
 
 
-# The check of rung 0: Im f(x + i h) / h, here the slope along a random direction.
+# The check of rung 0: Im f(x + i h) / h, here the slope along a random direction. The noise moves
+# the parameters away from special values, such as the biases of 0 in later rungs, at which a wrong
+# gradient can look right.
 p = {n: v + 0.1 * rng.standard_normal(v.shape) for n, v in params.items()}  # float64 from here
 tokens, targets = rng.integers(0, V, (2, 3, T))
 grads, wrong = backward(p, tokens, targets, forward(p, tokens, targets)[1]), []
@@ -107,7 +109,7 @@ def loss_on(split):
     return forward(params, split[:-1].reshape(-1, T), split[1:].reshape(-1, T))[0]
 
 
-loss, text = loss_on(data.val), [0]
+loss, text = loss_on(data.val), [0]  # token 0: in Shakespeare the line break
 for _ in range(300):  # *autoregressive*: draw a character, append it, predict the next from it
     context = np.array([text[-T:]])
     chances = forward(params, context, context)[1]["probabilities"][0, -1].astype("float64")
@@ -126,6 +128,9 @@ print(
 )
 print("   and one piece may be harder than another.")
 print(f"validation loss {loss:.3f}; the lecture: {PUBLISHED}")
-# Try: dtable[tokens] += dlogits instead of np.add.at. The check finds it; what does training with
-# --even_if_wrong say? Count the pairs of data.train, put log(count + 0.1) into the table, and let
-# --max_iters=0: does training find anything better?
+# Try (examples/ANSWERS.md has what comes out):
+# 1. dtable[tokens] += dlogits instead of np.add.at(...). The check finds it. What does training
+#    with --even_if_wrong reach, and would you have noticed?
+# 2. Above ADAMW put count = np.full((V, V), 0.1), then
+#    np.add.at(count, (data.train[:-1], data.train[1:]), 1) and params["table"] = np.log(count).
+#    With --max_iters=0: has training found anything better?

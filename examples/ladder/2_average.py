@@ -42,7 +42,7 @@ from gpt_numpy.data.batches import TRAIN, draw_batch
 from gpt_numpy.data.dataset import open_dataset
 from gpt_numpy.reference.adamw import AdamWSettings, adamw_update
 
-PUBLISHED, B, T, C = np.nan, 32, 8, 32  # T characters a sequence, C channels
+PUBLISHED, B, T, C = np.nan, 32, 8, 32  # not in the lecture; T characters a sequence, C channels
 parser = argparse.ArgumentParser()
 parser.add_argument("--data", default="", help="a text file, instead of a data set")
 parser.add_argument("--dataset", default="tinyshakespeare", help="or shakespeare, python-docs")
@@ -67,6 +67,8 @@ assert np.allclose(by_loop, triangle @ x) and np.allclose(triangle, by_softmax)
 data = open_dataset(options.dataset, options.data)
 V, rng = data.vocab_size, np.random.default_rng(1337)
 shapes = {"wte": (V, C), "unembed": (C, V), "unembed_b": (V,)}
+# As PyTorch starts: a linear layer uniformly between -1/sqrt(C) and 1/sqrt(C), whose variance is
+# 1 / (3 C). Here the numbers are normal, with the same variance.
 spread = {"wte": 1, "unembed": (3 * C) ** -0.5, "unembed_b": 0}
 params = {n: (spread[n] * rng.standard_normal(s)).astype("float32") for n, s in shapes.items()}
 
@@ -133,5 +135,8 @@ print(
     f"2. validation loss {loss:.3f}. The average of eight characters does not say which one is the"
 )
 print("   last, and that one matters most. The weights should depend on what is there: rung 3.")
-# Try: weights that favour the near past, such as scores of -(t - s) instead of 0, in `triangle`.
+# Try (see examples/ANSWERS.md): weights that favour the near past, with scores of -(t - s) instead
+# of 0. Put this below the assert; `triangle` is what forward reads:
+#     scores = np.where(np.tri(T) == 1, np.arange(T) - np.arange(T)[:, None], -np.inf)
+#     triangle = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
 # How close to the bigram do you get, and do you get below it?

@@ -1,6 +1,6 @@
 """Rung 3, one head of self-attention: each position chooses what it looks at.
 
-New: *self-attention*, what a transformer is named for. Rung 2 averaged the past with fixed weights.
+New: *self-attention*, the heart of a transformer. Rung 2 averaged the past with fixed weights.
 Now the weights depend on what is there. Three linear layers turn the row x of each position into
 
     a *query* q, what it looks for,
@@ -10,9 +10,9 @@ Now the weights depend on what is there. Three linear layers turn the row x of e
 The score of a query and a key is their *dot product*, the sum of the products of their numbers: it
 is large if both point the same way. Each position compares its query with the keys of all positions
 up to its own (the causal mask), softmax turns the scores into weights, and the output is the
-average of the values with these weights. The scores are divided by sqrt(D), D the numbers of a key:
-a sum of D products is about sqrt(D) times as large as one, and softmax of large scores is all or
-nothing.
+average of the values with these weights. The scores are divided by sqrt(D), D the numbers of a key.
+D products of random sign mostly cancel: their sum is about sqrt(D) times as large as one of them,
+not D times. And softmax of large scores is all or nothing.
 
 The score cannot depend on where a key is, only on what is there. So the row of a token gets the row
 of its position added, from a second table, `wpe` ("word position embedding"):
@@ -55,7 +55,7 @@ data = open_dataset(options.dataset, options.data)
 V, rng = data.vocab_size, np.random.default_rng(1337)
 shapes = {"wte": (V, C), "wpe": (T, C), "query": (C, D), "key": (C, D), "value": (C, D)}
 shapes |= {"unembed": (D, V), "unembed_b": (V,)}
-spread = {n: 1 if n in ("wte", "wpe") else (3 * C) ** -0.5 for n in shapes}  # as PyTorch starts
+spread = {n: 1 if n in ("wte", "wpe") else (3 * C) ** -0.5 for n in shapes}  # as in rung 2
 params = {n: (spread[n] * rng.standard_normal(s)).astype("float32") for n, s in shapes.items()}
 
 
@@ -152,5 +152,5 @@ print(
     f"1. The last of {T} positions looks 0, 1, 2, ... back with weights {weights[::-1].round(2)}."
 )
 print(f"2. validation loss {loss:.3f}; the lecture: {PUBLISHED}")
-# Try: leave wpe out of x, and g["wpe"] out of backward's result (and of shapes): how much is lost?
-# Set T = 16. Leave "/ D**0.5" out everywhere. What does --max_iters=20000 do?
+# Try (see examples/ANSWERS.md): leave wpe out of shapes, x and backward: how much is lost? T = 16.
+# Leave "/ D**0.5" out in all three places. What does --max_iters=20000 do?

@@ -47,7 +47,7 @@ data = open_dataset(options.dataset, options.data)
 V, D, rng = data.vocab_size, C // H, np.random.default_rng(1337)
 shapes = {"wte": (V, C), "wpe": (T, C), "qkv": (C, 3 * C), "proj": (C, C), "proj_b": (C,)}
 shapes |= {"unembed": (C, V), "unembed_b": (V,)}
-spread = {n: 1 if n in ("wte", "wpe") else (3 * C) ** -0.5 for n in shapes}  # as PyTorch starts
+spread = {n: 1 if n in ("wte", "wpe") else (3 * C) ** -0.5 for n in shapes}  # as in rung 2
 params = {n: (spread[n] * rng.standard_normal(s)).astype("float32") for n, s in shapes.items()}
 
 
@@ -151,5 +151,5 @@ tokens, targets = draw_batch(data.val, 500, T, seed=0, stream=TRAIN, step=0)
 weights = forward(params, tokens, targets)[1]["weights"][:, :, -1].mean(axis=0)
 for h in range(H):
     print(f"3. Head {h} looks 0, 1, 2, ... back with weights {weights[h, ::-1].round(2)}.")
-# Try: H = 1, 2, 8, 16 and 32. How small may a head be before it is useless? Leave proj out, as the
-# lecture does.
+# Try (see examples/ANSWERS.md): H = 1, 2, 8, 16, 32. How small may a head be before it is useless?
+# Leave proj and proj_b out, as the lecture does: mixed is out, and dmixed goes into split.

@@ -14,7 +14,9 @@ From here on the layers of the earlier rungs are those of the package, so that w
 seen: linear_forward, attention_forward, cross_entropy_forward and their backward functions. They do
 what rungs 1 to 4 do in the open, but write their results to arrays that are handed to them. `a` has
 the arrays of forward, `d` their gradients, `g` the gradients of the parameters. The package's
-attention keeps the log of the sum of exp of each row of scores (`lse`) instead of the weights.
+attention keeps the log of the sum of exp of each row of scores (`lse`) instead of the weights:
+backward gets them back as exp(scores - lse). It reads a["att"], too, since softmax's sum over a
+row, sum(weights * dweights), is the dot product of that row of a["att"] and of its gradient.
 NO_DROPOUT switches off what rung 9 is about; tied=False says that the last layer has a table of its
 own, not the embedding's (exercise 12 has the other case).
 
@@ -61,7 +63,7 @@ shapes = {"wte": (V, C), "wpe": (T, C), "qkv": (C, 3 * C), "proj": (C, C), "proj
 shapes |= {"fc": (C, 4 * C), "fc_b": (4 * C,), "down": (4 * C, C), "down_b": (C,)}
 shapes |= {"unembed": (C, V), "unembed_b": (V,)}
 PARTS = {"attention": ("qkv", "proj", "proj_b"), "MLP": ("fc", "fc_b", "down", "down_b")}
-spread = {n: 1 if n in ("wte", "wpe") else (3 * C) ** -0.5 for n in shapes}  # as PyTorch starts
+spread = {n: 1 if n in ("wte", "wpe") else (3 * C) ** -0.5 for n in shapes}  # as in rung 2
 params = {n: (spread[n] * rng.standard_normal(s)).astype("float32") for n, s in shapes.items()}
 widths = {
     "x": C,
@@ -78,7 +80,7 @@ widths = {
 def forward(p, tokens, targets):
     """The mean loss, and everything computed on the way to it."""
     a = {n: np.empty((*tokens.shape, width), p["wte"].dtype) for n, width in widths.items()}
-    a["losses"], a["lse"] = np.empty((2, *tokens.shape), p["wte"].dtype)
+    a["losses"], a["lse"] = np.empty((2, *tokens.shape), p["wte"].dtype)  # two arrays of B x T
     a["att_lse"] = np.empty((len(tokens), H, tokens.shape[1]), p["wte"].dtype)
     embedding_forward(tokens, EmbeddingWeights(p["wte"], p["wpe"]), dropout=NO_DROPOUT, out=a["x"])
     linear_forward(a["x"], p["qkv"], None, out=a["qkv"])
@@ -97,8 +99,8 @@ def backward(p, tokens, targets, a):
     d, g = ({n: np.empty_like(v) for n, v in group.items()} for group in (a, p))
     d["losses"][...] = 1 / targets.size
     cross_entropy_backward(d["losses"], a["logits"], targets, a["lse"], d["logits"])
-    weight, bias, dweight, dbias = (x[n] for x in (p, g) for n in ("unembed", "unembed_b"))
-    linear_backward(d["logits"], a["out"], weight, bias, d["out"], dweight, dbias)
+    last = p["unembed"], p["unembed_b"]
+    linear_backward(d["logits"], a["out"], *last, d["out"], g["unembed"], g["unembed_b"])
     linear_backward(d["out"], a["act"], p["down"], p["down_b"], d["act"], g["down"], g["down_b"])
     relu_backward(d["act"], a["fc"], d["fc"])
     linear_backward(d["fc"], a["mid"], p["fc"], p["fc_b"], d["mid"], g["fc"], g["fc_b"])
@@ -146,4 +148,6 @@ print(f"1. attention {count['attention']:,}, MLP {count['MLP']:,}: twice as many
 print(f"2. validation loss {loss:.3f}; the lecture, whose MLP is one layer of C: {PUBLISHED}")
 tokens, targets = draw_batch(data.val, 500, T, seed=0, stream=TRAIN, step=0)
 print(f"3. {(forward(params, tokens, targets)[1]['act'] == 0).mean():.0%}")
-# Try: leave the ReLU out, in both directions. Make the MLP as wide as C, or 16 C.
+# Try (see examples/ANSWERS.md): leave the ReLU out. Put a["act"][...] = a["fc"] into the place of
+# relu_forward, and d["fc"][...] = d["act"] into that of relu_backward: an array that nobody writes
+# holds garbage. Make the MLP as wide as C, or 16 C, wherever 4 * C stands.

@@ -85,7 +85,7 @@ def forward(p, tokens, targets):
     widths = {f"{i}.{n}": width for i in range(L) for n, width in block_widths.items()}
     a = {n: np.empty((*tokens.shape, w), dtype) for n, w in (widths | {"logits": V}).items()}
     a |= {f"{i}.lse": np.empty((len(tokens), H, tokens.shape[1]), dtype) for i in range(L)}
-    a["losses"], a["lse"] = np.empty((2, *tokens.shape), dtype)
+    a["losses"], a["lse"] = np.empty((2, *tokens.shape), dtype)  # two arrays of B x T
     tables = EmbeddingWeights(p["wte"], p["wpe"])
     embedding_forward(tokens, tables, dropout=NO_DROPOUT, out=a["0.x"])
     for i in range(L):
@@ -115,8 +115,8 @@ def backward(p, tokens, targets, a):
     d["losses"][...] = 1 / targets.size
     cross_entropy_backward(d["losses"], a["logits"], targets, a["lse"], d["logits"])
     last = f"{L - 1}.out"
-    weight, bias, dweight, dbias = (x[n] for x in (p, g) for n in ("unembed", "unembed_b"))
-    linear_backward(d["logits"], a[last], weight, bias, d[last], dweight, dbias)
+    final = p["unembed"], p["unembed_b"]
+    linear_backward(d["logits"], a[last], *final, d[last], g["unembed"], g["unembed_b"])
     for i in reversed(range(L)):
         block_backward(block_of(p, i), block_of(a, i), block_of(d, i), block_of(g, i))
         if i:
@@ -176,5 +176,6 @@ print(f"{data.tokenizer.decode(text)}\n")
 print(f"1. validation loss {loss:.3f}; the lecture: {PUBLISHED}")
 first_last = [np.linalg.norm(grads_at_start[f"{i}.fc"]) for i in (0, L - 1)]
 print("2. norm of the gradient of fc, first block {:.4f}, last {:.4f}.".format(*first_last))
-# Try: L = 6, with the sums and without. Leave out one of the four lines: what does the check say,
-# and what does --even_if_wrong reach?
+print("   Compare with rung 6: the sum is a way past the small matrices, forward and back.")
+# Try (see examples/ANSWERS.md): L = 6 here and in rung 6. Leave out each of the four lines with +=
+# in turn: what does the check say, and what does --even_if_wrong reach?

@@ -64,8 +64,8 @@ shapes |= {"ln": (C,), "ln_b": (C,), "unembed": (C, V), "unembed_b": (V,)}
 
 def start(name, shape):
     """A parameter before training, with the same standard deviation as in PyTorch."""
-    if len(shape) == 1:  # a bias starts at 0, the weight of a layer norm at 1
-        return np.full(shape, not name.endswith("_b"), "float32")
+    if len(shape) == 1:  # a bias starts at 0, the weight of a norm at 1
+        return np.full(shape, 0 if name.endswith("_b") else 1, "float32")
     spread = 1 if name in ("wte", "wpe") else (3 * shape[0]) ** -0.5
     return (spread * rng.standard_normal(shape)).astype("float32")
 
@@ -120,8 +120,8 @@ def backward(p, tokens, targets, a):
     d, g = ({n: np.empty_like(v) for n, v in group.items()} for group in (a, p))
     d["losses"][...] = 1 / targets.size
     cross_entropy_backward(d["losses"], a["logits"], targets, a["lse"], d["logits"])
-    weight, bias, dweight, dbias = (x[n] for x in (p, g) for n in ("unembed", "unembed_b"))
-    linear_backward(d["logits"], a["n"], weight, bias, d["n"], dweight, dbias)
+    final = p["unembed"], p["unembed_b"]
+    linear_backward(d["logits"], a["n"], *final, d["n"], g["unembed"], g["unembed_b"])
     norm_backward("ln", d["n"], a[f"{L - 1}.out"], p, a["mean"], a["rstd"], d[f"{L - 1}.out"], g)
     for i in reversed(range(L)):
         block_backward(block_of(p, i), block_of(a, i), block_of(d, i), block_of(g, i))
@@ -190,6 +190,6 @@ a = forward(params, tokens, targets)[1]
 sizes = [np.sqrt((a[n] ** 2).mean()) for n in ("0.x", *(f"{i}.out" for i in range(L)))]
 print(f"1. root mean square of the stream: {np.round(sizes, 2)}")
 print(f"2. validation loss {loss:.3f}; the lecture: {PUBLISHED}")
-# Try: put layer norm after each sum instead of before each branch, as in the paper of 2017
-# ("post-norm"). Let norm_backward ignore rstd (`dx /= rstd[..., None]` after the call): the check
-# lists all that is wrong. Which gradients are right, and why just these?
+# Try (see examples/ANSWERS.md): let norm_backward ignore rstd (`dx /= rstd[..., None]` after the
+# call). The check lists all that is wrong: which gradients are right, and why just these? Larger:
+# the norms after the sums instead of before the branches, as in the paper of 2017 ("post-norm").

@@ -14,7 +14,7 @@ This model is too small to memorise. Backward needs the same `keep` again. It is
 computed from a key and the number (`site`) of the layer. The rest is exercise 4.
 
 The lecture's loss is for 10 million parameters, T = 256, and 5000 steps with B = 64: hours on two
-cores. This model has half a million parameters and takes three minutes. Do not compare the losses.
+cores. This model has half a million parameters and takes a minute or two. Do not compare losses.
 
 Predict. Write your answers down first; the last lines of the output have them.
 1. How many parameters will the tables, the attention and the MLPs have? Which have most?
@@ -67,8 +67,8 @@ shapes |= {"ln": (C,), "ln_b": (C,), "unembed": (C, V), "unembed_b": (V,)}
 
 def start(name, shape):
     """A parameter before training, as in GPT-2."""
-    if len(shape) == 1:  # a bias starts at 0, the weight of a layer norm at 1
-        return np.full(shape, not name.endswith("_b"), "float32")
+    if len(shape) == 1:  # a bias starts at 0, the weight of a norm at 1
+        return np.full(shape, 0 if name.endswith("_b") else 1, "float32")
     return (0.02 * rng.standard_normal(shape)).astype("float32")
 
 
@@ -122,8 +122,8 @@ def backward(p, tokens, targets, a, drop):
     d, g = ({n: np.empty_like(v) for n, v in group.items()} for group in (a, p))
     d["losses"][...] = 1 / targets.size
     cross_entropy_backward(d["losses"], a["logits"], targets, a["lse"], d["logits"])
-    weight, bias, dweight, dbias = (x[n] for x in (p, g) for n in ("unembed", "unembed_b"))
-    linear_backward(d["logits"], a["n"], weight, bias, d["n"], dweight, dbias)
+    final = p["unembed"], p["unembed_b"]
+    linear_backward(d["logits"], a["n"], *final, d["n"], g["unembed"], g["unembed_b"])
     norm_backward("ln", d["n"], a[f"{L - 1}.out"], p, a["mean"], a["rstd"], d[f"{L - 1}.out"], g)
     for i in reversed(range(L)):
         block_backward(*(block_of(group, i) for group in (p, a, d, g)), drop, 3 * i)
@@ -200,5 +200,5 @@ for n, value in params.items():
     count[groups.get(kind, "other")] += value.size
 print("1. " + ", ".join(f"{name} {size:,}" for name, size in count.items()))
 print(f"2. validation loss {loss:.3f}; the lecture, a model 23 times as large: {PUBLISHED}")
-# Try: --max_iters=10000 and go for a walk. Then let the compiled kernels do the same:
+# Try: --max_iters=10000, and go for a walk. Then let the compiled kernels train larger models:
 # `gpt-numpy train tiny`, or `gpt-numpy train baby --dropout=0.2` for the lecture's own size.

@@ -2,7 +2,8 @@
 
 Text cells use little of Markdown: headings, paragraphs, indented lines for formulas, `code`,
 *words*, **words** and links. Everything is escaped before it becomes HTML. Pictures are part of the
-page.
+page. The output of a cell that asks for a prediction is hidden until the reader opens it, as it is
+in JupyterLab (`jupyter.outputs_hidden` in the cell's metadata).
 """
 
 import html
@@ -14,6 +15,7 @@ body { max-width: 52rem; margin: 2rem auto; padding: 0 1rem; font: 1rem/1.5 sans
 pre { padding: .6rem; overflow-x: auto; font: .82rem/1.4 monospace; }
 pre.code { background: #f3f3f0; border-left: 3px solid #b8b8a8; }
 pre.text { background: #fff; margin-top: -.6rem; }
+summary { margin: -.6rem 0 1rem; cursor: pointer; }
 code { font-family: monospace; background: #f3f3f0; }
 img { max-width: 100%; }
 @media (prefers-color-scheme: dark) {
@@ -44,14 +46,20 @@ def body_of(notebook: dict[str, Any]) -> str:
             parts.append(text_of(source))
             continue
         parts.append(f'<pre class="code">{html.escape(source)}</pre>')
-        for output in cell["outputs"]:
-            if output["output_type"] == "stream":
-                text = html.escape("".join(output["text"]).rstrip("\n"))
-                parts.append(f'<pre class="text">{text}</pre>')
-            else:
-                image = output["data"]["image/png"]
-                parts.append(f'<p><img alt="a plot" src="data:image/png;base64,{image}"></p>')
+        outputs = [_output(output) for output in cell["outputs"]]
+        if cell["metadata"].get("jupyter", {}).get("outputs_hidden"):
+            outputs = ["<details><summary>Show the output</summary>", *outputs, "</details>"]
+        parts += outputs
     return "\n".join(parts)
+
+
+def _output(output: dict[str, Any]) -> str:
+    """What a cell has printed or drawn."""
+    if output["output_type"] == "stream":
+        text = html.escape("".join(output["text"]).rstrip("\n"))
+        return f'<pre class="text">{text}</pre>'
+    image = output["data"]["image/png"]
+    return f'<p><img alt="a plot" src="data:image/png;base64,{image}"></p>'
 
 
 def text_of(source: str) -> str:

@@ -14,7 +14,7 @@ The task is to write six letters in reverse. The model is as small as it can be:
 
 Backward is that of rung 3 of the ladder, and in one thing differs: what comes back through q goes
 to the target's rows, what comes back through k and v to the source's (`backward` below;
-`gpt_numpy/reference/cross_attention.py` derives it). Exercise 17 asks you for it.
+`gpt_numpy/reference/cross_attention.py` derives it). Do exercise 17 first: its answer is here.
 
 Predict. Write your answers down first; the last lines of the output have them.
 1. Where will position 0 of the target look? And position 5?
@@ -24,6 +24,7 @@ Predict. Write your answers down first; the last lines of the output have them.
 """
 
 import argparse
+import sys
 
 import numpy as np
 
@@ -34,8 +35,11 @@ LETTERS, T, C, D, B = "abcdefghijklmnop", 6, 32, 32, 64  # T letters; B pairs in
 BEGIN, V = len(LETTERS), len(LETTERS) + 1
 parser = argparse.ArgumentParser()
 parser.add_argument("--max_iters", type=int, default=1500, help="steps of training")
+parser.add_argument("--go", action="store_true", help="do not wait for your predictions")
 options = parser.parse_args()
 print((__doc__ or "").partition("Predict. ")[2].partition("\n\n    ")[0], "\n")
+if sys.stdin.isatty() and not options.go:
+    input("Enter continues. ")
 
 rng = np.random.default_rng(1337)
 POSITIONS = sinusoidal_positions(T, C)
@@ -125,8 +129,8 @@ others = forward(params, source, np.roll(target, 1, axis=0))[1]  # the tokens be
 right, still = ((each["probabilities"].argmax(axis=-1) == target).mean() for each in (a, others))
 print(f"1. Position 0 looks most at {weights[0].argmax()}, position 5 at {weights[5].argmax()}.")
 print(
-    f"2. Not for this task, and it uses it a little: {right:.1%} of the letters are right, and "
-    f"{still:.1%} with the tokens before of another pair. The position says where to look."
+    f"2. Not for this task: the position says where to look. Yet it leans on x: {right:.1%} of the "
+    f"letters are right, and {still:.1%} if x has the tokens before of another pair."
 )
-# Try: leave POSITIONS out of m. Write the letters in the order of the alphabet instead of in
-# reverse: what must a query know then?
+# Try (see examples/ANSWERS.md): leave POSITIONS out of m. Write the letters in the order of the
+# alphabet, np.sort(source, axis=1), instead of in reverse: what must a query know then?

@@ -23,6 +23,7 @@ Predict. Write your answers down first; the last lines of the output have them.
 """
 
 import argparse
+import sys
 
 import numpy as np
 
@@ -36,8 +37,11 @@ C, WARMUP, BATCH_TOKENS = 64, 200, 880  # channels; 80 pairs of 11 tokens in a b
 parser = argparse.ArgumentParser()
 parser.add_argument("--max_iters", type=int, default=600, help="steps of training")
 parser.add_argument("--ops", default="kernels", help="kernels, or reference (slower to train)")
+parser.add_argument("--go", action="store_true", help="do not wait for your predictions")
 options = parser.parse_args()
 print((__doc__ or "").partition("Predict. ")[2].partition("\n\n    ")[0], "\n")
+if sys.stdin.isatty() and not options.go:
+    input("Enter continues. ")
 
 data = open_pairs(TranslationConfig(dataset="copy"), (16, 16))
 config = gn.TransformerConfig(
@@ -54,8 +58,8 @@ print("backward runs, and each is derived at the top of its file in gpt_numpy/re
 stages = [call.stage for call in look.calls(sizes).backward]
 for stage in stages:
     print(f"    {stage.name:<24} {stage.layer}_backward")
-weights = [look.params[f"decoder.h.{i}.cross.c_kv.weight"] for i in range(2)]
-sent = [look.activation_grads[f"decoder.h.{i}.cross.kv"] @ weights[i].T for i in range(2)]
+weights = [look.params[f"decoder.h.{i}.cross.c_kv.weight"] for i in range(config.n_layer)]
+sent = [look.activation_grads[f"decoder.h.{i}.cross.kv"] @ w.T for i, w in enumerate(weights)]
 dmemory = look.activation_grads["encoder.out"]
 error = np.abs(sum(sent) - dmemory).max() / np.abs(dmemory).max()
 print(f"what the blocks send adds up to the gradient of the memory: error {error:.1e}")
@@ -81,10 +85,9 @@ for step in range(1, options.max_iters + 1):
 
 (digits,) = gn.translate(model, [source_tokens(data.tokenizer, "0123456789")])
 print(f"0123456789 -> {text_of(data.tokenizer, digits)}\n")
-norms = [float(np.linalg.norm(each)) for each in sent]
+norms = ", ".join(f"{np.linalg.norm(each):.3f}" for each in sent)
 print(f"1. {stages[-1].name}: the source's tokens are the first thing that the forward pass reads.")
-print(f"2. At the start the first block sends a gradient of norm {norms[0]:.3f}, the second one of "
-      f"{norms[1]:.3f}.")  # fmt: skip
+print(f"2. Before training, from the first block to the last, gradients of norm {norms}.")
 print(f"3. {f'After {exact_at}' if exact_at else f'Not within {options.max_iters}'} steps.")
-# Try: norm_place="pre" in the configuration. n_layer=1. And `gpt-numpy train copy`, the same with
-# checkpoints and a log.
+# Try (see examples/ANSWERS.md): norm_place="pre" in the configuration. n_layer=1. And
+# `gpt-numpy train copy`, the same with checkpoints and a log.

@@ -10,11 +10,13 @@ y its target, and q what is wanted of each token:
     dz_v = P_v - q_v                                      what is there, less what is wanted
 
 The last line follows from the derivative of lse, which is P, and of the other terms, which are
-linear. Padding wants nothing: its rows have gradient 0. `gpt_numpy/reference/cross_entropy.py` has
-the derivation with all its terms; exercise 18 asks you for it.
+linear. Targets shorter than others are filled up with *padding*, which wants nothing: its rows have
+gradient 0. `gpt_numpy/reference/cross_entropy.py` has the derivation with all its terms. Do
+exercise 18 first: this file has the answer.
 
-The smoothed loss cannot reach 0, only the entropy of q. So an evaluation computes the loss without
-smoothing (`smoothing=False`), whose exp is the *perplexity*.
+The smoothed loss cannot reach 0. It is least where P = q, and is then -sum_v q_v log q_v, the
+*entropy* of q. So an evaluation computes the loss without smoothing (`smoothing=False`), whose exp
+is the *perplexity*.
 
 The task is to write dates as ISO 8601 has them: "Sunday, May 2, 2021" is 2021-05-02.
 
@@ -27,6 +29,7 @@ Predict. Write your answers down first; the last lines of the output have them.
 """
 
 import argparse
+import sys
 
 import numpy as np
 
@@ -42,8 +45,11 @@ C, E, WARMUP, BATCH_TOKENS = 64, 0.1, 200, 1500
 parser = argparse.ArgumentParser()
 parser.add_argument("--max_iters", type=int, default=800, help="steps of training, of each model")
 parser.add_argument("--ops", default="kernels", help="kernels, or reference (slower to train)")
+parser.add_argument("--go", action="store_true", help="do not wait for your predictions")
 options = parser.parse_args()
 print((__doc__ or "").partition("Predict. ")[2].partition("\n\n    ")[0], "\n")
+if sys.stdin.isatty() and not options.go:
+    input("Enter continues. ")
 
 # The gradient, by hand, against the exact slope of each logit: Im loss(z + i h) / h.
 rng = np.random.default_rng(0)
@@ -87,8 +93,9 @@ for smoothing in (0.0, E):
             print(f"smoothing {smoothing}, step {step:4}: loss {loss:.4f}")
     perplexity = np.exp(model.forward(*test, smoothing=False))
     logits = model.logits(*test).astype("float64")
-    likely = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    likely = 1 / likely.sum(axis=-1)[test.target[:, 1:] != PAD]
+    # The probability of the most likely token of each row is exp(0) / sum(exp(z - largest)).
+    e = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    likely = 1 / e.sum(axis=-1)[test.target[:, 1:] != PAD]
     written = [text_of(data.tokenizer, each) for each in gn.translate(model, sources, beam=1)]
     right = sum(text == target for text, (_, target) in zip(written, pairs, strict=True))
     print(f"{pairs[0][0]} -> {written[0]}; {right} of {len(pairs)} unseen days are right")
@@ -99,4 +106,5 @@ wanted[0] += 1 - E
 print(f"\n1. The entropy of q, {-(wanted * np.log(wanted)).sum():.4f} nats.")
 print("2. " + ", ".join(f"smoothing {s}: perplexity {x:.4f}" for s, x, _ in rows) + ".")
 print("3. " + ", ".join(f"smoothing {s}: {p:.3f}" for s, _, p in rows) + ".")
-# Try: E = 0.5. Does the number of right days change? And `gpt-numpy train date`.
+# Try (see examples/ANSWERS.md): E = 0.5. Does the number of right days change? And
+# `gpt-numpy train date`.

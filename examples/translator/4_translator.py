@@ -27,6 +27,7 @@ Predict. Write your answers down first; the last lines of the output have them.
 """
 
 import argparse
+import sys
 
 import gpt_numpy as gn
 from gpt_numpy.config.decoding import Decoding
@@ -43,8 +44,11 @@ parser.add_argument("--target", default="", help="a text file, with --source")
 parser.add_argument("--mo", default="", help="a folder of gettext's .mo and .po files")
 parser.add_argument("--max_iters", type=int, default=1500, help="steps of training")
 parser.add_argument("--ops", default="kernels", help="kernels, or reference (slower to train)")
+parser.add_argument("--go", action="store_true", help="do not wait for your predictions")
 options = parser.parse_args()
 print((__doc__ or "").partition("Predict. ")[2].partition("\n\n    ")[0], "\n")
+if sys.stdin.isatty() and not options.go:
+    input("Enter continues. ")
 
 own = bool(options.source or options.mo)
 settings = TranslationConfig(
@@ -83,6 +87,7 @@ text, target = min(pairs, key=lambda pair: len(pair[0]))
 source = source_tokens(data.tokenizer, text)
 written = target_tokens(data.tokenizer, target)
 weights = model.alignments(source[None], written[None])[-1, 0].mean(axis=0)
+# Tokens 0, 1 and 2 are PAD, BEGIN and END; the tokenizer counts its letters from 0.
 letters = [data.tokenizer.decode([token - 3]) for token in source[:-1]]
 print(f"\nWhere the model looks in {text!r} when it writes {target!r}:")
 print("        " + "".join(letters))
@@ -96,5 +101,6 @@ print(f"\n1. Of {len(pairs)} targets, {len(other)} are not the greedy ones, {low
 print("   a beam can lose the greedy beginning, and the penalty prefers longer targets.")
 month = weights[5:7].sum(axis=0) if not own else weights.sum(axis=0)
 print(f"2. Most at {(letters + ['END'])[int(month.argmax())]!r}, in {text!r}.")
-# Try: --max_iters=100: does beam search help more when the model is worse? Another text than the
-# shortest. And `gpt-numpy train translate --mo=/usr/share/locale/es`.
+# Try (see examples/ANSWERS.md): --max_iters=100. Does beam search help more when the model
+# is worse? max for min in the line that chooses the text. And
+# `gpt-numpy train translate --mo=/usr/share/locale/es`.

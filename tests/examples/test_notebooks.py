@@ -1,6 +1,7 @@
 """The notebooks run from top to bottom, with what they claim, and their outputs are their own."""
 
 import importlib.util
+import itertools
 import json
 import re
 from pathlib import Path
@@ -95,9 +96,29 @@ def test_the_pages_hold_the_text_the_code_and_the_outputs(tmp_path, monkeypatch)
         assert text.count("<img ") == kinds.count("display_data") >= 1
         assert text.count('class="code"') == len(code_of(notebook))
         assert text.count('class="text"') == kinds.count("stream")
+        hidden = [c for c in notebook["cells"] if c["metadata"].get("jupyter")]
+        assert text.count("<details>") == text.count("</details>") == len(hidden)
         assert "<script" not in text and "**" not in re.sub(
             r"(?s)<pre.*?</pre>|<code>.*?</code>", "", text
         )
+
+
+def test_what_a_cell_asks_to_predict_is_not_shown_before():
+    """A text that ends with a question to the reader hides the output of the cell below it."""
+    for path in PATHS:
+        cells = read(path)["cells"]
+        for text, cell in itertools.pairwise(cells):
+            asks = re.search(r"Predict|with a pencil before", "".join(text["source"]))
+            if text["cell_type"] == "markdown" and cell["cell_type"] == "code":
+                assert cell["metadata"].get("jupyter", {}) == (
+                    {"outputs_hidden": True} if asks else {}
+                ), (path.name, cell["id"])
+    shown = {"output_type": "stream", "name": "stdout", "text": ["7\n"]}
+    cell = {"cell_type": "code", "source": ["x"], "outputs": [shown], "metadata": {}}
+    assert html_page.body_of({"cells": [cell]}).endswith('<pre class="text">7</pre>')
+    cell["metadata"] = {"jupyter": {"outputs_hidden": True}}
+    page = html_page.body_of({"cells": [cell]})
+    assert page.endswith('</summary>\n<pre class="text">7</pre>\n</details>')
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from examples.exercises.__main__ import EXERCISES
 FOLDER = Path(__file__).parents[2] / "examples"
 GLOSSARY = (FOLDER / "GLOSSARY.md").read_text(encoding="utf-8")
 README = (FOLDER / "README.md").read_text(encoding="utf-8")
+ANSWERS = (FOLDER / "ANSWERS.md").read_text(encoding="utf-8")
 
 
 def test_the_page_of_small_numbers_computes_what_it_shows():
@@ -44,6 +45,17 @@ def test_every_word_of_the_glossary_names_a_file_that_uses_it():
             parts = re.split(r", | \(|\)", word.lower().replace("-", " "))
             text = re.sub(r"[-_\s]+", " ", text)
             assert any(part.strip()[:5] in text for part in parts if part), (word, name.group(1))
+
+
+def test_every_program_that_promises_an_answer_has_one():
+    ladder, translator = ANSWERS.split("## The ladder")[1].split("## The translator")
+    for folder, answers in (("ladder", ladder), ("translator", translator)):
+        promised = {
+            path.stem.split("_")[0]
+            for path in (FOLDER / folder).glob("[0-9]*.py")
+            if "examples/ANSWERS.md" in path.read_text(encoding="utf-8").rpartition("# Try")[2]
+        }
+        assert promised == set(re.findall(r"(?m)^\*\*(\d+)\.\*\*", answers)) and len(promised) >= 4
 
 
 @pytest.mark.parametrize(

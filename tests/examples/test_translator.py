@@ -33,7 +33,7 @@ def test_each_program_stands_alone_and_answers_what_it_asks():
         asked = [line[0] for line in questions.splitlines() if line[1:3] == ". "]
         answered = re.findall(r'print\(\s*f?"(?:\\n)?(\d)\. ', body)
         assert len(asked) >= 2 and set(asked) == set(answered)
-        assert "# Try: " in body
+        assert "# Try" in body
 
 
 def test_cross_attention_learns_to_look_from_the_end(run):

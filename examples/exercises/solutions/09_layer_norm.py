@@ -16,6 +16,9 @@ Take one row of C = 7 numbers. The derivative of the mean with respect to x[j] i
     jacobian(var, row)[0] == 2 / 7 * (row - row.mean())
     jacobian(lambda x: 1 / np.sqrt(var(x) + EPS), row)[0] == -(r**2) * h / 7
 
+(The mean in the variance moves, too, when x[j] does: that adds -2/C sum(x - mean) times 1/C, which
+is 0, since deviations from the mean sum to 0.)
+
 xhat = (x - mean) rstd is a product, so its derivative has three parts:
 
     J = r * (np.eye(7) - 1 / 7 - np.outer(h, h) / 7)

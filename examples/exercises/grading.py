@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 import gpt_numpy as gn
+from examples.exercises.forward_grading import copies, equal, grade_forward
 from examples.exercises.known_mistakes import known_mistakes
 from examples.exercises.running import CannotRun, guarded, load
 from examples.exercises.terms import explain
@@ -48,7 +49,7 @@ def grade(stem: str, path: Path) -> Report:
     if not callable(names.get(asked)):
         raise CannotRun(f"there is no function {asked!r}: start from {stem}.py")
     if asked != "backward":
-        return _grade_forward(given, solution, names[asked], path)
+        return grade_forward(given, solution, names[asked], path)
     _check_unchanged(given, names, path)
     return _grade_backward(given, solution, names["backward"], path)
 
@@ -74,7 +75,7 @@ def _check_unchanged(given: Mapping[str, Any], names: Mapping[str, Any], path: P
 
     def outputs(forward: Any) -> dict[str, Array]:
         written = {name: np.full(shape, np.nan) for name, shape in given["outputs"].items()}
-        forward(**_copies(given["inputs"]), **written)
+        forward(**copies(given["inputs"]), **written)
         return written
 
     right, theirs = outputs(given["forward"]), guarded(path, lambda: outputs(names["forward"]))
@@ -84,10 +85,6 @@ def _check_unchanged(given: Mapping[str, Any], names: Mapping[str, Any], path: P
                 f"its forward was changed: it writes another {name!r} than the exercise's. Put the "
                 "lines of forward back; only backward is yours to write"
             )
-
-
-def _copies(inputs: Mapping[str, Any]) -> dict[str, Any]:
-    return {n: v.copy() if isinstance(v, np.ndarray) else v for n, v in inputs.items()}
 
 
 def _grade_backward(
@@ -158,7 +155,7 @@ def _array_itself(hand: Array, arrays: Mapping[str, Any]) -> list[str]:
     if not np.abs(hand).max(initial=0):
         return []
     for name, array in arrays.items():
-        if np.shape(array) == hand.shape and array.dtype == hand.dtype and _equal(hand, array):
+        if np.shape(array) == hand.shape and array.dtype == hand.dtype and equal(hand, array):
             return [f"it is {name} itself"]
     return []
 
@@ -177,83 +174,3 @@ def _rounding(error: float) -> str:
         f"right to {digits} digits, which is no mistake in the derivation but a rounding: is "
         "something computed in float32, with a constant of few digits, or without EPS?"
     )
-
-
-def _grade_forward(
-    given: Mapping[str, Any], solution: Mapping[str, Any], function: Any, path: Path
-) -> Report:
-    """Compare what the learner's function writes with the solution's, case by case."""
-    cases, outputs = given["cases"], given["outputs"]
-    asked = given["ASKED"]
-    right = [_written(solution[asked], case, outputs) for case in cases]
-    theirs = guarded(path, lambda: [_written(function, case, outputs) for case in cases])
-    known = {}
-    for sentence, mistake in solution.get("MISTAKES", {}).items():
-        known[sentence] = [_written(mistake, case, outputs) for case in cases]
-    rows = []
-    for name in right[0]:
-        exact = [case[name] for case in right]
-        hand = [case[name] for case in theirs]
-        same = [
-            sentence
-            for sentence, made in known.items()
-            if all(_equal(a, b[name]) for a, b in zip(hand, made, strict=True))
-        ]
-        rows.append(_forward_row(name, hand, exact, same, layer_numbers(cases[0])))
-    method = f"compared in {len(cases)} cases, float64"
-    return Report(tuple(rows), method, TOLERANCE, 0.0)
-
-
-def layer_numbers(case: Mapping[str, Any]) -> dict[str, float]:
-    """Sizes of the arrays of a case, by name: what a wrong factor may be."""
-    return {
-        f"length of axis {k} of {name}": float(size)
-        for name, value in case.items()
-        if isinstance(value, np.ndarray)
-        for k, size in enumerate(value.shape)
-    }
-
-
-def _written(function: Any, case: Mapping[str, Any], outputs: Any) -> dict[str, Array]:
-    """What a function writes, from inputs that it cannot change."""
-    inputs = _copies(case)
-    for value in inputs.values():
-        if isinstance(value, np.ndarray):
-            value.setflags(write=False)
-    written = {name: np.full(shape, np.nan) for name, shape in outputs(case).items()}
-    with np.errstate(all="ignore"):
-        function(**inputs, **written)
-    return written
-
-
-def _equal(a: Array, b: Array) -> bool:
-    return a.shape == b.shape and np.allclose(a, b, rtol=1e-9, atol=1e-12, equal_nan=True)
-
-
-def _forward_row(
-    name: str,
-    hand: list[Array],
-    exact: list[Array],
-    same: list[str],
-    numbers: Mapping[str, float],
-) -> TensorCheck:
-    """The row of the first case that is wrong, or of the first one."""
-    errors = []
-    for a, b in zip(hand, exact, strict=True):
-        scale = float(np.abs(b).max(initial=0)) or 1.0
-        errors.append(float(np.abs(a - b).max(initial=0)) / scale)
-    wrong = [k for k, error in enumerate(errors) if not error <= TOLERANCE]
-    k = wrong[0] if wrong else 0
-    a, b = hand[k], exact[k]
-    norm = float(np.linalg.norm(a))
-    if not wrong:
-        return TensorCheck(name, b.shape, norm, max(errors), True)
-    which = f"in case {k + 1} of {len(hand)}: " if len(hand) > 1 else ""
-    if np.isnan(a).all() and not same:
-        text = f"nothing was written to {name}, or NaN everywhere: {name}[...] = ... writes"
-        return TensorCheck(name, b.shape, norm, errors[k], False, (which + text,))
-    if same:
-        return TensorCheck(name, b.shape, norm, errors[k], False, (which + same[0],))
-    scale = float(np.abs(b).max(initial=0)) or 1.0
-    texts = diagnose(a, b, scale, TOLERANCE, Clues(numbers=dict(numbers)))
-    return TensorCheck(name, b.shape, norm, errors[k], False, (which + texts[0], *texts[1:]))

@@ -42,15 +42,7 @@ def solved(number):
         return answered(number, "!pass", "")
     name = given.get("WRITTEN", given["ASKED"])
     text, solution = source(number), source(number, HERE / "solutions")
-    helpers = [
-        ast.get_source_segment(solution, node)
-        for node in ast.parse(solution).body
-        if (isinstance(node, ast.FunctionDef) and node.name.startswith("_"))
-        or (isinstance(node, ast.Assign) and ast.unparse(node.targets[0]).isupper())
-    ]
-    helpers = [h for h in helpers if not h.startswith(("HINTS", "MISTAKES"))]
-    text = text.replace(function_of(text, name), function_of(solution, name))
-    return text.replace("\n\n\ndef ", "\n\n\n" + "\n\n".join(helpers) + "\n\n\ndef ", 1)
+    return text.replace(function_of(text, name), function_of(solution, name))
 
 
 def written(folder, text):
@@ -70,8 +62,7 @@ def call(capsys):
 
 
 def test_every_exercise_has_a_solution_and_a_place_in_the_order():
-    here = {path.stem for path in HERE.glob("*_*.py")} - {"known_mistakes"}
-    here -= {"known_attention_mistakes", "__main__"}
+    here = {path.stem for path in HERE.glob("*.py") if re.match(r"[fs]?\d", path.stem)}
     assert here == set(exercises.ORDER) == {p.stem for p in (HERE / "solutions").glob("*.py")}
     assert NUMBERS.index("f1") < NUMBERS.index("7a") < NUMBERS.index("7") < NUMBERS.index("10a")
     assert NUMBERS.index("f4") < NUMBERS.index("10a") < NUMBERS.index("10") < NUMBERS.index("11")
@@ -151,14 +142,55 @@ def test_the_derivation_of_a_forward_exercise_computes_its_output(number):
 def test_each_known_mistake_of_a_forward_exercise_is_named(number, tmp_path, monkeypatch):
     stem = exercises.EXERCISES[number]
     given, solution = exercise_of(stem)
-    assert len(solution["MISTAKES"]) >= 5
+    assert len(solution["CHANGES"]) >= 12
     path = written(tmp_path, solved(number))
-    for sentence, mistake in solution["MISTAKES"].items():
+    for sentence, parts in solution["CHANGES"]:
+        mistake = solution["changed"](**parts)
         monkeypatch.setattr(
             "examples.exercises.grading.load", lambda _, wrong=mistake: {given["ASKED"]: wrong}
         )
         report = grade(stem, path)
         assert not report.ok and sentence in " ".join(report.rows[0].diagnosis), sentence
+
+
+@pytest.mark.parametrize("number", FORWARD)
+def test_a_forward_is_not_reported_as_a_gradient(number, call, tmp_path):
+    text = source(number).replace("# yours", "{}[...] = 0".format("weights" if number == "f3" else "out"))
+    status, out, _ = call(number, "--file", written(tmp_path, text))
+    assert status == 1 and re.search("^(out|weights) is WRONG; largest error", out, re.MULTILINE)
+    assert "gradient" not in out and "path" not in out and "0 everywhere" in out
+    assert ("compared in 1 case," in out) == (len(exercise_of(exercises.EXERCISES[number])[0]["cases"]) == 1)
+
+
+@pytest.mark.parametrize(
+    ("number", "line", "said"),
+    [
+        ("f1", "x -= x.max(axis=-1, keepdims=True)", "line 3.: x -= .*it changes x, which is an input"),
+        ("f6", "logits[...] = logits / tau", "it changes logits, which is an input"),
+        ("f4", "np.exp(q, out=q)", "it changes what is an input: that may only be read"),
+        ("s1", "g += decay * w", "it changes g, which is an input"),
+        ("f1", "raise ValueError('read it')", "ValueError: read it"),
+    ],
+)
+def test_a_forward_that_changes_its_input_is_told_which(number, line, said, call, tmp_path):
+    path = written(tmp_path, source(number).replace("# yours", line))
+    status, out, err = call(number, "--file", path)
+    assert (status, out) == (2, "") and re.search(said, err, re.DOTALL), err
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("out = x", r"nothing was written to out: out\[...\] = ... writes"),
+        ("out += x", r"out \+= ... adds to what was in the array before"),
+        ("out[..., 0] = 0", r"\d+ of 175 elements of out were not written"),
+        ("out[...] = np.random.random(x.shape)", "different each time: no random"),
+    ],
+)
+def test_how_a_forward_writes_is_reported(line, said, call, tmp_path):
+    path = written(tmp_path, source("f1").replace("# yours", line))
+    status, out, _ = call("f1", "--file", path)
+    assert status == 1 and re.search(said, out), out
 
 
 @pytest.mark.parametrize("number", BACKWARD)

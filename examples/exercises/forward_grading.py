@@ -110,6 +110,8 @@ def _about_running(name: str, hand: list[Array], again: list[Array], ones: list[
     left = sum(int(unwritten(array).sum()) for array in hand)
     if left and not all(np.isnan(array).all() for array in hand):
         return f"{left:,} of {sum(a.size for a in hand):,} elements of {name} were not written"
+    if not any(array.any() for array in hand):
+        return f"{name} is 0 everywhere"
     if not all(equal(a, b) for a, b in zip(hand, again, strict=True)):
         return f"{name} is different each time: no random numbers may be drawn here"
     return ""
@@ -169,9 +171,6 @@ def _facts(pair: WrongGradient, name: str, case: Mapping[str, Any]) -> Iterator[
         yield f"{int(bad.sum()):,} of {bad.size:,} elements are not finite numbers"
         return
     yield where(pair)
-    if not a.any():
-        yield f"{name} is 0 everywhere"
-        return
     c = float((a * b).sum() / (b * b).sum())
     if np.abs(a - c * b).max() <= pair.match:
         words = ratio_in_words(c, _sizes(case))

@@ -145,7 +145,6 @@ CHANGES = (
         "at tau = 0 argmax lacks its axis: it is that of the whole array",
         {"zero": lambda logits, drawn: logits.argmax()},
     ),
-    ("at tau = 0 it is token 0 everywhere", {"zero": lambda logits, drawn: 0}),
     (
         "at tau = 0 it is the largest logit itself, not its token",
         {"zero": lambda logits, drawn: logits.max(axis=-1)},

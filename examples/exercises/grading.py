@@ -23,8 +23,8 @@ from examples.exercises.running import CannotRun, guarded, load
 from examples.exercises.terms import explain
 from gpt_numpy.base.arrays import Array
 from gpt_numpy.gradients.diagnosis.clues import layer_clues
-from gpt_numpy.gradients.diagnosis.diagnose import diagnose
-from gpt_numpy.gradients.diagnosis.wrong_gradient import Clues
+from gpt_numpy.gradients.diagnosis.regions import where as where_wrong
+from gpt_numpy.gradients.diagnosis.wrong_gradient import Clues, WrongGradient
 from gpt_numpy.gradients.layer_protocol import Layer, unwritten
 from gpt_numpy.gradients.report import Report, TensorCheck
 
@@ -100,33 +100,52 @@ def _grade_backward(
     example = given["inputs"], given["outputs"]
     layer = Layer(given["forward"], backward, *example, constants=constants)
 
-    def check() -> tuple[Report, dict[str, Array]]:
+    def check() -> tuple[Report, dict[str, Array], dict[str, Array]]:
         report = gn.check_layer(
             given["forward"], backward, *example, constants=constants, mistakes=mistakes
         )
         kept = {name: arrays[name] for name in given["outputs"]}
         with np.errstate(all="ignore"):
-            return report, layer.run_backward(kept, arrays["dout"])[0]
+            written = layer.run_backward(kept, arrays["dout"])[0]
+        right = layer.run_backward(kept, arrays["dout"], function=solution["backward"])[0]
+        return report, written, right
 
     with np.errstate(all="ignore"):
-        report, written = guarded(path, check)
-        rows = tuple(_explained(row, written[row.name], arrays, solution) for row in report.rows)
-    return dataclasses.replace(report, rows=rows)
+        report, written, right = guarded(path, check)
+        rows = {row.name: row for row in report.rows}
+        wrong = {name: written[name] for name, row in rows.items() if not row.ok}
+        order = solution.get("STEPS", rows)
+        explained = (_explained(rows[name], wrong, right[name], arrays, solution) for name in order)
+        return dataclasses.replace(report, rows=tuple(explained))
 
 
 def _explained(
-    row: TensorCheck, hand: Array, arrays: Mapping[str, Any], solution: Mapping[str, Any]
+    row: TensorCheck,
+    wrong: Mapping[str, Array],
+    right: Array,
+    arrays: Mapping[str, Any],
+    solution: Mapping[str, Any],
 ) -> TensorCheck:
-    """The row, with what the terms of the derivation say in the place of a vaguer diagnosis."""
+    """The row, with what the terms of the derivation say in the place of a vaguer diagnosis.
+
+    wrong : the wrong gradients, as the learner wrote them.
+    right : what this gradient should be.
+    """
     if row.ok:
         return row
+    hand = wrong[row.name]
     left = unwritten(hand)
+    row = _with_named_axes(row, hand, right, solution)
     remarks = [text for text in row.diagnosis if _is_about_writing(text)]
     where = [text for text in row.diagnosis if text.startswith("wrong in")]
     if left.all() or any("adds to what was" in text for text in remarks):
         return row
     if row.error < ROUNDED and not left.any():
         return dataclasses.replace(row, diagnosis=(_rounding(row.error),))
+    if not left.any():
+        given_theirs = _after_wrong_step(row.name, wrong, arrays, solution)
+        if given_theirs:
+            return dataclasses.replace(row, diagnosis=(*where, given_theirs))
     terms = solution["terms"](**arrays)[row.name]
     found = _written_part(hand, left, terms) if left.any() else []
     if not left.any():
@@ -138,6 +157,37 @@ def _explained(
         facts = (text.partition(": a sum or a mean over the")[0] for text in row.diagnosis)
         return dataclasses.replace(row, diagnosis=tuple(facts))
     return dataclasses.replace(row, diagnosis=(*remarks, *where, "; ".join(found)))
+
+
+def _with_named_axes(
+    row: TensorCheck, hand: Array, right: Array, solution: Mapping[str, Any]
+) -> TensorCheck:
+    """The row, with the solution's names of the axes in the sentence that says where it is wrong."""
+    axes = solution.get("AXES", {}).get(row.name)
+    if not axes or not any(text.startswith("wrong in") for text in row.diagnosis):
+        return row
+    scale = float(np.abs(right).max(initial=0)) or 1.0
+    place = where_wrong(WrongGradient(hand, right, scale, TOLERANCE, Clues(axes=axes)))
+    texts = (place if text.startswith("wrong in") else text for text in row.diagnosis)
+    return dataclasses.replace(row, diagnosis=tuple(texts))
+
+
+def _after_wrong_step(
+    name: str, wrong: Mapping[str, Array], arrays: Mapping[str, Any], solution: Mapping[str, Any]
+) -> str:
+    """What is wrong with a step of several, given the learner's own wrong result of the one before.
+
+    `STEPS` of a solution has, in the order of backward, the gradient that each one is made from.
+    """
+    before = solution.get("STEPS", {}).get(name, "")
+    if before not in wrong or not np.isfinite(wrong[before]).all():
+        return ""
+    hand, theirs = wrong[name], {before: wrong[before]}
+    terms = solution["terms"](**arrays, **theirs)[name]
+    if equal(hand, sum(term.coefficient * term.array for term in terms)):
+        return f"follows from your {before}, and is right for that: fix {before} first"
+    found = explain(hand, terms, layer_clues(arrays).numbers)
+    return f"{'; '.join(found)} (in addition to the mistake in your {before})" if found else ""
 
 
 def _written_part(hand: Array, left: Array, terms: Any) -> list[str]:

@@ -160,12 +160,12 @@ _MISTAKEN_POWERS = {
 
 def _variants(term: Term, often: Mapping[str, int]) -> Iterator[tuple[str, Array]]:
     """What may stand in the place of a term; `often`: in how many terms each sentence occurs."""
+    for sentence, array in term.instead.items():
+        yield (f"{sentence} (in {term.text})" if often[sentence] > 1 else sentence), array
     for name, factor in term.factors.items():
         for power, words in _MISTAKEN_POWERS.items():
             with np.errstate(all="ignore"):
                 yield f"{words.format(name)} in {term.text}", term.array * factor**power
-    for sentence, array in term.instead.items():
-        yield (f"{sentence} (in {term.text})" if often[sentence] > 1 else sentence), array
 
 
 def _named(c: float, right: float, numbers: Mapping[str, float]) -> bool:
@@ -217,7 +217,7 @@ def _sentences(fit: Fit, terms: Sequence[Term], numbers: Mapping[str, float]) ->
 def _coefficient(c: float, term: Term, numbers: Mapping[str, float]) -> str:
     """One wrong coefficient in words."""
     if abs(c) < SAME:
-        return f"the term {term.text} is missing"
+        return f"{'' if term.text.startswith('the ') else 'the term '}{term.text} is missing"
     if not term.coefficient:
         return f"{_number(c)} times {term.text} is there and should not be"
     words = ratio_in_words(c / term.coefficient, numbers)

@@ -145,7 +145,8 @@ def _explained(
     if not left.any():
         given_theirs = _after_wrong_step(row.name, wrong, arrays, solution)
         if given_theirs:
-            return dataclasses.replace(row, diagnosis=(*where, given_theirs))
+            place = () if given_theirs.startswith("follows") else where
+            return dataclasses.replace(row, diagnosis=(*place, given_theirs))
     terms = solution["terms"](**arrays)[row.name]
     found = _written_part(hand, left, terms) if left.any() else []
     if not left.any():

@@ -160,12 +160,12 @@ _MISTAKEN_POWERS = {
 
 def _variants(term: Term, often: Mapping[str, int]) -> Iterator[tuple[str, Array]]:
     """What may stand in the place of a term; `often`: in how many terms each sentence occurs."""
-    for sentence, array in term.instead.items():
-        yield (f"{sentence} (in {term.text})" if often[sentence] > 1 else sentence), array
     for name, factor in term.factors.items():
         for power, words in _MISTAKEN_POWERS.items():
             with np.errstate(all="ignore"):
                 yield f"{words.format(name)} in {term.text}", term.array * factor**power
+    for sentence, array in term.instead.items():
+        yield (f"{sentence} (in {term.text})" if often[sentence] > 1 else sentence), array
 
 
 def _named(c: float, right: float, numbers: Mapping[str, float]) -> bool:

@@ -6,9 +6,9 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-from examples.exercises.__main__ import EXERCISES
 from examples.exercises.grading import HERE, grade
 from examples.exercises.running import CannotRun
+from examples.exercises.way import EXERCISES
 from gpt_numpy.gradients import layer_check
 from tests.examples.bank_of_blocks import BLOCKS
 from tests.examples.bank_of_forward import FORWARD

@@ -13,18 +13,19 @@ import pytest
 from examples.exercises import __main__ as exercises
 from examples.exercises.grading import HERE, exercise_of, grade
 from examples.exercises.running import CannotRun
+from examples.exercises.way import EXERCISES, ORDER, WAY, after
 from gpt_numpy.gradients.layer_protocol import Layer
 from tests.examples.bank import answered
 from tests.support.formulas import execute, formulas
 
 ROOT = HERE.parents[1]
-NUMBERS = list(exercises.EXERCISES)
+NUMBERS = list(EXERCISES)
 BACKWARD = [n for n in NUMBERS if n[0].isdigit()]
 FORWARD = [n for n in NUMBERS if n[0] == "f"]
 
 
 def source(number, folder=HERE):
-    return (folder / f"{exercises.EXERCISES[number]}.py").read_text(encoding="utf-8")
+    return (folder / f"{EXERCISES[number]}.py").read_text(encoding="utf-8")
 
 
 def function_of(text, name):
@@ -37,7 +38,7 @@ def function_of(text, name):
 
 def solved(number):
     """The exercise, with the solution's lines where the learner's belong."""
-    given, _ = exercise_of(exercises.EXERCISES[number])
+    given, _ = exercise_of(EXERCISES[number])
     if number in BACKWARD:
         return answered(number, "!pass", "")
     name = given.get("WRITTEN", given["ASKED"])
@@ -63,7 +64,7 @@ def call(capsys):
 
 def test_every_exercise_has_a_solution_and_a_place_in_the_order():
     here = {path.stem for path in HERE.glob("*.py") if re.match(r"[fs]?\d", path.stem)}
-    assert here == set(exercises.ORDER) == {p.stem for p in (HERE / "solutions").glob("*.py")}
+    assert here == set(ORDER) == {p.stem for p in (HERE / "solutions").glob("*.py")}
     assert NUMBERS.index("f1") < NUMBERS.index("7a") < NUMBERS.index("7") < NUMBERS.index("10a")
     assert NUMBERS.index("f4") < NUMBERS.index("10a") < NUMBERS.index("10") < NUMBERS.index("11")
 
@@ -72,7 +73,23 @@ def test_every_exercise_has_a_solution_and_a_place_in_the_order():
 def test_the_solution_is_exact(number, call, tmp_path):
     status, out, err = call(number, "--file", written(tmp_path, solved(number)))
     assert (status, err) == (0, "") and "Right: everything is exact" in out
-    assert ("Next: exercise" in out) == (number != NUMBERS[-1])
+    assert f"Next on the way: {after(number)}." in out
+
+
+def test_the_way_is_that_of_the_readme():
+    """Exercises and rungs in the order of the README; what lies between is named before the next."""
+    way = (HERE.parent / "README.md").read_text(encoding="utf-8")
+    way = way.partition("## The way")[2].partition("\n## ")[0].partition("**An evening.**")[2]
+    exercise = r"(?<=xercise )[fs]?\d+a?\b|(?<=xercises )[^.:]*"
+    found = []
+    for step in re.findall(rf"{exercise}|\bRung \d+", " ".join(way.split())):
+        step = re.sub(r"\([^)]*\)", "", step)
+        found += [step.lower()] if "Rung" in step else re.findall(r"\b[fs]?\d+a?\b", step)
+    ours = [name.split("_")[0].lstrip("0") if name in ORDER else name for name in WAY]
+    assert found == [name for name in ours if name in EXERCISES or name.startswith("rung")]
+    assert after("8") == "rung 1, then exercise f3"
+    assert after("1") == "exercise f2"
+    assert after(NUMBERS[-1]) == "translator 3, translator 4, the package itself"
 
 
 @pytest.mark.parametrize("number", NUMBERS)
@@ -93,7 +110,7 @@ def test_there_are_three_hints_and_a_derivation(number, call):
 
 @pytest.mark.parametrize("number", BACKWARD)
 def test_the_formulas_of_the_forward_give_what_forward_writes(number):
-    names, _ = exercise_of(exercises.EXERCISES[number])
+    names, _ = exercise_of(EXERCISES[number])
     kept = {name: np.empty(shape) for name, shape in names["outputs"].items()}
     names["forward"](**names["inputs"], **kept)
     softmax = {"softmax": lambda s: np.exp(s) / np.exp(s).sum(axis=-1, keepdims=True)}
@@ -105,7 +122,7 @@ def test_the_formulas_of_the_forward_give_what_forward_writes(number):
 
 @pytest.mark.parametrize("number", BACKWARD)
 def test_every_line_of_the_derivation_holds_and_its_end_is_the_gradient(number):
-    names, solution = exercise_of(exercises.EXERCISES[number])
+    names, solution = exercise_of(EXERCISES[number])
     kept = {name: np.empty(shape) for name, shape in names["outputs"].items()}
     names["forward"](**names["inputs"], **kept)
     dout = np.random.default_rng(1).standard_normal(kept["out"].shape)
@@ -128,7 +145,7 @@ def test_every_line_of_the_derivation_holds_and_its_end_is_the_gradient(number):
 
 @pytest.mark.parametrize("number", FORWARD)
 def test_the_derivation_of_a_forward_exercise_computes_its_output(number):
-    names, solution = exercise_of(exercises.EXERCISES[number])
+    names, solution = exercise_of(EXERCISES[number])
     case = names["cases"][0]
     (output, shape), *_ = names["outputs"](case).items()
     kept = {output: np.empty(shape)}
@@ -140,7 +157,7 @@ def test_the_derivation_of_a_forward_exercise_computes_its_output(number):
 
 @pytest.mark.parametrize("number", [*FORWARD, "s1"])
 def test_each_known_mistake_of_a_forward_exercise_is_named(number, tmp_path, monkeypatch):
-    stem = exercises.EXERCISES[number]
+    stem = EXERCISES[number]
     given, solution = exercise_of(stem)
     assert len(solution["CHANGES"]) >= 12
     path = written(tmp_path, solved(number))
@@ -159,7 +176,7 @@ def test_a_forward_is_not_reported_as_a_gradient(number, call, tmp_path):
     status, out, _ = call(number, "--file", written(tmp_path, text))
     assert status == 1 and re.search("^(out|weights) is WRONG; largest error", out, re.MULTILINE)
     assert "gradient" not in out and "path" not in out and "0 everywhere" in out
-    assert ("compared in 1 case," in out) == (len(exercise_of(exercises.EXERCISES[number])[0]["cases"]) == 1)
+    assert ("compared in 1 case," in out) == (len(exercise_of(EXERCISES[number])[0]["cases"]) == 1)
 
 
 @pytest.mark.parametrize(
@@ -196,7 +213,7 @@ def test_how_a_forward_writes_is_reported(line, said, call, tmp_path):
 @pytest.mark.parametrize("number", BACKWARD)
 def test_the_sizes_tell_factors_and_axes_apart(number):
     """No two sizes are equal, nor their roots, nor 2: a wrong factor has one name."""
-    names, _ = exercise_of(exercises.EXERCISES[number])
+    names, _ = exercise_of(EXERCISES[number])
     arrays = [v for v in names["inputs"].values() if isinstance(v, np.ndarray)]
     sizes = {n for a in arrays for n in a.shape} | {
         v for v in names["inputs"].values() if isinstance(v, int)

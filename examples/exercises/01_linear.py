@@ -10,7 +10,8 @@ shape of out: dout[r, o] is the derivative of L with respect to out[r, o]. Compu
 forward has read: write the derivatives with respect to x into dx, and so on. All you need is the
 chain rule: x[r, i] affects L only through the numbers of out that it enters.
 
-Write into the arrays, `dx[...] = `; `dx = ` would only rebind the name.
+Write into the arrays, `dx[...] = `; `dx = ` would only rebind the name. They hold garbage at first:
+write every element.
 
     python -m examples.exercises 1 [--hint] [--derivation]
 """

@@ -4,8 +4,8 @@ Forward. A branch, here tanh of a linear layer, is added to x instead of replaci
 
     out = x + np.tanh(x @ weight)
 
-x is used twice, so its gradient has two parts. The sum needs a square weight, 6 x 6: a transpose too
-many or too few makes no error here.
+x is used twice, so its gradient has two parts. The sum needs a square weight: a
+transpose too many or too few raises no error here.
 
     python -m examples.exercises 5 [--hint] [--derivation]
 """

@@ -15,6 +15,7 @@ from examples.exercises.grading import HERE, exercise_of, grade, nothing_written
 from examples.exercises.running import CannotRun
 from examples.exercises.way import EXERCISES, after
 
+
 def main(words: list[str] | None = None) -> int:
     """List the exercises, or check one; return 0 if it is right, 1 if not, 2 if it does not run."""
     lines = (__doc__ or "").splitlines()

@@ -94,7 +94,9 @@ def _refusing(path: Path, function: Callable[[], Any]) -> Any:
         where = line_of(path, error)
         name = re.search(r"\n?.*: (\w+)(\[| *[-+*/@]?=|\.)", where)
         subject = "what" if not name or name[1] in ("np", "for") else f"{name[1]}, which"
-        raise CannotRun(f"{where}it changes {subject} is an input: that may only be read") from error
+        raise CannotRun(
+            f"{where}it changes {subject} is an input: that may only be read"
+        ) from error
 
 
 def _about_running(name: str, hand: list[Array], again: list[Array], ones: list[Array]) -> str:

@@ -163,7 +163,7 @@ def _explained(
 def _with_named_axes(
     row: TensorCheck, hand: Array, right: Array, solution: Mapping[str, Any]
 ) -> TensorCheck:
-    """The row, with the solution's names of the axes in the sentence that says where it is wrong."""
+    """The row, in which the solution's names of the axes say where it is wrong."""
     axes = solution.get("AXES", {}).get(row.name)
     if not axes or not any(text.startswith("wrong in") for text in row.diagnosis):
         return row

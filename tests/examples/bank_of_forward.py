@@ -38,7 +38,10 @@ EMBEDDINGS = [
     ("out[...] = (wte[tokens] + wpe[:5]) / 2", "half|mean of the two"),
     ("out += wte[tokens]; out += wpe[:5]", "adds to what|not finite"),
     ("for b in range(3): out[b] = wte[tokens[0]] + wpe[:5]", "first sequence"),
-    ("for b in range(3):\n        for t in range(5): out[b, t] = wte[tokens[b, t]] + wpe[b]", "by seq"),
+    (
+        "for b in range(3):\n        for t in range(5): out[b, t] = wte[tokens[b, t]] + wpe[b]",
+        "by seq",
+    ),
     ("out[...] = wte[tokens] + 2 * wpe[:5]", "twice|two times"),
 ]
 MASKS = [
@@ -53,11 +56,20 @@ MASKS = [
         f"s = scores; {E_OF_S}; e = e / e.sum(-1, keepdims=True) * np.tri(len(s[0])); {OVER_ROW}",
         "largest|mask first|unmasked",
     ),
-    ("weights[...] = np.tri(len(scores[0])) / np.tri(len(scores[0])).sum(-1, keepdims=True)", "equal"),
+    (
+        "weights[...] = np.tri(len(scores[0])) / np.tri(len(scores[0])).sum(-1, keepdims=True)",
+        "equal",
+    ),
     (f"{MASKED}; {E_OF_S}; weights[...] = e / e.sum()", "whole array"),
     (f"s = scores; {E_OF_S}; {OVER_ROW}", "mask is missing"),
-    (f"s = np.where(np.triu(scores) != 0, scores, -np.inf); {E_OF_S}; {OVER_ROW}", "wrong way round"),
-    (f"s = np.where(np.tri(len(scores[0]), k=-1) == 1, scores, -np.inf); {E_OF_S}; {OVER_ROW}", "diag"),
+    (
+        f"s = np.where(np.triu(scores) != 0, scores, -np.inf); {E_OF_S}; {OVER_ROW}",
+        "wrong way round",
+    ),
+    (
+        f"s = np.where(np.tri(len(scores[0]), k=-1) == 1, scores, -np.inf); {E_OF_S}; {OVER_ROW}",
+        "diag",
+    ),
     (f"{MASKED}; e = np.exp(s); {OVER_ROW}", "overflows"),
     (f"{MASKED}; {E_OF_S}; weights[...] = e", "division"),
     (f"{MASKED}; weights[...] = s", "softmax is missing|-inf"),
@@ -100,7 +112,10 @@ SAMPLES = [
         f"{ZERO}z = logits / tau; {P}; out[...] = (p.cumsum(-1) < u[:, None]).argmax(-1)",
         "wrong way round",
     ),
-    (f"{ZERO}z = logits / tau; {P}; out[...] = (p.cumsum(-1) > 1 - u[:, None]).argmax(-1)", "1 - u"),
+    (
+        f"{ZERO}z = logits / tau; {P}; out[...] = (p.cumsum(-1) > 1 - u[:, None]).argmax(-1)",
+        "1 - u",
+    ),
     (f"z = logits / (tau or 1); {P}; {DRAW}", "tau = 0|tau is 0"),
     (
         f"{ZERO}z = logits / tau; {P}; p = np.sort(p)[:, ::-1]; {DRAW}",
@@ -131,8 +146,14 @@ V = "v[...] = beta2 * v + (1 - beta2) * g * g"
 A, B = "a = m / (1 - beta1**t)", "b = v / (1 - beta2**t)"
 STEP = "w -= rate * (decay * w + a / (np.sqrt(b) + eps))"
 ADAMS = [
-    (f"{M}; {V}; {A}; {B}; w = {STEP.replace('-=', '-')[2:].replace('- rate', 'w - rate')}", "rebinds"),
-    (f"m = beta1 * m + (1 - beta1) * g; v = beta2 * v + (1 - beta2) * g * g; {A}; {B}; {STEP}", "rebound"),
+    (
+        f"{M}; {V}; {A}; {B}; w = {STEP.replace('-=', '-')[2:].replace('- rate', 'w - rate')}",
+        "rebinds",
+    ),
+    (
+        f"m = beta1 * m + (1 - beta1) * g; v = beta2 * v + (1 - beta2) * g * g; {A}; {B}; {STEP}",
+        "rebound",
+    ),
     (f"m = beta1 * m + (1 - beta1) * g; {V}; {A}; {B}; {STEP}", "m .*rebound"),
     (f"{M}; v = beta2 * v + (1 - beta2) * g * g; {A}; {B}; {STEP}", "v .*rebound"),
     (f"{M}; {V}; m /= 1 - beta1**t; v /= 1 - beta2**t; a, b = m, v; {STEP}", "in place"),
@@ -146,7 +167,10 @@ ADAMS = [
     (f"{M}; {V}; {A}; {B}; w -= rate * (decay * w + a / np.sqrt(b + eps))", "under the root"),
     (f"g = g + decay * w; {M}; {V}; {A}; {B}; w -= rate * a / (np.sqrt(b) + eps)", "L2"),
     (f"{M}; {V}; {A}; {B}; w -= decay * w + a / (np.sqrt(b) + eps)", "rate is missing"),
-    (f"{M}; {V}; {A}; {B}; w -= rate * decay * w + a / (np.sqrt(b) + eps)", "not multiplied by the rate"),
+    (
+        f"{M}; {V}; {A}; {B}; w -= rate * decay * w + a / (np.sqrt(b) + eps)",
+        "not multiplied by the rate",
+    ),
     (
         f"{M}; {V}; {A}; {B}; w -= rate * a / (np.sqrt(b) + eps); w -= rate * decay * w",
         "after the step|already changed",
@@ -166,12 +190,18 @@ ADAMS = [
     (f"{M}; {V}; a = m / (1 - beta1 * t); b = v / (1 - beta2 * t); {STEP}", r"beta \* t"),
     (f"{M}; {V}; a = m * (1 - beta1**t); b = v * (1 - beta2**t); {STEP}", "multiplied"),
     (f"{M}; {V}; a = m / (1 - beta1**(t-1)); b = v / (1 - beta2**(t-1)); {STEP}", "too small"),
-    (f"{M}; {V}; {A}; {B}; w -= rate * (decay * g + a / (np.sqrt(b) + eps))", "decay.*gradient|decay . g"),
+    (
+        f"{M}; {V}; {A}; {B}; w -= rate * (decay * g + a / (np.sqrt(b) + eps))",
+        "decay.*gradient|decay . g",
+    ),
     (f"{A}; {B}; {STEP}; {M}; {V}", "before m and v|old"),
     (f"{M}; {V}; {A}; {B}; w -= rate * a / (np.sqrt(b) + eps)", "decay is missing"),
     (f"{M}; {V}; {A}; {B}; w -= rate * (decay * w + a / (b + eps))", "root of v is missing"),
     (f"{M}; {V}; a, b = m, v; {STEP}", "neither mean"),
-    (f"{M}; {V}; {A}; {B}; w[...] = -rate * (decay * w + a / (np.sqrt(b) + eps))", "w itself|replaced"),
+    (
+        f"{M}; {V}; {A}; {B}; w[...] = -rate * (decay * w + a / (np.sqrt(b) + eps))",
+        "w itself|replaced",
+    ),
 ]
 FORWARD = []
 for number, output, answers in (

@@ -13,7 +13,7 @@ import pytest
 from examples.exercises import __main__ as exercises
 from examples.exercises.grading import HERE, exercise_of, grade
 from examples.exercises.running import CannotRun
-from examples.exercises.way import EXERCISES, ORDER, WAY, after
+from examples.exercises.way import EXERCISES, ORDER, after
 from gpt_numpy.gradients.layer_protocol import Layer
 from tests.examples.bank import answered
 from tests.support.formulas import execute, formulas
@@ -74,22 +74,6 @@ def test_the_solution_is_exact(number, call, tmp_path):
     status, out, err = call(number, "--file", written(tmp_path, solved(number)))
     assert (status, err) == (0, "") and "Right: everything is exact" in out
     assert f"Next on the way: {after(number)}." in out
-
-
-def test_the_way_is_that_of_the_readme():
-    """Exercises and rungs in the order of the README; what lies between is named before the next."""
-    way = (HERE.parent / "README.md").read_text(encoding="utf-8")
-    way = way.partition("## The way")[2].partition("\n## ")[0].partition("**An evening.**")[2]
-    exercise = r"(?<=xercise )[fs]?\d+a?\b|(?<=xercises )[^.:]*"
-    found = []
-    for step in re.findall(rf"{exercise}|\bRung \d+", " ".join(way.split())):
-        step = re.sub(r"\([^)]*\)", "", step)
-        found += [step.lower()] if "Rung" in step else re.findall(r"\b[fs]?\d+a?\b", step)
-    ours = [name.split("_")[0].lstrip("0") if name in ORDER else name for name in WAY]
-    assert found == [name for name in ours if name in EXERCISES or name.startswith("rung")]
-    assert after("8") == "rung 1, then exercise f3"
-    assert after("1") == "exercise f2"
-    assert after(NUMBERS[-1]) == "translator 3, translator 4, the package itself"
 
 
 @pytest.mark.parametrize("number", NUMBERS)
@@ -172,7 +156,9 @@ def test_each_known_mistake_of_a_forward_exercise_is_named(number, tmp_path, mon
 
 @pytest.mark.parametrize("number", FORWARD)
 def test_a_forward_is_not_reported_as_a_gradient(number, call, tmp_path):
-    text = source(number).replace("# yours", "{}[...] = 0".format("weights" if number == "f3" else "out"))
+    text = source(number).replace(
+        "# yours", "{}[...] = 0".format("weights" if number == "f3" else "out")
+    )
     status, out, _ = call(number, "--file", written(tmp_path, text))
     assert status == 1 and re.search("^(out|weights) is WRONG; largest error", out, re.MULTILINE)
     assert "gradient" not in out and "path" not in out and "0 everywhere" in out
@@ -182,7 +168,11 @@ def test_a_forward_is_not_reported_as_a_gradient(number, call, tmp_path):
 @pytest.mark.parametrize(
     ("number", "line", "said"),
     [
-        ("f1", "x -= x.max(axis=-1, keepdims=True)", "line 3.: x -= .*it changes x, which is an input"),
+        (
+            "f1",
+            "x -= x.max(axis=-1, keepdims=True)",
+            "line 3.: x -= .*it changes x, which is an input",
+        ),
         ("f6", "logits[...] = logits / tau", "it changes logits, which is an input"),
         ("f4", "np.exp(q, out=q)", "it changes what is an input: that may only be read"),
         ("s1", "g += decay * w", "it changes g, which is an input"),

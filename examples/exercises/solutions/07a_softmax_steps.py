@@ -129,7 +129,8 @@ def terms(dout, x, dinverse=None, dtotal=None, de=None, **_):
                     "dout * inverse stands where de belongs: the part from the sum is missing": (
                         dout * inverse * e
                     ),
-                    "dtotal stands where de belongs: the part from the product is missing": both * e,
+                    "dtotal stands where de belongs: the part from the product is missing": both
+                    * e,
                 },
             ),
         ],

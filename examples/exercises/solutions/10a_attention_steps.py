@@ -77,9 +77,11 @@ def terms(dout, q, k, v, p, out, dweights=None, dmasked=None, dscores=None, **_)
         ]
 
     cut = np.where(allowed == 1, dmasked, 0) if dmasked is not None else 0
-    not_cut = {"what is masked is not cut": dmasked, "only what is masked is left": dmasked - cut} if (
-        dmasked is not None
-    ) else {}
+    not_cut = (
+        {"what is masked is not cut": dmasked, "only what is masked is left": dmasked - cut}
+        if (dmasked is not None)
+        else {}
+    )
     through_mask = [Term(1, "dmasked where the mask lets it pass", cut, {}, not_cut)]
     into_q = {
         "dscores is transposed, and should not be": ds.mT @ k * c,

@@ -111,7 +111,9 @@ def terms(dout, qkv, n_head, out, **_):
         "O stands where dO belongs in dp": p * (p * (heads @ V.mT)).sum(axis=-1, keepdims=True),
     }
     for words, wrong_dO in {
-        "dout is reshaped to (B, H, T, D) directly: use split(dout, n_head, 1)": dout.reshape(dO.shape),
+        "dout is reshaped to (B, H, T, D) directly: use split(dout, n_head, 1)": dout.reshape(
+            dO.shape
+        ),
         "dout is cut into heads of the channels h, h + 3, ...: use split(dout, n_head, 1)": (
             dout.reshape(5, 6, D, n_head).transpose(0, 3, 1, 2)
         ),
@@ -141,7 +143,8 @@ def terms(dout, qkv, n_head, out, **_):
         no_mask: free.mT @ dO,
     } | heads_of
     scales = {
-        "sqrt(C) = sqrt(21) stands where sqrt(D) = sqrt(7) belongs, a head's channels, in ": 3**-0.5,
+        "sqrt(C) = sqrt(21) stands where sqrt(D) = sqrt(7) belongs, a head's channels, in ": 3
+        ** -0.5,
         "1/sqrt(D) is missing in ": D**0.5,
         "it is divided by D, not by sqrt(D), in ": c,
     }

@@ -95,7 +95,13 @@ def terms(dout, tokens, table, **_):
     return {
         "dtable": [
             Term(1, "the logits' part, dout.T @ x,", head(dout, x), {}, logits),
-            Term(1, "the lookup's part, (dout @ table) * (1 - x^2) added up at tokens,", lookup(drows), {}, looked_up),
+            Term(
+                1,
+                "the lookup's part, (dout @ table) * (1 - x^2) added up at tokens,",
+                lookup(drows),
+                {},
+                looked_up,
+            ),
         ]
     }
 

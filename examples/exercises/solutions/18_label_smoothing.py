@@ -102,9 +102,11 @@ def recognise(name, hand, dout, logits, targets, **_):
     if np.allclose(hand, hard, rtol=0, atol=1e-9):
         yield "the targets are not smoothed: it is the gradient of exercise 8"
     others = hard.copy()
-    others[rows] += dout * (0.3 * np.eye(13)[targets] - 0.3 / 12 * (1 - np.eye(13)[targets]))[rows] / 6
+    others[rows] += (
+        dout * (0.3 * np.eye(13)[targets] - 0.3 / 12 * (1 - np.eye(13)[targets]))[rows] / 6
+    )
     if np.allclose(hand, others, rtol=0, atol=1e-9):
-        yield "e is spread over the V - 1 others: the target has its e / V, too, so it is over all V"
+        yield "e is spread over the V - 1 others: it is over all V, the target included"
     right = sum(t.coefficient * t.array for t in terms(dout, logits, targets)[name])
     if np.allclose(hand * 9, right * 6, rtol=0, atol=1e-9):
         yield "it is divided by all 9 rows, not by the 6 that count"

@@ -95,7 +95,10 @@ CHANGES = (
         (_NUMBER, {"mask": lambda s, value=value: _masked(s, value=value)})
         for value in (-1, -10, -100, -1000)
     ),
-    (_QUERIES, {"shift": lambda m, s: _largest(m, -2), "total": lambda e: e.sum(-2, keepdims=True)}),
+    (
+        _QUERIES,
+        {"shift": lambda m, s: _largest(m, -2), "total": lambda e: e.sum(-2, keepdims=True)},
+    ),
     (_QUERIES, {"total": lambda e: e.sum(axis=-2, keepdims=True)}),
     (
         "the sum runs over the whole array, not over each row",

@@ -192,7 +192,10 @@ CHANGES = (
     }),
     ("the root of v is missing", {"root": lambda v_hat, v, t: v_hat + eps}),
     (_ROOT, {"root": lambda v_hat, v, t: np.sqrt(v) / (1 - beta2**t) + eps}),
-    ("eps is added under the root, not after it", {"root": lambda v_hat, v, t: np.sqrt(v_hat + eps)}),
+    (
+        "eps is added under the root, not after it",
+        {"root": lambda v_hat, v, t: np.sqrt(v_hat + eps)},
+    ),
     (
         "eps is added under the root, and before the correction",
         {"root": lambda v_hat, v, t: np.sqrt((v + eps) / (1 - beta2**t))},

@@ -4,7 +4,8 @@ Forward. A branch, here tanh of a linear layer, is added to x instead of replaci
 
     out = x + np.tanh(x @ weight)
 
-x is used twice, so its gradient has two parts.
+x is used twice, so its gradient has two parts. The sum needs a square weight: a
+transpose too many or too few raises no error here.
 
     python -m examples.exercises 5 [--hint] [--derivation]
 """

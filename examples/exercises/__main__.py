@@ -13,16 +13,7 @@ from pathlib import Path
 
 from examples.exercises.grading import HERE, exercise_of, grade, nothing_written
 from examples.exercises.running import CannotRun
-
-# In the order of the course: nothing is asked before what it needs.
-ORDER = (
-    *("01_linear", "f2_embedding", "06_embedding", "f1_softmax", "08_cross_entropy", "f3_mask"),
-    *("f4_head", "07a_softmax_steps", "07_softmax", "10a_attention_steps", "10_head"),
-    *("f5_split", "11_attention", "02_relu", "03_gelu", "05_residual", "09_layer_norm"),
-    *("04_dropout", "12_tied_embedding", "f6_sampling", "s1_adamw", "13_rms_norm", "14_rotation"),
-    *("15_swiglu", "16_grouped_heads", "17_cross_attention", "18_label_smoothing"),
-)
-EXERCISES = {stem.split("_")[0].lstrip("0"): stem for stem in ORDER}
+from examples.exercises.way import EXERCISES, after
 
 
 def main(words: list[str] | None = None) -> int:
@@ -95,10 +86,7 @@ def check_exercise(number: str, path: Path) -> int:
     if not report.ok:
         print(f"\nHints: {again} --hint, --hint=2, --hint=3; then --derivation")
         return 1
-    numbers = list(EXERCISES)
-    following = numbers[numbers.index(number) + 1 :]
-    print("\nRight: everything is exact.", end=" ")
-    print(f"Next: exercise {following[0]}." if following else "That was the last.")
+    print(f"\nRight: everything is exact. Next on the way: {after(number)}.")
     return 0
 
 

@@ -17,6 +17,7 @@ rng = np.random.default_rng(0)
 cases = [
     {"scores": rng.standard_normal((3, 5, 5))},
     {"scores": 500 * rng.standard_normal((3, 7, 7))},
+    {"scores": -2000 + rng.standard_normal((3, 5, 5))},
 ]
 
 

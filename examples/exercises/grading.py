@@ -17,13 +17,14 @@ from typing import Any
 import numpy as np
 
 import gpt_numpy as gn
+from examples.exercises.forward_grading import copies, equal, grade_forward
 from examples.exercises.known_mistakes import known_mistakes
 from examples.exercises.running import CannotRun, guarded, load
 from examples.exercises.terms import explain
 from gpt_numpy.base.arrays import Array
 from gpt_numpy.gradients.diagnosis.clues import layer_clues
-from gpt_numpy.gradients.diagnosis.diagnose import diagnose
-from gpt_numpy.gradients.diagnosis.wrong_gradient import Clues
+from gpt_numpy.gradients.diagnosis.regions import where as where_wrong
+from gpt_numpy.gradients.diagnosis.wrong_gradient import Clues, WrongGradient
 from gpt_numpy.gradients.layer_protocol import Layer, unwritten
 from gpt_numpy.gradients.report import Report, TensorCheck
 
@@ -48,7 +49,7 @@ def grade(stem: str, path: Path) -> Report:
     if not callable(names.get(asked)):
         raise CannotRun(f"there is no function {asked!r}: start from {stem}.py")
     if asked != "backward":
-        return _grade_forward(given, solution, names[asked], path)
+        return grade_forward(given, solution, names[asked], path)
     _check_unchanged(given, names, path)
     return _grade_backward(given, solution, names["backward"], path)
 
@@ -74,7 +75,7 @@ def _check_unchanged(given: Mapping[str, Any], names: Mapping[str, Any], path: P
 
     def outputs(forward: Any) -> dict[str, Array]:
         written = {name: np.full(shape, np.nan) for name, shape in given["outputs"].items()}
-        forward(**_copies(given["inputs"]), **written)
+        forward(**copies(given["inputs"]), **written)
         return written
 
     right, theirs = outputs(given["forward"]), guarded(path, lambda: outputs(names["forward"]))
@@ -84,10 +85,6 @@ def _check_unchanged(given: Mapping[str, Any], names: Mapping[str, Any], path: P
                 f"its forward was changed: it writes another {name!r} than the exercise's. Put the "
                 "lines of forward back; only backward is yours to write"
             )
-
-
-def _copies(inputs: Mapping[str, Any]) -> dict[str, Any]:
-    return {n: v.copy() if isinstance(v, np.ndarray) else v for n, v in inputs.items()}
 
 
 def _grade_backward(
@@ -103,33 +100,53 @@ def _grade_backward(
     example = given["inputs"], given["outputs"]
     layer = Layer(given["forward"], backward, *example, constants=constants)
 
-    def check() -> tuple[Report, dict[str, Array]]:
+    def check() -> tuple[Report, dict[str, Array], dict[str, Array]]:
         report = gn.check_layer(
             given["forward"], backward, *example, constants=constants, mistakes=mistakes
         )
         kept = {name: arrays[name] for name in given["outputs"]}
         with np.errstate(all="ignore"):
-            return report, layer.run_backward(kept, arrays["dout"])[0]
+            written = layer.run_backward(kept, arrays["dout"])[0]
+        right = layer.run_backward(kept, arrays["dout"], function=solution["backward"])[0]
+        return report, written, right
 
     with np.errstate(all="ignore"):
-        report, written = guarded(path, check)
-        rows = tuple(_explained(row, written[row.name], arrays, solution) for row in report.rows)
-    return dataclasses.replace(report, rows=rows)
+        report, written, right = guarded(path, check)
+        rows = {row.name: row for row in report.rows}
+        wrong = {name: written[name] for name, row in rows.items() if not row.ok}
+        order = solution.get("STEPS", rows)
+        explained = (_explained(rows[name], wrong, right[name], arrays, solution) for name in order)
+        return dataclasses.replace(report, rows=tuple(explained))
 
 
 def _explained(
-    row: TensorCheck, hand: Array, arrays: Mapping[str, Any], solution: Mapping[str, Any]
+    row: TensorCheck,
+    wrong: Mapping[str, Array],
+    right: Array,
+    arrays: Mapping[str, Any],
+    solution: Mapping[str, Any],
 ) -> TensorCheck:
-    """The row, with what the terms of the derivation say in the place of a vaguer diagnosis."""
+    """The row, with what the terms of the derivation say in the place of a vaguer diagnosis.
+
+    wrong : the wrong gradients, as the learner wrote them.
+    right : what this gradient should be.
+    """
     if row.ok:
         return row
+    hand = wrong[row.name]
     left = unwritten(hand)
+    row = _with_named_axes(row, hand, right, solution)
     remarks = [text for text in row.diagnosis if _is_about_writing(text)]
     where = [text for text in row.diagnosis if text.startswith("wrong in")]
     if left.all() or any("adds to what was" in text for text in remarks):
         return row
     if row.error < ROUNDED and not left.any():
         return dataclasses.replace(row, diagnosis=(_rounding(row.error),))
+    if not left.any():
+        given_theirs = _after_wrong_step(row.name, wrong, arrays, solution)
+        if given_theirs:
+            place = () if given_theirs.startswith("follows") else where
+            return dataclasses.replace(row, diagnosis=(*place, given_theirs))
     terms = solution["terms"](**arrays)[row.name]
     found = _written_part(hand, left, terms) if left.any() else []
     if not left.any():
@@ -141,6 +158,37 @@ def _explained(
         facts = (text.partition(": a sum or a mean over the")[0] for text in row.diagnosis)
         return dataclasses.replace(row, diagnosis=tuple(facts))
     return dataclasses.replace(row, diagnosis=(*remarks, *where, "; ".join(found)))
+
+
+def _with_named_axes(
+    row: TensorCheck, hand: Array, right: Array, solution: Mapping[str, Any]
+) -> TensorCheck:
+    """The row, in which the solution's names of the axes say where it is wrong."""
+    axes = solution.get("AXES", {}).get(row.name)
+    if not axes or not any(text.startswith("wrong in") for text in row.diagnosis):
+        return row
+    scale = float(np.abs(right).max(initial=0)) or 1.0
+    place = where_wrong(WrongGradient(hand, right, scale, TOLERANCE, Clues(axes=axes)))
+    texts = (place if text.startswith("wrong in") else text for text in row.diagnosis)
+    return dataclasses.replace(row, diagnosis=tuple(texts))
+
+
+def _after_wrong_step(
+    name: str, wrong: Mapping[str, Array], arrays: Mapping[str, Any], solution: Mapping[str, Any]
+) -> str:
+    """What is wrong with a step of several, given the learner's own wrong result of the one before.
+
+    `STEPS` of a solution has, in the order of backward, the gradient that each one is made from.
+    """
+    before = solution.get("STEPS", {}).get(name, "")
+    if before not in wrong or not np.isfinite(wrong[before]).all():
+        return ""
+    hand, theirs = wrong[name], {before: wrong[before]}
+    terms = solution["terms"](**arrays, **theirs)[name]
+    if equal(hand, sum(term.coefficient * term.array for term in terms)):
+        return f"follows from your {before}, and is right for that: fix {before} first"
+    found = explain(hand, terms, layer_clues(arrays).numbers)
+    return f"{'; '.join(found)} (in addition to the mistake in your {before})" if found else ""
 
 
 def _written_part(hand: Array, left: Array, terms: Any) -> list[str]:
@@ -158,7 +206,7 @@ def _array_itself(hand: Array, arrays: Mapping[str, Any]) -> list[str]:
     if not np.abs(hand).max(initial=0):
         return []
     for name, array in arrays.items():
-        if np.shape(array) == hand.shape and array.dtype == hand.dtype and _equal(hand, array):
+        if np.shape(array) == hand.shape and array.dtype == hand.dtype and equal(hand, array):
             return [f"it is {name} itself"]
     return []
 
@@ -177,83 +225,3 @@ def _rounding(error: float) -> str:
         f"right to {digits} digits, which is no mistake in the derivation but a rounding: is "
         "something computed in float32, with a constant of few digits, or without EPS?"
     )
-
-
-def _grade_forward(
-    given: Mapping[str, Any], solution: Mapping[str, Any], function: Any, path: Path
-) -> Report:
-    """Compare what the learner's function writes with the solution's, case by case."""
-    cases, outputs = given["cases"], given["outputs"]
-    asked = given["ASKED"]
-    right = [_written(solution[asked], case, outputs) for case in cases]
-    theirs = guarded(path, lambda: [_written(function, case, outputs) for case in cases])
-    known = {}
-    for sentence, mistake in solution.get("MISTAKES", {}).items():
-        known[sentence] = [_written(mistake, case, outputs) for case in cases]
-    rows = []
-    for name in right[0]:
-        exact = [case[name] for case in right]
-        hand = [case[name] for case in theirs]
-        same = [
-            sentence
-            for sentence, made in known.items()
-            if all(_equal(a, b[name]) for a, b in zip(hand, made, strict=True))
-        ]
-        rows.append(_forward_row(name, hand, exact, same, layer_numbers(cases[0])))
-    method = f"compared in {len(cases)} cases, float64"
-    return Report(tuple(rows), method, TOLERANCE, 0.0)
-
-
-def layer_numbers(case: Mapping[str, Any]) -> dict[str, float]:
-    """Sizes of the arrays of a case, by name: what a wrong factor may be."""
-    return {
-        f"length of axis {k} of {name}": float(size)
-        for name, value in case.items()
-        if isinstance(value, np.ndarray)
-        for k, size in enumerate(value.shape)
-    }
-
-
-def _written(function: Any, case: Mapping[str, Any], outputs: Any) -> dict[str, Array]:
-    """What a function writes, from inputs that it cannot change."""
-    inputs = _copies(case)
-    for value in inputs.values():
-        if isinstance(value, np.ndarray):
-            value.setflags(write=False)
-    written = {name: np.full(shape, np.nan) for name, shape in outputs(case).items()}
-    with np.errstate(all="ignore"):
-        function(**inputs, **written)
-    return written
-
-
-def _equal(a: Array, b: Array) -> bool:
-    return a.shape == b.shape and np.allclose(a, b, rtol=1e-9, atol=1e-12, equal_nan=True)
-
-
-def _forward_row(
-    name: str,
-    hand: list[Array],
-    exact: list[Array],
-    same: list[str],
-    numbers: Mapping[str, float],
-) -> TensorCheck:
-    """The row of the first case that is wrong, or of the first one."""
-    errors = []
-    for a, b in zip(hand, exact, strict=True):
-        scale = float(np.abs(b).max(initial=0)) or 1.0
-        errors.append(float(np.abs(a - b).max(initial=0)) / scale)
-    wrong = [k for k, error in enumerate(errors) if not error <= TOLERANCE]
-    k = wrong[0] if wrong else 0
-    a, b = hand[k], exact[k]
-    norm = float(np.linalg.norm(a))
-    if not wrong:
-        return TensorCheck(name, b.shape, norm, max(errors), True)
-    which = f"in case {k + 1} of {len(hand)}: " if len(hand) > 1 else ""
-    if np.isnan(a).all() and not same:
-        text = f"nothing was written to {name}, or NaN everywhere: {name}[...] = ... writes"
-        return TensorCheck(name, b.shape, norm, errors[k], False, (which + text,))
-    if same:
-        return TensorCheck(name, b.shape, norm, errors[k], False, (which + same[0],))
-    scale = float(np.abs(b).max(initial=0)) or 1.0
-    texts = diagnose(a, b, scale, TOLERANCE, Clues(numbers=dict(numbers)))
-    return TensorCheck(name, b.shape, norm, errors[k], False, (which + texts[0], *texts[1:]))

@@ -172,10 +172,10 @@ def _named(c: float, right: float, numbers: Mapping[str, float]) -> bool:
     """Whether a mistake gives this coefficient: it is right, missing, or off by a known factor."""
     if abs(c - right) < SAME or abs(c) < SAME:
         return True
-    return bool(right) and bool(_name(c / right, numbers))
+    return bool(right) and bool(ratio_in_words(c / right, numbers))
 
 
-def _name(ratio: float, numbers: Mapping[str, float]) -> str:
+def ratio_in_words(ratio: float, numbers: Mapping[str, float]) -> str:
     """What a wrong factor is, in words; "" if it is not known."""
     size = abs(ratio)
     for known, words in ((1.0, "the sign"), (2.0, "twice"), (0.5, "half")):
@@ -203,7 +203,7 @@ def _sentences(fit: Fit, terms: Sequence[Term], numbers: Mapping[str, float]) ->
     ratios = fit.coefficients[belong] / right[belong]
     alike = np.ptp(ratios) < SAME * np.abs(ratios).max(initial=1.0)
     if belong.sum() > 1 and alike and abs(ratios[0] - 1) > SAME:
-        words = _name(ratios[0], numbers)
+        words = ratio_in_words(ratios[0], numbers)
         about = f" ({words})" if words not in ("", "the sign") else ""
         sentences.append(f"the whole is {ratios[0]:.6g} times what it should be{about}")
         terms = [term for term in terms if not term.coefficient]
@@ -217,10 +217,10 @@ def _sentences(fit: Fit, terms: Sequence[Term], numbers: Mapping[str, float]) ->
 def _coefficient(c: float, term: Term, numbers: Mapping[str, float]) -> str:
     """One wrong coefficient in words."""
     if abs(c) < SAME:
-        return f"the term {term.text} is missing"
+        return f"{'' if term.text.startswith('the ') else 'the term '}{term.text} is missing"
     if not term.coefficient:
         return f"{_number(c)} times {term.text} is there and should not be"
-    words = _name(c / term.coefficient, numbers)
+    words = ratio_in_words(c / term.coefficient, numbers)
     about = {"the sign": ": the sign is wrong", "": ""}.get(words, f" ({words})")
     return f"{_number(c)} where {_number(term.coefficient)} belongs, before {term.text}{about}"
 

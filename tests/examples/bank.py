@@ -6,13 +6,15 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-from examples.exercises.__main__ import EXERCISES
 from examples.exercises.grading import HERE, grade
 from examples.exercises.running import CannotRun
+from examples.exercises.way import EXERCISES
 from gpt_numpy.gradients import layer_check
 from tests.examples.bank_of_blocks import BLOCKS
+from tests.examples.bank_of_forward import FORWARD
 from tests.examples.bank_of_layers import LAYERS
 from tests.examples.bank_of_modern_layers import MODERN
+from tests.examples.bank_of_steps import LATER
 from tests.examples.bank_of_translation_layers import TRANSLATION
 
 # Names that answers to an exercise use, in addition to those of its solution.
@@ -32,7 +34,7 @@ PREAMBLE = {
 
 def all_answers():
     """Every entry: exercise, gradient, answer, pattern of the diagnosis."""
-    return LAYERS + BLOCKS + MODERN + TRANSLATION
+    return LAYERS + BLOCKS + MODERN + TRANSLATION + FORWARD + LATER
 
 
 @cache
@@ -47,6 +49,9 @@ def _sources(number):
 
 def answered(number, answer, gradient):
     """The source of a file that holds an answer."""
+    if not number[0].isdigit():
+        text = (HERE / f"{EXERCISES[number]}.py").read_text(encoding="utf-8")
+        return text.replace("    # yours", "    " + "\n    ".join(answer.split("; ")))
     head, body = _sources(number)
     line = answer[1:] if answer.startswith("!") else f"{gradient}[...] = {answer}"
     return f"{head}{body}\n    {PREAMBLE.get(number, '')}\n    {line}\n"

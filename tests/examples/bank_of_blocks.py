@@ -206,7 +206,10 @@ BLOCKS += [
     ),
 ]
 TIED = [
-    ("as_head", "logits' part|lookup's part.* missing"),
+    (
+        "as_head",
+        r"the lookup's part, \(dout @ table\) \* \(1 - x\^2\) added up at tokens, is missing",
+    ),
     ("as_lookup", "logits' part.* missing"),
     ("as_head - as_lookup", "sign is wrong"),
     ("as_lookup - as_head", "sign is wrong"),

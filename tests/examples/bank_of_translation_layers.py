@@ -5,7 +5,7 @@ TRANSLATION = [
     ("17", "dmemory", f"{E}[-1]", "only the last block"),
     ("17", "dmemory", f"{E}[0]", "only the first block"),
     ("17", "dmemory", f"{E}.mean(axis=0)", "mean over the blocks|1/3"),
-    ("17", "dmemory", "(dv @ wv.mT).sum(axis=0)", "keys' part.* missing|is missing"),
+    ("17", "dmemory", "(dv @ wv.mT).sum(axis=0)", "the keys' part, dk @ wk.mT, is missing$"),
     ("17", "dmemory", "(dk @ wk.mT).sum(axis=0)", "values' part.* missing|is missing"),
     ("17", "dmemory", "(dk @ wk.mT - dv @ wv.mT).sum(axis=0)", "-1 where .1|sign"),
     ("17", "dmemory", "(dk @ wk.mT + dv @ wk.mT).sum(axis=0)", "wk stands where wv"),

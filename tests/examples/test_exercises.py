@@ -13,18 +13,19 @@ import pytest
 from examples.exercises import __main__ as exercises
 from examples.exercises.grading import HERE, exercise_of, grade
 from examples.exercises.running import CannotRun
+from examples.exercises.way import EXERCISES, ORDER, after
 from gpt_numpy.gradients.layer_protocol import Layer
 from tests.examples.bank import answered
 from tests.support.formulas import execute, formulas
 
 ROOT = HERE.parents[1]
-NUMBERS = list(exercises.EXERCISES)
+NUMBERS = list(EXERCISES)
 BACKWARD = [n for n in NUMBERS if n[0].isdigit()]
 FORWARD = [n for n in NUMBERS if n[0] == "f"]
 
 
 def source(number, folder=HERE):
-    return (folder / f"{exercises.EXERCISES[number]}.py").read_text(encoding="utf-8")
+    return (folder / f"{EXERCISES[number]}.py").read_text(encoding="utf-8")
 
 
 def function_of(text, name):
@@ -37,20 +38,12 @@ def function_of(text, name):
 
 def solved(number):
     """The exercise, with the solution's lines where the learner's belong."""
-    given, _ = exercise_of(exercises.EXERCISES[number])
+    given, _ = exercise_of(EXERCISES[number])
     if number in BACKWARD:
         return answered(number, "!pass", "")
     name = given.get("WRITTEN", given["ASKED"])
     text, solution = source(number), source(number, HERE / "solutions")
-    helpers = [
-        ast.get_source_segment(solution, node)
-        for node in ast.parse(solution).body
-        if (isinstance(node, ast.FunctionDef) and node.name.startswith("_"))
-        or (isinstance(node, ast.Assign) and ast.unparse(node.targets[0]).isupper())
-    ]
-    helpers = [h for h in helpers if not h.startswith(("HINTS", "MISTAKES"))]
-    text = text.replace(function_of(text, name), function_of(solution, name))
-    return text.replace("\n\n\ndef ", "\n\n\n" + "\n\n".join(helpers) + "\n\n\ndef ", 1)
+    return text.replace(function_of(text, name), function_of(solution, name))
 
 
 def written(folder, text):
@@ -70,9 +63,8 @@ def call(capsys):
 
 
 def test_every_exercise_has_a_solution_and_a_place_in_the_order():
-    here = {path.stem for path in HERE.glob("*_*.py")} - {"known_mistakes"}
-    here -= {"known_attention_mistakes", "__main__"}
-    assert here == set(exercises.ORDER) == {p.stem for p in (HERE / "solutions").glob("*.py")}
+    here = {path.stem for path in HERE.glob("*.py") if re.match(r"[fs]?\d", path.stem)}
+    assert here == set(ORDER) == {p.stem for p in (HERE / "solutions").glob("*.py")}
     assert NUMBERS.index("f1") < NUMBERS.index("7a") < NUMBERS.index("7") < NUMBERS.index("10a")
     assert NUMBERS.index("f4") < NUMBERS.index("10a") < NUMBERS.index("10") < NUMBERS.index("11")
 
@@ -81,7 +73,7 @@ def test_every_exercise_has_a_solution_and_a_place_in_the_order():
 def test_the_solution_is_exact(number, call, tmp_path):
     status, out, err = call(number, "--file", written(tmp_path, solved(number)))
     assert (status, err) == (0, "") and "Right: everything is exact" in out
-    assert ("Next: exercise" in out) == (number != NUMBERS[-1])
+    assert f"Next on the way: {after(number)}." in out
 
 
 @pytest.mark.parametrize("number", NUMBERS)
@@ -102,7 +94,7 @@ def test_there_are_three_hints_and_a_derivation(number, call):
 
 @pytest.mark.parametrize("number", BACKWARD)
 def test_the_formulas_of_the_forward_give_what_forward_writes(number):
-    names, _ = exercise_of(exercises.EXERCISES[number])
+    names, _ = exercise_of(EXERCISES[number])
     kept = {name: np.empty(shape) for name, shape in names["outputs"].items()}
     names["forward"](**names["inputs"], **kept)
     softmax = {"softmax": lambda s: np.exp(s) / np.exp(s).sum(axis=-1, keepdims=True)}
@@ -114,7 +106,7 @@ def test_the_formulas_of_the_forward_give_what_forward_writes(number):
 
 @pytest.mark.parametrize("number", BACKWARD)
 def test_every_line_of_the_derivation_holds_and_its_end_is_the_gradient(number):
-    names, solution = exercise_of(exercises.EXERCISES[number])
+    names, solution = exercise_of(EXERCISES[number])
     kept = {name: np.empty(shape) for name, shape in names["outputs"].items()}
     names["forward"](**names["inputs"], **kept)
     dout = np.random.default_rng(1).standard_normal(kept["out"].shape)
@@ -137,7 +129,7 @@ def test_every_line_of_the_derivation_holds_and_its_end_is_the_gradient(number):
 
 @pytest.mark.parametrize("number", FORWARD)
 def test_the_derivation_of_a_forward_exercise_computes_its_output(number):
-    names, solution = exercise_of(exercises.EXERCISES[number])
+    names, solution = exercise_of(EXERCISES[number])
     case = names["cases"][0]
     (output, shape), *_ = names["outputs"](case).items()
     kept = {output: np.empty(shape)}
@@ -149,11 +141,12 @@ def test_the_derivation_of_a_forward_exercise_computes_its_output(number):
 
 @pytest.mark.parametrize("number", [*FORWARD, "s1"])
 def test_each_known_mistake_of_a_forward_exercise_is_named(number, tmp_path, monkeypatch):
-    stem = exercises.EXERCISES[number]
+    stem = EXERCISES[number]
     given, solution = exercise_of(stem)
-    assert len(solution["MISTAKES"]) >= 5
+    assert len(solution["CHANGES"]) >= 12
     path = written(tmp_path, solved(number))
-    for sentence, mistake in solution["MISTAKES"].items():
+    for sentence, parts in solution["CHANGES"]:
+        mistake = solution["changed"](**parts)
         monkeypatch.setattr(
             "examples.exercises.grading.load", lambda _, wrong=mistake: {given["ASKED"]: wrong}
         )
@@ -161,10 +154,56 @@ def test_each_known_mistake_of_a_forward_exercise_is_named(number, tmp_path, mon
         assert not report.ok and sentence in " ".join(report.rows[0].diagnosis), sentence
 
 
+@pytest.mark.parametrize("number", FORWARD)
+def test_a_forward_is_not_reported_as_a_gradient(number, call, tmp_path):
+    text = source(number).replace(
+        "# yours", "{}[...] = 0".format("weights" if number == "f3" else "out")
+    )
+    status, out, _ = call(number, "--file", written(tmp_path, text))
+    assert status == 1 and re.search("^(out|weights) is WRONG; largest error", out, re.MULTILINE)
+    assert "gradient" not in out and "path" not in out and "0 everywhere" in out
+    assert ("compared in 1 case," in out) == (len(exercise_of(EXERCISES[number])[0]["cases"]) == 1)
+
+
+@pytest.mark.parametrize(
+    ("number", "line", "said"),
+    [
+        (
+            "f1",
+            "x -= x.max(axis=-1, keepdims=True)",
+            "line 3.: x -= .*it changes x, which is an input",
+        ),
+        ("f6", "logits[...] = logits / tau", "it changes logits, which is an input"),
+        ("f4", "np.exp(q, out=q)", "it changes what is an input: that may only be read"),
+        ("s1", "g += decay * w", "it changes g, which is an input"),
+        ("f1", "raise ValueError('read it')", "ValueError: read it"),
+    ],
+)
+def test_a_forward_that_changes_its_input_is_told_which(number, line, said, call, tmp_path):
+    path = written(tmp_path, source(number).replace("# yours", line))
+    status, out, err = call(number, "--file", path)
+    assert (status, out) == (2, "") and re.search(said, err, re.DOTALL), err
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("out = x", r"nothing was written to out: out\[...\] = ... writes"),
+        ("out += x", r"out \+= ... adds to what was in the array before"),
+        ("out[..., 0] = 0", r"\d+ of 175 elements of out were not written"),
+        ("out[...] = np.random.random(x.shape)", "different each time: no random"),
+    ],
+)
+def test_how_a_forward_writes_is_reported(line, said, call, tmp_path):
+    path = written(tmp_path, source("f1").replace("# yours", line))
+    status, out, _ = call("f1", "--file", path)
+    assert status == 1 and re.search(said, out), out
+
+
 @pytest.mark.parametrize("number", BACKWARD)
 def test_the_sizes_tell_factors_and_axes_apart(number):
     """No two sizes are equal, nor their roots, nor 2: a wrong factor has one name."""
-    names, _ = exercise_of(exercises.EXERCISES[number])
+    names, _ = exercise_of(EXERCISES[number])
     arrays = [v for v in names["inputs"].values() if isinstance(v, np.ndarray)]
     sizes = {n for a in arrays for n in a.shape} | {
         v for v in names["inputs"].values() if isinstance(v, int)

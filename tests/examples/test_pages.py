@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from examples.exercises.__main__ import EXERCISES
+from examples.exercises.way import EXERCISES
 
 FOLDER = Path(__file__).parents[2] / "examples"
 GLOSSARY = (FOLDER / "GLOSSARY.md").read_text(encoding="utf-8")

@@ -64,7 +64,11 @@ def terms(dout, x, weight, **_):
     }
     dy = dout * (1 - t**2)
     branch = {words: d @ weight.T for words, d in wrong.items()}
+    outside = (
+        "the slope of tanh is taken outside, after the product with weight.T: dout has it first"
+    )
     branch |= {
+        outside: (1 - t**2) * (dout @ weight.T),
         "the weight is not transposed: dy @ weight.T": dy @ weight,
         "the weight is not transposed, and the slope of tanh is left out": dout @ weight,
         "it ends at dy: the linear layer is left out": dy,

@@ -110,3 +110,6 @@ def terms(dout, tokens, wte, wpe, **_):
         "dwte": [Term(1, "the sum of dout where the token occurs", right, instead=table)],
         "dwpe": [Term(1, "the sum of dout over the sequences", positions, instead=places)],
     }
+
+
+AXES = {"dwte": ("token", "channel"), "dwpe": ("position", "channel")}

@@ -58,14 +58,16 @@ def backward(dout, x, dx, de, dtotal, dinverse):
     dx[...] = de * e
 
 
-def terms(dout, x, **_):
-    """The terms of each gradient, for the grader."""
+def terms(dout, x, dinverse=None, dtotal=None, de=None, **_):
+    """The terms of each gradient, for the grader; from the learner's own ones, if given."""
     e = np.exp(x)
     total = e.sum(axis=-1, keepdims=True)
     inverse = 1 / total
-    dinverse = (dout * e).sum(axis=-1, keepdims=True)
-    dtotal = -dinverse / total**2
+    right_dinverse = (dout * e).sum(axis=-1, keepdims=True)
+    dinverse = right_dinverse if dinverse is None else dinverse
+    dtotal = -dinverse / total**2 if dtotal is None else dtotal
     both = np.broadcast_to(dtotal, x.shape)
+    de = dout * inverse + dtotal if de is None else de
     slopes = {
         "the slope of 1 / total is -1 / total^2, not -1 / total": -dinverse / total,
         "the slope of 1 / total is -1 / total^2: here the slope is -1": -dinverse,
@@ -78,7 +80,7 @@ def terms(dout, x, **_):
             Term(
                 1,
                 "sum(dout * e)",
-                dinverse,
+                right_dinverse,
                 {"1 / total": inverse},
                 {
                     "e is left out: sum(dout)": dout.sum(axis=-1, keepdims=True),
@@ -88,7 +90,9 @@ def terms(dout, x, **_):
                 },
             )
         ],
-        "dtotal": [Term(1, "-dinverse / total^2", dtotal, {}, slopes)],
+        "dtotal": [
+            Term(1, "-dinverse / total^2", -dinverse / total**2, {"1 / total": inverse}, slopes)
+        ],
         "de": [
             Term(
                 1,
@@ -105,23 +109,36 @@ def terms(dout, x, **_):
                 "dtotal",
                 both,
                 {"e": e},
-                {words: np.broadcast_to(slope, x.shape) for words, slope in slopes.items()},
+                {words: np.broadcast_to(slope, x.shape) for words, slope in slopes.items()}
+                | {
+                    "dinverse stands where dtotal belongs": np.broadcast_to(dinverse, x.shape),
+                    "total stands where dtotal belongs": np.broadcast_to(total, x.shape),
+                },
             ),
         ],
         "dx": [
             Term(
                 1,
-                "de * e, from the product",
-                dout * inverse * e,
-                {"e": e, "inverse": inverse * np.ones_like(x)},
-                {"x stands where e belongs": dout * inverse * x},
-            ),
-            Term(
-                1,
-                "de * e, from the sum",
-                both * e,
-                {"e": e, "inverse": inverse * np.ones_like(x)},
-                {"x stands where e belongs": both * x},
+                "de * e",
+                de * e,
+                {"e": e, "1 / total": inverse * np.ones_like(x)},
+                {
+                    "x stands where e belongs": de * x,
+                    "out stands where e belongs": de * e * inverse,
+                    "dout stands where de belongs": dout * e,
+                    "dout * inverse stands where de belongs: the part from the sum is missing": (
+                        dout * inverse * e
+                    ),
+                    "dtotal stands where de belongs: the part from the product is missing": both
+                    * e,
+                },
             ),
         ],
     }
+
+
+AXES = {name: ("matrix", "row", "column") for name in ("dx", "de", "dtotal", "dinverse")}
+
+
+# What each gradient is made from, in the order of backward.
+STEPS = {"dinverse": "", "dtotal": "dinverse", "de": "dtotal", "dx": "de"}

@@ -51,12 +51,13 @@ def backward(dout, q, k, v, p, dq, dk, dv, dscores, dmasked, dweights):
     dk[...] = dscores.swapaxes(-1, -2) @ q / np.sqrt(7)
 
 
-def terms(dout, q, k, v, p, out, **_):
-    """The terms of each gradient, for the grader."""
+def terms(dout, q, k, v, p, out, dweights=None, dmasked=None, dscores=None, **_):
+    """The terms of each gradient, for the grader; from the learner's own ones, if given."""
     c, allowed = 1 / np.sqrt(7), np.tri(5)
-    dp = dout @ v.mT
+    right_dweights = dout @ v.mT
+    dp = right_dweights if dweights is None else dweights
     first, total = p * dp, (p * dp).sum(axis=-1, keepdims=True)
-    ds = first - p * total
+    ds = first - p * total if dscores is None else dscores
     sums = {
         "the row sum lacks p: sum(dweights)": p * dp.sum(axis=-1, keepdims=True),
         "the row sum is a mean": p * (p * dp).mean(axis=-1, keepdims=True),
@@ -75,6 +76,13 @@ def terms(dout, q, k, v, p, out, **_):
             Term(-1, "p * sum(dweights * p)", p * total, {}, sums),
         ]
 
+    cut = np.where(allowed == 1, dmasked, 0) if dmasked is not None else 0
+    not_cut = (
+        {"what is masked is not cut": dmasked, "only what is masked is left": dmasked - cut}
+        if (dmasked is not None)
+        else {}
+    )
+    through_mask = [Term(1, "dmasked where the mask lets it pass", cut, {}, not_cut)]
     into_q = {
         "dscores is transposed, and should not be": ds.mT @ k * c,
         "q stands where k belongs": ds @ q * c,
@@ -94,12 +102,13 @@ def terms(dout, q, k, v, p, out, **_):
             Term(
                 1,
                 "dout @ v.mT",
-                dp,
+                right_dweights,
                 {},
                 {
                     "what is masked is cut: dweights does not know of the mask": dp * allowed,
                     "p is one factor too many": first,
                     "k stands where v belongs": dout @ k.mT,
+                    "q stands where v belongs": dout @ q.mT,
                     "out stands where dout belongs": out @ v.mT,
                     "dweights is transposed": dp.mT,
                 },
@@ -119,7 +128,14 @@ def terms(dout, q, k, v, p, out, **_):
             )
         ],
         "dmasked": softmax_terms(),
-        "dscores": softmax_terms(),
+        "dscores": softmax_terms() if dmasked is None else through_mask,
         "dq": [Term(1, "dscores @ k / sqrt(7)", ds @ k * c, {}, into_q)],
         "dk": [Term(1, "dscores.mT @ q / sqrt(7)", ds.mT @ q * c, {}, into_k)],
     }
+
+
+_QUERY_KEY = ("sequence", "query", "key")
+AXES = {"dweights": _QUERY_KEY, "dmasked": _QUERY_KEY, "dscores": _QUERY_KEY}
+# What each gradient is made from, in the order of backward.
+STEPS = {"dweights": "", "dv": "", "dmasked": "dweights", "dscores": "dmasked"}
+STEPS |= {"dq": "dscores", "dk": "dscores"}

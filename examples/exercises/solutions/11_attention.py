@@ -89,6 +89,7 @@ def terms(dout, qkv, n_head, out, **_):
         split(array, n_head, 3)[part][...] = value
         return array
 
+    heads_of = {}
     p_dp = {
         "the derivative of softmax is left out: ds = dp": dp,
         "the derivative of softmax is left out, and what is masked is cut: ds = dp": dp * allowed,
@@ -109,6 +110,18 @@ def terms(dout, qkv, n_head, out, **_):
         "dp is dO @ Q.mT, not dO @ V.mT": p * (p * (dO @ Q.mT)).sum(axis=-1, keepdims=True),
         "O stands where dO belongs in dp": p * (p * (heads @ V.mT)).sum(axis=-1, keepdims=True),
     }
+    for words, wrong_dO in {
+        "dout is reshaped to (B, H, T, D) directly: use split(dout, n_head, 1)": dout.reshape(
+            dO.shape
+        ),
+        "dout is cut into heads of the channels h, h + 3, ...: use split(dout, n_head, 1)": (
+            dout.reshape(5, 6, D, n_head).transpose(0, 3, 1, 2)
+        ),
+    }.items():
+        wrong_dp = wrong_dO @ V.mT
+        p_dp[words] = p * wrong_dp
+        p_sum[words] = p * (p * wrong_dp).sum(axis=-1, keepdims=True)
+        heads_of[words] = p.mT @ wrong_dO
     no_mask = "the weights are computed again without the causal mask"
     p_dp[no_mask] = free * dp
     p_sum[no_mask] = free * (free * dp).sum(axis=-1, keepdims=True)
@@ -128,11 +141,25 @@ def terms(dout, qkv, n_head, out, **_):
         "ds stands where p belongs in dV": (p * (dp - total)).mT @ dO,
         "dV is dO itself": dO,
         no_mask: free.mT @ dO,
+    } | heads_of
+    scales = {
+        "sqrt(C) = sqrt(21) stands where sqrt(D) = sqrt(7) belongs, a head's channels, in ": 3
+        ** -0.5,
+        "1/sqrt(D) is missing in ": D**0.5,
+        "it is divided by D, not by sqrt(D), in ": c,
     }
+
+    def scaled(name, array):
+        return {
+            words + which: array * factor
+            for words, factor in scales.items()
+            for which in (name, "dQ and dK")
+        }
 
     def term(coefficient, part, product, wrong_product, s, wrong, text):
         instead = {words: at(part, product(w)) for words, w in wrong.items()}
         instead |= {words: at(part, f(s)) for words, f in wrong_product.items()}
+        instead |= scaled(("dQ", "dK")[part], at(part, product(s)))
         return Term(coefficient, text, at(part, product(s)), {}, instead)
 
     def of_q(s):

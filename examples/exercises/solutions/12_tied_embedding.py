@@ -94,8 +94,14 @@ def terms(dout, tokens, table, **_):
     }
     return {
         "dtable": [
-            Term(1, "the logits' part, dout.T @ x", head(dout, x), {}, logits),
-            Term(1, "the lookup's part, dx * (1 - x^2) at tokens", lookup(drows), {}, looked_up),
+            Term(1, "the logits' part, dout.T @ x,", head(dout, x), {}, logits),
+            Term(
+                1,
+                "the lookup's part, (dout @ table) * (1 - x^2) added up at tokens,",
+                lookup(drows),
+                {},
+                looked_up,
+            ),
         ]
     }
 
@@ -105,3 +111,6 @@ def recognise(name, hand, dout, tokens, table, **_):
     head, lookup = (term.array for term in terms(dout, tokens, table)[name])
     if np.allclose(hand, head * lookup, rtol=0, atol=1e-9):
         yield "the gradients of the two uses are multiplied: they are added"
+
+
+AXES = {"dtable": ("token", "channel")}

@@ -103,3 +103,11 @@ def recognise(name, hand, dout, x, speed, **_):
         yield "x is turned back, not dout"
     if np.allclose(hand, turned(x, sin), rtol=0, atol=1e-9):
         yield "it is out: the values stand where dout belongs"
+    a, b = dout[..., ::2], dout[..., 1::2]
+    for sine, words in ((sin, ""), (-sin, ", and it is turned forward once more")):
+        neighbours = np.stack([a * cos + b * sine, b * cos - a * sine], axis=-1)
+        if np.allclose(hand, neighbours.reshape(dout.shape), rtol=0, atol=1e-9):
+            yield f"the pairs are neighbours, 2 i and 2 i + 1: they are i and i + 3{words}"
+
+
+AXES = {"dx": ("head", "position", "channel")}

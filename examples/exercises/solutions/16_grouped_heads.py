@@ -79,9 +79,13 @@ def terms(dout, q, k, v, p, **_):
     into_k = {words: way(first.mT @ q * c) for words, way in ways.items()}
     into_k |= {words: grouped(d.mT @ q * c) for words, d in wrong_ds.items()}
     into_k[not_turned] = grouped(first @ q * c)
+    into_k["k stands where q belongs"] = grouped(first.mT @ K * c)
     rest_k = {words: way(second.mT @ q * c) for words, way in ways.items()}
     rest_k[not_turned] = grouped(second @ q * c)
+    rest_k["k stands where q belongs"] = grouped(second.mT @ K * c)
     into_v = {words: way(p.mT @ dout) for words, way in ways.items()}
+    into_v["dp stands where p belongs"] = grouped(dp.mT @ dout)
+    into_v["ds stands where p belongs"] = grouped((first - second).mT @ dout)
     into_v["p is not transposed"] = grouped(p @ dout)
     into_v["p is left out"] = grouped(np.ones_like(p) @ dout)
     return {
@@ -103,3 +107,6 @@ def terms(dout, q, k, v, p, **_):
             Term(1, "the group's sum of p.mT @ dout", grouped(p.mT @ dout), {}, into_v),
         ],
     }
+
+
+AXES = {name: ("head", "position", "channel") for name in ("dq", "dk", "dv")}

@@ -84,6 +84,9 @@ def terms(dout, q, memory, wk, wv, k, v, p, **_):
     }
     rest_q = {
         "the row sum lacks p": p * dp.sum(axis=-1, keepdims=True) @ k * c,
+        "softmax's sum runs over the queries, axis -2": (
+            p * (p * dp).sum(axis=-2, keepdims=True) @ k * c
+        ),
         "ds is multiplied by the values, not by the keys": second @ v * c,
         "a causal mask is applied, which cross-attention has not": (second * causal) @ k * c,
     }
@@ -127,3 +130,31 @@ def terms(dout, q, memory, wk, wv, k, v, p, **_):
         ],
         "dwv": [Term(1, "memory.T @ p.mT @ dout", memory.T @ dv, {}, weights_v)],
     }  # fmt: skip
+
+
+AXES = {
+    "dq": ("block", "position", "channel"),
+    "dmemory": ("position", "channel"),
+    "dwk": ("block", "input", "output"),
+    "dwv": ("block", "input", "output"),
+}
+
+
+def recognise(name, hand, dout, q, memory, wk, wv, k, v, p, **_):
+    """Yield the gradient of the memory with one of its two parts, or with exchanged weights."""
+    if name != "dmemory":
+        return
+    dp = dout @ v.mT
+    dk = (p * (dp - (dp * p).sum(axis=-1, keepdims=True))).mT @ q / np.sqrt(7)
+    dv = p.mT @ dout
+    for sentence, wrong in {
+        "the keys' part, dk @ wk.mT, is missing": dv @ wv.mT,
+        "the values' part, dv @ wv.mT, is missing": dk @ wk.mT,
+        "the keys' part, dk @ wk.mT, has the wrong sign": dv @ wv.mT - dk @ wk.mT,
+        "wk and wv are exchanged": dk @ wv.mT + dv @ wk.mT,
+        "wv stands where wk belongs": dk @ wv.mT + dv @ wv.mT,
+        "1 / sqrt(7) is missing in dk": np.sqrt(7) * dk @ wk.mT + dv @ wv.mT,
+        "1 / sqrt(7) is there twice, in dk and once more": dk @ wk.mT / np.sqrt(7) + dv @ wv.mT,
+    }.items():
+        if np.allclose(hand, wrong.sum(axis=0), rtol=0, atol=1e-9):
+            yield sentence

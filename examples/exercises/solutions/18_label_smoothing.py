@@ -67,6 +67,7 @@ def terms(dout, logits, targets, **_):
     at_target = {
         "1 stands where 1 - e belongs, at the target": wanted * share,
         "e stands where 1 - e belongs, at the target": 0.3 * wanted * share,
+        "e and 1 - e are exchanged": 0.3 * wanted * share,
         "dout is left out at the target": 0.7 * wanted / n,
         "1 - e is spread over the vocabulary, and not e": wanted * share * 0.3,
     }
@@ -77,6 +78,7 @@ def terms(dout, logits, targets, **_):
             0.3 / V * (counts - wanted) * share
         ),
         "1 - e is spread over the vocabulary, and not e": 0.7 / V * counts * share,
+        "e and 1 - e are exchanged": 0.7 / V * counts * share * np.ones_like(p),
         "e is spread over padding, too": 0.3 / V * np.ones_like(p) * share,
         "dout is left out where e is spread": 0.3 / V * counts / n * np.ones_like(p),
     }
@@ -99,6 +101,17 @@ def recognise(name, hand, dout, logits, targets, **_):
     hard[rows] = dout * (p - np.eye(p.shape[-1])[targets])[rows] / len(rows)
     if np.allclose(hand, hard, rtol=0, atol=1e-9):
         yield "the targets are not smoothed: it is the gradient of exercise 8"
+    others = hard.copy()
+    others[rows] += (
+        dout * (0.3 * np.eye(13)[targets] - 0.3 / 12 * (1 - np.eye(13)[targets]))[rows] / 6
+    )
+    if np.allclose(hand, others, rtol=0, atol=1e-9):
+        yield "e is spread over the V - 1 others: it is over all V, the target included"
     right = sum(t.coefficient * t.array for t in terms(dout, logits, targets)[name])
+    if np.allclose(hand * 9, right * 6, rtol=0, atol=1e-9):
+        yield "it is divided by all 9 rows, not by the 6 that count"
     if np.allclose(hand * dout, right, rtol=0, atol=1e-9):
         yield "dout is left out: it is the gradient of the loss alone"
+
+
+AXES = {"dlogits": ("row", "token")}

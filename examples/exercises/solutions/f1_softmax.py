@@ -33,77 +33,118 @@ def forward(x, out):
     out[...] = e / e.sum(axis=-1, keepdims=True)
 
 
-def plain(x, out):
-    """A mistake: nothing is subtracted."""
-    out[...] = np.exp(x) / np.exp(x).sum(axis=-1, keepdims=True)
+def changed(whole=None, z=None, shift=None, exp=np.exp, total=None, end=None):
+    """The same, with some parts exchanged, for the grader."""
+
+    def function(x, out):
+        if whole:
+            out[...] = whole(x)
+            return
+        logits = z(x) if z else x
+        e = exp(logits - (shift or _largest)(logits))
+        share = e / (total or _sum)(e, x)
+        out[...] = end(share) if end else share
+
+    return function
 
 
-def over_all(x, out):
-    """A mistake: one sum for everything."""
-    e = np.exp(x - x.max())
-    out[...] = e / e.sum()
+def _largest(x):
+    return x.max(axis=-1, keepdims=True)
 
 
-def largest_of_all(x, out):
-    """A mistake: the largest of the array, not of the row."""
-    e = np.exp(x - x.max())
-    out[...] = e / e.sum(axis=-1, keepdims=True)
+def _sum(e, x):
+    return e.sum(axis=-1, keepdims=True)
 
 
-def first_axis(x, out):
-    """A mistake: along axis 0."""
-    e = np.exp(x - x.max(axis=0, keepdims=True))
-    out[...] = e / e.sum(axis=0, keepdims=True)
+def _second(a):
+    """Axis 1, which is the last one of a matrix, but not of more."""
+    return {"axis": 1, "keepdims": True} if a.ndim > 1 else {}
 
 
-def not_divided(x, out):
-    """A mistake: the division is missing."""
-    out[...] = np.exp(x - x.max(axis=-1, keepdims=True))
+def _log(x):
+    z = x - _largest(x)
+    return z - np.log(np.exp(z).sum(axis=-1, keepdims=True))
 
 
-def smallest(x, out):
-    """A mistake: the smallest number is subtracted."""
-    e = np.exp(x - x.min(axis=-1, keepdims=True))
-    out[...] = e / e.sum(axis=-1, keepdims=True)
-
-
-def mean(x, out):
-    """A mistake: the mean is subtracted."""
-    e = np.exp(x - x.mean(axis=-1, keepdims=True))
-    out[...] = e / e.sum(axis=-1, keepdims=True)
-
-
-def divided_by_largest(x, out):
-    """A mistake: divided by the largest number instead."""
-    e = np.exp(x / x.max(axis=-1, keepdims=True))
-    out[...] = e / e.sum(axis=-1, keepdims=True)
-
-
-def mean_for_sum(x, out):
-    """A mistake: a mean for the sum."""
-    e = np.exp(x - x.max(axis=-1, keepdims=True))
-    out[...] = e / e.mean(axis=-1, keepdims=True)
-
-
-def logarithm(x, out):
-    """A mistake: the log of it."""
-    z = x - x.max(axis=-1, keepdims=True)
-    out[...] = z - np.log(np.exp(z).sum(axis=-1, keepdims=True))
-
-
-MISTAKES = {
-    "exp overflows, or everything underflows: subtract something of the row first": plain,
-    "the sum runs over the whole array, not over each row": over_all,
-    "the largest number of the whole array is subtracted: a row far below it becomes 0 / 0": (
-        largest_of_all
+CHANGES = (
+    (
+        "exp overflows, or everything underflows: subtract something of the row first",
+        {"shift": lambda x: 0},
     ),
-    "the sum runs along axis 0, not along the last axis": first_axis,
-    "the division by the row's sum is missing": not_divided,
-    "the smallest number is subtracted: the largest exp still overflows": smallest,
-    "the mean is subtracted: what is far above it still overflows": mean,
-    "it is divided by the largest number, not reduced by it: that changes the shares": (
-        divided_by_largest
+    (
+        "the largest number of the whole array is subtracted: a row far below it becomes 0 / 0",
+        {"shift": lambda x: x.max()},
     ),
-    "it is divided by the mean of the row, not by its sum": mean_for_sum,
-    "it is the logarithm of softmax": logarithm,
-}
+    (
+        "the largest number along axis 0 is subtracted, not that of the row",
+        {"shift": lambda x: x.max(axis=0)},
+    ),
+    (
+        "the largest number along axis 1 is subtracted, not along the last axis",
+        {"shift": lambda x: x.max(**_second(x))},
+    ),
+    (
+        "the smallest number is subtracted: the largest exp still overflows",
+        {"shift": lambda x: x.min(axis=-1, keepdims=True)},
+    ),
+    (
+        "the mean is subtracted: what is far above it still overflows",
+        {"shift": lambda x: x.mean(axis=-1, keepdims=True)},
+    ),
+    (
+        "the largest absolute value is subtracted: a row of negative numbers becomes 0 / 0",
+        {"shift": lambda x: np.abs(x).max(axis=-1, keepdims=True)},
+    ),
+    (
+        "the largest number is added, not subtracted",
+        {"shift": lambda x: -_largest(x)},
+    ),
+    ("the sum runs over the whole array, not over each row", {"total": lambda e, x: e.sum()}),
+    (
+        "the sum runs over the whole array, not over each row",
+        {"shift": lambda x: x.max(), "total": lambda e, x: e.sum()},
+    ),
+    (
+        "the sum runs along axis 0, not along the last axis",
+        {"total": lambda e, x: e.sum(axis=0)},
+    ),
+    (
+        "the sum runs along axis 0, not along the last axis",
+        {"shift": lambda x: x.max(axis=0), "total": lambda e, x: e.sum(axis=0)},
+    ),
+    (
+        "the sum runs along axis 1, not along the last axis",
+        {"total": lambda e, x: e.sum(**_second(e))},
+    ),
+    (
+        "the sum runs along axis 1, not along the last axis",
+        {"shift": lambda x: x.max(**_second(x)), "total": lambda e, x: e.sum(**_second(e))},
+    ),
+    ("the division by the row's sum is missing", {"total": lambda e, x: 1}),
+    (
+        "it is divided by the mean of the row, not by its sum",
+        {"total": lambda e, x: e.mean(axis=-1, keepdims=True)},
+    ),
+    (
+        "it is divided by the length of the row, the root of the sum of squares, not by its sum",
+        {"total": lambda e, x: np.sqrt((e * e).sum(axis=-1, keepdims=True))},
+    ),
+    (
+        "the sum below is that of exp(x): the same number must be subtracted above and below",
+        {"total": lambda e, x: np.exp(x).sum(axis=-1, keepdims=True)},
+    ),
+    (
+        "it is divided by the largest number, not reduced by it: that changes the shares",
+        {"z": lambda x: x / _largest(x), "shift": lambda x: 0},
+    ),
+    ("the logits are negated: the largest one gets the least", {"z": np.negative}),
+    ("it is 2 to the power of x, not exp", {"exp": np.exp2}),
+    ("it is the logarithm of softmax", {"end": np.log}),
+    ("it is the logarithm of softmax", {"whole": _log}),
+    (
+        "it is the logistic function of each number by itself",
+        {"whole": lambda x: 1 / (1 + np.exp(-x))},
+    ),
+    ("exp is missing: these are shares of x", {"whole": lambda x: x / _sum(x, x)}),
+)
+AXES = {"out": ("matrix", "row", "column")}

@@ -32,81 +32,102 @@ largest of a row must be that of the masked scores.
 )
 
 
-def _weights(seen, scores):
-    masked = np.where(seen, scores, -np.inf)
-    e = np.exp(masked - masked.max(axis=-1, keepdims=True))
-    return e / e.sum(axis=-1, keepdims=True)
-
-
 def forward(scores, weights):
     """Write the causal attention weights to `weights`."""
-    weights[...] = _weights(np.tri(scores.shape[-1], dtype=bool), scores)
-
-
-def no_mask(scores, weights):
-    """A mistake: no mask."""
-    weights[...] = _weights(np.ones_like(scores, bool), scores)
-
-
-def other_side(scores, weights):
-    """A mistake: the future is seen, the past is not."""
-    weights[...] = _weights(np.tri(scores.shape[-1], dtype=bool).T, scores)
-
-
-def no_diagonal(scores, weights):
-    """A mistake: a position does not see itself."""
-    weights[...] = _weights(np.tri(scores.shape[-1], k=-1, dtype=bool), scores)
-
-
-def one_more(scores, weights):
-    """A mistake: the next position is seen."""
-    weights[...] = _weights(np.tri(scores.shape[-1], k=1, dtype=bool), scores)
-
-
-def after_softmax(scores, weights):
-    """A mistake: the mask comes after softmax."""
-    weights[...] = _weights(np.ones_like(scores, bool), scores) * np.tri(scores.shape[-1])
-
-
-def zero_scores(scores, weights):
-    """A mistake: masked scores are 0, not -inf."""
-    masked = scores * np.tri(scores.shape[-1])
-    weights[...] = _weights(np.ones_like(scores, bool), masked)
-
-
-def by_column(scores, weights):
-    """A mistake: softmax over the queries."""
     masked = np.where(np.tri(scores.shape[-1], dtype=bool), scores, -np.inf)
-    e = np.exp(masked - masked.max(axis=-2, keepdims=True))
-    weights[...] = e / e.sum(axis=-2, keepdims=True)
-
-
-def only_exp(scores, weights):
-    """A mistake: no division."""
-    masked = np.where(np.tri(scores.shape[-1], dtype=bool), scores, -np.inf)
-    weights[...] = np.exp(masked - masked.max(axis=-1, keepdims=True))
-
-
-def overflows(scores, weights):
-    """A mistake: nothing is subtracted."""
-    e = np.exp(np.where(np.tri(scores.shape[-1], dtype=bool), scores, -np.inf))
+    e = np.exp(masked - masked.max(axis=-1, keepdims=True))
     weights[...] = e / e.sum(axis=-1, keepdims=True)
 
 
-def scores_only(scores, weights):
-    """A mistake: no softmax."""
-    weights[...] = scores * np.tri(scores.shape[-1])
+def changed(whole=None, mask=None, shift=None, total=None, end=None):
+    """The same, with some parts exchanged, for the grader."""
+
+    def function(scores, weights):
+        if whole:
+            weights[...] = whole(scores)
+            return
+        masked = (mask or _masked)(scores)
+        e = np.exp(masked - (shift(masked, scores) if shift else _largest(masked)))
+        share = e / (total(e) if total else e.sum(axis=-1, keepdims=True))
+        weights[...] = end(share) if end else share
+
+    return function
 
 
-MISTAKES = {
-    "the mask is missing: positions see the future": no_mask,
-    "the mask is the wrong way round: the future is seen, the past is not": other_side,
-    "the diagonal is masked: a position sees itself, too": no_diagonal,
-    "the mask is off by one: a position sees the one after it": one_more,
-    "the mask comes after softmax: the rows do not sum to 1": after_softmax,
-    "masked scores are 0, not -inf: exp(0) is 1": zero_scores,
-    "softmax runs over the queries (axis -2), not over the keys (axis -1)": by_column,
-    "the division by the row's sum is missing": only_exp,
-    "exp overflows: subtract the largest score of the row, as in f1": overflows,
-    "softmax is missing: these are the scores": scores_only,
-}
+def _tri(a, k=0):
+    return np.tri(a.shape[-1], k=k, dtype=bool)
+
+
+def _masked(scores, seen=None, value=-np.inf):
+    return np.where(_tri(scores) if seen is None else seen, scores, value)
+
+
+def _largest(a, axis=-1):
+    return a.max(axis=axis, keepdims=True)
+
+
+_QUERIES = "softmax runs over the queries (axis -2), not over the keys (axis -1)"
+_NUMBER = "masked scores are a finite number, not -inf: a row far below it sees the future"
+CHANGES = (
+    ("the mask is missing: positions see the future", {"mask": lambda s: s}),
+    (
+        "the mask is the wrong way round: the future is seen, the past is not",
+        {"mask": lambda s: _masked(s, _tri(s).T)},
+    ),
+    (
+        "the mask is the wrong way round, and without the diagonal: only the future is seen",
+        {"mask": lambda s: _masked(s, ~_tri(s))},
+    ),
+    (
+        "the diagonal is masked: a position sees itself, too",
+        {"mask": lambda s: _masked(s, _tri(s, -1))},
+    ),
+    (
+        "the mask is off by one: a position sees the one after it",
+        {"mask": lambda s: _masked(s, _tri(s, 1))},
+    ),
+    (
+        "the mask comes after softmax: the rows do not sum to 1",
+        {"mask": lambda s: s, "end": lambda w: w * _tri(w)},
+    ),
+    ("masked scores are 0, not -inf: exp(0) is 1", {"mask": lambda s: s * _tri(s)}),
+    *(
+        (_NUMBER, {"mask": lambda s, value=value: _masked(s, value=value)})
+        for value in (-1, -10, -100, -1000)
+    ),
+    (
+        _QUERIES,
+        {"shift": lambda m, s: _largest(m, -2), "total": lambda e: e.sum(-2, keepdims=True)},
+    ),
+    (_QUERIES, {"total": lambda e: e.sum(axis=-2, keepdims=True)}),
+    (
+        "the sum runs over the whole array, not over each row",
+        {"total": lambda e: e.sum()},
+    ),
+    (
+        "the sum runs over the whole array, not over each row",
+        {"shift": lambda m, s: m.max(), "total": lambda e: e.sum()},
+    ),
+    ("the division by the row's sum is missing", {"total": lambda e: 1}),
+    (
+        "it is divided by the mean of the row, not by its sum",
+        {"total": lambda e: e.mean(axis=-1, keepdims=True)},
+    ),
+    (
+        "exp overflows: subtract the largest score of the row, as in f1",
+        {"shift": lambda m, s: 0},
+    ),
+    (
+        "the largest of the masked scores must be subtracted, not of all: mask first, then softmax",
+        {"shift": lambda m, s: _largest(s)},
+    ),
+    (
+        "the largest score of the whole array is subtracted: a row far below it becomes 0 / 0",
+        {"shift": lambda m, s: m.max()},
+    ),
+    ("all weights of a row are equal: the scores are not used", {"mask": lambda s: _masked(0 * s)}),
+    ("softmax is missing: these are the scores", {"whole": lambda s: s * _tri(s)}),
+    ("softmax is missing: these are the masked scores", {"whole": _masked}),
+    ("this is the mask, not the weights", {"whole": _tri}),
+)
+AXES = {"weights": ("sequence", "query", "key")}

@@ -35,112 +35,95 @@ k.swapaxes(-1, -2) or k.mT swaps the last two axes. Divide by sqrt(7) before sof
 )
 
 
-def _head(q, k, v, scale, seen, axis=-1):
-    s = np.where(seen, q @ k.swapaxes(-1, -2) * scale, -np.inf)
-    e = np.exp(s - s.max(axis=axis, keepdims=True))
-    return e / e.sum(axis=axis, keepdims=True) @ v
+def forward(q, k, v, out):
+    """Write each position's average of the values to `out`."""
+    scores = q @ k.swapaxes(-1, -2) / np.sqrt(7)
+    masked = np.where(np.tri(5, dtype=bool), scores, -np.inf)
+    e = np.exp(masked - masked.max(axis=-1, keepdims=True))
+    out[...] = e / e.sum(axis=-1, keepdims=True) @ v
+
+
+def changed(compare=None, scale=None, mask=None, total=None, after=None, average=None, end=None):
+    """The same, with some parts exchanged, for the grader."""
+
+    def function(q, k, v, out):
+        dots = compare(q, k, v) if compare else q @ k.mT
+        scores = dots / np.sqrt(7) if scale is None else dots * scale
+        masked = mask(scores) if mask else np.where(TRI, scores, -np.inf)
+        axis = total if isinstance(total, int) else -1
+        e = np.exp(masked - masked.max(axis=axis, keepdims=True))
+        weights = e / (total(e) if callable(total) else e.sum(axis=axis, keepdims=True))
+        weights = after(weights, scores) if after else weights
+        averages = average(weights, q, k, v) if average else weights @ v
+        out[...] = end(averages) if end else averages
+
+    return function
 
 
 TRI = np.tri(5, dtype=bool)
-SCALE = 1 / np.sqrt(7)
-
-
-def forward(q, k, v, out):
-    """Write each position's average of the values to `out`."""
-    out[...] = _head(q, k, v, SCALE, TRI)
-
-
-def no_scale(q, k, v, out):
-    """A mistake: the scores are not divided."""
-    out[...] = _head(q, k, v, 1, TRI)
-
-
-def by_size(q, k, v, out):
-    """A mistake: divided by D."""
-    out[...] = _head(q, k, v, 1 / 7, TRI)
-
-
-def times(q, k, v, out):
-    """A mistake: multiplied by sqrt(D)."""
-    out[...] = _head(q, k, v, np.sqrt(7), TRI)
-
-
-def by_length(q, k, v, out):
-    """A mistake: divided by sqrt(T)."""
-    out[...] = _head(q, k, v, 1 / np.sqrt(5), TRI)
-
-
-def no_mask(q, k, v, out):
-    """A mistake: no mask."""
-    out[...] = _head(q, k, v, SCALE, np.ones((5, 5), bool))
-
-
-def other_side(q, k, v, out):
-    """A mistake: the future is seen, not the past."""
-    out[...] = _head(q, k, v, SCALE, TRI.T)
-
-
-def exchanged(q, k, v, out):
-    """A mistake: queries and keys are exchanged."""
-    out[...] = _head(k, q, v, SCALE, TRI)
-
-
-def keys_averaged(q, k, v, out):
-    """A mistake: the keys are averaged."""
-    out[...] = _head(q, k, k, SCALE, TRI)
-
-
-def queries_averaged(q, k, v, out):
-    """A mistake: the queries are averaged."""
-    out[...] = _head(q, k, q, SCALE, TRI)
-
-
-def values_compared(q, k, v, out):
-    """A mistake: queries are compared with values."""
-    out[...] = _head(q, v, v, SCALE, TRI)
-
-
-def by_column(q, k, v, out):
-    """A mistake: softmax over the queries."""
-    out[...] = _head(q, k, v, SCALE, TRI, axis=-2)
-
-
-def no_softmax(q, k, v, out):
-    """A mistake: the scores are the weights."""
-    out[...] = np.where(TRI, q @ k.swapaxes(-1, -2) * SCALE, 0) @ v
-
-
-def scaled_after(q, k, v, out):
-    """A mistake: divided after softmax."""
-    out[...] = _head(q, k, v, 1, TRI) * SCALE
-
-
-def equal_weights(q, k, v, out):
-    """A mistake: all weights are equal."""
-    out[...] = _head(q, k, v, 0, TRI)
-
-
-def transposed(q, k, v, out):
-    """A mistake: the weights are transposed."""
-    s = np.where(TRI, q @ k.swapaxes(-1, -2) * SCALE, -np.inf)
-    e = np.exp(s - s.max(axis=-1, keepdims=True))
-    out[...] = (e / e.sum(axis=-1, keepdims=True)).swapaxes(-1, -2) @ v
-
-
-MISTAKES = {
-    "the scores are not divided by sqrt(7)": no_scale,
-    "the scores are divided by 7, not by sqrt(7)": by_size,
-    "the scores are multiplied by sqrt(7), not divided by it": times,
-    "the scores are divided by sqrt(T), not by sqrt(D)": by_length,
-    "the mask is missing": no_mask,
-    "the mask is the wrong way round: the future is seen, the past is not": other_side,
-    "queries and keys are exchanged: a row of scores belongs to a query": exchanged,
-    "the keys are averaged, not the values": keys_averaged,
-    "the queries are averaged, not the values": queries_averaged,
-    "queries are compared with the values, not with the keys": values_compared,
-    "softmax runs over the queries (axis -2), not over the keys (axis -1)": by_column,
-    "softmax is missing: the scores are used as weights": no_softmax,
-    "the division by sqrt(7) comes after softmax: it belongs to the scores": scaled_after,
-    "all weights of a row are equal: the scores are not used": equal_weights,
-    "the weights are transposed: out = weights @ v, a row for each query": transposed,
-}
+_AFTER = "the division by sqrt(7) comes after softmax: it belongs to the scores"
+CHANGES = (
+    ("the scores are not divided by sqrt(7)", {"scale": 1}),
+    ("the scores are divided by 7, not by sqrt(7)", {"scale": 1 / 7}),
+    ("the scores are multiplied by sqrt(7), not divided by it", {"scale": np.sqrt(7)}),
+    ("the scores are divided by sqrt(T), not by sqrt(D)", {"scale": 1 / np.sqrt(5)}),
+    ("the scores are divided by sqrt(B), not by sqrt(D)", {"scale": 1 / np.sqrt(3)}),
+    ("the scores are divided by T, not by sqrt(D)", {"scale": 1 / 5}),
+    ("the mask is missing", {"mask": lambda s: s}),
+    (
+        "the mask is the wrong way round: the future is seen, the past is not",
+        {"mask": lambda s: np.where(TRI.T, s, -np.inf)},
+    ),
+    (
+        "the diagonal is masked: a position sees itself, too",
+        {"mask": lambda s: np.where(np.tri(5, k=-1) == 1, s, -np.inf)},
+    ),
+    (
+        "the mask is off by one: a position sees the one after it",
+        {"mask": lambda s: np.where(np.tri(5, k=1) == 1, s, -np.inf)},
+    ),
+    ("masked scores are 0, not -inf: exp(0) is 1", {"mask": lambda s: s * TRI}),
+    (
+        "the mask comes after softmax: the weights of a row do not sum to 1",
+        {"mask": lambda s: s, "after": lambda w, s: w * TRI},
+    ),
+    (
+        "all weights of a row are equal: the scores are not used",
+        {"mask": lambda s: np.where(TRI, 0, -np.inf)},
+    ),
+    (
+        "queries and keys are exchanged: a row of scores belongs to a query",
+        {"compare": lambda q, k, v: k @ q.mT},
+    ),
+    (
+        "queries are compared with the values, not with the keys",
+        {"compare": lambda q, k, v: q @ v.mT},
+    ),
+    (
+        "queries are compared with the queries, not with the keys",
+        {"compare": lambda q, k, v: q @ q.mT},
+    ),
+    ("keys are compared with the keys: a row of scores belongs to a query", {
+        "compare": lambda q, k, v: k @ k.mT
+    }),
+    ("softmax runs over the queries (axis -2), not over the keys (axis -1)", {"total": -2}),
+    ("softmax runs over the queries (axis -2), not over the keys (axis -1)", {
+        "total": lambda e: e.sum(axis=-2, keepdims=True)
+    }),
+    ("the sum of softmax runs over the whole array, not over each row", {
+        "total": lambda e: e.sum()
+    }),
+    ("the division by the row's sum is missing in softmax", {"total": lambda e: 1}),
+    ("softmax is missing: the scores are used as weights", {"after": lambda w, s: s * TRI}),
+    (
+        "the weights are transposed: out = weights @ v, a row for each query",
+        {"after": lambda w, s: w.mT},
+    ),
+    ("the keys are averaged, not the values", {"average": lambda w, q, k, v: w @ k}),
+    ("the queries are averaged, not the values", {"average": lambda w, q, k, v: w @ q}),
+    (_AFTER, {"scale": 1, "end": lambda out: out / np.sqrt(7)}),
+    (
+        "the output is divided by sqrt(7) once more: only the scores are",
+        {"end": lambda out: out / np.sqrt(7)},
+    ),
+)  # fmt: skip

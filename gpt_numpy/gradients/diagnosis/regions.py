@@ -25,9 +25,14 @@ def ranges(indices: Array) -> str:
     return ", ".join(texts[:SHOWN]) + more
 
 
+def plural(name: str) -> str:
+    """The plural of the name of an axis, such as "queries"."""
+    return f"{name[:-1]}ies" if name.endswith("y") else f"{name}s"
+
+
 def axis_names(grad: WrongGradient) -> tuple[str, ...]:
     """The name of an index along each axis, in the singular."""
-    if grad.clues.axes:
+    if len(grad.clues.axes) == grad.exact.ndim:
         return grad.clues.axes
     names = {1: ("element",), 2: ("row", "column"), 3: ("sequence", "position", "channel")}
     ndim = grad.exact.ndim
@@ -62,7 +67,7 @@ def _axes(grad: WrongGradient) -> str:
         if touched.all():
             continue
         indices = np.flatnonzero(touched)
-        texts.append(f"{name}{'s' if indices.size > 1 else ''} {ranges(indices)}")
+        texts.append(f"{plural(name) if indices.size > 1 else name} {ranges(indices)}")
         shape = [1] * wrong.ndim
         shape[axis] = -1
         box &= touched.reshape(shape)

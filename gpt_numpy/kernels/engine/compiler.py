@@ -26,6 +26,9 @@ MODULE = "gpt_numpy.kernels.engine.compiler"
 _announced = 0
 
 
+ENDED = "the process that compiles has ended"
+
+
 class _Compiler:
     """The process that compiles for this one; callers take turns (jit.py holds a lock)."""
 
@@ -67,7 +70,7 @@ class _Compiler:
             if reply:
                 return str(json.loads(reply))
         self.end(kill=True)
-        return "the process that compiles has ended"
+        return ENDED
 
     def end(self, kill: bool = False) -> None:
         """Let the process end, if there is one."""

@@ -20,7 +20,7 @@ from numba.extending import overload
 
 from gpt_numpy.base.arrays import Array, aligned_empty
 from gpt_numpy.base.errors import InputError
-from gpt_numpy.kernels.engine.compiler import announce, announce_done, compile_elsewhere
+from gpt_numpy.kernels.engine.compiler import ENDED, announce, announce_done, compile_elsewhere
 from gpt_numpy.kernels.engine.machine_code import PARALLEL, cache_directory, report_not_kept
 from gpt_numpy.kernels.engine.pool import launch, refuse_in_fork, start_threads, threads
 
@@ -135,7 +135,7 @@ class kernel:
         wrong = self._compile_into(place, str(dtype)) if place else ""
         announce_done()
         if wrong:
-            report_not_kept(wrong)
+            report_not_kept(wrong, folder=wrong != ENDED)
         return self._jit(signature, None if wrong else place)
 
     def _compile_into(self, place: Path, dtype: str) -> str:

@@ -142,12 +142,12 @@ def _temporary_folder(name: str, folders: list[Path], reason: str) -> Path | Non
 
 
 @functools.cache
-def report_not_kept(reason: str) -> None:
-    """Print why compiled kernels are lost with this process, once, and what helps."""
+def report_not_kept(reason: str, *, folder: bool = True) -> None:
+    """Print why compiled kernels are lost with this process, once; `folder`: another one helps."""
     if sys.stderr is not None:
         print(
-            f"gpt_numpy: compiled kernels cannot be kept: {reason}. Set GPT_NUMPY_CACHE to a "
-            "folder that this user can write to.",
+            f"gpt_numpy: compiled kernels cannot be kept: {reason}."
+            + " Set GPT_NUMPY_CACHE to a folder that this user can write to." * folder,
             file=sys.stderr,
             flush=True,
         )

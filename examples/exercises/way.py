@@ -10,7 +10,7 @@ WAY = (
     *(
         "the backward half of TRANSFORMER.md",
         "rung 3",
-        "the notebook on attention up to its numbers for paper",
+        "the notebook on attention, in part",
     ),
     *("f5_split", "11_attention", "rung 4"),
     *("02_relu", "03_gelu", "rung 5", "rung 6", "05_residual", "rung 7"),

@@ -72,6 +72,12 @@ def real(name: str, value: Any, allowed: Callable[[float], bool], fix: str) -> f
     raise InputError(f"{name}={shown(value)}: must be {fix}")
 
 
+def instance(name: str, value: Any, kind: type, fix: str = "") -> None:
+    """Raise `InputError` unless the value is of this kind; `fix` describes it."""
+    if not isinstance(value, kind):
+        raise InputError(f"{name}={shown(value)}: must be {fix or f'a {kind.__name__}'}")
+
+
 def path(name: str, value: Any) -> Path:
     """The value as the path of a file.
 

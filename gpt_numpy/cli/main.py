@@ -95,12 +95,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if arguments is None:
             os._exit(status)  # Python would exit with another one after an interrupted `exec`
         return status
-    except BrokenPipeError:  # as in `gpt-numpy sample | head`
+    except BrokenPipeError:  # as in `gpt-numpy sample | head`: nobody wants more of it
         _drop_output()
-        return OK
+        trains = words[:1] == ["train"] and not {"-h", "--help"} & {*words}
+        return INTERRUPTED if trains else OK  # a training is cut off
     except OSError as error:
         _drop_output()
-        advice = "free disk space, or write to another place"
+        advice = "free disk space or memory, or write to another place"
         return _fail(f"cannot read or write: {error}; {advice}", BAD_INPUT)
 
 

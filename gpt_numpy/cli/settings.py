@@ -114,6 +114,8 @@ def parse_flag(word: str, types: Types) -> tuple[str, Any]:
     if not equals:
         raise InputError(f"--{key} has no value: write --{key}=VALUE, without spaces")
     if kind is str:
+        if not text and key in ("data", "source", "target", "mo"):  # as of an unset variable
+            raise InputError(f"--{key}= is empty: name a file, or leave it out")
         return key, text
     value: Any = None
     if kind is bool:

@@ -53,7 +53,9 @@ class Configuration:
 
 
 def _checked(item: Any, value: Any) -> Any:
-    """The value as the type of its field."""
+    """The value as the type of its field; one that a subclass adds without `setting` is free."""
+    if "bounds" not in item.metadata:
+        return value
     must_be = _requirement(item)
     choices, bounds = item.metadata["choices"], item.metadata["bounds"]
     if item.type is int:
@@ -78,6 +80,8 @@ def _requirement(item: Any) -> str:
         empty = ", or empty" if "" in choices else ""
         return f"one of {', '.join(filter(None, choices))}{empty}"
     if item.type is int:
+        if not bounds.keys() & {"low", "above"}:
+            bounds = {"low": 0, **bounds}
         bounds.setdefault("below", "2^64")
     words = " and ".join(f"{_BOUNDS[bound][0]} {limit}" for bound, limit in bounds.items())
     return f"{KINDS[item.type]}, {words}" if words else KINDS[item.type]

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gpt_numpy.base.arrays import Array, as_array, refuse_mask
-from gpt_numpy.base.checks import integer, shown
+from gpt_numpy.base.checks import instance, integer, shown
 from gpt_numpy.base.errors import InputError, did_you_mean
 from gpt_numpy.config.choices import WINDOWS
 from gpt_numpy.generation.kv_cache import Cache
@@ -151,6 +151,7 @@ def check_prompts(model: GPT, tokens: Array | Sequence[Sequence[int]]) -> tuple[
 
     Raises `InputError` when there is no sequence, or one is empty or not of the model's tokens.
     """
+    instance("model", model, GPT)
     refuse_mask("tokens", tokens)
     try:
         np.asarray(tokens)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from gpt_numpy.base.arrays import Array
+from gpt_numpy.base.checks import instance, integer, real, shown
 from gpt_numpy.base.errors import InputError
 from gpt_numpy.gradients.derivatives import STEP, SWEEP, best_slope
 from gpt_numpy.gradients.diagnosis.clues import layer_clues
@@ -76,6 +77,16 @@ def check_layer(
         unwritten, or the example is so large that the check would take more than five minutes.
     """
     start = time.perf_counter()
+    seed = integer("seed", seed)
+    if tolerance is not None:
+        tolerance = real("tolerance", tolerance, lambda x: x > 0, "a finite number greater than 0")
+    names = isinstance(constants, list | tuple | set) and all(isinstance(n, str) for n in constants)
+    if not names:
+        raise InputError(
+            f"constants={shown(constants)}: must be names of inputs, such as ('mask',)"
+        )
+    if mistakes is not None and not callable(mistakes):
+        instance("mistakes", mistakes, Mapping, "functions by sentence, or a function")
     layer = Layer(forward, backward, inputs, outputs, extra or {}, tuple(constants))
     kept = layer.run_forward()
     for name, value in kept.items():

@@ -11,6 +11,7 @@ keeps in a named tuple, backward may overwrite, so each call gets a copy.
 """
 
 import inspect
+import math
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -21,12 +22,14 @@ from typing import Any
 import numpy as np
 
 from gpt_numpy.base.arrays import Array
+from gpt_numpy.base.checks import instance, is_integer, shown
 from gpt_numpy.base.errors import InputError, did_you_mean
 
 _BITS = np.uint64(0x7FF80000DEADBEEF)
 UNWRITTEN = _BITS.view(np.float64)
 
 Function = Callable[..., Any]
+_LARGEST = 10**9  # elements of an output: a check of fewer takes days already
 
 
 @dataclass(frozen=True)
@@ -41,18 +44,28 @@ class Layer:
     constants: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        for name in ("inputs", "outputs", "extra"):
+            instance(name, getattr(self, name), Mapping, "a dictionary of arguments by name")
         for name, value in self.flat_inputs.items():
             _check_input(name, value)
+        for name, shape in flatten(self.outputs).items():
+            _check_shape(name, shape)
         if "out" not in self.outputs:
             raise InputError("outputs has no 'out': give its shape, such as {'out': (2, 5, 6)}")
         for name in self.constants:
-            known = [*self.inputs, *self.flat_inputs]
+            known = list(dict.fromkeys([*self.inputs, *self.flat_inputs]))
             if name not in known:
                 hint = did_you_mean(name, known)
                 raise InputError(f"constants names {name!r}, which is no input: {hint}")
         _check_names("forward", self.forward, {*self.inputs, *self.outputs}, set())
         gradients = {"d" + name.partition(".")[0] for name in self.graded}
         _check_names("backward", self.backward, gradients, self._known)
+        for name in self.written:
+            if name == "dout" or name in {*self.inputs, *self.extra}:
+                raise InputError(
+                    f"backward: {name} comes after {self.written[0]}, and it writes all arguments "
+                    f"from its first gradient on: put {name} before {self.written[0]}"
+                )
 
     @cached_property
     def flat_inputs(self) -> dict[str, Any]:
@@ -194,6 +207,14 @@ def _check_input(name: str, value: Any) -> None:
         raise InputError(f"inputs: {name} is of type {value.dtype}: give real numbers or integers")
     if not np.isfinite(value).all():
         raise InputError(f"inputs: {name} is not finite everywhere: give finite numbers")
+
+
+def _check_shape(name: str, shape: Any) -> None:
+    sizes = shape if isinstance(shape, tuple | list) else (shape,)
+    if shape is not None and not all(is_integer(n) and n >= 0 for n in sizes):
+        raise InputError(f"outputs: {name}={shown(shape)}: must be a shape, such as (2, 5, 6)")
+    if shape is not None and math.prod(sizes) > _LARGEST:
+        raise InputError(f"outputs: {name}={shown(shape)} is too large: give a smaller example")
 
 
 def _check_names(which: str, function: Function, needed: set[str], allowed: set[str]) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from gpt_numpy.base.arrays import Array, as_array
-from gpt_numpy.base.checks import real, shown
+from gpt_numpy.base.checks import instance, integer, real, shown
 from gpt_numpy.base.errors import InputError, did_you_mean
 from gpt_numpy.base.progress import duration
 from gpt_numpy.config.choices import GRADCHECK_METHODS
@@ -71,7 +71,9 @@ def gradcheck(
     InputError : the tokens or targets cannot be used; an unknown method.
     """
     start = time.perf_counter()
+    instance("model", model, Model, "a GPT or a Transformer")
     tokens, targets = as_array("tokens", tokens), as_array("targets", targets)
+    seed = integer("seed", seed)
     tolerance = real("tolerance", tolerance, lambda x: x > 0, "a finite number greater than 0")
     if model.n_params >= NOTABLE:
         say(f"{model.n_params:,} parameters: timing a first evaluation")

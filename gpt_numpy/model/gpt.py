@@ -24,6 +24,8 @@ from gpt_numpy.reference.cross_entropy import IGNORED, capped
 class GPT(Model):
     """A GPT with its parameters, its gradients, and the buffers that both passes work in.
 
+    Both passes write to these: of Python's threads only one at a time may use a model.
+
     Parameters
     ----------
     config : the shape of the model.

@@ -36,7 +36,8 @@ def checked_dtype(dtype: str, ops: str) -> str:
     """
     allowed = DTYPES if ops == "reference" else DTYPES[:3]
     try:
-        name = dtype if isinstance(dtype, str) else np.dtype(dtype).name
+        named = isinstance(dtype, type | np.dtype)  # np.dtype(None) would be float64
+        name = np.dtype(dtype).name if named else str(dtype)
     except TypeError:
         name = ""
     if name not in allowed:

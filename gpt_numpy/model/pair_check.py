@@ -46,12 +46,12 @@ def checked_target(target: Array, config: TransformerConfig, sequences: int) -> 
         raise InputError(
             f"target[{wrong[0]}] begins with {target[wrong[0], 0]}: must begin with BEGIN={BEGIN}"
         )
+    _check_padding("target", target)
     empty = np.flatnonzero(target[:, 1] == PAD)
     if empty.size:
         raise InputError(
             f"target[{empty[0]}] has only padding after BEGIN: leave this pair out of the batch"
         )
-    _check_padding("target", target)
     return target
 
 
@@ -73,7 +73,7 @@ def _checked(name: str, tokens: Array, vocab_size: int) -> Array:
         raise InputError(
             f"{name} contains {low if low < 0 else high}: must be from 0 to {vocab_size - 1}"
         )
-    return tokens
+    return tokens.astype(np.int64, copy=False)  # which also holds the -1 of a target that is none
 
 
 def _check_padding(name: str, tokens: Array) -> None:

@@ -29,6 +29,7 @@ from typing import IO, Any, cast
 import numpy as np
 
 from gpt_numpy.base.arrays import Array
+from gpt_numpy.base.checks import instance
 from gpt_numpy.base.checks import path as checked_path
 from gpt_numpy.base.environment import describe
 from gpt_numpy.base.errors import InputError
@@ -111,9 +112,12 @@ def save(
 
     Raises
     ------
-    InputError : the folder cannot be written.
+    InputError : the folder cannot be written; `path` is a folder; no model.
     """
     path = checked_path("path", path)
+    instance("model", model, Model, "a GPT or a Transformer")
+    if path.is_dir():
+        raise InputError(f"path={str(path)!r} is a folder: name a file in it, such as run.npz")
     if optimizer is not None and not optimizer.world.first:
         for _ in optimizer.whole_state():  # process 0 writes what this one sends
             pass

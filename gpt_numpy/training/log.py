@@ -29,6 +29,11 @@ class Log:
         try:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(values) + "\n")
+        except FileNotFoundError as error:
+            raise InputError(
+                f"cannot write {self.path}: {self.path.parent} was moved or removed while it "
+                "trained; resume from its last checkpoint where it is now, or start again"
+            ) from error
         except OSError as error:
             raise InputError(
                 f"cannot write {self.path}: {error.strerror or error}; free disk space, then "

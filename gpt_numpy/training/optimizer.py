@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from gpt_numpy.base.arrays import Array, NamedArrays, Shape
-from gpt_numpy.base.checks import real, shown
+from gpt_numpy.base.checks import instance, real, shown
 from gpt_numpy.base.errors import InputError, NotFiniteError
 from gpt_numpy.base.guarded import Guarded
 from gpt_numpy.model.base_model import Model
@@ -78,6 +78,7 @@ class AdamW(Guarded):
         eps: float = 1e-8,
         world: World = ONE,
     ) -> None:
+        instance("model", model, Model, "a GPT or a Transformer")
         if model.dtype.kind != "f":
             raise InputError(
                 f"a model of dtype {model.dtype} cannot be trained: use float32 or float64"

@@ -625,6 +625,15 @@ def test_a_reader_that_goes_away_is_no_error(trained):
         assert process.returncode == 0
 
 
+def test_a_training_whose_reader_goes_away_is_interrupted(folder):
+    read, write = os.pipe()
+    os.close(read)
+    process = python("train", *QUICK, "--out_dir=r", stdout=write, env={"PYTHONUNBUFFERED": ""})
+    os.close(write)
+    assert process.communicate(timeout=30)[1] == b""
+    assert process.returncode == cli.INTERRUPTED
+
+
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
 def test_an_output_that_cannot_be_written_is_one_line(trained):
     with open("/dev/full", "wb") as full:

@@ -49,7 +49,7 @@ def file(tmp_path, monkeypatch):
         ("--bias=0", "bias", False),
         ("--out_dir=a=b", "out_dir", "a=b"),
         ("--out_dir=ü 1e3", "out_dir", "ü 1e3"),
-        ("--data=", "data", ""),
+        ("--dataset=", "dataset", ""),
     ],
 )
 def test_a_flag_gives_a_value_of_the_type_of_its_setting(word, key, value):
@@ -63,6 +63,7 @@ def test_a_flag_gives_a_value_of_the_type_of_its_setting(word, key, value):
         ("--n_layers=4", "did you mean --n_layer"),
         ("--zzzzzz=4", "known names is similar"),
         ("--", "unknown setting"),
+        ("--data=", "--data= is empty: name a file, or leave it out"),
         ("--n_layer", "write --n_layer=VALUE"),
         ("--n_layer=", "integer"),
         ("--n_layer=4.5", "--n_layer='4.5'"),

@@ -50,6 +50,16 @@ def test_every_parameter_gradient_is_exact(name):
 
 
 @pytest.mark.parametrize("ops", IMPLEMENTATIONS)
+@pytest.mark.parametrize("kind", ["int8", "uint8", "uint16", "int32", "uint32", "uint64"])
+def test_integers_of_any_type_are_the_same_tokens(kind, ops):
+    source, target = (np.pad(x, ((0, 0), (0, 1))) for x in pairs(3, 4, 4, SMALL.vocab_size))
+    model, same = model_of(SMALL, ops=ops), model_of(SMALL, ops=ops)
+    loss = gradients(model, [(source, target)])
+    assert gradients(same, [(source.astype(kind), target.astype(kind))]) == loss
+    assert (same.grads.flat == model.grads.flat).all()
+
+
+@pytest.mark.parametrize("ops", IMPLEMENTATIONS)
 @pytest.mark.parametrize("config", [SMALL, PRE])
 def test_padding_changes_nothing(config, ops):
     config = dataclasses.replace(config, dropout=0.0)

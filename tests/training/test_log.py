@@ -74,3 +74,9 @@ def test_a_log_that_cannot_be_written_says_what_to_do(folder, monkeypatch):
     with pytest.raises(InputError, match=r"cannot write .*log\.jsonl: No space left"):
         Log(folder, {"iteration": 9, "evaluated": 9})
     assert lines(folder) == [{"iter": 1}]
+
+
+def test_a_folder_that_went_away_while_it_trained_is_named(folder):
+    log = Log(folder / "run")
+    with pytest.raises(InputError, match="was moved or removed while it trained; resume from"):
+        log.write(iter=0)

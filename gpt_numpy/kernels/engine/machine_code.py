@@ -131,7 +131,10 @@ def _temporary_folder(name: str, folders: list[Path], reason: str) -> Path | Non
         atexit.register(shutil.rmtree, top, ignore_errors=True)
         for kept in folders:
             if kept.is_dir() and _owner(kept) in (0, _user()):
-                shutil.copytree(kept, top / name)
+                try:
+                    shutil.copytree(kept, top / name)
+                except OSError:  # no space for it: compiled again, and none of it is used
+                    shutil.rmtree(top / name, ignore_errors=True)
                 break
         folder = _writable(top / name)
         reason += f"; this process keeps them in {top}"

@@ -1,7 +1,7 @@
 """Grade an exercise of the forward kind: what the learner's function writes, case by case.
 
-Its solution has, in addition to the right function, `changed(**parts)`, which builds that function with
-some of its parts exchanged, and `CHANGES`: pairs of a sentence and the parts that this mistake
+Its solution has, in addition to the right function, `changed(**parts)`, which builds that function
+with some of its parts exchanged, and `CHANGES`: pairs of a sentence and the parts that this mistake
 exchanges. Two mistakes in different parts are recognised as well.
 """
 

@@ -13,7 +13,9 @@ class Decoding(Configuration):
     """
 
     beam: int = setting(4, "hypotheses of the beam search; 1: greedy", low=1, high=1024)
-    length_penalty: float = setting(0.6, "alpha in ((5 + length) / 6)^alpha; 0: none", low=0)
+    length_penalty: float = setting(
+        0.6, "alpha in ((5 + length) / 6)^alpha; 0: none", low=0, high=10
+    )
     max_new_tokens: int = setting(0, "longest target; 0: 50 tokens more than the source", low=0)
     temperature: float = setting(
         0.0, "above 0: draw each token, with the logits divided by it", low=0

@@ -56,7 +56,11 @@ COMMANDS: dict[str, tuple[str, str, tuple[type, ...]]] = {
         _MODEL,
         (options.GradcheckConfig, GPTConfig),
     ),
-    "inspect": ("show a model's activations and gradients on a text", "", (options.InspectConfig,)),
+    "inspect": (
+        "show a model's activations and gradients on a text, or on a source and its target",
+        "",
+        (options.InspectConfig,),
+    ),
     "plot": ("draw the loss curves of one or several runs", "RUN [RUN]...", (options.PlotConfig,)),
     "prepare": ("turn text files into tokens to train on", "FILE...", (options.PrepareConfig,)),
     "convert": ("convert a model to another file format", "FROM TO", (options.ConvertConfig,)),

@@ -98,7 +98,12 @@ class InspectConfig(Configuration):
 
     out_dir: str = setting("out", "folder of the run")
     checkpoint: str = setting("best", BEST_OR_LAST)
-    text: str = setting("", "text for the model to read; the target of each token is the next one")
+    text: str = setting(
+        "", "text for the model to read; in a GPT the target of each token is the next"
+    )
+    target: str = setting(
+        "", "of an encoder-decoder: the target of the text; empty: as the model translates it"
+    )
     keep: str = setting("*", "patterns of the arrays to show, such as 'h.0.attn.*,logits'")
     html: str = setting("", "file to write: everything as one page, instead of the table")
     ops: str = setting("", "implementation of the layers; empty: the run's own", choices=OPS)
@@ -164,7 +169,11 @@ class PrepareConfig(Configuration):
 class ConvertConfig(Configuration):
     """What a model is converted to."""
 
-    format: str = setting(FORMATS[0], f"of the new folder: {', '.join(FORMATS)}", choices=FORMATS)
+    format: str = setting(
+        FORMATS[0],
+        f"of the new folder: {', '.join(FORMATS)}; of an encoder-decoder only gpt_numpy",
+        choices=FORMATS,
+    )
     checkpoint: str = setting("best", BEST_OR_LAST, choices=("best", "last"))
     dtype: str = setting(
         "float32", "of the numbers written; bfloat16: for huggingface alone", choices=EXPORT_DTYPES

@@ -29,8 +29,6 @@ _FILES = ("source", "target", "mo")
 _INSTEAD = {
     "batch_size": "use --batch_tokens=N, tokens of the sources, and of the targets, in a batch",
     "data": "use --source=FILE and --target=FILE, or --mo=FOLDER",
-    "muon_learning_rate": "an encoder-decoder is trained with AdamW",
-    "muon_momentum": "an encoder-decoder is trained with AdamW",
 }
 
 

@@ -36,10 +36,6 @@ class TranslationConfig(TrainConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.optimizer != "adamw":
-            raise InputError(
-                f"optimizer={self.optimizer!r}: an encoder-decoder is trained with adamw"
-            )
         if bool(self.source) != bool(self.target):
             given, missing = ("source", "target") if self.source else ("target", "source")
             raise InputError(

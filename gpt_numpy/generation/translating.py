@@ -38,9 +38,13 @@ def translate(model: Any, sources: Array | Sequence[Sequence[int]], **settings: 
 
     Raises
     ------
-    InputError : a value out of range, or sources that the model cannot read.
+    InputError : another model, a value out of range, or sources that the model cannot read.
     NotFiniteError : the model's logits are not finite.
     """
+    if not hasattr(model, "start_decoding"):
+        raise InputError(
+            f"model={shown(model)}: must be a Transformer; a GPT continues texts with gn.generate"
+        )
     known = [field.name for field in fields(Decoding)]
     for name in settings.keys() - set(known):
         raise InputError(f"{name}={shown(settings[name])}: {did_you_mean(name, known)}")

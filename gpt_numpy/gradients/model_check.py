@@ -26,6 +26,7 @@ from gpt_numpy.gradients.oracles import Measured, Tick, Twins
 from gpt_numpy.gradients.plan import choose_method
 from gpt_numpy.gradients.report import Report, TensorCheck, scale_of
 from gpt_numpy.model.base_model import Model
+from gpt_numpy.model.gpt import GPT
 
 TOLERANCE = 1e-10
 TOLERANCE_OF_DIFFERENCES = 1e-6
@@ -72,7 +73,8 @@ def gradcheck(
     """
     start = time.perf_counter()
     instance("model", model, Model, "a GPT or a Transformer")
-    tokens, targets = as_array("tokens", tokens), as_array("targets", targets)
+    names = ("tokens", "targets") if isinstance(model, GPT) else ("source", "target")
+    tokens, targets = as_array(names[0], tokens), as_array(names[1], targets)
     seed = integer("seed", seed)
     tolerance = real("tolerance", tolerance, lambda x: x > 0, "a finite number greater than 0")
     if model.n_params >= NOTABLE:

@@ -17,7 +17,10 @@ from gpt_numpy.gradients.diagnosis.diagnose import diagnose
 from gpt_numpy.gradients.diagnosis.factors import name_factor
 from gpt_numpy.gradients.oracles import Measured, Twins
 from gpt_numpy.gradients.report import scale_of
+from gpt_numpy.model.calls import Call
 from gpt_numpy.model.gpt import GPT
+from gpt_numpy.model.stage import STACKS
+from gpt_numpy.reference.tap import no_tap
 
 BLOCKS = 8  # of rows, moved one at a time
 SAME = 1e-7  # largest relative difference between equal slopes
@@ -37,7 +40,7 @@ def explain(
         return [f"{int((~np.isfinite(hand)).sum()):,} elements are not finite numbers"]
     if found.exact is not None:
         clues = model_clues(twins.hand.config, twins.tokens, twins.targets, name)
-        named = dict(_tied_halves(twins, found.exact)) if name == "wte.weight" else {}
+        named = dict(_tied_parts(twins, found.exact)) if name == "wte.weight" else {}
         clues = dataclasses.replace(clues, named=named, contributions=found.contributions)
         return diagnose(hand, found.exact, scale, tolerance, clues)
     if not hand.any():
@@ -47,23 +50,41 @@ def explain(
     return list(_along_directions(twins, name, hand, tolerance, rng))
 
 
-def _tied_halves(twins: Twins, exact: Array) -> Iterator[tuple[str, Array]]:
-    """The gradient of a tied token embedding if one of its two uses is forgotten."""
-    if not isinstance(twins.hand, GPT) or not twins.hand.config.tied:
+def _tied_parts(twins: Twins, exact: Array) -> Iterator[tuple[str, Array]]:
+    """The gradient of a tied token embedding if one of its uses is forgotten."""
+    uses = {"embedding": "the embedding", "head": "the head"}
+    if not isinstance(twins.hand, GPT):
+        stacks = {f"{stack}.embedding": f"the {stack}'s embedding" for stack in STACKS}
+        uses = {**stacks, "head": "the head"}
+    elif not twins.hand.config.tied:
         return
-    config = dataclasses.replace(twins.hand.config, tied=False)
-    untied = GPT(config, seed=None, dtype="complex128", ops="reference")
-    for name, param in twins.hand.params.items():
-        untied.params[name][...] = param
-    head = untied.params["lm_head.weight"]
-    head[...] = twins.hand.params["wte.weight"]
-    half = np.empty(head.shape)
-    for index in np.ndindex(*head.shape):
-        head[index] += 1j * STEP
-        half[index] = untied.forward(twins.tokens, twins.targets, dropout_key=twins.key).imag / STEP
-        head[index] = head[index].real
-    yield "the half of the tied table that comes from the embedding is missing", half
-    yield "the half of the tied table that comes from the head is missing", exact - half
+    for stage, what in uses.items():
+        missing = exact - _through_stage(twins, stage)
+        yield f"the part of the tied table that comes from {what} is missing", missing
+
+
+def _through_stage(twins: Twins, stage: str) -> Array:
+    """The exact gradient of the token embedding through one of the stages that read it."""
+    oracle = twins.oracle
+    assert oracle is not None
+    table = oracle.params["wte.weight"].copy()
+
+    def with_table(call: Call) -> None:
+        x, weights, *kept = call.args
+        moved = weights._replace(**{"weight" if stage == "head" else "wte": table})
+        dataclasses.replace(call, args=[x, moved, *kept]).run_tapped(no_tap)
+
+    found = np.empty(table.shape)
+    before, oracle.overrides = oracle.overrides, {stage: with_table}
+    try:
+        for index in np.ndindex(*table.shape):
+            table[index] += 1j * STEP
+            loss = oracle.forward(twins.tokens, twins.targets, dropout_key=twins.key)
+            found[index] = loss.imag / STEP
+            table[index] = table[index].real
+    finally:
+        oracle.overrides = before
+    return found
 
 
 def _along_directions(
@@ -107,13 +128,14 @@ def _parts(twins: Twins, name: str, hand: Array) -> Iterator[tuple[str, Array]]:
     """Meaningful parts of a tensor: a description, and a mask that is 1 inside the part."""
     config = twins.hand.config
     C = config.n_embd
-    if "c_attn" in name:
-        for k, what in enumerate(("query", "key", "value")):
+    if "c_attn" in name or "c_kv" in name:
+        parts = ("query", "key", "value") if "c_attn" in name else ("key", "value")
+        for k, what in enumerate(parts):
             mask = np.zeros(hand.shape[-1])
             mask[k * C : (k + 1) * C] = 1
             yield f"the {what}", mask
-    elif name == "wte.weight" and isinstance(twins.hand, GPT):
-        times = np.bincount(np.asarray(twins.tokens).reshape(-1), minlength=len(hand))
+    elif name == "wte.weight":
+        times = np.bincount(_looked_up(twins), minlength=len(hand))
         for text, rows in (
             ("rows of tokens that do not occur", times == 0),
             ("rows of tokens that occur once", times == 1),
@@ -127,3 +149,11 @@ def _parts(twins: Twins, name: str, hand: Array) -> Iterator[tuple[str, Array]]:
             mask[rows] = 1
             what = f"rows {rows[0]}-{rows[-1]}" if rows.size > 1 else f"row {rows[0]}"
             yield what, mask
+
+
+def _looked_up(twins: Twins) -> Array:
+    """The tokens whose rows the embedding reads: of a Transformer, those of both stacks."""
+    tokens = np.asarray(twins.tokens).reshape(-1)
+    if isinstance(twins.hand, GPT):
+        return tokens
+    return np.concatenate([tokens, np.asarray(twins.targets)[:, :-1].reshape(-1)])

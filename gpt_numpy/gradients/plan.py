@@ -67,11 +67,16 @@ def choose_method(
 def _plan(
     method: str, batch: tuple[Array, Array], what: str, seconds: float, hand: Model, key: int | None
 ) -> Plan:
-    shape = " x ".join(map(str, np.shape(batch[0])))
     rate = hand.config.dropout
     dropout = f", dropout {rate:g} with a fixed mask" if rate and key is not None else ""
-    description = f"{what}, tokens {shape}, float64, {hand.ops_name}{dropout}"
+    description = f"{what}, {_sizes(hand, batch)}, float64, {hand.ops_name}{dropout}"
     return Plan(method, *batch, description, seconds)
+
+
+def _sizes(model: Model, batch: tuple[Array, Array]) -> str:
+    """The sizes of a batch in words; a Transformer has two sequences in each place."""
+    B, T, *S = model.sizes_of(*batch)
+    return f"sources {B} x {S[0]}, targets {B} x {T}" if S else f"tokens {B} x {T}"
 
 
 def _seconds_of_forward(model: Model, tokens: Array, targets: Array, key: int | None) -> float:

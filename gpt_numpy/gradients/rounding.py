@@ -16,7 +16,7 @@ from gpt_numpy.base.arrays import Array
 from gpt_numpy.base.errors import InputError
 from gpt_numpy.gradients.model_check import twin_with
 from gpt_numpy.gradients.report import Rounding, RoundingReport, scale_of
-from gpt_numpy.model.gpt import GPT
+from gpt_numpy.model.base_model import Model
 from gpt_numpy.reference.linear import BFLOAT16
 
 FACTOR = 2.0  # what an error may be of the explained one; the rule of flash-attention's tests
@@ -24,11 +24,11 @@ UNIT = 2.0**-8  # the largest relative error of rounding to bfloat16
 
 
 def rounding_errors(
-    model: GPT, tokens: Array, targets: Array, *, dropout_key: int | None = None
+    model: Model, tokens: Array, targets: Array, *, dropout_key: int | None = None
 ) -> RoundingReport:
     """Compare the gradients of a model's bfloat16 products with the exact ones, by tensor.
 
-    `model` gives the parameters and the implementation; tokens and targets are integers (B, T).
+    `model` gives the parameters and the implementation; tokens and targets are as for `gradcheck`.
 
     Raises
     ------
@@ -57,7 +57,7 @@ def rounding_errors(
 
 
 def _gradients(
-    model: GPT, dtype: str, ops: str, tokens: Array, targets: Array, dropout_key: int | None
+    model: Model, dtype: str, ops: str, tokens: Array, targets: Array, dropout_key: int | None
 ) -> dict[str, Array]:
     twin = twin_with(model, dtype, ops)
     twin.forward(tokens, targets, dropout_key=dropout_key)

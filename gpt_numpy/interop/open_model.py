@@ -13,6 +13,7 @@ import numpy as np
 from gpt_numpy.base.errors import InputError, did_you_mean
 from gpt_numpy.base.shell import quoted
 from gpt_numpy.config.choices import EXPORT_DTYPES, FORMATS, IMPLEMENTATIONS
+from gpt_numpy.config.transformer import TransformerConfig
 from gpt_numpy.data.nanogpt_bins import NANOGPT_VOCAB_SIZE, read_vocabulary, write_vocabulary
 from gpt_numpy.data.tokenizers.characters import CharTokenizer
 from gpt_numpy.data.tokenizers.gpt2 import gpt2_tokenizer
@@ -73,14 +74,18 @@ def open_run(
     dtype: str | None = None,
     ops: str | None = None,
     say: Callable[[str], None] = lambda line: None,
+    pairs: bool = False,
 ) -> Run:
     """The model and the tokenizer of a source of `from_pretrained`, with the same errors.
 
     A nanoGPT file names its data set, whose folder data/NAME holds the vocabulary; without one, a
     vocabulary of GPT-2's size is GPT-2's, as its sample.py has it. `say` reports what is assumed.
+    With `pairs` it may be an encoder-decoder, whose checkpoint holds its tokenizer.
     """
     path = Path(source)
-    run = _open(path, checkpoint, dropout, dtype, ops, say)
+    run = _open(path, checkpoint, dropout, dtype, ops, say, pairs)
+    if isinstance(run.config, TransformerConfig):
+        return run
     if run.tokenizer is None:
         folder = path if path.is_dir() else path.parent
         with _errors_name(path):
@@ -99,14 +104,19 @@ def open_out_dir(
     checkpoint: str = "best",
     ops: str | None = None,
     say: Callable[[str], None] = lambda line: None,
+    pairs: bool = False,
 ) -> Run:
-    """The run in a folder: of this project, or of another program if the folder has only that."""
+    """The run in a folder: of this project, or of another program if the folder has only that.
+
+    pairs : an encoder-decoder will do as well as a GPT.
+    """
     if not out_dir:
         raise InputError("out_dir is empty: name the folder of the run")
     if holds_foreign_model(out_dir) and checkpoint in ("best", "last"):
         return open_run(out_dir, ops=ops, say=say)
     path = find_checkpoint(out_dir, checkpoint)
-    return _checked_gpt(load(path, ops=ops), path)
+    run = load(path, ops=ops)
+    return run if pairs else _checked_gpt(run, path)
 
 
 def holds_foreign_model(out_dir: str) -> bool:
@@ -169,6 +179,7 @@ def _open(
     dtype: str | None,
     ops: str | None,
     say: Callable[[str], None] | None,
+    pairs: bool = False,
 ) -> Run:
     """The model of a source, and everything else that its checkpoint holds."""
     with _errors_name(path):
@@ -184,7 +195,7 @@ def _open(
             if training is not None:
                 run.settings, run.progress = training.settings, _progress(training)
             return run
-        run = _checked_gpt(load(own, ops=ops), own)
+        run = load(own, ops=ops) if pairs else _checked_gpt(load(own, ops=ops), own)
         if dtype not in (None, run.model.precision):
             model = GPT(run.config, seed=None, dtype=str(dtype), ops=run.model.ops_name)
             model.params.flat[...] = run.model.params.flat
@@ -267,6 +278,12 @@ def export(
     path = Path(folder)
     if form not in FORMATS:
         raise InputError(f"format={form!r}: {did_you_mean(form, FORMATS)}")
+    if isinstance(run.config, TransformerConfig) and form != "gpt_numpy":
+        raise InputError(
+            f"format={form!r}: no program that reads it knows this encoder-decoder; "
+            "--format=gpt_numpy writes the model and its tokenizer without the training state, and "
+            "numpy.load reads the arrays"
+        )
     if dtype not in EXPORT_DTYPES:
         raise InputError(f"dtype={dtype!r}: {did_you_mean(dtype, EXPORT_DTYPES)}")
     if dtype != "float32" and form in _KEEP_FLOAT32:

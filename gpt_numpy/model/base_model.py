@@ -158,6 +158,12 @@ class Model(Guarded):
         return self.params.get("wpe.weight", self._fixed.get(SINUSOIDS))
 
     @property
+    def inputs(self) -> dict[str, Array]:
+        """The integers that the last pass read: copies of `stages.inputs`; empty before it."""
+        arrays = self._forwarded.inputs if self._forwarded else {}
+        return {name: array.copy() for name, array in arrays.items()}
+
+    @property
     def activations(self) -> Mapping[str, Array]:
         """The activations of the last forward pass that `keep` names: see `buffers.Kept`."""
         return Kept(self._keep, frozenset(), self._forwarded.acts if self._forwarded else None)

@@ -24,6 +24,8 @@ ModelConfig: TypeAlias = GPTConfig | TransformerConfig
 SINUSOIDS, ROTATIONS = "sinusoids", "rotations"
 FIXED = (SINUSOIDS, ROTATIONS)
 
+STACKS = ("encoder", "decoder")  # of a Transformer
+
 RESIDUAL = "resid"  # the gradient of the residual stream is one buffer, handed from stage to stage
 
 
@@ -160,3 +162,9 @@ def sized(shape: Dimensions, B: int, T: int, S: int = 0) -> Shape:
     """A shape for B sequences of T positions, with sources of S positions."""
     sizes = {"B": B, "T": T, "S": S}
     return tuple(sizes[size] if isinstance(size, str) else size for size in shape)
+
+
+def within_stack(name: str) -> tuple[str, str]:
+    """The stack of a Transformer that an array belongs to, or "", and the rest of its name."""
+    first, _, rest = name.partition(".")
+    return (first, rest) if first in STACKS else ("", name)

@@ -203,7 +203,7 @@ def _head(stream: str, config: TransformerConfig) -> Stage:
         weights={**_weights_in_front("decoder.ln_f", config), "weight": "wte.weight"},
         kept_type=HeadKept,
         kept={
-            **_outputs_in_front("decoder.ln_f", config),
+            **_outputs_in_front("decoder.ln_f", "head", config),
             "logits": Activation("logits", ("B", "T", config.vocab_size)),
             "lse": statistic("lse", "B", "T"),
         },
@@ -227,10 +227,12 @@ def _weights_in_front(name: str, config: TransformerConfig) -> dict[str, Paramet
     return {} if config.norm_place == "post" else norm_weights(name, config)
 
 
-def _outputs_in_front(name: str, config: TransformerConfig) -> dict[str, Activation]:
+def _outputs_in_front(name: str, sublayer: str, config: TransformerConfig) -> dict[str, Activation]:
     """What that norm writes; without one it is what the sublayer reads."""
     kept = norm_outputs(name, config, _positions_of(name))
-    return {"norm": kept["norm"]} if config.norm_place == "post" else kept
+    if config.norm_place == "pre":
+        return kept
+    return {"norm": kept["norm"]._replace(name=f"{sublayer}.in")}
 
 
 def _with_norm(
@@ -242,7 +244,7 @@ def _with_norm(
     yield dataclasses.replace(
         sublayer,
         weights=_weights_in_front(name, config) | sublayer.weights,
-        kept=_outputs_in_front(name, config) | sublayer.kept,
+        kept=_outputs_in_front(name, sublayer.name, config) | sublayer.kept,
         writes=out,
     )
     if post:

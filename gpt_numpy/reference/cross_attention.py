@@ -13,9 +13,10 @@ query sees. All sums over k run over k < lengths_b, and p_qk = w_qk = 0 for the 
     p_qk   = exp(s_qk - lse_q),   w_qk = dropout(p_qk)
     out_qd = sum_k w_qk V_kd
 
-Backward. Nothing in attention.py, 1 to 5, used that queries and keys belong to one stream. With
-delta_q = sum_d dout_qd out_qd and ds_qk = p_qk (dp_qk - delta_q):
+Backward. Nothing in attention.py, 1 to 5, used that queries and keys belong to one stream:
 
+    dw_qk = sum_d dout_qd V_kd
+    ds_qk = p_qk (dp_qk - delta_q)              delta_q = sum_d dout_qd out_qd
     dQ_qd = sum_k ds_qk K_kd / sqrt(D)          goes down the target's stream
     dK_kd = sum_q ds_qk Q_qd / sqrt(D)          dV_kd = sum_q w_qk dout_qd      go to the source
 

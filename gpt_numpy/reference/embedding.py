@@ -37,9 +37,12 @@ Sinusoids. With fixed positions wpe is the paper's table over sqrt(C), and has n
 The paper multiplies the token embedding by sqrt(C) instead (section 3.4): the same sum except for a
 common factor. At GPT-2's initial scale, 0.02, the bare table would drown the tokens.
 
-Scale. With the paper's factor, and its table as it is, row_btc = scale wte[v, c] + wpe[t, c]; then
-wte's gradient through the lookup is scale drow_btc, while the head, which shares wte, has no
-factor.
+Scale. With the paper's factor, and its table as it is, the lookup is
+
+    row_btc = scale wte[v, c] + wpe[t, c]
+    dwte[v, c] = sum over all (b, t) with tokens[b, t] = v of scale drow_btc
+
+while the head, which shares wte, has no factor.
 
 With rotary positions (rotary.py), or with none, row_btc = wte[v, c]: there is no wpe.
 

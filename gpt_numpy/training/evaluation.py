@@ -47,7 +47,7 @@ def evaluate(
                     tokens, size, length, seed=seed, stream=stream, step=iteration, micro_step=k
                 )
                 found.append(model.forward(x, y))
-        losses[name] = sum_in_order(_in_order(found, world)) / config.eval_iters
+        losses[name] = sum_in_order(in_order(found, world)) / config.eval_iters
     return losses
 
 
@@ -61,10 +61,10 @@ def full_loss(
             poll()
         if k % world.size == world.rank:
             found.append(model.forward(x, y) * int((y >= 0).sum()))
-    return sum_in_order(_in_order(found, world)) / (len(tokens) - 1)
+    return sum_in_order(in_order(found, world)) / (len(tokens) - 1)
 
 
-def _in_order(mine: list[float], world: World) -> Array:
+def in_order(mine: list[float], world: World) -> Array:
     """The losses of all batches, of which each process has every size-th, in their order."""
     everyone = world.numbers(np.array(mine, np.float64))
     order = [k for rank in range(world.size) for k in range(rank, len(everyone), world.size)]

@@ -18,6 +18,7 @@ from gpt_numpy.generation.generate import stream
 from gpt_numpy.generation.sampling import Sampling
 from gpt_numpy.model.base_model import twin_of
 from gpt_numpy.model.gpt import GPT
+from gpt_numpy.model.stage import within_stack
 from gpt_numpy.training.evaluation import Poll
 from gpt_numpy.training.optimizer import AdamW
 
@@ -30,8 +31,8 @@ TOKENS_BETWEEN = 100 * 50 * SAMPLE_TOKENS
 
 def layer_of(name: str) -> str:
     """The layer that a parameter belongs to."""
-    stack, _, rest = name.partition(".")
-    if stack in ("encoder", "decoder"):
+    stack, rest = within_stack(name)
+    if stack:
         return _of_stack(stack, rest)
     parts = name.split(".")
     if parts[0] == "h":

@@ -10,11 +10,9 @@ import numpy as np
 
 from gpt_numpy.base.arrays import Array, NamedArrays, Shape
 from gpt_numpy.base.checks import real
-from gpt_numpy.base.errors import InputError
 from gpt_numpy.config.model import GPTConfig
 from gpt_numpy.model.base_model import Model
-from gpt_numpy.model.gpt import GPT
-from gpt_numpy.model.stage import ModelConfig
+from gpt_numpy.model.stage import ModelConfig, within_stack
 from gpt_numpy.model.stages import parameter_shapes
 from gpt_numpy.parallel.world import ONE, World
 from gpt_numpy.reference.muon import MuonSettings, Place, muon_updates
@@ -22,13 +20,15 @@ from gpt_numpy.training.optimizer import AdamW
 
 MOMENTUM = "muon.momentum"
 ATTENTION = ".attn.c_attn.weight"  # queries, keys and values next to each other
+CROSS = ".cross.c_kv.weight"  # keys and values of the encoder's output
 GATED = ".mlp.c_fc.weight"  # with SwiGLU gates and values next to each other
 
 
 class Muon(AdamW):
     """Muon on the matrices inside the blocks; AdamW on embeddings, head, norms and biases.
 
-    The weights of queries, keys and values are three matrices.
+    The weights of queries, keys and values are three matrices, those of keys and values of
+    cross-attention two. The blocks of a Transformer are the encoder's and the decoder's.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ class Muon(AdamW):
 
     def __init__(
         self,
-        model: GPT,
+        model: Model,
         *,
         learning_rate: float = 1e-3,
         betas: tuple[float, float] = (0.9, 0.99),
@@ -74,10 +74,6 @@ class Muon(AdamW):
         muon_momentum: float = 0.95,
         world: World = ONE,
     ) -> None:
-        if not isinstance(model, GPT):
-            raise InputError(
-                f"Muon updates the blocks of a GPT, not of a {type(model).__name__}: use AdamW"
-            )
         self.muon_learning_rate = muon_learning_rate
         self.muon_momentum = muon_momentum
         super().__init__(
@@ -173,7 +169,8 @@ class Muon(AdamW):
 
 def is_matrix_of_block(name: str, shape: Shape) -> bool:
     """Whether a parameter is Muon's: a weight inside a block, which is no vector."""
-    return name.startswith("h.") and len(shape) == 2
+    _, within = within_stack(name)
+    return within.startswith("h.") and len(shape) == 2
 
 
 def _places(model: Model, momentum: NamedArrays) -> Iterator[tuple[str, Place]]:
@@ -186,9 +183,10 @@ def _places(model: Model, momentum: NamedArrays) -> Iterator[tuple[str, Place]]:
             first += columns
 
 
-def _split(name: str, rows: int, width: int, config: GPTConfig) -> list[int]:
+def _split(name: str, rows: int, width: int, config: ModelConfig) -> list[int]:
     """How many columns each matrix of a parameter has; keys and values may be narrower."""
-    if name.endswith(GATED) and config.activation == "swiglu":
+    gated = isinstance(config, GPTConfig) and config.activation == "swiglu"
+    if name.endswith(CROSS) or (gated and name.endswith(GATED)):
         return [width // 2, width // 2]
     if not name.endswith(ATTENTION):
         return [width]
@@ -196,7 +194,7 @@ def _split(name: str, rows: int, width: int, config: GPTConfig) -> list[int]:
     return [rows, narrow, width - rows - narrow]
 
 
-def _owners(shapes: dict[str, Shape], processes: int, config: GPTConfig) -> dict[str, int]:
+def _owners(shapes: dict[str, Shape], processes: int, config: ModelConfig) -> dict[str, int]:
     """Which process updates which parameter: the costliest first, to who has least to do."""
     costs: dict[str, int] = {}
     for name, (rows, width) in shapes.items():

@@ -4,9 +4,11 @@ An evaluation measures the mean loss of both splits without label smoothing, its
 translates sources of the test: the share of targets that are right to the last token, and BLEU.
 """
 
+import json
 import math
 from collections.abc import Iterable
 from contextlib import suppress
+from typing import Any
 
 from gpt_numpy.base.arrays import Array
 from gpt_numpy.base.errors import NotFiniteError
@@ -19,8 +21,10 @@ from gpt_numpy.data.pair_dataset import PairDataset
 from gpt_numpy.data.sentences import source_tokens, text_of
 from gpt_numpy.generation.translating import hypotheses
 from gpt_numpy.model.encoder_decoder import Transformer
+from gpt_numpy.parallel.tree_sum import sum_in_order
+from gpt_numpy.parallel.world import ONE, World
 from gpt_numpy.training.bleu import bleu_score
-from gpt_numpy.training.evaluation import Poll
+from gpt_numpy.training.evaluation import Poll, in_order
 from gpt_numpy.training.loop import Training
 
 _SAMPLES = 3  # translations in the log of an evaluation
@@ -35,16 +39,17 @@ class TranslationTraining(Training):
 
     def measure(self) -> dict[str, float]:
         """The losses of both splits, the perplexity of the test, exact matches and BLEU."""
-        config, dataset, iteration = self.config, self.dataset, self.state.iteration
+        config, dataset, world = self.config, self.dataset, self.world
+        how: dict[str, Any] = {"poll": self._poll_alone, "world": world}
         found = {
-            "train": mean_loss(self.model, dataset.train, config, iteration, self._poll_alone),
-            "val": mean_loss(self.model, dataset.val, config, None, self._poll_alone),
+            "train": mean_loss(self.model, dataset.train, config, self.state.iteration, **how),
+            "val": mean_loss(self.model, dataset.val, config, None, **how),
         }
         found["perplexity"] = math.exp(min(found["val"], 700.0))
         if config.eval_pairs and all(map(math.isfinite, found.values())):
             pairs = dataset.val.texts(config.eval_pairs, seed=config.seed, stream=EVALUATE_VAL)
-            how = Decoding(beam=config.eval_beam)
-            written = translated(self.model, dataset, [s for s, _ in pairs], how, self._poll_alone)
+            decoding, sources = Decoding(beam=config.eval_beam), [source for source, _ in pairs]
+            written = translated(self.model, dataset, sources, decoding, **how)
             right = [text == target for text, (_, target) in zip(written, pairs, strict=True)]
             found["exact"] = sum(right) / len(right)
             if config.bleu:
@@ -96,19 +101,21 @@ def mean_loss(
     config: TranslationConfig,
     iteration: int | None,
     poll: Poll = lambda: None,
+    world: World = ONE,
 ) -> float:
-    """The mean loss in nats a target, without smoothing.
+    """The mean loss in nats a target, without smoothing; the batches are divided among `world`.
 
     `eval_iters` batches; or all there are, if they are stored and fewer, or with `eval_full`.
     iteration : those of training that are drawn for it; None: the test, the same every time.
     """
-    total, count = 0.0, 0
-    for source, target in _batches(pairs, config, iteration):
-        poll()
+    found, count = [], 0
+    for k, (source, target) in enumerate(_batches(pairs, config, iteration)):
         targets = targets_in(target)
-        total += model.forward(source, target, smoothing=False) * targets
         count += targets
-    return total / count
+        if k % world.size == world.rank:
+            poll()
+            found.append(model.forward(source, target, smoothing=False) * targets)
+    return sum_in_order(in_order(found, world)) / count
 
 
 def _batches(
@@ -130,7 +137,12 @@ def translated(
     sources: list[str],
     how: Decoding,
     poll: Poll = lambda: None,
+    world: World = ONE,
 ) -> list[str]:
-    """What the model writes for each source."""
-    tokens = [source_tokens(dataset.tokenizer, source) for source in sources]
-    return [text_of(dataset.tokenizer, h.tokens) for h in hypotheses(model, tokens, how, poll)]
+    """What the model writes for each source; the sources are divided among `world`."""
+    mine = [source_tokens(dataset.tokenizer, text) for text in sources[world.rank :: world.size]]
+    texts = [text_of(dataset.tokenizer, h.tokens) for h in hypotheses(model, mine, how, poll)]
+    written = [""] * len(sources)
+    for rank, found in enumerate(world.texts(json.dumps(texts))):
+        written[rank :: world.size] = json.loads(found)
+    return written

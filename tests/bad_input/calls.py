@@ -13,6 +13,10 @@ from gpt_numpy.gradients.model_check import randomise
 from tests.bad_input.values import BAD, Maybe, strange
 
 SHAPE = gn.GPTConfig(vocab_size=11, block_size=8, n_layer=1, n_head=2, n_embd=6, dropout=0.2)
+PAIR_SHAPE = gn.TransformerConfig(
+    vocab_size=9, source_size=6, target_size=6, n_layer=1, n_head=2, n_embd=6, dropout=0.2,
+    label_smoothing=0.1,
+)  # fmt: skip
 WORD = 2**64 - 1
 LONG = 64  # what would only take long is not tried: counts from here to HUGE
 HUGE = 2**32 - 1
@@ -37,13 +41,17 @@ class World:
 
     def __init__(self, folder, seed=0):
         self.folder = folder
-        self.models = {}
+        self.models, self.transformers = {}, {}
         for ops in IMPLEMENTATIONS:
             for dtype in ("float32", "float64"):
-                model = gn.GPT(SHAPE, seed=None, dtype=dtype, ops=ops)
-                randomise(model, seed)
-                self.models[ops, dtype] = model
-        self.truth = gn.GPT(SHAPE, seed=None, dtype="float64", ops="reference")
+                made = {"seed": None, "dtype": dtype, "ops": ops}
+                self.models[ops, dtype] = gn.GPT(SHAPE, **made)
+                self.transformers[ops, dtype] = gn.Transformer(PAIR_SHAPE, **made)
+        for model in self.all_models():
+            randomise(model, seed)
+        exact = {"seed": None, "dtype": "float64", "ops": "reference"}
+        self.truth, self.pair_truth = gn.GPT(SHAPE, **exact), gn.Transformer(PAIR_SHAPE, **exact)
+        self.before = [model.params.flat.copy() for model in self.all_models()]
         self.saved = {key: model.params.flat.copy() for key, model in self.models.items()}
         self.tokenizer = CharTokenizer("abcdefghij\n")
         self.run = folder / "run.npz"
@@ -56,10 +64,21 @@ class World:
         self.truth.params.flat[...] = self.models[key].params.flat
         return self.models[key]
 
+    def any_transformer(self, rng):
+        """One of the encoder-decoders; `pair_truth` is its twin from now on."""
+        key = list(self.transformers)[rng.integers(len(self.transformers))]
+        self.pair_truth.params.flat[...] = self.transformers[key].params.flat
+        return self.transformers[key]
+
+    def all_models(self):
+        """The models of both kinds."""
+        return [*self.models.values(), *self.transformers.values()]
+
     def unchanged(self):
         """Whether the parameters of all models are what they were."""
         return all(
-            np.array_equal(model.params.flat, self.saved[k]) for k, model in self.models.items()
+            np.array_equal(model.params.flat, before)
+            for model, before in zip(self.all_models(), self.before, strict=True)
         )
 
 

@@ -2,8 +2,8 @@
 
     python -m tests.bad_input --calls=10000 --seed=0
 
-A generated call (models.py, data.py) passes arguments that are wrong in type, shape, layout, range
-or value, or only unusual. Afterwards it must be true that
+A generated call (models.py, pairs.py, data.py) passes arguments that are wrong in type, shape,
+layout, range or value, or only unusual. Afterwards it must be true that
 
 - what can be used gave the right result, as the reference or the arguments themselves say it,
 - what cannot be used raised one `InputError` (or what the call says) that names the argument, and
@@ -47,13 +47,13 @@ def problem(call):
 
 def calls_in_this_process(count, seed, announce):
     """Make the calls; how many of each function, and what went wrong."""
-    from tests.bad_input import data, models
+    from tests.bad_input import data, models, pairs
     from tests.bad_input.calls import World
     from tests.support.guards import Padded
 
     warnings.simplefilter("ignore")
     padded = Padded().install()
-    families = models.FAMILIES | data.FAMILIES
+    families = models.FAMILIES | data.FAMILIES | pairs.FAMILIES
     makers = [maker for maker, weight in families.items() for _ in range(weight)]
     outcomes, problems = collections.Counter(), []
     with tempfile.TemporaryDirectory() as folder, np.errstate(all="ignore"):

@@ -17,20 +17,20 @@ def optional(meaning):
     return lambda value: None if value is None else meaning(value)
 
 
+def forward_options(rng):
+    """What the forward pass of either kind of model takes in addition to a batch."""
+    key = None if rng.random() < 0.5 else 7
+    kinds = {
+        "dropout_key": (key, optional(lambda v: integer(v, 0, WORD))),
+        "divisor": (None, optional(lambda v: integer(v, 1, WORD))),
+    }
+    return choose(rng, kinds, chance=0.3)
+
+
 def pass_arguments(rng, model):
     """Of forward, logits and gradcheck: tokens, targets and options, with what they mean."""
     shape = (int(rng.integers(1, 4)), int(rng.integers(1, 9)))
-    passed, means = choose(
-        rng,
-        {
-            "dropout_key": (
-                None if rng.random() < 0.5 else 7,
-                optional(lambda v: integer(v, 0, WORD)),
-            ),
-            "divisor": (None, optional(lambda v: integer(v, 1, WORD))),
-        },
-        chance=0.3,
-    )
+    passed, means = forward_options(rng)
     for name, low in (("tokens", 0), ("targets", -1)):
         other = shape if rng.random() < 0.93 else (shape[0], shape[1] % 8 + 1)
         if rng.random() < 0.5:

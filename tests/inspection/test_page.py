@@ -609,7 +609,8 @@ def test_no_script_parses_strings_as_markup(part):
     for way in ("innerHTML", "outerHTML", "insertAdjacent", "document.write", "eval(", "Function(",
                 "fetch(", "XMLHttp", "import(", "srcdoc", "javascript:"):  # fmt: skip
         assert way not in text
-    used = {*assemble.SCRIPTS, *(f"twin/{name}" for name in assemble.TWIN)}
+    twin = (f"twin/{name}" for name in assemble.TWIN)
+    used = {*assemble.SCRIPTS, *assemble.OF_ALIGNMENT, *twin}
     assert part.suffix != ".js" or part.relative_to(FOLDER_OF_PARTS).as_posix() in used
     assert len(text.splitlines()) <= 260
 

@@ -1,5 +1,6 @@
 """A trace holds the numbers of the computation, and the right origin of each."""
 
+import dataclasses
 import importlib
 import json
 import math
@@ -19,6 +20,7 @@ from gpt_numpy.inspection.summary.table import table
 from gpt_numpy.inspection.trace import operations
 from gpt_numpy.inspection.trace.diagram import nodes
 from gpt_numpy.reference.cross_entropy import capped
+from tests.support.sentences import SMALL, pairs
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 OF_HEADS = ("q_norm.weight", "k_norm.weight")  # one weight for all heads of a position
@@ -58,14 +60,34 @@ def ops(request):
     return request.param
 
 
-@pytest.fixture(params=KINDS)
-def model(request, ops):
-    made = gn.GPT(KINDS[request.param], seed=None, dtype="float64", ops=ops)
+PAIRS = {
+    "post": dataclasses.replace(SMALL, dropout=0.0),
+    "pre": dataclasses.replace(
+        SMALL, dropout=0.0, norm_place="pre", bias=False, label_smoothing=0.0
+    ),
+}
+
+
+def random_model(config, ops, **settings):
+    kind = gn.GPT if isinstance(config, gn.GPTConfig) else gn.Transformer
+    made = kind(config, seed=None, dtype="float64", ops=ops, **settings)
     randomise(made, seed=3)
     return made
 
 
+@pytest.fixture(params=KINDS)
+def gpt(request, ops):
+    return random_model(KINDS[request.param], ops)
+
+
+@pytest.fixture(params=KINDS | PAIRS)
+def model(request, ops):
+    return random_model((KINDS | PAIRS)[request.param], ops)
+
+
 def batch(model, sequences=3, length=5, seed=0):
+    if isinstance(model, gn.Transformer):
+        return pairs(sequences, length, length - 1, model.config.vocab_size, seed)
     rng = np.random.default_rng(seed)
     tokens, targets = rng.integers(0, model.config.vocab_size, (2, sequences, length))
     tokens[:, -1] = tokens[:, 0]
@@ -123,8 +145,7 @@ def test_every_activation_and_its_gradient_equal_pytorch(golden, case, ops):
 def test_stored_arrays_have_the_same_bits_as_those_that_the_model_keeps(model):
     tokens, targets = batch(model)
     trace = gn.trace(model, tokens, targets)
-    kept = gn.GPT(model.config, dtype="float64", ops=model.ops_name, keep=("*",))
-    kept.params.flat[...] = model.params.flat
+    kept = random_model(model.config, model.ops_name, keep=("*",))
     assert kept.forward(tokens, targets) == trace.loss
     kept.backward()
     assert len(kept.activations) >= 30
@@ -150,8 +171,8 @@ def test_tracing_leaves_the_model_as_it_was(model):
         np.testing.assert_array_equal(grad, expected[name].grad)
 
 
-def test_only_arrays_that_no_layer_stores_are_recomputed(model):
-    trace = gn.trace(model, *batch(model))
+def test_only_arrays_that_no_layer_stores_are_recomputed(gpt):
+    trace = gn.trace(gpt, *batch(gpt))
     endings = {re.sub(r"^h\.\d\.", "", name) for name in trace if trace[name].recomputed}
     assert endings == {
         *("ln_1.xhat", "ln_2.xhat", "ln_f.xhat", "attn.scores", "attn.probabilities"),
@@ -227,13 +248,13 @@ def test_the_function_of_a_step_was_called_with_that_array(model):
     assert seen > 80
 
 
-def test_the_letters_of_an_equation_stand_for_its_arrays(model):
-    trace = gn.trace(model, *batch(model))
+def test_the_letters_of_an_equation_stand_for_its_arrays(gpt):
+    trace = gn.trace(gpt, *batch(gpt))
     checked = 0
     for name, entry in trace.items():
         for step in entry.forward:
             if step.equation.startswith("out = x @ weight"):
-                assert step.equation.endswith(" + bias") == model.config.bias
+                assert step.equation.endswith(" + bias") == gpt.config.bias
                 x, weight, bias = (step.arrays.get(letter) for letter in ("x", "weight", "bias"))
                 expected = trace[x].value @ trace[weight].value
                 if bias is not None:
@@ -246,7 +267,7 @@ def test_the_letters_of_an_equation_stand_for_its_arrays(model):
                 np.testing.assert_allclose(entry.grad, dout @ weight.T, rtol=1e-9, atol=1e-12)
                 assert step.arrays["x"] == name
                 checked += 1
-    assert checked == 8 * model.config.n_layer
+    assert checked == 8 * gpt.config.n_layer
 
 
 def test_the_orders_follow_the_computation(model):
@@ -266,13 +287,13 @@ def test_the_orders_follow_the_computation(model):
 # ---------------------------------------------------------------- norms
 
 
-def test_the_norm_of_a_sequence_equals_that_of_a_pass_over_it_alone(model):
-    tokens, targets = batch(model)
-    trace = gn.trace(model, tokens, targets)
+def test_the_norm_of_a_sequence_equals_that_of_a_pass_over_it_alone(gpt):
+    tokens, targets = batch(gpt)
+    trace = gn.trace(gpt, tokens, targets)
     kept = int((targets >= 0).sum())
     for b in range(len(tokens)):
-        one = gn.GPT(model.config, dtype="float64", ops=model.ops_name, keep=("*",))
-        one.params.flat[...] = model.params.flat
+        one = gn.GPT(gpt.config, dtype="float64", ops=gpt.ops_name, keep=("*",))
+        one.params.flat[...] = gpt.params.flat
         one.forward(tokens[b : b + 1], targets[b : b + 1], divisor=kept)
         one.backward()
         for name, grad in [*one.grads.items(), *one.activation_grads.items()]:
@@ -284,9 +305,9 @@ def test_the_norm_of_a_sequence_equals_that_of_a_pass_over_it_alone(model):
             assert measured[b] == pytest.approx(norm, rel=1e-9, abs=1e-12), name
 
 
-def test_norms_of_tokens_equal_those_of_sequences_of_one_token(model):
-    trace = gn.trace(model, *batch(model, sequences=4, length=1))
-    for name in model.params:
+def test_norms_of_tokens_equal_those_of_sequences_of_one_token(gpt):
+    trace = gn.trace(gpt, *batch(gpt, sequences=4, length=1))
+    for name in gpt.params:
         if name.endswith(OF_HEADS):
             with pytest.raises(gn.InputError, match="no formula for queries_keys"):
                 trace.token_norms(name)
@@ -296,10 +317,10 @@ def test_norms_of_tokens_equal_those_of_sequences_of_one_token(model):
         np.testing.assert_allclose(tokens[:, 0], examples, rtol=1e-9, atol=1e-14)
 
 
-def test_norms_of_tokens_in_longer_sequences(model):
-    trace = gn.trace(model, *batch(model))
+def test_norms_of_tokens_in_longer_sequences(gpt):
+    trace = gn.trace(gpt, *batch(gpt))
     x, dout = trace["h.0.ln_1.out"].value, trace["h.0.attn.qkv"].grad
-    head = "wte.weight" if model.config.tied else "lm_head.weight"
+    head = "wte.weight" if gpt.config.tied else "lm_head.weight"
     dlogits, normed = trace["logits"].grad, trace["ln_f.out"].value
     for b in range(3):
         for t in range(5):
@@ -307,7 +328,7 @@ def test_norms_of_tokens_in_longer_sequences(model):
             found = trace.token_norms("h.0.attn.c_attn.weight")[b, t]
             assert found == pytest.approx(np.linalg.norm(outer), rel=1e-9)
             own = np.outer(dlogits[b, t], normed[b, t])
-            if model.config.tied:
+            if gpt.config.tied:
                 own[trace.tokens[b, t]] += trace["embedding.out"].grad[b, t]
             found = trace.token_norms(head)[b, t]
             assert found == pytest.approx(np.linalg.norm(own), rel=1e-9)
@@ -332,21 +353,21 @@ def test_only_what_a_pattern_names_is_kept_and_has_the_same_numbers(model):
             np.testing.assert_array_equal(part[name].grad, whole[name].grad)
 
 
-def test_a_narrow_pattern_takes_less_memory(model):
-    tokens, targets = batch(model)
+def test_a_narrow_pattern_takes_less_memory(gpt):
+    tokens, targets = batch(gpt)
 
     def size(trace):
         return trace._sources.stored["h.1.attn.qkv"].base.size
 
-    narrow = gn.trace(model, tokens, targets, keep="h.1.attn.*")
-    assert size(narrow) < 0.8 * size(gn.trace(model, tokens, targets))
+    narrow = gn.trace(gpt, tokens, targets, keep="h.1.attn.*")
+    assert size(narrow) < 0.8 * size(gn.trace(gpt, tokens, targets))
 
 
-def test_without_targets_there_is_a_forward_pass_and_no_gradient(model):
-    tokens, _ = batch(model)
-    trace = gn.trace(model, tokens)
-    logits = capped(trace["logits"].value, model.config.logit_softcap)
-    np.testing.assert_array_equal(logits, model.logits(tokens))
+def test_without_targets_there_is_a_forward_pass_and_no_gradient(gpt):
+    tokens, _ = batch(gpt)
+    trace = gn.trace(gpt, tokens)
+    logits = capped(trace["logits"].value, gpt.config.logit_softcap)
+    np.testing.assert_array_equal(logits, gpt.logits(tokens))
     np.testing.assert_allclose(trace["probabilities"].value.sum(axis=-1), 1)
     assert trace.loss is None and trace.backward_order == [] and "losses" not in trace
     assert all(entry.grad is None and entry.backward == () for entry in trace.values())
@@ -354,15 +375,15 @@ def test_without_targets_there_is_a_forward_pass_and_no_gradient(model):
         trace.token_norms("logits")
 
 
-def test_bad_arguments_and_unknown_names_are_refused(model):
-    tokens, targets = batch(model)
+def test_bad_arguments_and_unknown_names_are_refused(gpt):
+    tokens, targets = batch(gpt)
     with pytest.raises(gn.InputError, match="did you mean h.1.attn.scores"):
-        gn.trace(model, tokens, targets, keep=("h.1.atn.scores",))
+        gn.trace(gpt, tokens, targets, keep=("h.1.atn.scores",))
     with pytest.raises(gn.InputError, match="tokens has shape"):
-        gn.trace(model, tokens[0], targets[0])
+        gn.trace(gpt, tokens[0], targets[0])
     with pytest.raises(gn.InputError, match="positions: the model sees at most block_size=6"):
-        gn.trace(model, np.zeros((1, 7), int))
-    part = gn.trace(model, tokens, targets, keep=("h.0.attn.qkv", "h.0.attn.c_attn.*"))
+        gn.trace(gpt, np.zeros((1, 7), int))
+    part = gn.trace(gpt, tokens, targets, keep=("h.0.attn.qkv", "h.0.attn.c_attn.*"))
     with pytest.raises(KeyError, match="it is not kept"):
         part["h.0.attn.out"]
     with pytest.raises(KeyError, match="did you mean h.0.attn.qkv"):
@@ -370,7 +391,7 @@ def test_bad_arguments_and_unknown_names_are_refused(model):
     with pytest.raises(gn.InputError, match="need h.0.ln_1.out: name it"):
         part.example_norms("h.0.attn.c_attn.weight")
     with pytest.raises(gn.InputError, match="h.0.ln_1.rstd has no gradient: no layer computes one"):
-        gn.trace(model, tokens, targets).token_norms("h.0.ln_1.rstd")
+        gn.trace(gpt, tokens, targets).token_norms("h.0.ln_1.rstd")
 
 
 # ---------------------------------------------------------------- layers without equations
@@ -413,8 +434,8 @@ def test_probabilities_of_large_logits_sum_to_1():
     np.testing.assert_allclose(P.sum(axis=-1), 1, rtol=1e-6)
 
 
-def test_terms_of_a_gradient_come_in_the_order_of_backward(model):
-    trace = gn.trace(model, *batch(model))
+def test_terms_of_a_gradient_come_in_the_order_of_backward(gpt):
+    trace = gn.trace(gpt, *batch(gpt))
     around, through_norm = trace["h.0.resid_mid"].backward
     assert through_norm.equation.startswith("dx_j = ...")
     assert around.equation.startswith("dx = dout + ")

@@ -263,6 +263,8 @@ CHECKS: dict[str, tuple[str, dict[str, tuple[object, ...]]]] = {
     "pair_files": ("data/test_pair_files.py::test_{layer}", {}),
     "pair_training": ("training/test_pair_training.py::test_{layer}", {}),
     "pair_commands": ("cli/test_pair_commands.py::test_{layer}", {}),
+    "pair_trace": ("inspection/test_trace_of_pairs.py::test_{layer}", {}),
+    "alignment": ("inspection/test_alignment.py::test_{layer}", {}),
     "rules": ("kernels/test_rules.py::test_kernels_keep_the_rules[{layer}.py]", {}),
 }
 

@@ -170,11 +170,6 @@ OTHERS = [
              "        extra = [*sources]\n"), _FIT,
         ),
         (
-            "C32", "a run is checked on data that has changed",
-            ("    if dataset.fingerprint != run.dataset:\n", "    if not dataset.fingerprint:\n"),
-            _FIT,
-        ),
-        (
             "C33", "where memory is short the complex step is taken all the same",
             ('            return "differences"\n', "            return config.method\n"), _SHORT,
         ),
@@ -188,14 +183,22 @@ OTHERS = [
             "main:what_cannot_be_used_is_refused",
         ),
         (
-            "C36", "the only position has no target",
-            ("    if T > 1:\n", "    if T > 0:\n"),
-            "main:gradcheck_of_one_position_has_something_to_check",
-        ),
-        (
             "C37", "progress is printed into the JSON",
             ("file=sys.stderr if config.json else sys.stdout", "file=sys.stdout"),
             "main:gradcheck_prints_json_and_reports_progress_to_stderr",
+        ),
+    ),
+    *listed(
+        "cli/checked_batches.py",
+        (
+            "C32", "a run is checked on data that has changed",
+            ("    if data.fingerprint != run.dataset:\n", "    if not data.fingerprint:\n"),
+            _FIT,
+        ),
+        (
+            "C36", "the only position has no target",
+            ("    if T > 1:\n", "    if T > 0:\n"),
+            "main:gradcheck_of_one_position_has_something_to_check",
         ),
     ),
     *listed(

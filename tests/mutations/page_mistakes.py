@@ -11,10 +11,11 @@ ASSEMBLE, BACKWARDS, CONTENTS, ENCODING, CHECK, LENS, INFLUENCE, HISTORY = (
         "token_influence", "training_history",
     )
 )  # fmt: skip
-DIAGRAM, LOOKUP, NORMS, OPERATIONS, RECOMPUTED, TRACE = (
-    f"inspection/trace/{name}.py"
-    for name in ("diagram", "lookup", "norms", "operations", "recomputed", "trace")
-)
+DIAGRAM, LOOKUP, NORMS, OPERATION, OPERATIONS, RECOMPUTED, TRACE = (
+    f"inspection/trace/{name}.py" for name in (
+        "diagram", "lookup", "norms", "operation", "operations", "recomputed", "trace"
+    )
+)  # fmt: skip
 STATISTICS, TABLE = (f"inspection/summary/{name}.py" for name in ("statistics", "table"))
 HOOKS = "inspection/hooks/hooks.py"
 DRAWING, LOG, MEASURED = (
@@ -308,8 +309,8 @@ MISTAKES = [
     Mistake(
         edit(
             "VV35", "one stage too many is not run again", CHECK,
-            "islice(gpt(oracle.config), first)",
-            "islice(gpt(oracle.config), first + 1)",
+            "islice(stages_of(oracle.config), first)",
+            "islice(stages_of(oracle.config), first + 1)",
         ),
         (_ALL_CHECKED,),
     ),
@@ -324,7 +325,7 @@ MISTAKES = [
     Mistake(
         edit(
             "VV37", "xhat moves the norm's output without its weight", CHECK,
-            'moved * trace[f"{prefix}.weight"].value',
+            'moved * trace[node.arrays["weight"]].value',
             "moved",
         ),
         (_ALL_CHECKED,),
@@ -539,8 +540,8 @@ MISTAKES = [
     Mistake(
         edit(
             "VT10", "norms of the position table: the row of the token", NORMS,
-            "np.broadcast_to(np.arange(tokens.shape[1]), tokens.shape), dout",
-            "tokens, dout",
+            "np.broadcast_to(np.arange(dout.shape[1]), dout.shape[:2]), dout",
+            'inputs["tokens"], dout',
         ),
         (
             "trace:test_the_norm_of_a_sequence_equals_that_of_a_pass_over_it_alone[bi"
@@ -557,7 +558,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "VT12", "the function of a gradient is that of forward", OPERATIONS,
+            "VT12", "the function of a gradient is that of forward", OPERATION,
             'name = table.get(direction, f"',
             'name = table.get("forward", f"',
         ),
@@ -708,7 +709,7 @@ MISTAKES = [
     Mistake(
         edit(
             "VY7", "saturated: the first query, which sees one key, counts", STATISTICS,
-            "value[:, :, 1:].max(axis=-1)",
+            "value[:, :, first:].max(axis=-1)",
             "value[:, :, :1].max(axis=-1)",
         ),
         ("inspect:test_nothing_is_marked_where_nothing_is_unusual",),
@@ -732,7 +733,7 @@ MISTAKES = [
     Mistake(
         edit(
             "VY10", "masked pairs count in the gradient of attention's weights", STATISTICS,
-            "grad = np.tril(grad)",
+            "grad = np.where(value > 0, grad, 0)",
             "grad = np.asarray(grad)",
         ),
         ("page:test_the_norm_of_the_gradient_of_weights_leaves_masked_pairs_out",),
@@ -1021,7 +1022,7 @@ MISTAKES = [
         "inspection/page/assemble.py",
         (
             "VL7", "a page without a worker allows one",
-            ("""{'worker-src blob:; ' if twin else ''}""", "worker-src blob:; "),
+            ('"worker-src blob:; " if twin else ""', '"worker-src blob:; "'),
             "computes:the_worker_is_allowed_where_there_is_one",
         ),
     ),

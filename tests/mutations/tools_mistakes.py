@@ -824,7 +824,7 @@ MORE_CHECKS = [
         ),
         (
             "X157", "the halves of the tied table are one",
-            ('is missing", exact - half', 'is missing", half'),
+            ("missing = exact - _through_stage", "missing = 0 * exact + _through_stage"),
             "gradcheck:mistakes_of_the_tied_table_are_named",
         ),
         (

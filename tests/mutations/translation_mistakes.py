@@ -1,6 +1,6 @@
 """Mistakes in what a user does with an encoder-decoder: pairs, their training, their decoding.
 
-TB: beam search; TD: decoding; TP: pairs; TT: training; TC: commands.
+TB: beam search; TD: decoding; TP: pairs; TT: training; TC: commands; TI: what looks inside.
 """
 
 from tests.mutations.mistake import listed
@@ -21,6 +21,12 @@ _BAD_FILES = "pair_files:bad_text_files"
 _SCHEDULE = "pair_training:the_papers_schedule"
 _CALLS = "pair_training:a_run_is_these_calls"
 _BY_HAND = "pair_training:an_evaluation_by_hand"
+_DIVIDED = "pair_training:an_evaluation_is_divided_among_processes"
+_INSPECT = "pair_commands:inspect_shows_a_pair_as_a_table_and_as_a_page"
+_TRACE = "pair_trace:the_gradient_of_every_activation_is_exact[post-reference]"
+_WEIGHTS = "pair_trace:scores_and_weights_of_cross_attention[post-reference]"
+_MUON = "muon:the_blocks_of_both_stacks_are_muons[post]"
+_PAGE = "alignment:the_numbers_are_those_of_the_trace"
 _SETTINGS = "pair_commands:settings_that_do_not_belong_together"
 
 DECODING = (
@@ -327,12 +333,15 @@ TRAINING = (
         ),
     ),
     *listed(
-        "cli/commands/translate.py",
+        "cli/prompts.py",
         (
             "TC5", "a source longer than the model reads is passed on",
             ("    if len(tokens) > longest:\n", "    if False:\n"),
             "pair_commands:a_source_that_cannot_be_read",
         ),
+    ),
+    *listed(
+        "cli/commands/translate.py",
         (
             "TC6", "lines of standard input count from 0",
             ("enumerate(sys.stdin, 1)", "enumerate(sys.stdin)"),
@@ -341,4 +350,138 @@ TRAINING = (
     ),
 )  # fmt: skip
 
-MISTAKES = [*DECODING, *PAIRS, *TRAINING]
+INSIDE = (
+    *listed(
+        "cli/checked_batches.py",
+        (
+            "TI1", "gradcheck reads pairs that the model was trained on",
+            ("    texts = data.val.texts(", "    texts = data.train.texts("),
+            "pair_commands:gradcheck_reads_the_pairs_of_the_run",
+        ),
+        (
+            "TI2", "random pairs have no padding",
+            ("longest if k == 0 else", "longest if k >= 0 else"),
+            "pair_commands:gradcheck_of_a_model_without_data_takes_random_pairs",
+        ),
+    ),
+    *listed(
+        "gradients/model_diagnosis.py",
+        (
+            "TI3", "the parts of keys and values are called queries and keys",
+            ('else ("key", "value")', 'else ("query", "key")'),
+            "pair_commands:gradcheck_fails_where_a_gradient_is_wrong",
+        ),
+    ),
+    *listed(
+        "cli/commands/inspect.py",
+        (
+            "TI4", "a target that is given is not read",
+            ("    if config.target:\n        target =", "    if False:\n        target ="),
+            _INSPECT,
+        ),
+    ),
+    *listed(
+        "cli/prompts.py",
+        (
+            "TI5", "a target longer than the model writes is passed on",
+            ("    if len(tokens) - 1 > longest:\n", "    if False:\n"),
+            "pair_commands:a_pair_that_cannot_be_inspected",
+        ),
+    ),
+    *listed(
+        "interop/open_model.py",
+        (
+            "TI6", "convert refuses the format of the runs, too",
+            (' and form != "gpt_numpy":\n        raise', ":\n        raise"),
+            "pair_commands:convert_writes_the_model_alone_and_refuses_formats_of_others",
+        ),
+    ),
+    *listed(
+        "inspection/trace/diagram.py",
+        (
+            "TI7", "keys and values of cross-attention change places",
+            ("enumerate(PARTS[1:], start=1)", "enumerate(PARTS[:0:-1], start=1)"), _WEIGHTS,
+        ),
+        (
+            "TI8", "a norm of its own has no normalised rows",
+            ('    elif "rstd" in kept:', '    elif "no such" in kept:'),
+            "pair_trace:only_arrays_that_no_layer_stores_are_recomputed[post-reference]",
+        ),
+    ),
+    *listed(
+        "inspection/trace/lookup.py",
+        (
+            "TI9", "weights are recomputed with a causal mask, without the lengths",
+            ("more = self._settings | {letter: self.inputs[name] for letter, name in "
+             "node.inputs.items()}", "more = self._settings"), _WEIGHTS,
+        ),
+    ),
+    *listed(
+        "inspection/trace/norms.py",
+        (
+            "TI10", "what a token adds to the table lacks the scale of the lookup",
+            ('dout * node.keywords.get("scale", 1)', "dout"),
+            "pair_trace:the_norm_of_a_pair_equals_that_of_a_pass_over_it_alone[post-reference]",
+        ),
+    ),
+    *listed(
+        "inspection/trace/operations.py",
+        (
+            "TI11", "the equation of the loss is that of targets without smoothing",
+            ("    if stage.settings.smoothing:\n        return SMOOTHED",
+             "    if not stage.settings.smoothing:\n        return SMOOTHED"),
+            "pair_trace:the_equations_are_those_of_this_model[post-reference]",
+        ),
+    ),
+    *listed(
+        "inspection/page/alignment.py",
+        (
+            "TI12", "the gradients of the scores are those of the weights",
+            ('"dscores": ("scores", "grad")', '"dscores": ("probabilities", "grad")'), _PAGE,
+        ),
+        (
+            "TI13", "the tokens of the target are shown where they are read",
+            ("_names(target[1:], run.tokenizer)", "_names(target[:-1], run.tokenizer)"), _PAGE,
+        ),
+        (
+            "TI14", "wrong gradients are not named",
+            ('if not verdict["ok"]]', 'if verdict["ok"] is None]'),
+            "alignment:every_gradient_is_checked_and_a_wrong_one_is_named",
+        ),
+    ),
+    *listed(
+        "inspection/page/gradient_check.py",
+        (
+            "TI15", "the rows of a norm of its own are checked in another place",
+            ('return node.arrays["out"], moved', 'return f"{prefix}.out", moved'),
+            "alignment:every_gradient_is_checked_and_a_wrong_one_is_named",
+        ),
+    ),
+    *listed(
+        "training/muon.py",
+        (
+            "TI16", "AdamW updates the blocks of an encoder-decoder",
+            ('return within.startswith("h.") and', 'return name.startswith("h.") and'), _MUON,
+        ),
+        (
+            "TI17", "keys and values of cross-attention are one matrix",
+            ("if name.endswith(CROSS) or (", "if ("), _MUON,
+        ),
+    ),
+    *listed(
+        "training/pair_training.py",
+        (
+            "TI18", "every process evaluates all batches",
+            ("if k % world.size == world.rank:", "if k >= 0:"), _DIVIDED,
+        ),
+        (
+            "TI19", "the translations of the processes come one after the other",
+            ("        written[rank :: world.size] = json.loads(found)\n",
+             "        start = rank * -(-len(sources) // world.size)\n"
+             "        written[start : start + len(json.loads(found))] = json.loads(found)\n"),
+            _DIVIDED,
+        ),
+    ),
+)  # fmt: skip
+
+MISTAKES = [*DECODING, *PAIRS, *TRAINING, *INSIDE]

@@ -18,6 +18,13 @@ RUN = [
     *("--eval_interval=3", "--eval_iters=3", "--warmup_iters=1", "--lr_decay_iters=6"),
     *("--learning_rate=0.01", "--seed=5", "--ops=reference"),
 ]
+# An encoder-decoder, with batches of different shapes.
+PAIRS = [
+    *("copy", "--task_size=6", "--n_layer=1", "--n_head=2", "--n_embd=64", "--batch_tokens=40"),
+    *("--gradient_accumulation_steps=4", "--dropout=0.1", "--label_smoothing=0.1"),
+    *("--max_iters=6", "--eval_interval=3", "--eval_iters=3", "--eval_pairs=5"),
+    *("--always_save_checkpoint=True", "--learning_rate=0.01", "--warmup_iters=1", "--seed=5"),
+]
 
 
 def mpiexec():

@@ -16,6 +16,7 @@ from gpt_numpy.training.log import Log
 from gpt_numpy.training.loop import Training, new_run
 from gpt_numpy.training.optimizers import optimizer_for, set_learning_rates
 from gpt_numpy.training.schedule import learning_rate_at, muon_learning_rate_at
+from tests.support.sentences import SMALL
 from tests.training.test_loop import go, interrupt_after, losses, start
 
 SHAPE = {"vocab_size": 7, "block_size": 6, "n_layer": 2, "n_head": 2, "n_embd": 8}
@@ -75,6 +76,34 @@ def test_each_parameter_is_updated_once_and_by_its_own_optimizer(changed):
             adamw_update(
                 expected, grad, np.zeros_like(grad), np.zeros_like(grad), step=1, grad_scale=1.0,
                 settings=AdamWSettings(0.1, 0.8, 0.9, 1e-8, decay),
+            )  # fmt: skip
+        assert np.abs(model.params[name] - expected).max() <= 1e-14, name
+
+
+@pytest.mark.parametrize("place", ["post", "pre"])
+def test_the_blocks_of_both_stacks_are_muons(place):
+    config = dataclasses.replace(SMALL, norm_place=place)
+    model = gn.Transformer(config, seed=1, dtype="float64", ops="reference")
+    optimizer, before = step_of(
+        model, weight_decay=0.5, grad_clip=0.0, muon_learning_rate=0.3, muon_momentum=0.7
+    )
+    parts = {"attn.c_attn": 3, "cross.c_q": 1, "cross.c_kv": 2, "mlp.c_fc": 1}
+    parts |= dict.fromkeys(("attn.c_proj", "cross.c_proj", "mlp.c_proj"), 1)
+    matrices = {
+        name: count
+        for name in model.params
+        for kind, count in parts.items()
+        if name.endswith(f"{kind}.weight")
+    }
+    assert set(optimizer.momentum) == set(matrices) and len(matrices) == 2 * (4 + 7)
+    assert set(optimizer.m) == set(model.params) - set(matrices)
+    assert "wte.weight" in optimizer.m
+    for name, count in matrices.items():
+        expected, grad = before[name], model.grads[name]
+        for new, g in zip(*(np.split(x, count, axis=1) for x in (expected, grad)), strict=True):
+            muon_update(
+                new, g, np.zeros_like(g),
+                grad_scale=1.0, settings=MuonSettings(0.3, 0.7, 0.5),
             )  # fmt: skip
         assert np.abs(model.params[name] - expected).max() <= 1e-14, name
 

@@ -19,6 +19,7 @@ from gpt_numpy.config.translation import TranslationConfig
 from gpt_numpy.data.batches import DROPOUT, EVALUATE_TRAIN, EVALUATE_VAL, TRAIN, random_key
 from gpt_numpy.data.pair_dataset import open_pairs
 from gpt_numpy.generation.translating import translate
+from gpt_numpy.parallel.world import World
 from gpt_numpy.training import bleu
 from gpt_numpy.training import run_folder as runs
 from gpt_numpy.training.log import LOG, Log
@@ -97,8 +98,11 @@ def test_a_run_is_these_calls(config):
     assert np.array_equal(model.params.flat, trained.model.params.flat)
 
 
-@pytest.mark.parametrize("forwards", [2, 9, 18])
-def test_an_interrupted_run_goes_on_to_the_bit(config, monkeypatch, forwards):
+@pytest.mark.parametrize(
+    ("forwards", "settings"), [(2, {}), (9, {}), (18, {}), (11, {"optimizer": "muon"})]
+)
+def test_an_interrupted_run_goes_on_to_the_bit(config, monkeypatch, forwards, settings):
+    config = dataclasses.replace(config, **settings)
     whole, log = start(config)
     go(whole, log)
     expected = logged(config)
@@ -116,7 +120,9 @@ def test_an_interrupted_run_goes_on_to_the_bit(config, monkeypatch, forwards):
         patch.setattr(gn.Transformer, "forward", interrupted)
         assert go(stopped, log) == "interrupted"
     run, settings = runs.resume(config.out_dir, {})
-    assert settings == dataclasses.replace(config, init_from="resume")
+    assert type(run.optimizer) is type(whole.optimizer) and settings == dataclasses.replace(
+        config, init_from="resume"
+    )
     assert run.tokenizer.to_json() == whole.dataset.tokenizer.to_json()
     dataset = open_pairs(settings, (8, 8), tokenizer=run.tokenizer)
     assert dataset.fingerprint == run.dataset
@@ -125,6 +131,8 @@ def test_an_interrupted_run_goes_on_to_the_bit(config, monkeypatch, forwards):
     assert logged(config) == expected
     assert np.array_equal(whole.model.params.flat, resumed.model.params.flat)
     assert np.array_equal(whole.optimizer.v.flat, resumed.optimizer.v.flat)
+    if config.optimizer == "muon":
+        assert np.array_equal(whole.optimizer.momentum.flat, resumed.optimizer.momentum.flat)
 
 
 def test_an_evaluation_by_hand(config):
@@ -155,7 +163,7 @@ def test_exact_matches_are_counted(config, monkeypatch):
     pairs = trained.dataset.val.texts(4, seed=1337, stream=EVALUATE_VAL)
     answers = [pairs[0][1], pairs[1][1] + "0", "", pairs[3][1]]
     module = "gpt_numpy.training.pair_training.translated"
-    monkeypatch.setattr(module, lambda model, dataset, sources, how, poll: answers)
+    monkeypatch.setattr(module, lambda model, dataset, sources, how, **_: answers)
     assert trained.measure()["exact"] == 0.5
     monkeypatch.setattr(bleu, "bleu_score", lambda *texts: 12.5)
     monkeypatch.setattr("gpt_numpy.training.pair_training.bleu_score", lambda *texts: 12.5)
@@ -203,6 +211,59 @@ def test_translations_are_texts_in_their_order(config):
         translate(trained.model, [[3] * 9])
 
 
+class HandedInError(Exception):
+    """What one of several processes hands in."""
+
+
+class Part(World):
+    """One of several processes; it ends where it would exchange what it has computed."""
+
+    def __init__(self, rank, size, everyone=None):
+        super().__init__()
+        self.rank, self.size, self.everyone = rank, size, everyone
+
+    def numbers(self, values):
+        return np.concatenate(self._exchanged(values))
+
+    def texts(self, text):
+        return self._exchanged(text)
+
+    def _exchanged(self, mine):
+        if self.everyone is None:
+            raise HandedInError(mine)
+        return self.everyone
+
+
+def divided(function, size):
+    """What the processes hand in, and the result of all of them."""
+    handed_in = []
+    for rank in range(size):
+        with pytest.raises(HandedInError) as caught:
+            function(Part(rank, size))
+        handed_in.append(caught.value.args[0])
+    return handed_in, function(Part(0, size, handed_in))
+
+
+def test_an_evaluation_is_divided_among_processes(config):
+    config = dataclasses.replace(config, eval_iters=5)
+    trained, _ = start(config)
+    model, dataset = trained.model, trained.dataset
+
+    def loss(world):
+        return mean_loss(model, dataset.val, config, None, world=world)
+
+    parts, whole = divided(loss, 3)
+    assert [len(part) for part in parts] == [2, 2, 1] and whole == loss(World())
+    sources = [source for source, _ in dataset.val.texts(5, seed=1, stream=EVALUATE_VAL)]
+
+    def write(world):
+        return translated(model, dataset, sources, Decoding(beam=2), world=world)
+
+    parts, written = divided(write, 3)
+    assert [len(json.loads(part)) for part in parts] == [2, 2, 1]
+    assert written == write(World())
+
+
 def test_layers_of_the_log():
     names = {
         "wte.weight": "embedding",
@@ -218,9 +279,23 @@ def test_layers_of_the_log():
     assert {name: layer_of(name) for name in names} == names
 
 
-def test_muon_is_for_gpts(config):
-    with pytest.raises(gn.InputError, match="use AdamW"):
-        gn.Muon(start(config)[0].model)
+MUON = {"optimizer": "muon", "muon_learning_rate": 0.1, "lr_schedule": "linear"}
+
+
+def test_a_run_with_muon_is_these_calls(config):
+    config = dataclasses.replace(config, **MUON, gradient_accumulation_steps=1)
+    trained, log = start(config)
+    assert go(trained, log) == "finished"
+    model = gn.Transformer(trained.model.config, seed=1337, ops="reference")
+    optimizer = gn.Muon(model, betas=(0.9, 0.95), weight_decay=0.0)
+    for i in range(7):
+        optimizer.learning_rate = learning_rate_at(i, config)
+        optimizer.muon_learning_rate = muon_learning_rate_at(i, config)
+        source, target = trained.dataset.train.batch(30, seed=1337, stream=TRAIN, index=i)
+        model.forward(source, target, dropout_key=random_key(1337, DROPOUT, i, 0))
+        model.backward()
+        optimizer.step()
+    assert np.array_equal(model.params.flat, trained.model.params.flat)
 
 
 def test_a_checkpoint_holds_an_encoder_decoder(tmp_path):

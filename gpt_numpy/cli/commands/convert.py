@@ -16,7 +16,7 @@ def run(words: list[str], types: Types) -> int:
             "where FROM holds a model and TO is a new folder"
         )
     source, target = names
-    run = open_run(source, checkpoint=config.checkpoint, say=print)
+    run = open_run(source, checkpoint=config.checkpoint, say=print, pairs=True)
     export(run, target, config.format, dtype=config.dtype)
     written = config.format if config.dtype == "float32" else f"{config.format}, {config.dtype}"
     print(f"{run.model.n_params:,} parameters of {source} written to {target} ({written})")

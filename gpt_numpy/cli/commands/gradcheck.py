@@ -1,7 +1,6 @@
 """`gpt-numpy gradcheck`: checks the gradients of a run's model, or of a random one."""
 
 import contextlib
-import dataclasses
 import json
 import os
 import sys
@@ -10,28 +9,23 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import numpy as np
-
-from gpt_numpy.base.arrays import Array
 from gpt_numpy.base.errors import InputError
 from gpt_numpy.base.progress import Progress, is_terminal
+from gpt_numpy.cli.checked_batches import SMALL, Batch, batch_of_run, random_batch, shortened, used
 from gpt_numpy.cli.exit_status import CHECK_FAILED, OK
 from gpt_numpy.cli.options import GradcheckConfig
 from gpt_numpy.cli.settings import Types, settings_of, shape_of, split
 from gpt_numpy.config.choices import IMPLEMENTATIONS
 from gpt_numpy.config.model import GPTConfig
 from gpt_numpy.config.presets import GRADCHECK_MODEL
-from gpt_numpy.data.batches import EVALUATE_VAL, draw_batch
-from gpt_numpy.data.dataset import open_dataset
 from gpt_numpy.gradients.model_check import gradcheck, randomise
-from gpt_numpy.gradients.plan import positions_of
 from gpt_numpy.gradients.report import Report, RoundingReport
 from gpt_numpy.gradients.rounding import rounding_errors
 from gpt_numpy.interop import open_out_dir
 from gpt_numpy.model.gpt import GPT
 from gpt_numpy.model.memory import check_memory, parameter_count
+from gpt_numpy.model.stage import ModelConfig
 
-SMALL = 100_000  # parameters; up to here usually every element is checked
 SECONDS_BETWEEN_LINES = 20.0  # of progress, where there is no terminal for a bar
 
 
@@ -45,22 +39,23 @@ def run(words: list[str], types: Types) -> int:
         extra = [*sources, *(f"--{name}" for name in shape)]
         if extra:
             raise InputError(f"{extra[0]} does not go with --out_dir: the run has its own shape")
-        model, tokens, targets = _from_run(config, say)
+        run = open_out_dir(
+            config.out_dir, checkpoint=config.checkpoint, ops=config.ops or None, say=say,
+            pairs=True,
+        )  # fmt: skip
+        model, batch = run.model, batch_of_run(run, config, say)
     else:
-        model, tokens, targets = _random_model(config, sources, shape)
+        model, batch = _random_model(config, sources, shape)
     dropout_key = 1 if model.config.dropout else None
     report: Report | RoundingReport
     if config.dtype == "bfloat16":
-        batch_size, used = _used(model.config, config)
-        T = used.block_size
-        shorter = tokens[:batch_size, :T], targets[:batch_size, :T]
+        shorter = shortened(batch, model.config, config)
         report = rounding_errors(model, *shorter, dropout_key=dropout_key)
     else:
         with _Bars(say) as bars:
             report = gradcheck(
                 model,
-                tokens,
-                targets,
+                *batch,
                 dropout_key=dropout_key,
                 method=_method(model.config, config, say),
                 tolerance=config.tolerance,
@@ -96,25 +91,9 @@ class _Bars(contextlib.ExitStack):
             self._say(f"{done} of {total} {part}, {self._bar.left()} left")
 
 
-def _from_run(config: GradcheckConfig, say: Callable[[str], None]) -> tuple[GPT, Array, Array]:
-    run = open_out_dir(
-        config.out_dir, checkpoint=config.checkpoint, ops=config.ops or None, say=say
-    )
-    # A model from elsewhere is checked on random tokens: its data may not be here.
-    if run.settings is None or not run.dataset:
-        return _random_tokens(run.model, config)
-    data = run.settings.data
-    dataset = open_dataset(run.settings.dataset, data, tokenizer=run.tokenizer, say=say)
-    if dataset.fingerprint != run.dataset:
-        raise InputError(f"{config.out_dir}: {data or dataset.name} has changed since training")
-    size, length, seed = config.batch_size, run.config.block_size, config.seed
-    batch = draw_batch(dataset.val, size, length, seed=seed, stream=EVALUATE_VAL, step=0)
-    return run.model, *batch
-
-
 def _random_model(
     config: GradcheckConfig, sources: list[str], shape: dict[str, Any]
-) -> tuple[GPT, Array, Array]:
+) -> tuple[GPT, Batch]:
     base = shape_of(sources) if sources else GRADCHECK_MODEL
     # Check dropout too, unless a flag turns it off.
     base = base | {"dropout": base.get("dropout") or GRADCHECK_MODEL["dropout"]}
@@ -126,21 +105,21 @@ def _random_model(
     ops = config.ops or ("reference" if small else IMPLEMENTATIONS[0])
     model = GPT(model_config, seed=None, dtype="float64", ops=ops)
     randomise(model, config.seed)
-    return _random_tokens(model, config)
+    return model, random_batch(model_config, config)
 
 
-def _check_memory_of_differences(model: GPTConfig, config: GradcheckConfig) -> None:
+def _check_memory_of_differences(model: ModelConfig, config: GradcheckConfig) -> None:
     """Refuse a model if its parameters and gradients, and its float64 twin's, do not fit."""
-    batch_size, used = _used(model, config)
+    batch_size, shorter = used(model, config)
     asked = f"batch_size={config.batch_size}"
-    check_memory(used, batch_size, itemsize=8, copies=4, settings=asked)
+    check_memory(shorter, batch_size, itemsize=8, copies=4, settings=asked)
 
 
-def _method(model: GPTConfig, config: GradcheckConfig, say: Callable[[str], None]) -> str:
+def _method(model: ModelConfig, config: GradcheckConfig, say: Callable[[str], None]) -> str:
     """The method given, or with auto: the best one that fits into memory."""
-    batch_size, used = _used(model, config)
+    batch_size, shorter = used(model, config)
     try:
-        check_memory(used, 2 * batch_size, itemsize=8, copies=9)  # complex numbers: two float64
+        check_memory(shorter, 2 * batch_size, itemsize=8, copies=9)  # complex numbers: two float64
     except InputError:
         if config.method == "auto":
             _check_memory_of_differences(model, config)
@@ -149,27 +128,6 @@ def _method(model: GPTConfig, config: GradcheckConfig, say: Callable[[str], None
         if config.method != "differences":
             raise
     return config.method
-
-
-def _used(model: GPTConfig, config: GradcheckConfig) -> tuple[int, GPTConfig]:
-    """The batch size and the configuration that the check uses: shorter sequences if large."""
-    n_params = parameter_count(model)
-    if n_params <= SMALL or config.method == "elements":
-        return config.batch_size, model
-    length = min(model.block_size, positions_of(n_params))
-    return 1, dataclasses.replace(model, block_size=length)
-
-
-def _random_tokens(model: GPT, config: GradcheckConfig) -> tuple[GPT, Array, Array]:
-    """Tokens with repeats; in sequences of several, the middle position has no target."""
-    rng = np.random.default_rng(config.seed)
-    batch_size, used = _used(model.config, config)
-    T = used.block_size
-    tokens, targets = rng.integers(0, used.vocab_size, (2, batch_size, T))
-    tokens[:, -1] = tokens[:, 0]
-    if T > 1:
-        targets[:, T // 2] = -1
-    return model, tokens, targets
 
 
 def _paint(text: str, ok: bool) -> str:

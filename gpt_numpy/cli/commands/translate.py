@@ -10,9 +10,10 @@ from gpt_numpy.base.checks import shown
 from gpt_numpy.base.errors import InputError
 from gpt_numpy.base.progress import is_terminal
 from gpt_numpy.cli.options import TranslateConfig
+from gpt_numpy.cli.prompts import encode_source
 from gpt_numpy.cli.settings import Types, gather, settings_of
 from gpt_numpy.config.decoding import Decoding
-from gpt_numpy.data.sentences import source_tokens, text_of
+from gpt_numpy.data.sentences import text_of
 from gpt_numpy.generation.translating import hypotheses
 from gpt_numpy.training.checkpoint import Run
 from gpt_numpy.training.run_folder import open_translator
@@ -50,7 +51,7 @@ def _groups(translator: Run, sources: Sources, at_a_time: int) -> Iterator[list[
     wrong = None
     try:
         for source in sources:
-            group.append(_encoded(translator, *source))
+            group.append(encode_source(translator, *source))
             if len(group) == at_a_time:
                 yield group
                 group = []
@@ -75,20 +76,3 @@ def _of_standard_input() -> Sources:
             yield f"line {number} of standard input", line.rstrip("\r\n")
     except UnicodeDecodeError as error:
         raise InputError(f"standard input is not UTF-8 text (byte {error.start})") from None
-
-
-def _encoded(translator: Run, name: str, text: str) -> Array:
-    if not text.strip():
-        raise InputError(f"{name} is empty: give a text to translate")
-    assert translator.tokenizer is not None
-    try:
-        tokens = source_tokens(translator.tokenizer, text.strip())
-    except InputError as error:
-        raise InputError(f"{name}: {error}") from None
-    longest = translator.config.source_size
-    if len(tokens) > longest:
-        raise InputError(
-            f"{name} has {len(tokens)} tokens, END counted, and the model reads at most "
-            f"source_size={longest}: translate it in parts"
-        )
-    return tokens

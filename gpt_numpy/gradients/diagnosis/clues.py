@@ -8,7 +8,7 @@ import numpy as np
 
 from gpt_numpy.base.arrays import Array
 from gpt_numpy.config.model import GPTConfig
-from gpt_numpy.config.transformer import TransformerConfig
+from gpt_numpy.config.transformer import PAD, TransformerConfig
 from gpt_numpy.gradients.diagnosis.wrong_gradient import Clues
 
 
@@ -57,7 +57,14 @@ def model_clues(
         numbers["number of targets that count"] = kept
         arrays = {"tokens": tokens} if name == "wte.weight" else {}
     else:
-        numbers["scale of the embedding"] = math.sqrt(config.n_embd)
+        B, S = tokens.shape
+        numbers |= {
+            "scale of the embedding": math.sqrt(config.n_embd),
+            "number of sequences": B,
+            "number of positions of the source": S,
+            "number of positions of the target": targets.shape[1] - 1,
+            "number of targets that count": int((targets[:, 1:] != PAD).sum()),
+        }
     if config.dropout:
         numbers["1 - rate of dropout"] = 1 - config.dropout
     tables = {"wte.weight": "token", "wpe.weight": "position", "lm_head.weight": "token"}

@@ -104,7 +104,8 @@ def ablate(
 
     Parameters
     ----------
-    name : of an activation; heads are in `h.{i}.attn.heads`, `query`, `key` and `value`.
+    name : of an activation; heads are in `h.{i}.attn.heads`, `query`, `key` and `value`, and of a
+        Transformer in `decoder.h.{i}.cross.heads` and so on, too.
     head, position, neuron : the number of a part; without them the whole is set. A neuron is an
         index of the last dimension, such as a channel of the MLP's `h.{i}.mlp.act`.
 

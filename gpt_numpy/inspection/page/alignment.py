@@ -1,142 +1,130 @@
-"""A page that shows how the words of a target are aligned with those of its source.
+"""The contents of the page of an encoder-decoder: what its cross-attention did with one pair.
 
-Cross-attention as a picture between two sentences: a line for each pair of a target's word, as it
-is predicted, and a source's word that it attends to, as strong as the weight; below it the weights
-of every block and head as maps. The page is one file without scripts.
+For every decoder block and head the weights, which say how strongly each token of the target is
+read from each of the source, and the gradients of weights and scores; the loss of each token, and
+what comes back to the encoder. All numbers are those of the trace (inspection/trace), and every
+gradient of the pass is checked by the complex step (gradient_check.py).
 """
 
-import html
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from gpt_numpy.base.arrays import Array
 from gpt_numpy.base.errors import InputError
-from gpt_numpy.model.encoder_decoder import Transformer
+from gpt_numpy.base.version import __version__
+from gpt_numpy.config.transformer import BEGIN, END, PAD
+from gpt_numpy.data.sentences import FIRST
+from gpt_numpy.data.tokenizers.tokenizer import Tokenizer
+from gpt_numpy.inspection.page.encoding import three_digits
+from gpt_numpy.inspection.page.facts import finite
+from gpt_numpy.inspection.page.gradient_check import check_gradients
+from gpt_numpy.inspection.trace.trace import Trace
+from gpt_numpy.training.checkpoint import Run
 
-WEAKEST = 0.03  # weights below are no lines
-CELL, GAP, LETTER = 14, 26, 7.5  # pixels: of a map's cell, between lines of text, of a letter
-COLOUR = "#1f5fa8"
-STYLE = """
-body { font: 14px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 62rem; color: #222 }
-svg { display: block; max-width: 100%; height: auto } text { font: 13px ui-monospace, monospace }
-.maps { display: flex; flex-wrap: wrap; gap: 1.2rem } figure { margin: 0 }
-figcaption { color: #555 } @media (prefers-color-scheme: dark) {
-body { background: #16181c; color: #ddd } text { fill: #ddd } figcaption { color: #aaa } }
-"""
+MOST = 3_000_000  # numbers of the maps together; one takes about seven bytes
+SPECIAL = {PAD: "PAD", BEGIN: "BEGIN", END: "END"}
+# What is shown of each weight: the array, and whether it or its gradient.
+KINDS = {
+    "weights": ("probabilities", "value"),
+    "dweights": ("probabilities", "grad"),
+    "dscores": ("scores", "grad"),
+}
 
 
-def alignment_page(
-    model: Transformer,
-    source: Array,
-    target: Array,
-    source_words: Sequence[str],
-    target_words: Sequence[str],
-) -> str:
-    """The page of one pair, HTML.
+def alignment_contents(
+    run: Run, trace: Trace, folder: str, given: bool, tick: Callable[[], None] = lambda: None
+) -> dict[str, Any]:
+    """The contents for `trace`, a pass of the model of `run`, which is in `folder`, over one pair.
 
-    Parameters
-    ----------
-    source, target : the ids of one source, (S,), and of its target, BEGIN first, (T + 1,).
-    source_words, target_words : what to show for each source id, and for each target id but BEGIN.
+    given : whether the target was given; otherwise the model wrote it.
+    tick : called after each gradient that was checked.
 
     Raises
     ------
-    InputError : ids that the model refuses, or another number of words.
+    InputError : the maps of so many tokens are too large for a page.
     """
-    weights = model.alignments(np.asarray(source)[None], np.asarray(target)[None])[:, 0]
-    for name, words, count in (
-        ("source_words", source_words, weights.shape[-1]),
-        ("target_words", target_words, weights.shape[-2]),
-    ):
-        if len(words) != count:
-            raise InputError(f"{name} has {len(words)} words: must be {count}, one for each id")
-    last = weights[-1].mean(axis=0)
-    maps = "".join(
-        _figure(f"block {i}, head {h}", heat_map(weights[i, h], source_words, target_words))
-        for i in range(weights.shape[0])
-        for h in range(weights.shape[1])
-    )
-    return (
-        '<!doctype html><html lang="en"><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width"><title>Alignment</title>'
-        f"<style>{STYLE}</style><h1>Which words of the source a target attends to</h1>"
-        "<p>Each word of the target, in the lower line, is predicted from the words before it and "
-        "from the source, above. A line is as strong as the weight of cross-attention, here the "
-        "mean over the heads of the last block.</p>"
-        f"{lines_between(last, source_words, target_words)}"
-        "<h2>Every block and head</h2><p>A row for each word of the target, a column for each word "
-        f'of the source; a row sums to 1.</p><div class="maps">{maps}</div></html>\n'
-    )
+    config, target = run.config, np.asarray(trace.targets)[0]
+    T, S = len(target) - 1, trace.tokens.shape[1]
+    count = len(KINDS) * config.n_layer * config.n_head * T * S
+    if count > MOST:
+        raise InputError(
+            f"a source of {S} tokens and a target of {T} make {count:,} numbers, and a page holds "
+            f"{MOST:,}: give a shorter pair"
+        )
+    verdicts, why = check_gradients(run.model, trace, tick)
+    P, logits = trace["probabilities"].value[0], trace["logits"].value[0]
+    return {
+        "about": _about(run, trace, folder, given),
+        "source": _names(trace.tokens[0], run.tokenizer),
+        "target": _names(target[1:], run.tokenizer),
+        **{kind: _maps(trace, config.n_layer, *which) for kind, which in KINDS.items()},
+        "equations": {kind: _equation(trace, *which) for kind, which in KINDS.items()},
+        "losses": _numbers(-np.log(np.maximum(P[np.arange(T), target[1:]], 1e-300))),
+        "best": _names(logits.argmax(axis=-1), run.tokenizer),
+        "pull": _numbers(trace.token_norms("encoder.out")[0]),
+        "checked": {
+            "count": len(verdicts),
+            "wrong": [name for name, verdict in verdicts.items() if not verdict["ok"]],
+            "error": finite(max((v["error"] for v in verdicts.values()), default=None)),
+            "why": why,
+        },
+    }
 
 
-def lines_between(weights: Array, above: Sequence[str], below: Sequence[str]) -> str:
-    """Two sentences, one over the other, with a line for each weight (T, S)."""
-    tops, bottoms = _centres(above), _centres(below)
-    width = max(_width(above), _width(below))
-    drawn = [
-        f'<line x1="{bottoms[t]:.1f}" y1="150" x2="{tops[s]:.1f}" y2="30" stroke="{COLOUR}" '
-        f'stroke-width="{1 + 4 * weights[t, s]:.1f}" opacity="{weights[t, s]:.2f}">'
-        f"<title>{_safe(below[t])} attends to {_safe(above[s])}: {weights[t, s]:.2f}</title></line>"
-        for t, s in zip(*np.nonzero(weights >= WEAKEST), strict=True)
-    ]
-    words = [*_words(above, tops, 20), *_words(below, bottoms, 168)]
-    return _svg(width, 180, [*drawn, *words])
+def _about(run: Run, trace: Trace, folder: str, given: bool) -> dict[str, Any]:
+    assert run.tokenizer is not None
+    source, target = trace.tokens[0], np.asarray(trace.targets)[0]
+    return {
+        "version": __version__,
+        "folder": folder,
+        "iteration": run.progress.get("iteration"),
+        "loss": finite(trace.loss),
+        "smoothing": run.config.label_smoothing,
+        "ops": trace.ops,
+        "dtype": str(trace.dtype),
+        "parameters": run.model.n_params,
+        "blocks": run.config.n_layer,
+        "heads": run.config.n_head,
+        "channels": run.config.n_embd,
+        "source": "".join(_names(source[:-1], run.tokenizer)),
+        "target": "".join(_names(target[1:-1], run.tokenizer)),
+        "given": given,
+    }
 
 
-def heat_map(weights: Array, above: Sequence[str], names: Sequence[str]) -> str:
-    """The weights (T, S) as a map of cells."""
-    T, S = weights.shape
-    left = max(len(word) for word in names) * LETTER + 8
-    top = max(len(word) for word in above) * LETTER + 8
-    cells = [
-        f'<rect x="{left + s * CELL:.0f}" y="{top + t * CELL:.0f}" width="{CELL}" height="{CELL}" '
-        f'fill="{COLOUR}" fill-opacity="{weights[t, s]:.3f}"><title>{_safe(names[t])}, '
-        f"{_safe(above[s])}: {weights[t, s]:.3f}</title></rect>"
-        for t in range(T)
-        for s in range(S)
-    ]
-    texts = [
-        f'<text x="{left - 4:.0f}" y="{top + (t + 0.8) * CELL:.0f}" text-anchor="end">'
-        f"{_safe(word)}</text>"
-        for t, word in enumerate(names)
-    ]
-    texts += [
-        f'<text transform="translate({left + (s + 0.8) * CELL:.0f} {top - 4:.0f}) rotate(-90)">'
-        f"{_safe(word)}</text>"
-        for s, word in enumerate(above)
-    ]
-    return _svg(left + S * CELL + 2, top + T * CELL + 2, [*cells, *texts])
-
-
-def _figure(caption: str, drawing: str) -> str:
-    return f"<figure>{drawing}<figcaption>{caption}</figcaption></figure>"
-
-
-def _svg(width: float, height: float, parts: Iterable[str]) -> str:
-    size = f'width="{width:.0f}" height="{height:.0f}" viewBox="0 0 {width:.0f} {height:.0f}"'
-    return f'<svg xmlns="http://www.w3.org/2000/svg" {size}>{"".join(parts)}</svg>'
-
-
-def _words(words: Sequence[str], centres: Sequence[float], y: int) -> list[str]:
+def _names(tokens: Array, tokenizer: Tokenizer | None) -> list[str]:
+    """The text of each token; a model may have more tokens than its tokenizer."""
+    assert tokenizer is not None
+    known = FIRST + tokenizer.vocab_size
     return [
-        f'<text x="{x:.1f}" y="{y}" text-anchor="middle">{_safe(word)}</text>'
-        for word, x in zip(words, centres, strict=True)
+        SPECIAL[int(token)]
+        if token < FIRST
+        else tokenizer.decode(np.array([token - FIRST]))
+        if token < known
+        else "\ufffd"
+        for token in tokens
     ]
 
 
-def _centres(words: Sequence[str]) -> list[float]:
-    """The middle of each word of a line, in pixels."""
-    centres, x = [], GAP / 2
-    for word in words:
-        centres.append(x + len(word) * LETTER / 2)
-        x += len(word) * LETTER + GAP
-    return centres
+def _maps(trace: Trace, blocks: int, part: str, which: str) -> list[list[list[float | None]]]:
+    """For each block and head the numbers in rows, one for each token of the target."""
+    found = []
+    for i in range(blocks):
+        array = getattr(trace[f"decoder.h.{i}.cross.{part}"], which)[0]
+        found.append([_numbers(head) for head in array])
+    return found
 
 
-def _width(words: Sequence[str]) -> float:
-    return sum(len(word) * LETTER + GAP for word in words)
+def _numbers(array: Array) -> list[float | None]:
+    """The numbers of an array with three digits, None for those that are not finite."""
+    x = three_digits(np.asarray(array, np.float64)).reshape(-1)
+    return [float(number) if np.isfinite(number) else None for number in x]
 
 
-def _safe(word: str) -> str:
-    return html.escape(word)
+def _equation(trace: Trace, part: str, which: str) -> dict[str, str]:
+    entry = trace[f"decoder.h.0.cross.{part}"]
+    step = (entry.forward if which == "value" else entry.backward)[0]
+    file = step.derivation.replace(".", "/") + ".py"
+    return {"text": step.equation, "file": file, "function": str(step.function)}

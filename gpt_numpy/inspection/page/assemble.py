@@ -8,6 +8,7 @@ and the script with these hashes, and no connections.
 import base64
 import hashlib
 import json
+from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from gpt_numpy.base.errors import InputError
 from gpt_numpy.files.durable import written_durably
 
 SCRIPTS = (  # each uses only earlier ones
-    "twin/erf.js", "twin/activation.js", "twin/sampling.js",
+    "twin/erf.js", "twin/activation.js", "twin/sampling.js", "numbers.js",
     "data.js", "dom.js", "palette.js", "state.js", "heatmap.js", "charts.js", "tokens.js",
     "picture.js", "mathml.js", "live.js", "experiment.js", "prompt.js", "map.js",
     "explain_forward.js", "explain_backward.js", "opened.js",
@@ -30,30 +31,52 @@ TWIN = (  # the twin of the reference, which runs in a thread of its own
     "model.js", "sampling.js", "experiments.js", "worker.js",
 )  # fmt: skip
 
+OF_ALIGNMENT = (
+    "numbers.js", "dom.js", "palette.js",
+    *(f"alignment/{name}.js" for name in ("facts", "pair", "maps", "main")),
+)  # fmt: skip
+
 
 def assemble(contents: dict[str, Any]) -> str:
-    """The page as a string."""
-    style = _part("page.css")
-    scripts = "\n".join(_part(name) for name in SCRIPTS)
-    script = f'"use strict";\n(() => {{\n{scripts}}})();\n'
+    """The page of a GPT as a string."""
     # The twin is no script of the page: the page makes a worker of its text.
     twin = "\n".join(_part(f"twin/{name}") for name in TWIN) if contents.get("live") else ""
+    found = {"source": f'"use strict";\n{twin}'} if twin else {}
+    allowed = "worker-src blob:; " if twin else ""
+    markup = _replaced(_part("page.html"), "TWIN", as_json(found))
+    return _filled(markup, ("page.css",), SCRIPTS, contents, allowed)
+
+
+def assemble_alignment(contents: dict[str, Any]) -> str:
+    """The page of an encoder-decoder (alignment.py) as a string."""
+    styles = ("page.css", "alignment/alignment.css")
+    return _filled(_part("alignment/page.html"), styles, OF_ALIGNMENT, contents)
+
+
+def _filled(
+    markup: str,
+    styles: tuple[str, ...],
+    scripts: tuple[str, ...],
+    contents: dict[str, Any],
+    also_allowed: str = "",
+) -> str:
+    """The markup with its style, its scripts, the contents, and the policy that allows these."""
+    style = "".join(map(_part, styles))
+    script = '"use strict";\n(() => {\n' + "\n".join(map(_part, scripts)) + "})();\n"
     policy = (
         f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; "
-        f"img-src data:; {'worker-src blob:; ' if twin else ''}base-uri 'none'; form-action 'none'"
+        f"img-src data:; {also_allowed}base-uri 'none'; form-action 'none'"
     )
-    page = _part("page.html")
-    texts = {
-        "POLICY": policy,
-        "STYLE": style,
-        "TWIN": as_json({"source": f'"use strict";\n{twin}'} if twin else {}),
-        "SCRIPT": script,
-        "CONTENTS": as_json(contents),
-    }
+    # The contents last: whatever they say is no place to put anything.
+    texts = {"POLICY": policy, "STYLE": style, "SCRIPT": script, "CONTENTS": as_json(contents)}
     for place, text in texts.items():
-        before, after = page.split(f"@@{place}@@")
-        page = before + text + after
-    return page
+        markup = _replaced(markup, place, text)
+    return markup
+
+
+def _replaced(markup: str, place: str, text: str) -> str:
+    before, after = markup.split(f"@@{place}@@")
+    return before + text + after
 
 
 def as_json(contents: dict[str, Any]) -> str:
@@ -62,14 +85,20 @@ def as_json(contents: dict[str, Any]) -> str:
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
-def write_page(path: str, contents: dict[str, Any]) -> int:
+def write_page(
+    path: str,
+    contents: dict[str, Any],
+    assembled: Callable[[dict[str, Any]], str] = assemble,
+) -> int:
     """Write the page to `path`, whole or not at all; return its size in bytes.
+
+    assembled : makes the page of the contents; by default that of a GPT.
 
     Raises
     ------
     InputError : it cannot be written.
     """
-    page = assemble(contents).encode("utf-8")
+    page = assembled(contents).encode("utf-8")
     try:
         with written_durably(Path(path)) as file:
             file.write(page)

@@ -9,7 +9,7 @@ from functools import cache
 from typing import Any
 
 from gpt_numpy.inspection.trace.diagram import Node, layer_title
-from gpt_numpy.inspection.trace.operations import Place, function_named, place_of
+from gpt_numpy.inspection.trace.operation import Place, function_named, place_of
 from gpt_numpy.inspection.trace.trace import Trace
 
 # What the equations of backward call an array of forward in addition to its letter.

@@ -10,7 +10,10 @@ import numpy as np
 from gpt_numpy.base.arrays import Array
 from gpt_numpy.inspection.summary.thresholds import DEAD, EXPLODING, SATURATED, SILENT, VANISHING
 from gpt_numpy.inspection.trace.trace import Trace
+from gpt_numpy.model.stage import within_stack
 from gpt_numpy.training.optimizer import CLIP_EPS, AdamW
+
+PROBABILITIES = (".attn.probabilities", ".cross.probabilities")
 
 
 @dataclass(frozen=True)
@@ -57,8 +60,8 @@ def array_statistics(trace: Trace, optimizer: AdamW | None = None) -> list[Array
     kinds: dict[str, list[ArrayStatistics]] = {}
     for name, entry in trace.items():  # one at a time: recomputed arrays are freed
         value, grad, update = entry.value, entry.grad, None
-        if grad is not None and name.endswith(".attn.probabilities"):
-            grad = np.tril(grad)  # a masked weight is 0 whatever comes back
+        if grad is not None and name.endswith(PROBABILITIES):
+            grad = np.where(value > 0, grad, 0)  # a masked weight is 0 whatever comes back
         if entry.kind == "parameter" and optimizer and grad is not None and clip is not None:
             update = _update(name, value, grad, optimizer, clip)
         row = ArrayStatistics(
@@ -78,10 +81,11 @@ def array_statistics(trace: Trace, optimizer: AdamW | None = None) -> list[Array
 
 
 def _kind_in_any_block(name: str) -> str:
-    """The same string for arrays of the same kind in different blocks."""
-    if name == "embedding.out" or name.endswith((".resid_mid", ".resid_post")):
-        return "residual stream"
-    return re.sub(r"^h\.\d+\.", "h.*.", name)
+    """The same string for arrays of the same kind in different blocks of a stack."""
+    stack, within = within_stack(name)
+    if within == "embedding.out" or within.endswith((".resid_mid", ".resid_cross", ".resid_post")):
+        return f"{stack} residual stream"
+    return f"{stack} {re.sub(r'^h[.][0-9]+[.]', 'h.*.', within)}"
 
 
 def _comparisons(
@@ -106,8 +110,10 @@ def _own_remarks(name: str, value: Array) -> list[str]:
         silent = (np.abs(value) <= SILENT).all(axis=(0, 1))
         if silent.mean() > DEAD:
             return [f"dead: {silent.sum()} of {silent.size} neurons"]
-    if name.endswith(".attn.probabilities") and value.shape[-1] > 1:
-        largest = value[:, :, 1:].max(axis=-1).mean(axis=(0, 2))  # the first query sees one key
+    if name.endswith(PROBABILITIES) and value.shape[-1] > 1:
+        causal = not name.startswith("encoder") and ".attn." in name
+        first = 1 if causal else 0  # a causal mask leaves the first query one key
+        largest = value[:, :, first:].max(axis=-1).mean(axis=(0, 2))
         heads = np.flatnonzero(largest > SATURATED)
         if heads.size:
             return [f"saturated: head {', '.join(map(str, heads))}"]

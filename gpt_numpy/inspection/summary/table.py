@@ -2,9 +2,13 @@
 
 from itertools import groupby
 
+import numpy as np
+
+from gpt_numpy.config.model import GPTConfig
 from gpt_numpy.inspection.summary.statistics import ArrayStatistics, Summary
 from gpt_numpy.inspection.trace.diagram import layer_title
 from gpt_numpy.inspection.trace.trace import Trace
+from gpt_numpy.model.stage import within_stack
 
 NUMBERS = ("mean", "spread", "norm", "zeros")
 
@@ -19,7 +23,7 @@ def table(trace: Trace, listed: list[ArrayStatistics]) -> list[str]:
         lines += ["", layer]
         lines += [_line(row, width) for row in members]
     loss = "no loss" if trace.loss is None else f"loss {trace.loss:.4f} nats a token"
-    lines += ["", f"{loss}; tokens {' x '.join(map(str, trace.tokens.shape))}, {trace.ops}"]
+    lines += ["", f"{loss}; {_sizes(trace)}, {trace.ops}"]
     if any(row.recomputed for row in listed):
         lines.append("~ no layer stores it: computed again with the reference")
     marked = [row for row in listed if row.remarks]
@@ -42,5 +46,14 @@ def _cells(numbers: Summary | None) -> str:
     return f"{mean:10.1e}{spread:10.1e}{norm:10.2e}{numbers.zeros:10.1%}"
 
 
+def _sizes(trace: Trace) -> str:
+    """The shape of what was read: tokens, or source and target."""
+    given = {"tokens": trace.tokens}
+    if not isinstance(trace.config, GPTConfig):
+        given = {"source": trace.tokens, "target": np.asarray(trace.targets)}
+    return ", ".join(f"{name} {' x '.join(map(str, x.shape))}" for name, x in given.items())
+
+
 def _within(name: str) -> str:
-    return name.split(".", 2)[2] if name.startswith("h.") else name
+    _, rest = within_stack(name)
+    return rest.split(".", 2)[2] if rest.startswith("h.") else name

@@ -12,27 +12,33 @@ it, and parts of what is stored:
     h.{i}.attn.proj               what attention adds to the residual stream
     h.{i}.mlp.proj                what the MLP adds to it
     probabilities                 of the next token
+
+In a Transformer the names begin with "encoder." or "decoder.", and cross-attention has the same
+parts: `decoder.h.{i}.cross.query` (B, H, T, D), `key` and `value` (B, H, S, D), and `scores` and
+`probabilities` (B, H, T, S), how strongly each target position attends to each of the source.
 """
 
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from gpt_numpy.base.arrays import Array, Shape
-from gpt_numpy.config.model import GPTConfig
-from gpt_numpy.inspection.trace.operations import Operation, operations_of
+from gpt_numpy.inspection.trace.operation import Operation
+from gpt_numpy.inspection.trace.operations import operations_of
 from gpt_numpy.model import stages
-from gpt_numpy.model.stage import FIXED, Activation, ModelConfig, Stage, sized
-from gpt_numpy.model.stages import gpt, stages_of
+from gpt_numpy.model.stage import FIXED, Activation, ModelConfig, Stage, sized, within_stack
+from gpt_numpy.model.stages import stages_of
 from gpt_numpy.reference.attention import split_heads, split_qkv
 
 # Parts of what attention stores: letter and name, in the order of the channels of what it reads.
 PARTS = (("Q", "query"), ("K", "key"), ("V", "value"))
+SCORES = (("s", "scores"), ("p", "probabilities"))
 
 
 class Part(NamedTuple):
     """A part of the stored array `whole`, split into heads.
 
-    `number` counts queries, keys and values; None: the whole array is the part.
+    `number` counts queries, keys and values; None: the whole array is the part. `n_head` is 0 in
+    an array without queries.
     """
 
     whole: str
@@ -49,12 +55,18 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True)
 class Node:
-    """One operation of a stage: its arrays by letter, and the fields of those not stored."""
+    """One operation of a stage: its arrays by letter, and the fields of those not stored.
+
+    `inputs` has the arrays of integers that the stage reads, by argument; `keywords` are the
+    stage's, `scale` of an embedding.
+    """
 
     operation: Operation
     arrays: dict[str, str]
     not_stored: dict[str, str]
     stage: str
+    inputs: dict[str, str]
+    keywords: dict[str, Any]
 
     @property
     def read(self) -> list[str]:
@@ -67,23 +79,25 @@ class Node:
         return [letter for letter in self.operation.forward if letter in self.arrays]
 
 
-def nodes(config: GPTConfig) -> list[Node]:
+def nodes(config: ModelConfig) -> list[Node]:
     """Every operation of a forward pass with loss, in its order."""
-    listed = []
-    for stage in gpt(config):
+    listed, integers = [], stages.inputs(config)
+    for stage in stages_of(config):
         inside = _not_stored(stage)
+        reads = {"x": stage.reads, **stage.also_reads}
+        given = {argument: name for argument, name in reads.items() if name in integers}
         for operation in operations_of(stage):
             arrays, not_stored = {}, {}
             for letter in {**operation.backward, **operation.forward, **operation.fields}:
                 field = operation.fields.get(letter, letter)
                 if field in inside:
                     arrays[letter], not_stored[letter] = inside[field].name, field
-                elif (name := stage.array_name(field)) not in (None, *FIXED, "tokens"):
+                elif (name := stage.array_name(field)) and name not in (*FIXED, *integers):
                     arrays[letter] = name
             if "bias" in operation.backward and "bias" not in arrays:
                 forward = {k: text.removesuffix(" + bias") for k, text in operation.forward.items()}
                 operation = replace(operation, forward=forward)
-            listed.append(Node(operation, arrays, not_stored, stage.name))
+            listed.append(Node(operation, arrays, not_stored, stage.name, given, stage.keywords))
     return listed
 
 
@@ -91,16 +105,25 @@ def _not_stored(stage: Stage) -> dict[str, Activation]:
     """What a stage computes and does not store, by its letter."""
     arrays = {field: Activation(name, stage.writes.shape) for field, name in stage.taps.items()}
     kept = stage.kept
-    if "norm" in kept:
+    if "norm" in kept and "rstd" in kept:
         arrays["xhat"] = Activation(
             kept["norm"].name.removesuffix("out") + "xhat", kept["norm"].shape
         )
+    elif "rstd" in kept:  # a norm of its own
+        arrays["xhat"] = Activation(f"{stage.name}.xhat", stage.writes.shape)
+    if "kv" in kept:
+        H, (_, T, C), (_, S, _) = stage.settings.n_head, kept["q"].shape, kept["kv"].shape
+        assert isinstance(C, int)
+        for (letter, name), P in zip((*PARTS, ("heads", "heads")), (T, S, S, T), strict=True):
+            arrays[letter] = Activation(f"{stage.name}.{name}", ("B", H, P, C // H))
+        for letter, name in SCORES:
+            arrays[letter] = Activation(f"{stage.name}.{name}", ("B", H, T, S))
     if "qkv" in kept:
         H, G, (_, P, C) = stage.settings.n_head, stage.settings.n_kv_head, kept["attn"].shape
         assert isinstance(C, int)
         for (letter, name), heads in zip((*PARTS, ("heads", "heads")), (H, G, G, H), strict=True):
             arrays[letter] = Activation(f"{stage.name}.{name}", ("B", heads, P, C // H))
-        for letter, name in (("s", "scores"), ("p", "probabilities")):
+        for letter, name in SCORES:
             arrays[letter] = Activation(f"{stage.name}.{name}", ("B", H, P, P))
     if "logits" in kept:
         arrays["P"] = Activation("probabilities", kept["logits"].shape)
@@ -117,6 +140,12 @@ def parts(config: ModelConfig) -> dict[str, Part]:
             for number, (_, name) in enumerate(PARTS):
                 found[f"{stage.name}.{name}"] = Part(read, number, *heads)
             found[f"{stage.name}.heads"] = Part(stage.kept["attn"].name, None, *heads)
+        elif "kv" in stage.kept:
+            H, kept = stage.settings.n_head, stage.kept
+            found[f"{stage.name}.query"] = Part(kept["q"].name, None, H, H)
+            for number, (_, name) in enumerate(PARTS[1:], start=1):
+                found[f"{stage.name}.{name}"] = Part(kept["kv"].name, number, 0, H)
+            found[f"{stage.name}.heads"] = Part(kept["attn"].name, None, H, H)
     return found
 
 
@@ -128,11 +157,14 @@ def all_shapes(config: ModelConfig, *sizes: int) -> dict[str, Shape]:
 
 
 def layer_title(name: str) -> str:
-    """The layer that an array belongs to: "embedding", "block 3" or "head"."""
-    first, *rest = name.split(".")
+    """The layer that an array belongs to: "embedding", "block 3", "encoder block 3" or "head"."""
+    stack, within = within_stack(name)
+    first, *rest = within.split(".")
     if first == "h":
-        return f"block {rest[0]}"
-    return "embedding" if first in ("wte", "wpe", "embedding") else "head"
+        return f"{stack} block {rest[0]}".lstrip()
+    if first in ("wte", "wpe", "embedding"):
+        return f"{stack} embedding".lstrip()
+    return "encoder's output" if stack == "encoder" else "head"
 
 
 def forward_order(listed: list[Node]) -> list[str]:

@@ -4,9 +4,9 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 
 from gpt_numpy.base.arrays import Array
-from gpt_numpy.config.model import GPTConfig
 from gpt_numpy.inspection.trace.diagram import Node, nodes, parts
 from gpt_numpy.inspection.trace.recomputed import RECOMPUTED
+from gpt_numpy.model.stage import ModelConfig
 
 # By name: the function that recomputes an array, and the node whose letters are its parameters.
 Recomputed = dict[str, tuple[Callable[..., Array], Node]]
@@ -20,16 +20,19 @@ class Sources:
     diagram : the operations, in forward order.
     values, grads : how each recomputed array and gradient is computed.
     stored, stored_grads : what the passes stored; empty before them.
+    inputs : the arrays of integers that they read.
     """
 
-    def __init__(self, config: GPTConfig) -> None:
+    def __init__(self, config: ModelConfig) -> None:
         self.diagram = nodes(config)
         self.values: Recomputed = {}
         self.grads: Recomputed = {}
         self.stored: Mapping[str, Array] = {}
         self.stored_grads: Mapping[str, Array] = {}
+        self.inputs: Mapping[str, Array] = {}
         self._parts = parts(config)
-        self._settings = {"softcap": config.logit_softcap}  # of functions that recompute
+        # Of functions that recompute.
+        self._settings = {"softcap": getattr(config, "logit_softcap", 0.0)}
         for node in self.diagram:
             for letter, field in node.not_stored.items():
                 value, gradient = RECOMPUTED.get(field, (None, None))
@@ -67,7 +70,8 @@ class Sources:
             for array, is_gradient in _arguments(function, node)
         ]
         known = inspect.signature(function).parameters
-        return function(*given, **{n: v for n, v in self._settings.items() if n in known})
+        more = self._settings | {letter: self.inputs[name] for letter, name in node.inputs.items()}
+        return function(*given, **{n: v for n, v in more.items() if n in known})
 
 
 def _arguments(function: Callable[..., Array], node: Node) -> Iterator[tuple[str | None, bool]]:

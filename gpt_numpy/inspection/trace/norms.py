@@ -25,7 +25,7 @@ al., "Large Language Models Can Be Strong Differentially Private Learners" (2022
 All sums are in float64. A onehot factor is stored as the integers of its rows.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 
@@ -40,7 +40,7 @@ Lookup = Callable[[str], Array]
 Factors = list[tuple[Array, Array]]  # a, b: (B, T, channels), or (B, T) integers of a onehot
 
 
-def factors(name: str, tokens: Array, sources: Sources) -> Factors:
+def factors(name: str, sources: Sources) -> Factors:
     """The a and b of every operation that reads the parameter `name`.
 
     Raises
@@ -57,11 +57,21 @@ def factors(name: str, tokens: Array, sources: Sources) -> Factors:
     value, grad = partial(kept, sources.value), partial(kept, sources.grad)
     readers = [(node, letter) for node in sources.diagram for letter in node.read]
     found = [(node, letter) for node, letter in readers if node.arrays[letter] == name]
-    return [_factors_of(node, letter, tokens, value, grad) for node, letter in found]
+    return [_factors_of(node, letter, sources.inputs, value, grad) for node, letter in found]
+
+
+def check_one_stack(name: str, sources: Sources) -> None:
+    """Raise `InputError` for a parameter that both source and target are read with."""
+    readers = [node.stage for node in sources.diagram if name in map(node.arrays.get, node.read)]
+    if len({stage.startswith("encoder") for stage in readers}) > 1:
+        raise InputError(
+            f"tokens of the source and of the target contribute to the gradient of {name}: take "
+            "example_norms, or the norms of an activation"
+        )
 
 
 def _factors_of(
-    node: Node, letter: str, tokens: Array, value: Lookup, grad: Lookup
+    node: Node, letter: str, inputs: Mapping[str, Array], value: Lookup, grad: Lookup
 ) -> tuple[Array, Array]:
     derivation, arrays = node.operation.derivation, node.arrays
     if derivation not in ("embedding", "linear", "head") and "xhat" not in arrays:
@@ -71,12 +81,12 @@ def _factors_of(
         )
     dout = grad(arrays["out"])
     if letter == "wte":
-        return tokens, dout
+        return inputs[node.inputs["x"]], dout * node.keywords.get("scale", 1)
     if letter == "wpe":
-        return np.broadcast_to(np.arange(tokens.shape[1]), tokens.shape), dout
+        return np.broadcast_to(np.arange(dout.shape[1]), dout.shape[:2]), dout
     if "xhat" in arrays or letter == "bias":
         scaled = dout if letter == "bias" else dout * value(arrays["xhat"])
-        return np.ones((*tokens.shape, 1)), scaled
+        return np.ones((*dout.shape[:2], 1)), scaled
     x = value(arrays["x"])
     return (dout, x) if derivation == "head" else (x, dout)
 

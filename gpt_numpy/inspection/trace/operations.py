@@ -1,87 +1,33 @@
 """The equations of every layer as the reference derives them, and the functions that compute them.
 
-An `Operation` is one line of the forward pass. `forward` has the equation of each array that it
-writes, `backward` that of the gradient of each array that it reads; the arrays have the letters of
-the derivation. Every equation is quoted exactly from the file under `reference/` that derives it
-(a test compares them), so that it can be searched for there; `...` marks an omission. A model
-without biases has the equations without ` + bias` (diagram.py).
+An `Operation` is one line of the forward pass (operation.py). `forward` has the equation of each
+array that it writes, `backward` that of the gradient of each array that it reads; the arrays have
+the letters of the derivation. Every equation is quoted exactly from the file under `reference/`
+that derives it (a test compares them), so that it can be searched for there; `...` marks an
+omission. A model without biases has the equations without ` + bias` (diagram.py).
 
 A new layer gets an entry in `OPERATIONS`, a new norm one in `NORMS`. A stage whose layer, norm or
 activation has no entry is shown as a single operation.
 """
 
-import importlib
-import inspect
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Callable
+from dataclasses import replace
 
+from gpt_numpy.inspection.trace.attention_operations import (
+    ATTENTION,
+    CROSS_ATTENTION,
+    CROSS_SPLIT,
+    LINEAR_BACKWARD,
+    READY,
+    SPLIT,
+)
+from gpt_numpy.inspection.trace.operation import Operation, function_named, place_of
 from gpt_numpy.model.stage import Stage
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a function is defined: its module, its name and its first line."""
-
-    module: str
-    name: str
-    line: int
-
-    def __str__(self) -> str:
-        """As in gpt_numpy.reference.linear.linear_forward, line 35."""
-        return f"{self.module}.{self.name}, line {self.line}"
-
-    @property
-    def source(self) -> str:
-        """Its lines."""
-        return inspect.getsource(function_named(f"{self.module}.{self.name}"))
-
-
-def function_named(name: str) -> Callable[..., Any]:
-    """The function of this dotted name, imported."""
-    module, _, function = name.rpartition(".")
-    found: Callable[..., Any] = getattr(importlib.import_module(module), function)
-    return found
-
-
-def place_of(function: Callable[..., Any]) -> Place:
-    """Where a function is defined, by its code object."""
-    made = inspect.unwrap(function)
-    return Place(made.__module__, made.__name__, made.__code__.co_firstlineno)
-
-
-@dataclass(frozen=True)
-class Operation:
-    """One line of the forward pass, and what its backward computes.
-
-    `kernels` and `reference` name functions as `module.function`, where they are not the pair that
-    is named like the derivation; the keys are "forward", "backward", and the letter of any array
-    whose gradient a different function computes. `fields` has the layer's name for a letter, where
-    it is not the letter itself.
-    """
-
-    title: str
-    derivation: str  # the file of `reference/`
-    forward: Mapping[str, str]
-    backward: Mapping[str, str]
-    fields: Mapping[str, str] = field(default_factory=dict)
-    kernels: Mapping[str, str] = field(default_factory=dict)
-    reference: Mapping[str, str] = field(default_factory=dict)
-
-    def function(self, ops: str, direction: str, letter: str = "") -> Place:
-        """The function of the implementation `ops` that computes an array or its gradient."""
-        table = self.kernels if ops == "kernels" else self.reference
-        name = table.get(direction, f"{self.derivation}.{self.derivation}_{direction}")
-        if direction == "backward":
-            name = table.get(letter, name)
-        return place_of(function_named(f"gpt_numpy.{ops}.{name}"))
-
 
 MULTIPLY = "products.matmul.multiply"
 FUSED = "linear.linear_and_sum"  # projection, bias and residual sum
 NORM_AND_SUM = "layernorm.layernorm_backward_and_renormalise"
 RMSNORM_AND_SUM = "rmsnorm.rmsnorm_backward_and_renormalise"
-LINEAR_BACKWARD = {"backward": "linear.linear_backward"}
 
 
 def _linear(title: str, x: str, prefix: str, out: str, kernel: str) -> Operation:
@@ -99,14 +45,14 @@ def _linear(title: str, x: str, prefix: str, out: str, kernel: str) -> Operation
     )
 
 
-def _residual_sum(stage: Stage, site: str) -> Operation:
+def _residual_sum(stage: Stage, site: str, way: str = "the branch") -> Operation:
     return Operation(
         "sum with the residual stream",
         stage.layer,
         {"out": "out = x + branch(x)"},
         {
             "branch": f"dropout_backward(dbranch, {site}, dx=dbranch)",
-            "x": "dx = dout + (what comes back through the branch)",
+            "x": f"dx = dout + (what comes back through {way})",
         },
         kernels={"forward": FUSED, "backward": _norm(stage).kernels["backward"]},
     )
@@ -143,6 +89,11 @@ TIED_EMBEDDING = replace(
         " + sum_bt dlogits_btv norm_btc",
     },
 )
+SCALED_EMBEDDING = replace(  # of one of three readers of the table
+    EMBEDDING,
+    forward={"out": "row_btc = scale wte[v, c] + wpe[t, c]"},
+    backward={"wte": "dwte[v, c] = sum over all (b, t) with tokens[b, t] = v of scale drow_btc"},
+)
 LAYERNORM = Operation(
     "layer norm",
     "layernorm",
@@ -177,53 +128,17 @@ RMSNORM = Operation(
     fields={"weight": "ln_weight", "out": "norm"},
     kernels={"backward": RMSNORM_AND_SUM},
 )
-READY = Operation(
-    "norm and turn of queries and keys",
-    "queries_keys",
-    {"out": "normed = rmsnorm(x) out = turn(normed)"},
-    {
-        "qkv": "dnormed = turn_back(dout) dx, dweight = rmsnorm_backward(dnormed)",
-        "q_norm": "dx, dweight = rmsnorm_backward(dnormed)",
-        "k_norm": "dx, dweight = rmsnorm_backward(dnormed)",
-    },
-    fields={"out": "ready"},
+# In front of a sublayer that another norm follows: its branch reads the stream as it is.
+NO_NORM = Operation(
+    "the stream as it is",
+    "norms",
+    {"out": "norm = x"},
+    {"x": "dx = dnorm"},
+    fields={"out": "norm"},
+    kernels={"forward": "norms._identity", "backward": "norms._identity_gradient_and_again"},
+    reference={"forward": "norms._identity", "backward": "norms._identity_gradient"},
 )
-SPLIT = Operation(
-    "split into heads",
-    "attention",
-    dict.fromkeys("QKV", "Q, K, V = split_qkv(qkv, n_head, n_kv_head)"),
-    {"qkv": "dQ, dK, dV = split_qkv(dqkv, n_head, n_kv_head)"},
-)
-ATTENTION = [
-    Operation(
-        "scores",
-        "attention",
-        {"s": "s_qk = sum_d Q_qd K_kd / sqrt(D)"},
-        {"Q": "dQ_qd = sum_k ds_qk K_kd / sqrt(D)", "K": "dK_kd = sum_q ds_qk Q_qd / sqrt(D)"},
-    ),
-    Operation(
-        "mask and softmax",
-        "attention",
-        {"lse": "lse_q = log sum_k exp(s_qk)", "p": "p_qk = exp(s_qk - lse_q)"},
-        {"s": "ds_qj = ... = p_qj (dp_qj - delta_q)"},
-        fields={"Q": "Q", "K": "K", "out": "heads"},  # which recomputing s and p needs
-    ),
-    Operation(
-        "average of the values",
-        "attention",
-        {"out": "out_qd = sum_k w_qk V_kd"},
-        {"p": "dw_qk = sum_d dout_qd V_kd", "V": "dV_kd = sum_q w_qk dout_qd"},
-        fields={"out": "heads"},
-    ),
-    Operation(
-        "heads side by side",
-        "attention",
-        {"attn": "out[...] = merge_heads(w @ V)"},
-        {"heads": "(dO,) = split_heads(dout, n_head, parts=1)"},
-        kernels=LINEAR_BACKWARD,
-        reference=LINEAR_BACKWARD,
-    ),
-]
+OWN_NORM = replace(LAYERNORM, fields={"weight": "ln_weight", "bias": "ln_bias"}, kernels={})
 HEAD = Operation(
     "head",
     "head",
@@ -252,7 +167,13 @@ CAPPED_LOSS = replace(
     title="soft cap, softmax and loss",
     backward={"z": "dz_v = dy_v (1 - (y_v / cap)^2)"},
 )
-NORMS = {"layernorm": LAYERNORM, "rmsnorm": RMSNORM}
+SMOOTHED_LOSS = replace(
+    LOSS,
+    title="softmax and smoothed loss",
+    forward={**LOSS.forward, "loss": "loss = ... = lse - (1 - e) z_y - e mean_v(z_v)"},
+    backward={"z": "dz_v = dout (P_v - q_v)"},
+)
+NORMS = {"layernorm": LAYERNORM, "rmsnorm": RMSNORM, "none": NO_NORM}
 ACTIVATIONS = {
     "gelu": _activation("gelu", "f(x) = x Phi(x)", "f'(x) = Phi(x) + x phi(x)"),
     "gelu_tanh": _activation(
@@ -293,9 +214,19 @@ OPERATIONS: dict[str, Callable[[Stage], list[Operation]]] = {
         _residual_sum(stage, "dropout"),
     ],
     "head_loss": lambda stage: [
-        replace(_norm(stage), title=f"last {_norm(stage).title}", kernels={}),
+        _last_norm(stage),
         HEAD,
-        CAPPED_LOSS if stage.settings.softcap else LOSS,
+        _loss(stage),
+    ],
+    "norm_layer": lambda stage: [OWN_NORM],
+    "cross_attention_sublayer": lambda stage: [
+        _norm(stage),
+        _linear("query", "norm", "q", "q", "linear.linear_forward"),
+        _keys_and_values(stage),
+        *CROSS_SPLIT,
+        *CROSS_ATTENTION,
+        _linear("cross-attention's projection", "attn", "proj", "branch", "linear.linear_forward"),
+        _residual_sum(stage, "dropout.next_site()", "q"),
     ],
 }
 
@@ -309,6 +240,8 @@ def operations_of(stage: Stage) -> list[Operation]:
 
 
 def _embedding(stage: Stage) -> Operation:
+    if stage.keywords:
+        return SCALED_EMBEDDING
     operation = TIED_EMBEDDING if stage.backward_settings["tied"] else EMBEDDING
     if "wpe" not in stage.weights:
         operation = replace(operation, forward={"out": WITHOUT_POSITIONS})
@@ -322,6 +255,27 @@ def _split(stage: Stage) -> list[Operation]:
 
 def _norm(stage: Stage) -> Operation:
     return NORMS[stage.settings.norm_kind]
+
+
+def _last_norm(stage: Stage) -> Operation:
+    """In front of the head: backward writes the gradient instead of adding it."""
+    norm = _norm(stage)
+    kernels = {"forward": "norms._identity", "backward": "norms._identity_gradient"}
+    return replace(norm, title=f"last {norm.title}", kernels=kernels if norm is NO_NORM else {})
+
+
+def _loss(stage: Stage) -> Operation:
+    if stage.settings.smoothing:
+        return SMOOTHED_LOSS
+    return CAPPED_LOSS if stage.settings.softcap else LOSS
+
+
+def _keys_and_values(stage: Stage) -> Operation:
+    """Of the encoder's output, whose gradient collects a term from every block."""
+    linear = _linear("key and value", "memory", "kv", "kv", "linear.linear_forward")
+    if not stage.settings.adds:
+        return linear
+    return replace(linear, kernels={**linear.kernels, "x": "residual.add_to"})
 
 
 def _whole_layer(stage: Stage) -> Operation:

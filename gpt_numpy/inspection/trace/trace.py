@@ -20,13 +20,14 @@ from types import MappingProxyType
 import numpy as np
 
 from gpt_numpy.base.arrays import Array, Shape
+from gpt_numpy.base.checks import shown
 from gpt_numpy.base.errors import InputError, did_you_mean
 from gpt_numpy.base.html_table import html_lines, html_table
 from gpt_numpy.inspection.trace import norms
 from gpt_numpy.inspection.trace.diagram import Node, all_shapes, backward_order, forward_order
 from gpt_numpy.inspection.trace.lookup import Sources
-from gpt_numpy.inspection.trace.operations import Place, place_of
-from gpt_numpy.model.base_model import twin_of
+from gpt_numpy.inspection.trace.operation import Place, place_of
+from gpt_numpy.model.base_model import Model, twin_of
 from gpt_numpy.model.gpt import GPT
 from gpt_numpy.model.stages import activations
 from gpt_numpy.reference.adamw import sum_of_squares
@@ -83,7 +84,7 @@ class Trace(Mapping[str, Traced]):
     Attributes
     ----------
     loss : nats a token; None without targets.
-    tokens, targets : as given; targets may be None.
+    tokens, targets : as given; targets may be None. Of a Transformer source and target.
     config, ops, dtype : of the model.
     backward_order : the names of what has a gradient, in the order in which it is complete.
     diagram : the operations, in forward order (inspection/trace/diagram.py).
@@ -91,7 +92,7 @@ class Trace(Mapping[str, Traced]):
 
     def __init__(
         self,
-        model: GPT,
+        model: Model,
         tokens: Array,
         targets: Array | None,
         loss: float | None,
@@ -126,18 +127,20 @@ class Trace(Mapping[str, Traced]):
         return math.nan if self.loss is None else math.sqrt(sum_of_squares(self._grads.flat))
 
     def token_norms(self, name: str) -> Array:
-        """The norm of each token's gradient, (B, T), float64.
+        """The norm of each token's gradient, (B, T), or (B, S) in an encoder, float64.
 
         For an activation: of the gradient at its position, over all heads. For a parameter: of the
         token's contribution to its gradient, through the activations at its own position.
 
         Raises
         ------
-        InputError : it has no gradient, or an array that this needs is not kept.
+        InputError : it has no gradient, an array that this needs is not kept, or both source and
+            target are read with it.
         """
         grad = self._grad_of(name)
         if self[name].kind == "parameter":
-            return norms.norms_of_tokens(norms.factors(name, self.tokens, self._sources))
+            norms.check_one_stack(name, self._sources)
+            return norms.norms_of_tokens(norms.factors(name, self._sources))
         others = (1, 3) if grad.ndim == 4 else tuple(range(2, grad.ndim))
         return np.sqrt(np.square(grad, dtype=np.float64).sum(axis=others))
 
@@ -150,7 +153,7 @@ class Trace(Mapping[str, Traced]):
         """
         grad = self._grad_of(name)
         if self[name].kind == "parameter":
-            return norms.norms_of_sequences(norms.factors(name, self.tokens, self._sources))
+            return norms.norms_of_sequences(norms.factors(name, self._sources))
         return np.sqrt(np.square(grad, dtype=np.float64).sum(axis=tuple(range(1, grad.ndim))))
 
     def _grad_of(self, name: str) -> Array:
@@ -188,7 +191,7 @@ def _norm(array: Array) -> float:
 
 
 def trace(
-    model: GPT,
+    model: Model,
     tokens: Array,
     targets: Array | None = None,
     *,
@@ -198,8 +201,8 @@ def trace(
 
     Parameters
     ----------
-    tokens, targets : integers (B, T), as for `model.forward`. Without targets there is no loss and
-        no gradient.
+    tokens, targets : as for `model.forward`: integers (B, T), or source and target of a
+        Transformer. Without targets a GPT has no loss and no gradient.
     keep : patterns, as a shell matches files, of the names to keep: activations, parameters, and
         the additional names of inspection/trace/diagram.py. The others share buffers and are lost.
 
@@ -207,11 +210,10 @@ def trace(
     ------
     InputError : a pattern that matches nothing; tokens or targets that cannot be used.
     """
-    if not isinstance(model, GPT):
-        raise InputError(
-            f"trace takes a GPT, not a {type(model).__name__}: use "
-            'Transformer(..., keep=("*",)) and model.activations'
-        )
+    if not isinstance(model, Model):
+        raise InputError(f"model={shown(model)}: must be a GPT or a Transformer")
+    if targets is None and not isinstance(model, GPT):
+        raise InputError("targets is None: a Transformer reads a target, too, trace(model, s, t)")
     sources = Sources(model.config)
     names = forward_order(sources.diagram)
     if targets is None:
@@ -223,13 +225,14 @@ def trace(
     unknown = np.full(np.shape(tokens), IGNORED) if targets is None else targets
     loss = twin.forward(tokens, unknown)
     sources.stored = {**twin.activations, **model.params}
+    sources.inputs = twin.inputs
     if targets is None:
         loss = None
     else:
         twin.backward()
         sources.stored_grads = {**twin.activation_grads, **twin.grads}
 
-    shapes = all_shapes(model.config, *np.shape(tokens))
+    shapes = all_shapes(model.config, *model.sizes_of(tokens, unknown))
     steps = _steps(sources, model.ops_name)
     entries = {}
     for name in names:

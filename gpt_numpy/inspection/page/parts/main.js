@@ -44,12 +44,6 @@ document.addEventListener("keydown", event => {
   }
 });
 
-function setTheme(name) {
-  document.documentElement.dataset.theme = name;
-  const button = document.getElementById("theme");
-  button.textContent = name === "dark" ? "☀ light" : "☾ dark";
-  button.setAttribute("aria-label", `Change to ${name === "dark" ? "light" : "dark"} colours`);
-}
 function switchTheme() { setTheme(theme() === "dark" ? "light" : "dark"); draw(); }
 
 const prefersDark = window.matchMedia("(prefers-color-scheme: dark)");

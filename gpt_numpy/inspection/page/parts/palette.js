@@ -18,6 +18,12 @@ const LINES = {
 };
 
 function theme() { return document.documentElement.dataset.theme === "dark" ? "dark" : "light"; }
+function setTheme(name) {
+  document.documentElement.dataset.theme = name;
+  const button = document.getElementById("theme");
+  button.textContent = name === "dark" ? "☀ light" : "☾ dark";
+  button.setAttribute("aria-label", `Change to ${name === "dark" ? "light" : "dark"} colours`);
+}
 function rgb(hex) { return [1, 3, 5].map(k => parseInt(hex.slice(k, k + 2), 16)); }
 
 // 256 colours, from one end of a palette to the other.

@@ -34,15 +34,17 @@ class TranslationTraining(Training):
     model: Transformer
 
     def measure(self) -> dict[str, float]:
-        """The losses of both splits, the perplexity of the test, exact matches and BLEU."""
+        """The loss of training; that of unseen pairs, its perplexity, exact matches and BLEU."""
         config, dataset, iteration = self.config, self.dataset, self.state.iteration
+        # With eval_test, which is not for training: it would choose the checkpoint by the test.
+        name, unseen = ("test", dataset.test) if config.eval_test else ("val", dataset.val)
         found = {
             "train": mean_loss(self.model, dataset.train, config, iteration, self._poll_alone),
-            "val": mean_loss(self.model, dataset.val, config, None, self._poll_alone),
+            name: mean_loss(self.model, unseen, config, None, self._poll_alone),
         }
-        found["perplexity"] = math.exp(min(found["val"], 700.0))
+        found["perplexity"] = math.exp(min(found[name], 700.0))
         if config.eval_pairs and all(map(math.isfinite, found.values())):
-            pairs = dataset.val.texts(config.eval_pairs, seed=config.seed, stream=EVALUATE_VAL)
+            pairs = unseen.texts(config.eval_pairs, seed=config.seed, stream=EVALUATE_VAL)
             how = Decoding(beam=config.eval_beam)
             written = translated(self.model, dataset, [s for s, _ in pairs], how, self._poll_alone)
             right = [text == target for text, (_, target) in zip(written, pairs, strict=True)]

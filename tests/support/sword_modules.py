@@ -96,3 +96,9 @@ def packages_of(sources, targets):
         module_package(folder, [*HEADINGS, *texts], texts[:2])
         for folder, texts in ((verses.ENGLISH_MODULE, sources), (verses.SPANISH_MODULE, targets))
     ]
+
+
+def pretend_verses(monkeypatch, pairs):
+    """Make `verses` these pairs, from packages that apt-get gives."""
+    packages = packages_of(*zip(*pairs, strict=True))
+    return pinned(monkeypatch, *packages, [*pairs, *pairs[:2]])

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from gpt_numpy.base.errors import InputError
-from gpt_numpy.files.downloads import Pin, cached_path, check_pinned, one_line, read_cached
+from gpt_numpy.files.downloads import Pin, cached_path, check_pinned, printable_line, read_cached
 from gpt_numpy.files.temporary import temporary_folder
 
 APT_TIMEOUT = 600.0  # seconds for the whole of apt-get's work
@@ -96,5 +96,5 @@ def _apt_download(package: DebianPackage, folder: str, instead: str) -> None:
         ) from None
     if done.returncode != 0:
         errors = [line for line in done.stderr.splitlines() if line.startswith("E:")]
-        reason = one_line((errors or ["it gives no reason"])[0])
+        reason = printable_line((errors or ["it gives no reason"])[0])
         raise InputError(f"{wanted}: apt-get cannot download it: {reason}; {instead}")

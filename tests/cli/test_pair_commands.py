@@ -122,7 +122,6 @@ def test_the_other_kind_of_model_is_named(trained, tmp_path):
         (["translate", "--dataset=verses", "--mo=x"], "mo='x' with dataset='verses', which needs"),
         (["copy", "--eval_only", "--eval_test"], "eval_test=True with eval_only=True, dataset='c"),
         (["--dataset=verses", "--eval_test"], "eval_test=True with eval_only=False, dataset='ver"),
-        (["translate", "--dataset=verse"], "dataset='verse': pairs are one of copy, reverse,"),
         (
             ["copy", "--n_embd=4000000"],
             "target_size=32, source_size=32, vocab_size=4, batch_tokens",
@@ -167,7 +166,7 @@ def test_verses_are_learned_and_the_test_is_for_the_end(call, monkeypatch, tmp_p
     )
     test_loss, exact = re.search("test loss ([0-9.]+), .*exact ([0-9.]+)%", out).groups()
     assert status == 0 and "val loss" not in out
-    assert float(test_loss) < 0.1 and float(exact) > 95
+    assert float(test_loss) < 0.2 and float(exact) > 95, out  # smoothing leaves 0.1
 
 
 def test_bleu_asks_for_its_package_first(call, monkeypatch):

@@ -1,4 +1,5 @@
-"""The same encoder-decoder in PyTorch, as fast as PyTorch allows: the opponent of bench_pairs.
+"""The same encoder-decoder in PyTorch, as fast as PyTorch allows: the opponent of bench_pairs
+and real_pairs.
 
 scaled_dot_product_attention with a mask of the padding, label smoothing in the cross-entropy,
 dropout by PyTorch's own generator, fused Adam, gradients set to none. One table of embeddings.
@@ -11,7 +12,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from gpt_numpy import TransformerConfig
-from gpt_numpy.config.transformer import PAD
+from gpt_numpy.config.transformer import BEGIN, END, PAD
 
 
 class Attention(nn.Module):
@@ -92,22 +93,46 @@ class TorchTransformer(nn.Module):
         x = self.wte(tokens) * math.sqrt(self.config.n_embd) + self.waves[: tokens.shape[1]]
         return F.dropout(x, self.config.dropout, self.training)
 
-    def forward(self, source: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """The mean loss of the batch over the targets that are not padding."""
-        seen = (source != PAD)[:, None, None, :]
+    def encode(self, source: torch.Tensor) -> torch.Tensor:
+        """What the decoder attends to, (B, S, C)."""
         x = self.embedded(source)
         for block in self.encoder:
-            x = block(x, None, seen, None)
-        memory = self.norms[0](x) if self.norms else x
-        y = self.embedded(target[:, :-1])
+            x = block(x, None, seen_of(source), None)
+        return self.norms[0](x) if self.norms else x
+
+    def decode(
+        self, source: torch.Tensor, memory: torch.Tensor, target: torch.Tensor
+    ) -> torch.Tensor:
+        """The logits of the token after each position of a target, (B, T, V)."""
+        y = self.embedded(target)
         for block in self.decoder:
-            y = block(y, memory, None, seen)
+            y = block(y, memory, None, seen_of(source))
         y = self.norms[1](y) if self.norms else y
-        logits = y @ self.wte.weight.T
+        return y @ self.wte.weight.T
+
+    def forward(self, source: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """The mean loss over the targets that are not padding; smoothed in training."""
+        logits = self.decode(source, self.encode(source), target[:, :-1])
+        smoothing = self.config.label_smoothing if self.training else 0.0
         return F.cross_entropy(
             logits.flatten(0, 1), target[:, 1:].flatten(), ignore_index=PAD,
-            label_smoothing=self.config.label_smoothing,
+            label_smoothing=smoothing,
         )  # fmt: skip
+
+    def greedy(self, source: torch.Tensor) -> torch.Tensor:
+        """The most likely token each time, (B, at most target_size), with what follows END."""
+        memory = self.encode(source)
+        written = torch.full((len(source), 1), BEGIN)
+        while written.shape[1] < self.config.target_size and not (written == END).any(1).all():
+            logits = self.decode(source, memory, written)[:, -1]
+            logits[:, :END] = -torch.inf  # PAD and BEGIN are never written
+            written = torch.cat([written, logits.argmax(1, keepdim=True)], 1)
+        return written
+
+
+def seen_of(source: torch.Tensor) -> torch.Tensor:
+    """Which positions of a source are not padding, as a mask of attention."""
+    return (source != PAD)[:, None, None, :]
 
 
 class TorchPairTrainer:

@@ -20,7 +20,7 @@ WAY = (
     *("the notebook on backpropagation", "a rung 4 of your own"),
     *("13_rms_norm", "rung 10", "14_rotation", "rung 11", "rung 12", "rung 13"),
     *("15_swiglu", "16_grouped_heads"),
-    *("17_cross_attention", "translator 1", "translator 2"),
+    *("17_cross_attention", "translator 1", "the notebook on cross-attention", "translator 2"),
     *("18_label_smoothing", "translator 3", "translator 4", "the package itself"),
 )
 ORDER = tuple(name for name in WAY if "_" in name)

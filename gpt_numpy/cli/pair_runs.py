@@ -12,7 +12,13 @@ from gpt_numpy.config.model import GPTConfig
 from gpt_numpy.config.presets import TRANSLATION_PRESETS
 from gpt_numpy.config.train import TrainConfig
 from gpt_numpy.config.transformer import TransformerConfig
-from gpt_numpy.config.translation import FROM_FILES, TASKS, TranslationConfig
+from gpt_numpy.config.translation import (
+    FROM_FILES,
+    PAIR_DATASETS,
+    TASKS,
+    VERSES,
+    TranslationConfig,
+)
 from gpt_numpy.data.dataset import Dataset
 from gpt_numpy.data.pair_dataset import PairDataset, open_pairs
 from gpt_numpy.data.tokenizers.tokenizer import Tokenizer
@@ -34,8 +40,8 @@ _INSTEAD = {
 
 def of_pairs(values: Mapping[str, Any]) -> bool:
     """Whether these settings are of a run of an encoder-decoder."""
-    dataset = values.get("dataset")
-    return dataset in (*TASKS, FROM_FILES) or any(values.get(name) for name in _FILES)
+    named = values.get("dataset") in PAIR_DATASETS
+    return named or any(values.get(name) for name in _FILES)
 
 
 def refuse_settings_of_pairs(values: Mapping[str, Any]) -> None:
@@ -70,9 +76,11 @@ def start_pairs(
             f"init_from={shown(values['init_from'])}: an encoder-decoder starts from scratch, or "
             "resumes the run in out_dir (--init_from=resume)"
         )
-    if values.get("dataset") not in (*TASKS, FROM_FILES):
+    preset = TRANSLATION_PRESETS["translate"]
+    if values.get("dataset") not in (*TASKS, FROM_FILES) and not preset.keys() <= values.keys():
         print("no preset named: starting from the preset translate")
-        values = TRANSLATION_PRESETS["translate"] | {**values, "dataset": FROM_FILES}
+        source = VERSES if values.get("dataset") == VERSES else FROM_FILES
+        values = preset | {**values, "dataset": source}
     refuse_settings_of_gpts(values)
     config = TranslationConfig(**settings_of(TranslationConfig, values))
     shape = settings_of(TransformerConfig, values)

@@ -7,7 +7,9 @@ from gpt_numpy.config.fields import setting
 from gpt_numpy.config.train import TrainConfig
 
 TASKS = ("copy", "reverse", "addition", "date")  # pairs made on the fly
+VERSES = "verses"  # the Bible in English and Spanish, downloaded
 FROM_FILES = "pairs"  # the dataset of --source and --target, or --mo
+PAIR_DATASETS = (*TASKS, VERSES, FROM_FILES)
 PAIR_TOKENIZERS = ("char", "bpe")
 
 
@@ -33,6 +35,9 @@ class TranslationConfig(TrainConfig):
     )
     eval_beam: int = setting(1, "beam of these translations; 1: greedy", low=1, high=1024)
     bleu: bool = setting(False, "BLEU of these translations, by sacrebleu")
+    eval_test: bool = setting(
+        False, "with --eval_only: evaluate the test of verses, which training never evaluates"
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -44,19 +49,24 @@ class TranslationConfig(TrainConfig):
             )
         if self.source and self.mo:
             raise InputError("--source and --mo exclude each other: give one of them")
-        if self.dataset in TASKS and (self.source or self.mo):
+        if self.dataset in (*TASKS, VERSES) and (self.source or self.mo):
             where = "source" if self.source else "mo"
             raise InputError(
-                f"{where}={getattr(self, where)!r} with dataset={self.dataset!r}, which is made on "
-                f"the fly: use --dataset={FROM_FILES}"
+                f"{where}={getattr(self, where)!r} with dataset={self.dataset!r}, which needs no "
+                f"files: use --dataset={FROM_FILES}"
             )
-        if self.dataset not in (*TASKS, FROM_FILES):
+        if self.dataset not in PAIR_DATASETS:
             raise InputError(
-                f"dataset={self.dataset!r}: pairs are one of {', '.join(TASKS)}, or "
+                f"dataset={self.dataset!r}: pairs are one of {', '.join((*TASKS, VERSES))}, or "
                 f"{FROM_FILES} with --source and --target, or --mo"
             )
         if self.dataset == FROM_FILES and not (self.source or self.mo):
             raise InputError(
                 f"dataset={FROM_FILES!r} without files: give --source=FILE and --target=FILE, or "
                 "--mo=FOLDER"
+            )
+        if self.eval_test and not (self.eval_only and self.dataset == VERSES):
+            raise InputError(
+                f"eval_test=True with eval_only={self.eval_only}, dataset={self.dataset!r}: only "
+                f"{VERSES} has a test, for a trained model: use it with --eval_only"
             )

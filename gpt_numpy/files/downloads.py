@@ -51,7 +51,7 @@ def download(pin: Pin, path: Path | None = None) -> bytes:
         with opener.open(pin.url, timeout=TIMEOUT) as response:
             data: bytes = response.read(pin.size + 1)
     except (OSError, http.client.HTTPException) as error:
-        reason = _one_line(getattr(error, "reason", error)) or type(error).__name__
+        reason = printable_line(getattr(error, "reason", error)) or type(error).__name__
         if isinstance(error, urllib.error.HTTPError):
             error.close()
             reason = f"the server answers {error.code} {reason}"
@@ -83,16 +83,19 @@ def download_wheel(requirement: str, filename: str, pin: Pin) -> bytes:
     return data
 
 
-def check_pinned(data: bytes, pin: Pin, origin: str) -> None:
-    """Raise `InputError`, naming `origin`, unless `data` is exactly the pinned content."""
+def check_pinned(data: bytes, pin: Pin, origin: str, instead: str = OFFLINE) -> None:
+    """Raise `InputError`, naming `origin`, unless `data` is exactly the pinned content.
+
+    instead : what to do without it.
+    """
     if len(data) != pin.size:
         got = f"more than {pin.size}" if len(data) > pin.size else f"only {len(data)}"
-        raise InputError(f"{origin}: refused: got {got} bytes, expected {pin.size}; {OFFLINE}")
+        raise InputError(f"{origin}: refused: got {got} bytes, expected {pin.size}; {instead}")
     found = hashlib.sha256(data).hexdigest()
     if found != pin.sha256:
         raise InputError(
             f"{origin}: refused: its sha256 is {found}, expected {pin.sha256}: "
-            f"it was changed at its source or on the way; {OFFLINE}"
+            f"it was changed at its source or on the way; {instead}"
         )
 
 
@@ -161,7 +164,7 @@ def _pip_download(requirement: str, folder: str) -> None:
         raise InputError(f"{requirement}: cannot run {sys.executable!r}: {error}") from None
     if done.returncode == 0:
         return
-    last = _one_line((done.stderr.strip().splitlines() or ["it gives no reason"])[-1])
+    last = printable_line((done.stderr.strip().splitlines() or ["it gives no reason"])[-1])
     if "No module named pip" in last:
         raise InputError(
             f"{requirement}: this Python has no pip to download it with ({last}): "
@@ -170,6 +173,6 @@ def _pip_download(requirement: str, folder: str) -> None:
     raise InputError(f"{requirement}: pip cannot download it: {last}; {OFFLINE}")
 
 
-def _one_line(message: object) -> str:
+def printable_line(message: object) -> str:
     """A message from another program, without line breaks or control characters."""
     return " ".join("".join(c if c.isprintable() else " " for c in str(message)).split())

@@ -78,6 +78,7 @@ def evaluation_line(measured: dict[str, float]) -> str:
     forms = {
         "train": "train loss {:.4f}",
         "val": "val loss {:.4f}",
+        "test": "test loss {:.4f}",
         "perplexity": "perplexity {:.4g}",
         "exact": "exact {:.2%}",
         "bleu": "BLEU {:.1f}",

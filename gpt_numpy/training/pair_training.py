@@ -38,16 +38,18 @@ class TranslationTraining(Training):
     model: Transformer
 
     def measure(self) -> dict[str, float]:
-        """The losses of both splits, the perplexity of the test, exact matches and BLEU."""
+        """The loss of training; that of unseen pairs, its perplexity, exact matches and BLEU."""
         config, dataset, world = self.config, self.dataset, self.world
         how: dict[str, Any] = {"poll": self._poll_alone, "world": world}
+        # With eval_test, which is not for training: it would choose the checkpoint by the test.
+        name, unseen = ("test", dataset.test) if config.eval_test else ("val", dataset.val)
         found = {
             "train": mean_loss(self.model, dataset.train, config, self.state.iteration, **how),
-            "val": mean_loss(self.model, dataset.val, config, None, **how),
+            name: mean_loss(self.model, unseen, config, None, **how),
         }
-        found["perplexity"] = math.exp(min(found["val"], 700.0))
+        found["perplexity"] = math.exp(min(found[name], 700.0))
         if config.eval_pairs and all(map(math.isfinite, found.values())):
-            pairs = dataset.val.texts(config.eval_pairs, seed=config.seed, stream=EVALUATE_VAL)
+            pairs = unseen.texts(config.eval_pairs, seed=config.seed, stream=EVALUATE_VAL)
             decoding, sources = Decoding(beam=config.eval_beam), [source for source, _ in pairs]
             written = translated(self.model, dataset, sources, decoding, **how)
             right = [text == target for text, (_, target) in zip(written, pairs, strict=True)]

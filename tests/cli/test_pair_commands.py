@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from gpt_numpy.data.batches import EVALUATE_VAL
 from gpt_numpy.data.pair_dataset import open_pairs
 from gpt_numpy.data.sentences import text_of
 from tests.support.commands import QUICK, TEXT, caller
+from tests.support.sword_modules import pretend_verses
 
 SMALL = [
     *("--ops=reference", "--n_embd=8", "--n_head=2", "--n_layer=1", "--batch_tokens=60"),
@@ -261,6 +263,9 @@ def test_convert_writes_the_model_alone_and_refuses_formats_of_others(trained):
         (["--source=a", "--target=b"], "source='a': there is no such file"),
         (["translate"], "dataset='pairs' without files"),
         (["copy", "--mo=x"], "mo='x' with dataset='copy'"),
+        (["translate", "--dataset=verses", "--mo=x"], "mo='x' with dataset='verses', which needs"),
+        (["copy", "--eval_only", "--eval_test"], "eval_test=True with eval_only=True, dataset='c"),
+        (["--dataset=verses", "--eval_test"], "eval_test=True with eval_only=False, dataset='ver"),
         (
             ["copy", "--n_embd=4000000"],
             "target_size=32, source_size=32, batch_tokens=1024 take",
@@ -286,6 +291,26 @@ def test_pairs_of_two_files(call, tmp_path):
     status, _, err = call("train", "--init_from=resume", "--out_dir=out-translate", "--max_iters=9")
     assert status == 2 and "resume with the same data" in err
     assert np.isfinite(gn.load("out-translate/ckpt.npz").model.params.flat).all()
+
+
+def test_verses_are_learned_and_the_test_is_for_the_end(call, monkeypatch, tmp_path):
+    monkeypatch.setenv("GPT_NUMPY_CACHE", str(tmp_path / "cache"))
+    words = [f"{k:04o}"[:2] + " " + f"{k:04o}"[2:] for k in range(0, 4096, 3)]
+    swapped = str.maketrans("01234567", "abcdefgh")
+    pretend_verses(monkeypatch, [(word, word.translate(swapped)) for word in words])
+    quick = ["--tokenizer=char", "--n_embd=32", "--n_head=2", "--n_layer=1", "--batch_tokens=256"]
+    quick += ["--source_size=8", "--target_size=8", "--lr_schedule=cosine", "--learning_rate=1e-2"]
+    quick += ["--warmup_iters=20", "--max_iters=300", "--lr_decay_iters=300", "--dropout=0.0"]
+    status, out, _ = call("train", "--dataset=verses", *quick, "--eval_interval=300")
+    assert status == 0 and "found vocab_size = 20 (inside verses)" in out
+    assert "starting from the preset translate" in out
+    status, out, _ = call(
+        *("train", "--init_from=resume", "--out_dir=out-translate"),
+        *("--eval_only", "--eval_test", "--eval_full", "--eval_pairs=1000"),
+    )
+    test_loss, exact = re.search("test loss ([0-9.]+), .*exact ([0-9.]+)%", out).groups()
+    assert status == 0 and "val loss" not in out
+    assert float(test_loss) < 0.2 and float(exact) > 95, out  # smoothing leaves 0.1
 
 
 def test_bleu_asks_for_its_package_first(call, monkeypatch):

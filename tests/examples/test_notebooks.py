@@ -27,10 +27,11 @@ def code_of(notebook):
     return [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
 
 
-def test_there_are_four():
+def test_there_are_five():
     assert [path.stem for path in PATHS] == [
         "attention",
         "backpropagation",
+        "cross_attention",
         "embeddings",
         "optimisers",
     ]
@@ -63,6 +64,8 @@ def test_a_notebook_runs_and_what_it_asserts_holds(path, tmp_path):
     notebook = read(path)
     settings = {} if path.stem == "backpropagation" else {"FILE": str(text), "STEPS": 5, "B": 4}
     settings |= {"COPY_STEPS": 5} if path.stem == "attention" else {}
+    if path.stem == "cross_attention":
+        settings = {"STEPS": 5, "EARLY": 2, "B": 4}
     names = notebooks.run(notebook, settings)
     assert all(cell["execution_count"] for cell in code_of(notebook))
     assert {"loss", "last"} & names.keys()

@@ -261,6 +261,7 @@ CHECKS: dict[str, tuple[str, dict[str, tuple[object, ...]]]] = {
     "translating": ("generation/test_translating.py::test_{layer}", {}),
     "pair_tasks": ("data/test_pair_tasks.py::test_{layer}", {}),
     "pair_files": ("data/test_pair_files.py::test_{layer}", {}),
+    "verses": ("data/test_verses.py::test_{layer}", {}),
     "pair_training": ("training/test_pair_training.py::test_{layer}", {}),
     "pair_commands": ("cli/test_pair_commands.py::test_{layer}", {}),
     "pair_trace": ("inspection/test_trace_of_pairs.py::test_{layer}", {}),

@@ -13,6 +13,8 @@ _LIMIT = "translating:a_target_ends_at_the_limit"
 _NEVER = "translating:padding_and_begin_are_never_written"
 _EPOCH = "pair_files:an_epoch_of_batches_holds_every_pair_once"
 _SPLITS = "pair_files:splits_have_no_source_in_common"
+_VERSES_SPLIT = "verses:splits_share_no_verse_and_the_longest_are_left_out"
+_MODULE = "verses:a_module_is_its_entries_as_plain_text"
 _SEEN = "pair_tasks:no_sequence_of_the_test_is_ever_trained_on"
 _TARGETS = "pair_tasks:targets_are_what_the_task_says"
 _CATALOGUES = "pair_files:plain_messages_of_a_mo_file"
@@ -185,7 +187,7 @@ PAIRS = (
         "data/pair_dataset.py",
         (
             "TP12", "pairs and not sources are split, so that a source is in both",
-            ("if (source in test) == of_test]", "if (k % 10 == 0) == of_test]"), _SPLITS,
+            ("if split_of[pairs[k][0]] == split]", 'if (k % 9 == 0) == (split == "val")]'), _SPLITS,
         ),
         (
             "TP13", "a source longer than the model sees is let through",
@@ -196,6 +198,47 @@ PAIRS = (
             "TP14", "the fingerprint knows no targets",
             ("        for text in pair:\n", "        for text in pair[:1]:\n"),
             "pair_commands:pairs_of_two_files",
+        ),
+        (
+            "TP22", "byte pairs are learned from the test as well",
+            (' if split_of[pair[0]] == "train" for text in pair]', " for text in pair]"),
+            "verses:byte_pairs_are_learned_from_training_alone",
+        ),
+        (
+            "TP23", "the test is the validation split",
+            ("ordered[k * count : (k + 1) * count]", "ordered[:count]"), _VERSES_SPLIT,
+        ),
+    ),
+    *listed(
+        "data/verses.py",
+        (
+            "TP24", "a verse that one side lacks is a pair",
+            (" if a and b)", ")"), "verses:verses_are_made_once_and_then_read_from_the_cache",
+        ),
+        (
+            "TP25", "every verse is in the first block",
+            ("texts[block][start : start + length]", "texts[0][start : start + length]"), _MODULE,
+        ),
+        (
+            "TP26", "footnotes belong to verses",
+            ('_NOT_VERSE.sub("", entry)', "entry"), _MODULE,
+        ),
+        (
+            "TP27", "verses are not compared with the pinned ones",
+            ('        downloads.check_pinned(data, PIN, "verses", instead)\n', ""),
+            "verses:other_verses_than_the_pinned_ones_are_refused",
+        ),
+    ),
+    *listed(
+        "files/debian_packages.py",
+        (
+            "TP28", "members of an archive begin where the last one ends",
+            ("place += size + size % 2", "place += size"), _MODULE,
+        ),
+        (
+            "TP29", "a package is not compared with the pinned one",
+            ("    check_pinned(data, package.pin, package.filename, instead)\n", ""),
+            "verses:a_package_that_is_not_the_pinned_one_is_refused",
         ),
     ),
     *listed(
@@ -273,6 +316,11 @@ TRAINING = (
             _BY_HAND,
         ),
         (
+            "TT12", "the test of verses is the validation split",
+            ('("test", dataset.test)', '("test", dataset.val)'),
+            "pair_training:the_test_of_verses_is_evaluated_alone",
+        ),
+        (
             "TT6", "the mean loss counts batches, not targets",
             ("targets = targets_in(target)", "targets = 1"),
             "pair_training:the_whole_test_is_evaluated_where_it_is_stored",
@@ -294,9 +342,7 @@ TRAINING = (
         ),
         (
             "TT10", "the test is evaluated on batches of training",
-            ('"val": mean_loss(self.model, dataset.val,',
-             '"val": mean_loss(self.model, dataset.train,'),
-            _BY_HAND,
+            ('("val", dataset.val)', '("val", dataset.train)'), _BY_HAND,
         ),
     ),
     *listed(

@@ -27,6 +27,7 @@ from gpt_numpy.training.loop import evaluation_line, new_run
 from gpt_numpy.training.monitor import layer_of
 from gpt_numpy.training.pair_training import TranslationTraining, mean_loss, translated
 from gpt_numpy.training.schedule import learning_rate_at, muon_learning_rate_at, noam_rate
+from tests.support.sword_modules import pretend_verses
 
 SHAPE = {
     "source_size": 8, "target_size": 8, "n_layer": 1, "n_head": 2, "n_embd": 8,
@@ -156,6 +157,25 @@ def test_an_evaluation_by_hand(config):
     assert later[0] != measured["train"]
     line = evaluation_line({"train": 1.0, "val": 0.5, "perplexity": 1.6, "exact": 0.25, "bleu": 9})
     assert line == "train loss 1.0000, val loss 0.5000, perplexity 1.6, exact 25.00%, BLEU 9.0"
+
+
+def test_the_test_of_verses_is_evaluated_alone(config, monkeypatch, tmp_path):
+    monkeypatch.setenv("GPT_NUMPY_CACHE", str(tmp_path / "cache"))
+    pretend_verses(monkeypatch, [(f"{k:05b}", f"{k:b}") for k in range(32)] * 2)
+    config = dataclasses.replace(
+        config, dataset="verses", task_size=0, eval_only=True, eval_test=True, eval_full=True
+    )
+    trained, _ = start(config)
+    data = trained.dataset
+    measured = trained.measure()
+    losses = [mean_loss(trained.model, split, config, None) for split in (data.val, data.test)]
+    assert list(measured) == ["train", "test", "perplexity", "exact"]
+    assert measured["test"] == losses[1] != losses[0]
+    seen = []
+    module = "gpt_numpy.training.pair_training.translated"
+    monkeypatch.setattr(module, lambda model, dataset, texts, *rest: seen.extend(texts) or texts)
+    trained.measure()
+    assert set(seen) <= {source for source, _ in data.test.texts(99, seed=0, stream=0)}
 
 
 def test_exact_matches_are_counted(config, monkeypatch):

@@ -7,7 +7,8 @@ With window="half" the model instead continues from the last half of the context
 it is full again: much faster, but the text differs.
 
 With dtype="bfloat16" the matrices are copied in 16 bits when generation starts, two bytes a
-parameter: a token then reads half as much from memory. The copies end with the generation.
+parameter: a token then reads half as much from memory. The next generation copies them again, to
+the same memory, which the model keeps.
 """
 
 from collections import deque

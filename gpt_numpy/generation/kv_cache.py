@@ -21,8 +21,9 @@ class Cache:
     """Slots for `count` sequences, each for the keys and values of block_size tokens.
 
     All memory is allocated at once, and the model must not be trained while the cache is in use.
-    With dtype="bfloat16" the cache also holds the model's matrices in 16 bits, two bytes a
-    parameter, as they are when it is made.
+    With dtype="bfloat16" the model's matrices are copied in 16 bits, two bytes a parameter, as they
+    are when the cache is made: parameters are plain arrays, so nothing says whether they changed,
+    and to compare them with their copies takes as long as to copy them. The model keeps the memory.
     `lengths` is the number of tokens in each slot, (count,).
     """
 
@@ -33,9 +34,10 @@ class Cache:
         self._settings = decoding_settings(config)
         places, copies = parameter_places(model), None
         if model.products == BFLOAT16:
-            copies = model.ops.decoding_copies(
-                model.params.flat, places, settings=self._settings, vocab_size=config.vocab_size
-            )
+            copies = model.decoding_copies = model.ops.decoding_copies(
+                model.params.flat, places, settings=self._settings,
+                vocab_size=config.vocab_size, out=model.decoding_copies,
+            )  # fmt: skip
         self._weights = DecodingWeights(
             model.params.flat, places, model.positions, copies, model.rotations
         )

@@ -111,7 +111,8 @@ def stream(
             sampler.note(b, prompt)
         # The tokens of each sequence that the model may still see.
         recent = [deque(prompt[-block_size:].tolist(), maxlen=block_size) for prompt in prompts]
-        cache = Cache(model, len(prompts))
+        longest = max(map(len, prompts)) + max_new_tokens
+        cache = Cache(model, len(prompts), min(longest, block_size))
         _fill(cache, prompts, block_size)
         active = np.arange(len(prompts))
         for _ in range(max_new_tokens):

@@ -2,9 +2,10 @@
 
     python -m benchmarks.bench_products [--dtype bfloat16] [--threads N] [--seconds S]
 
-The ceiling is a register tile whose operands lie in the first-level cache. Operands and results of
-the products are float32: rounding to bfloat16 and packing are part of their time. A figure is the
-best of the calls of S seconds; ceiling and products alternate, for the machine changes its speed.
+The ceiling is a register tile whose operands lie in the first-level cache, on one core, times the
+number of threads. Operands and results of the products are float32: rounding to bfloat16 and
+packing are part of their time. A figure is the best of the calls of S seconds; ceiling and products
+alternate, for the machine changes its speed.
 """
 
 import argparse
@@ -28,7 +29,7 @@ SHAPES = (
     (4096, 384, 1536), (4096, 1536, 384),
     (1024, 768, 2304), (1024, 768, 3072), (1024, 3072, 768),
 )  # fmt: skip
-STEPS, EACH = 256, 32768  # of a tile of the ceiling; elements between the memory of two workers
+STEPS, EACH = 256, 32768  # of a tile of the ceiling; elements of its memory
 ROUNDS = 4000  # tiles of a measurement of the ceiling, some ms
 
 
@@ -44,18 +45,16 @@ def ceiling_of_pairs(out: Single, pairs: Pairs, rounds: Int, height: Int, width:
         end_tiles()
 
 
-def ceiling_of(dtype: str, workers: int) -> tuple[Callable[[], None], float]:
-    """A call that repeats tiles, and its floating-point operations."""
-    space = np.zeros(workers * EACH, np.float32)
+def ceiling_of(dtype: str) -> tuple[Callable[[], None], float]:
+    """A call that repeats tiles on one core, and its floating-point operations."""
+    space = np.zeros(EACH, np.float32)
     if dtype == "float32":
         columns = tile.TILE_VECTORS * tile.VECTOR_BITS // 32
         work = 2.0 * tile.TILE_ROWS * columns * STEPS
-        return lambda: ceiling(space, ROUNDS, workers, EACH), work * ROUNDS * workers
+        return lambda: ceiling(space, ROUNDS, 1, EACH), work * ROUNDS
     height, width, pairs = tile_choice.TILE_ROWS, tile_choice.WIDTH, space.view(np.uint32)
-    out = np.zeros_like(space)
-    work = 4.0 * height * width * STEPS
-    call = lambda: ceiling_of_pairs(out, pairs, ROUNDS, height, width, workers)  # noqa: E731
-    return call, work * ROUNDS * workers
+    out, work = np.zeros_like(space), 4.0 * height * width * STEPS
+    return lambda: ceiling_of_pairs(out, pairs, ROUNDS, height, width, 1), work * ROUNDS
 
 
 def products_of(dtype: str, shape: tuple[int, int, int]) -> list[Callable[[], None]]:
@@ -97,7 +96,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=0.3)
     options = parser.parse_args()
     pool.set_threads(options.threads)
-    tiles, work = ceiling_of(options.dtype, options.threads)
+    tiles, work = ceiling_of(options.dtype)
     calls = {shape: products_of(options.dtype, shape) for shape in SHAPES}
     for call in (tiles, *(call for three in calls.values() for call in three)):
         call()  # compiled, and all memory touched
@@ -106,7 +105,7 @@ def main() -> None:
     for shape, three in calls.items():
         limits, rates = [], []
         for call in three:
-            limits.append(work / fastest(tiles, options.seconds / 3) / 1e9)
+            limits.append(options.threads * work / fastest(tiles, options.seconds / 3) / 1e9)
             rates.append(2.0 * np.prod(shape) / fastest(call, options.seconds) / 1e9)
         limit = max(limits)
         cells = "".join(f"{rate:8.0f} ({rate / limit:4.0%})" for rate in rates)

@@ -91,8 +91,9 @@ def measure(name: str, options: argparse.Namespace, program: str | None) -> dict
                 process.stdin.flush()
                 seconds[side].append(float(answer(process)))
             for dtype in OURS:
-                call, work = ceiling_of(dtype, options.threads)
-                limits[dtype] = max(limits[dtype], work / fastest(call, 0.1))
+                call, work = ceiling_of(dtype)
+                reached = options.threads * work / fastest(call, 0.1)
+                limits[dtype] = max(limits[dtype], reached)
     finally:
         for process in started.values():
             process.kill()

@@ -438,15 +438,6 @@ ROUNDED = [
         "decoding_products", ("range(whole, x.size // 2)", "range(whole, x.size // 2 - 1)"),
         ("decode16",),
     ),
-    _kernel(
-        "B50", "decoding in bfloat16: the columns that fill no vector are lost",
-        "decoding_products", ("range(n // LANES * LANES, n)", "range(n, n)"), ("decode16",),
-    ),
-    _kernel(
-        "B51", "decoding in bfloat16: of eight pairs each number meets the other's row",
-        "decoding_products", ("constant(2 * i + n)]))", "constant(2 * i + 1 - n)]))"),
-        ("decode16",),
-    ),
     Mistake(
         edit(
             "B48", "reference of decoding: with bfloat16 products the head is not rounded",

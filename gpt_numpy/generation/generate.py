@@ -7,7 +7,8 @@ With window="half" the model instead continues from the last half of the context
 it is full again: much faster, but the text differs.
 
 With dtype="bfloat16" the matrices are copied in 16 bits when generation starts, two bytes a
-parameter: a token then reads half as much from memory. The copies end with the generation.
+parameter: a token then reads half as much from memory. The next generation copies them again, to
+the same memory, which the model keeps.
 """
 
 from collections import deque
@@ -110,7 +111,8 @@ def stream(
             sampler.note(b, prompt)
         # The tokens of each sequence that the model may still see.
         recent = [deque(prompt[-block_size:].tolist(), maxlen=block_size) for prompt in prompts]
-        cache = Cache(model, len(prompts))
+        longest = max(map(len, prompts)) + max_new_tokens
+        cache = Cache(model, len(prompts), min(longest, block_size))
         _fill(cache, prompts, block_size)
         active = np.arange(len(prompts))
         for _ in range(max_new_tokens):

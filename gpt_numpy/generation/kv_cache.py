@@ -18,35 +18,39 @@ from gpt_numpy.reference.linear import BFLOAT16
 
 
 class Cache:
-    """Slots for `count` sequences, each for the keys and values of block_size tokens.
+    """Slots for `count` sequences, each for the keys and values of `size` tokens.
+
+    size : at most block_size, which it is by default.
 
     All memory is allocated at once, and the model must not be trained while the cache is in use.
-    With dtype="bfloat16" the cache also holds the model's matrices in 16 bits, two bytes a
-    parameter, as they are when it is made.
+    With dtype="bfloat16" the model's matrices are copied in 16 bits, two bytes a parameter, as they
+    are when the cache is made: parameters are plain arrays, so nothing says whether they changed,
+    and to compare them with their copies takes as long as to copy them. The model keeps the memory.
     `lengths` is the number of tokens in each slot, (count,).
     """
 
-    def __init__(self, model: GPT, count: int) -> None:
+    def __init__(self, model: GPT, count: int, size: int | None = None) -> None:
         config = model.config
-        L, G, D, T = config.n_layer, config.n_groups, config.head_size, config.block_size
+        L, G, D, T = config.n_layer, config.n_groups, config.head_size, size or config.block_size
         self._model = model
         self._settings = decoding_settings(config)
         places, copies = parameter_places(model), None
         if model.products == BFLOAT16:
-            copies = model.ops.decoding_copies(
-                model.params.flat, places, settings=self._settings, vocab_size=config.vocab_size
-            )
+            copies = model.decoding_copies = model.ops.decoding_copies(
+                model.params.flat, places, settings=self._settings,
+                vocab_size=config.vocab_size, out=model.decoding_copies,
+            )  # fmt: skip
         self._weights = DecodingWeights(
             model.params.flat, places, model.positions, copies, model.rotations
         )
-        size = L * count * G * D * T
-        self._keys = aligned_empty(size, model.dtype).reshape(L, count, G, D, T)
-        self._values = aligned_empty(size, model.dtype).reshape(L, count, G, T, D)
+        numbers = L * count * G * D * T
+        self._keys = aligned_empty(numbers, model.dtype).reshape(L, count, G, D, T)
+        self._values = aligned_empty(numbers, model.dtype).reshape(L, count, G, T, D)
         self._logits = aligned_empty(count * config.vocab_size, model.dtype).reshape(count, -1)
         self.lengths = np.zeros(count, dtype=np.int64)
 
     def fill(self, slot: int, tokens: Array) -> None:
-        """Replace the content of a slot by these tokens, (T,), at most block_size."""
+        """Replace the content of a slot by these tokens, (T,), at most as many as it has places."""
         config, T = self._model.config, len(tokens)
         self.lengths[slot] = T
         if T == 0:

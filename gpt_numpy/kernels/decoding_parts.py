@@ -31,6 +31,7 @@ from gpt_numpy.kernels.elementary import like
 from gpt_numpy.kernels.engine.jit import routine
 from gpt_numpy.kernels.layernorm import normalise_row, row_statistics
 from gpt_numpy.kernels.norms import NUMBERS as NORMS
+from gpt_numpy.kernels.products.prefetch import LINE, address_of, prefetch
 from gpt_numpy.kernels.queries_keys import ready_head
 from gpt_numpy.kernels.rmsnorm import divide_row, reciprocal_root
 from gpt_numpy.kernels.rows import (
@@ -43,6 +44,7 @@ from gpt_numpy.kernels.rows import (
 )  # fmt: skip
 
 RMSNORM = NORMS["rmsnorm"]
+AHEAD = 6144  # bytes: a row takes less time than its way from memory
 
 
 @routine
@@ -169,6 +171,14 @@ def activate_part(first, rows, shares, parts, sizes, bias, kind, pairs, hidden, 
 
 
 @routine
+def ask_ahead(pairs, at, size):
+    """Ask for as much as a row of the head takes, some rows after the one at `at`."""
+    address = address_of(pairs, at) + AHEAD
+    for byte in range(0, size * pairs.itemsize, LINE):
+        prefetch(address + byte)
+
+
+@routine
 def logits_part(first, last, weights, L, V, B, widths, norm, cap, out):
     """The logits of the tokens from `first` to `last`, of all sequences; cap 0: no soft cap."""
     (params, places, pairs), C = weights, widths[0]
@@ -176,6 +186,7 @@ def logits_part(first, last, weights, L, V, B, widths, norm, cap, out):
     if pairs.size > 0:
         head = pairs[L * block_pairs(widths) :]
         for v in range(first, last):
+            ask_ahead(head, v * half, half)
             for b in range(B):
                 out[b * V + v] = dot_pairs(
                     head[v * half : (v + 1) * half], norm[b * C : (b + 1) * C]

@@ -133,14 +133,21 @@ def pack(
 
 
 def decoding_copies(
-    params: Array, places: Array, *, settings: DecodingSettings, vocab_size: int
+    params: Array,
+    places: Array,
+    *,
+    settings: DecodingSettings,
+    vocab_size: int,
+    out: Array | None = None,
 ) -> Array:
     """The matrices of a model, rounded to bfloat16, as `decode_step` reads them.
 
-    They take two bytes a parameter: half as much as the parameters themselves.
+    They take two bytes a parameter: half as much as the parameters themselves. `out` is what an
+    earlier call for the same model returned, which is overwritten; None: a new array.
     """
     L, C, F, V = len(places) - 1, settings.n_embd, settings.n_hidden, vocab_size
     Q, W, half, hidden = settings.qkv_width, settings.fc_width, (C + 1) // 2, (F + 1) // 2
-    pairs = aligned_empty(L * (half * (Q + C + W) + hidden * C) + V * half, np.uint32)
+    size = L * (half * (Q + C + W) + hidden * C) + V * half
+    pairs = aligned_empty(size, np.uint32) if out is None else out
     pack(flat(params), flat(places), pairs, L, C, Q, W, F, V, threads(), tasks())
     return pairs

@@ -60,7 +60,7 @@ class Model(Guarded):
 
     CONFIG: ClassVar[Any]
     config: Any
-    CHANGEABLE = ("overrides",)
+    CHANGEABLE = ("overrides", "decoding_copies")
     INSTEAD = {
         "params": "write into its arrays, model.params[name][...] = values",
         "grads": "write into its arrays, model.grads[name][...] = values",
@@ -108,6 +108,8 @@ class Model(Guarded):
         self._forwarded: Layout | None = None  # the layout of the last forward pass
         self._last: Pass | None = None  # a forward pass that backward has not been called for
         self.overrides: dict[str, Callable[[Call], None]] = {}  # by stage; inspection/hooks
+        # Memory of generation in bfloat16, which writes the matrices there whenever it starts.
+        self.decoding_copies: Array | None = None
         self._complete = True  # from here on Guarded refuses assignments
         if seed is not None:
             self.initialise(seed)

@@ -132,10 +132,18 @@ def decode_step(
 
 
 def decoding_copies(
-    params: Array, places: Array, *, settings: DecodingSettings, vocab_size: int
+    params: Array,
+    places: Array,
+    *,
+    settings: DecodingSettings,
+    vocab_size: int,
+    out: Array | None = None,
 ) -> Array:
-    """All parameters rounded to bfloat16, as uint16, each in its place."""
-    return stored(params)
+    """All parameters rounded to bfloat16, as uint16, each in its place; in `out`, if given."""
+    if out is None:
+        return stored(params)
+    out[...] = stored(params)
+    return out
 
 
 def _ready(

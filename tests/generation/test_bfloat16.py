@@ -6,7 +6,9 @@ import pytest
 import gpt_numpy as gn
 import gpt_numpy.kernels
 import gpt_numpy.reference
+from gpt_numpy.generation.generate import stream
 from gpt_numpy.generation.kv_cache import Cache, decoding_settings, parameter_places
+from gpt_numpy.generation.sampling import Sampling
 from gpt_numpy.kernels.engine import jit
 from gpt_numpy.reference.bfloat16 import stored
 from gpt_numpy.reference.decoding import DecodingWeights, KeysValues
@@ -147,6 +149,27 @@ def test_weights_that_change_between_two_generations_are_read_anew(ops):
     fresh.params.flat[...] = model.params.flat
     assert np.array_equal(second, gn.generate(fresh, [1], 8, seed=3))
     assert not np.array_equal(first, second)
+
+
+@pytest.mark.parametrize("ops", ["kernels", "reference"])
+def test_parameters_that_are_written_between_two_generations_are_read_anew(ops):
+    model, fresh = make(ops, "bfloat16"), make(ops, "bfloat16")
+    Cache(model, 1)
+    memory = model.decoding_copies
+    for name in ("h.0.mlp.c_fc.weight", "wte.weight"):
+        for each in (model, fresh):
+            each.params[name][-1, -1] += 0.5  # one number of a matrix
+        found, wanted = Cache(model, 1), Cache(fresh, 1)
+        fresh.decoding_copies = None  # so that the next cache does not write to it
+        assert np.array_equal(model.decoding_copies, wanted._weights.copies)
+        assert found._weights.copies is memory
+
+
+def test_generations_of_one_model_may_take_turns():
+    model, prompts = make("kernels", "bfloat16"), [np.array([1]), np.array([2])]
+    alone = [[d.token for d in stream(model, [p], 6, Sampling(seed=3))] for p in prompts]
+    turns = zip(*(stream(model, [p], 6, Sampling(seed=3)) for p in prompts), strict=True)
+    assert [[d.token for d in drawn] for drawn in zip(*turns, strict=True)] == alone
 
 
 def test_the_precision_may_change_between_two_generations():

@@ -201,7 +201,9 @@ CACHE = listed(
     ),
     (
         "S46", "bfloat16: the weights are those of the first generation",
-        ("model.positions, copies,", "model.positions, vars(model).setdefault('_old', copies),"),
+        ("        if model.products == BFLOAT16:",
+         "        copies = model.decoding_copies\n"
+         "        if model.products == BFLOAT16 and copies is None:"),
         "cache16:weights_that_change_between_two_generations_are_read_anew",
     ),
     (

@@ -41,8 +41,8 @@ def text_of(data):
 def batches(split, length, size, seed):
     """Tokens and targets (size, length) of one update after the other, in shuffled epochs.
 
-    A row holds as many whole names as have room in it, each after the 0 that ends the one before:
-    with one name in a row most positions would be padding.
+    A row holds as many whole names as fit, each after the 0 that ends the one before: with one name
+    in a row most positions would be padding.
     """
     for epoch in itertools.count():
         tokens, targets = rows_of(split, length, seed, epoch)

@@ -76,17 +76,13 @@ def _wide(kind: Any) -> Any:
 def _loop(body: Callable[[Channels], Any]) -> Any:
     """The generator of a loop: `body` emits a step; what it returns is summed, in float64.
 
-    The arguments are arrays, each with an offset, then numbers, last the number of channels.
+    The arguments are arrays, each with the offsets at which it is read (none: at 0), then numbers,
+    last the number of channels.
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        kinds = signature.args[:-1]
-        pointers = [
-            pointer_to(context, builder, kind, arguments[k], arguments[k + 1])
-            for k, kind in enumerate(kinds)
-            if isinstance(kind, types.Array)
-        ]
-        numbers, size = arguments[2 * len(pointers) : -1], arguments[-1]
+        kinds, size = signature.args[:-1], arguments[-1]
+        pointers, numbers = _places(context, builder, kinds, arguments)
         vector, align = vector_of(context, kinds[0])
         spread = [broadcast(builder, number, vector) for number in numbers]
         totals = {
@@ -113,6 +109,25 @@ def _loop(body: Callable[[Channels], Any]) -> Any:
         return builder.call(add, [single, lanes], fastmath=ORDER_FREE)
 
     return generate
+
+
+def _places(context: Any, builder: Any, kinds: Any, arguments: Any) -> tuple[list[Any], list[Any]]:
+    """Where the arrays are read, and the numbers."""
+    places: list[tuple[Any, Any, list[Any]]] = []  # type of an array, the array, its offsets
+    numbers = []
+    for kind, value in zip(kinds, arguments, strict=False):
+        if isinstance(kind, types.Array):
+            places.append((kind, value, []))
+        elif kind == types.int64:
+            places[-1][2].append(value)
+        else:
+            numbers.append(value)
+    pointers = [
+        pointer_to(context, builder, kind, array, offset)
+        for kind, array, offsets in places
+        for offset in offsets or [constant(0)]
+    ]
+    return pointers, numbers
 
 
 def _steps(builder: Any, size: Any, vector: Any, step: Callable[[Any, Any], None]) -> None:
@@ -165,21 +180,20 @@ def copy_channels(typing: Any, x: Any, at: Any, out: Any, out_at: Any, size: Any
 
 @intrinsic
 def divide(
-    typing: Any, x: Any, at: Any, weight: Any, weight_at: Any, out: Any, out_at: Any,
-    rstd: Any, size: Any,
-) -> Any:  # fmt: skip
+    typing: Any, x: Any, at: Any, weight: Any, out: Any, out_at: Any, rstd: Any, size: Any
+) -> Any:
     """Write x rstd weight to `out`."""
 
     def step(c: Channels) -> None:
         value, weight = c.read(0, 1)
         c.write(2, c.times(value, c.numbers[0], weight))
 
-    return types.void(x, _i, weight, _i, out, _i, rstd, _i), _loop(step)
+    return types.void(x, _i, weight, out, _i, rstd, _i), _loop(step)
 
 
 @intrinsic
 def divide_sums(
-    typing: Any, dout: Any, dout_at: Any, x: Any, at: Any, weight: Any, weight_at: Any,
+    typing: Any, dout: Any, dout_at: Any, x: Any, at: Any, weight: Any,
     dweight: Any, dweight_at: Any, rstd: Any, size: Any,
 ) -> Any:  # fmt: skip
     """Add to the sums of `dweight`; return the sum of dout weight x rstd, in float64."""
@@ -190,13 +204,13 @@ def divide_sums(
         c.write(3, c.plus(dweight, c.times(d, xhat)))
         return c.wide(c.times(d, weight, xhat))
 
-    signature = types.float64(dout, _i, x, _i, weight, _i, dweight, _i, rstd, _i)
+    signature = types.float64(dout, _i, x, _i, weight, dweight, _i, rstd, _i)
     return signature, _loop(step)
 
 
 @intrinsic
 def divide_backward(
-    typing: Any, dx: Any, dx_at: Any, x: Any, at: Any, weight: Any, weight_at: Any,
+    typing: Any, dx: Any, dx_at: Any, x: Any, at: Any, weight: Any,
     rstd: Any, slope: Any, size: Any,
 ) -> Any:  # fmt: skip
     """Replace dout, in `dx`, by (dout weight - x rstd slope) rstd."""
@@ -206,13 +220,13 @@ def divide_backward(
         along = c.times(value, rstd, slope)
         c.write(0, c.times(c.minus(c.times(d, weight), along), rstd))
 
-    return types.void(dx, _i, x, _i, weight, _i, rstd, slope, _i), _loop(step)
+    return types.void(dx, _i, x, _i, weight, rstd, slope, _i), _loop(step)
 
 
 @intrinsic
 def turn_pairs(
-    typing: Any, first: Any, first_at: Any, second: Any, second_at: Any,
-    cos: Any, cos_at: Any, sin: Any, sin_at: Any, sign: Any, size: Any,
+    typing: Any, x: Any, first: Any, second: Any, rotations: Any, cos: Any, sin: Any,
+    sign: Any, size: Any,
 ) -> Any:  # fmt: skip
     """Turn pairs of channels in place by their angles, times `sign`."""
 
@@ -222,4 +236,4 @@ def turn_pairs(
         c.write(0, c.minus(c.times(first, cos), c.times(second, sin)))
         c.write(1, c.plus(c.times(second, cos), c.times(first, sin)))
 
-    return types.void(first, _i, second, _i, cos, _i, sin, _i, sign, _i), _loop(step)
+    return types.void(x, _i, _i, rotations, _i, _i, sign, _i), _loop(step)

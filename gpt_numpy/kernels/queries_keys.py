@@ -9,9 +9,9 @@ from gpt_numpy.kernels.engine.jit import (
     In,
     Int,
     Out,
+    exact,
     flat,
     kernel,
-    exact,
     prange,
     same_memory,
     tasks,
@@ -35,9 +35,9 @@ CHUNK = 32  # rows of a task
 
 @exact
 def turn(x, at, rotations, angles, size, sign):
-    """Turn a head in place by the angles from `angles` on (cosines, then sines); or with -1 back."""
+    """Turn a head in place by its cosines, then sines, from `angles` on; with a sign of -1 back."""
     half = size // 2
-    turn_pairs(x, at, x, at + half, rotations, angles, rotations, angles + half, sign, half)
+    turn_pairs(x, at, at + half, rotations, angles, angles + half, sign, half)
 
 
 @exact
@@ -50,7 +50,7 @@ def reciprocal_root(x, at, size):
 def ready_head(x, at, size, weight, rotations, angles, out, out_at):
     """One query or key: normalised if there is a weight, turned if there are rotations."""
     if weight.size > 0:
-        divide(x, at, weight, 0, out, out_at, reciprocal_root(x, at, size), size)
+        divide(x, at, weight, out, out_at, reciprocal_root(x, at, size), size)
     else:
         copy_channels(x, at, out, out_at, size)
     if rotations.size > 0:
@@ -64,8 +64,8 @@ def ready_head_backward(x, at, size, weight, rotations, angles, dweight, dweight
         turn(dx, at, rotations, angles, size, like(-1.0, x))
     if weight.size > 0:
         rstd = reciprocal_root(x, at, size)
-        along = divide_sums(dx, at, x, at, weight, 0, dweight, dweight_at, rstd, size)
-        divide_backward(dx, at, x, at, weight, 0, rstd, like(along / size, x), size)
+        along = divide_sums(dx, at, x, at, weight, dweight, dweight_at, rstd, size)
+        divide_backward(dx, at, x, at, weight, rstd, like(along / size, x), size)
 
 
 @kernel

@@ -56,8 +56,8 @@ def test_a_row_is_filled_with_whole_names_and_an_epoch_has_them_all():
         again += np.split(kept, np.flatnonzero(kept == 0)[:-1] + 1)
     assert sorted(map(tuple, again)) == sorted(tuple(t[t >= 0]) for t in train[1])
     for row, following in zip(targets, targets[1:], strict=False):
-        room = 24 - (row >= 0).sum()
-        assert np.flatnonzero(following == 0)[0] + 1 > room  # the next name had no room
+        left = 24 - (row >= 0).sum()
+        assert np.flatnonzero(following == 0)[0] + 1 > left  # the next name did not fit
     found = [pair[0] for pair, _ in zip(names.batches(train, 24, 50, 7), range(5), strict=False)]
     assert {batch.shape for batch in found} == {(50, 24)} and np.array_equal(found[0], tokens[:50])
     assert len({batch.tobytes() for batch in found}) == 5

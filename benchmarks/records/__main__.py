@@ -65,12 +65,13 @@ class Data:
             self.train, self.held_out = dataset.train, dataset.val
             self.vocab_size = dataset.vocab_size
 
-    def batch(self, config, block_size, index):
-        """Tokens and targets of an update."""
-        if self.by_name:
-            return names.batch_of(self.train, config.batch_size, config.seed, index)
+    def batches(self, config, block_size):
+        """Tokens and targets of one update after the other."""
         size, seed = config.batch_size, config.seed
-        return training_batch(self.train, size, block_size, seed=seed, index=index)
+        if self.by_name:
+            return names.batches(self.train, block_size, size, seed)
+        updates = range(config.max_iters)
+        return (training_batch(self.train, size, block_size, seed=seed, index=i) for i in updates)
 
     def loss(self, model, size):
         """The mean loss over every target held out."""
@@ -86,9 +87,9 @@ def race(settings, data):
     optimizer = optimizer_for(model, config)
     one_step(model, config)  # loads the kernels, or compiles them
     start = time.perf_counter()
-    for iteration in range(config.max_iters):
+    batches = data.batches(config, model.config.block_size)
+    for iteration, (tokens, targets) in zip(range(config.max_iters), batches, strict=False):
         set_learning_rates(optimizer, iteration, config)
-        tokens, targets = data.batch(config, model.config.block_size, iteration)
         key = random_key(config.seed, DROPOUT, iteration, 0)
         model.forward(tokens, targets, dropout_key=key)
         model.backward()

@@ -1,8 +1,11 @@
-"""makemore's names, one in each sequence: token 0, the letters, then 0 again as the last target.
+"""makemore's names: token 0, the letters, then 0 again as the last target.
 
 As in makemore, what follows the end of a name is left out of the loss (target -1), and 1,000 names
-drawn at random are the test split.
+drawn at random are the test split, one in each sequence. Training sees several in a sequence.
 """
+
+import bisect
+import itertools
 
 import numpy as np
 
@@ -35,16 +38,32 @@ def text_of(data):
     return file_text(data) if data else named_text("names", print)
 
 
-def batch_of(split, size, seed, index):
-    """Names number index * size and so on of a run, which goes through them in shuffled epochs."""
-    count = len(split[0]) // size
-    epoch, place = divmod(index, count)
+def batches(split, length, size, seed):
+    """Tokens and targets (size, length) of one update after the other, in shuffled epochs.
+
+    A row holds as many whole names as fit, each after the 0 that ends the one before: with one name
+    in a row most positions would be padding.
+    """
+    for epoch in itertools.count():
+        tokens, targets = rows_of(split, length, seed, epoch)
+        for start in range(0, len(tokens) - size + 1, size):
+            yield tokens[start : start + size], targets[start : start + size]
+
+
+def rows_of(split, length, seed, epoch):
+    """Tokens and targets (n, length) of all names in the order of an epoch."""
     order = np.random.Generator(np.random.PCG64([seed, epoch])).permutation(len(split[0]))
-    rows = order[place * size : (place + 1) * size]
-    # No longer than the longest name of the batch: what follows would be left out of the loss.
-    tokens, targets = (array[rows] for array in split)
-    length = int((targets >= 0).sum(axis=1).max())
-    return tokens[:, :length], targets[:, :length]
+    names = split[1][order]
+    stream, ends = names[names >= 0], np.cumsum((names >= 0).sum(axis=1)).tolist()
+    starts = [0]
+    while starts[-1] < ends[-1]:
+        starts.append(ends[bisect.bisect_right(ends, starts[-1] + length) - 1])
+    places = np.array(starts[:-1])[:, None] + np.arange(length)
+    inside = places < np.array(starts[1:])[:, None]
+    targets = np.where(inside, stream[np.minimum(places, len(stream) - 1)], -1)
+    tokens = np.zeros_like(targets)
+    tokens[:, 1:] = np.maximum(targets[:, :-1], 0)
+    return tokens, targets
 
 
 def loss_over(model, split, size):

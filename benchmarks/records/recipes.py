@@ -13,7 +13,7 @@ class Recipe:
     Attributes
     ----------
     target : the loss in nats a token, over the whole validation split (of names: the test split).
-    dataset : whose texts; "names" is trained name by name (names.py).
+    dataset : whose texts; "names" is trained on rows of names (names.py).
     settings : of GPTConfig and TrainConfig; max_iters counts updates here, and the learning rates
         are 0 after the last.
     """
@@ -42,7 +42,7 @@ RECIPES = {
         2.0,
         "names",
         _race(
-            "tiny-modern", 300, n_layer=2, n_head=3, n_embd=96, block_size=16, batch_size=320,
+            "tiny-modern", 260, n_layer=2, n_head=3, n_embd=96, block_size=24, batch_size=128,
             learning_rate=3e-2, warmup_iters=5, dtype="bfloat16",
         ),
     ),

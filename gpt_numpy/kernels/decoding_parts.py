@@ -141,13 +141,13 @@ def heads_attention(b, shared, product, sizes, t, norms, rotation, kept, mine, a
     collect(shares, parts, B, breadth, b, C + (G + shared) * D, bias, value)
     if q_norm.size + k_norm.size + rotation.size == 0:  # then qkv is what attention reads
         round_for(pairs, qkv[: each + 2 * D])
-    ready_head(key, k_norm, rotation, key)
+    ready_head(key, 0, D, k_norm, rotation, 0, key, 0)
     for d in range(D):
         keys[d * T + t] = key[d]
         values[t * D + d] = value[d]
     for at in range(0, each, D):
         query, goal = qkv[at : at + D], b * C + shared * each + at
-        ready_head(query, q_norm, rotation, query)
+        ready_head(query, 0, D, q_norm, rotation, 0, query, 0)
         attend(query, t, T, keys, values, scores, attn[goal : goal + D])
 
 

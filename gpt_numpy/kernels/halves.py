@@ -79,15 +79,19 @@ def narrow(x: Single, out: Half, workers: Int, counter: Counter):
 
 @kernel
 def activate(space: Single, x: Half, kind: Int, out: Half, workers: Int, counter: Counter):
-    """The nonlinearity, chunk by chunk, rounded; `space` has a chunk for each worker."""
+    """The nonlinearity, chunk by chunk, rounded; `space` has two chunks for each worker.
+
+    Not in place: where the arrays that a loop reads and writes overlap, its scalar version runs.
+    """
     reset(counter)
     for worker in prange(workers):
         start = next_task(counter, worker, workers, x.size, CHUNK)
         while start < x.size:
-            row = space[worker * CHUNK : worker * CHUNK + min(CHUNK, x.size - start)]
+            size, at = min(CHUNK, x.size - start), 2 * worker * CHUNK
+            row, result = space[at : at + size], space[at + CHUNK : at + CHUNK + size]
             widen_row(x[start : start + CHUNK], row)
-            activate_row(kind, row, row)
-            store_row(row, out, start)
+            activate_row(kind, row, result)
+            store_row(result, out, start)
             start = next_task(counter, worker, workers, x.size, CHUNK)
 
 

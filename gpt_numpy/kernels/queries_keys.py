@@ -1,5 +1,7 @@
 """QK norm and rotary positions: all heads of a row at once, while it is in the cache."""
 
+import math
+
 from gpt_numpy.base.arrays import Array
 from gpt_numpy.kernels.elementary import like
 from gpt_numpy.kernels.engine.jit import (
@@ -7,55 +9,63 @@ from gpt_numpy.kernels.engine.jit import (
     In,
     Int,
     Out,
+    exact,
     flat,
     kernel,
     prange,
-    routine,
     same_memory,
     tasks,
     threads,
     workspace,
 )  # fmt: skip
 from gpt_numpy.kernels.engine.tasks import next_task, reset
-from gpt_numpy.kernels.rmsnorm import divide_backward_row, divide_row, reciprocal_root
-from gpt_numpy.kernels.rows import add_in_place, copy, fill
+from gpt_numpy.kernels.head_vectors import (
+    copy_channels,
+    divide,
+    divide_backward,
+    divide_sums,
+    sum_of_squares,
+    turn_pairs,
+)
+from gpt_numpy.kernels.layernorm import EPS
+from gpt_numpy.kernels.rows import add_in_place, fill
 
 CHUNK = 32  # rows of a task
-LINE = 64  # elements: no two workers write to one cache line
 
 
-@routine
-def turn(x, rotation, sign):
-    """Turn a head in place by the angles of `rotation` (cosines, then sines), or with -1 back."""
-    half = rotation.size // 2
-    direction = like(sign, x)
-    for i in range(half):
-        first, second = x[i], x[half + i]
-        cos, sin = rotation[i], rotation[half + i] * direction
-        x[i] = first * cos - second * sin
-        x[half + i] = second * cos + first * sin
+@exact
+def turn(x, at, rotations, angles, size, sign):
+    """Turn a head in place by its cosines, then sines, from `angles` on; with a sign of -1 back."""
+    half = size // 2
+    turn_pairs(x, at, at + half, rotations, angles, angles + half, sign, half)
 
 
-@routine
-def ready_head(x, weight, rotation, out):
-    """One query or key: normalised if there is a weight, turned if there is a rotation."""
+@exact
+def reciprocal_root(x, at, size):
+    """1 / sqrt(mean square + eps) of a head."""
+    return like(1.0 / math.sqrt(sum_of_squares(x, at, size) / size + EPS), x)
+
+
+@exact
+def ready_head(x, at, size, weight, rotations, angles, out, out_at):
+    """One query or key: normalised if there is a weight, turned if there are rotations."""
     if weight.size > 0:
-        divide_row(x, weight, like(reciprocal_root(x), x), out)
+        divide(x, at, weight, out, out_at, reciprocal_root(x, at, size), size)
     else:
-        copy(x, out)
-    if rotation.size > 0:
-        turn(out, rotation, 1.0)
+        copy_channels(x, at, out, out_at, size)
+    if rotations.size > 0:
+        turn(out, out_at, rotations, angles, size, like(1.0, x))
 
 
-@routine
-def ready_head_backward(x, weight, rotation, dnormed, dweight, dx):
+@exact
+def ready_head_backward(x, at, size, weight, rotations, angles, dweight, dweight_at, dx):
     """The gradient of one query or key, from that of what became of it, which lies in `dx`."""
-    if rotation.size > 0:
-        turn(dx, rotation, -1.0)
+    if rotations.size > 0:
+        turn(dx, at, rotations, angles, size, like(-1.0, x))
     if weight.size > 0:
-        copy(dx, dnormed)
-        rstd = like(reciprocal_root(x), x)
-        divide_backward_row(dnormed, x, weight, rstd, dweight, 0, dx)
+        rstd = reciprocal_root(x, at, size)
+        along = divide_sums(dx, at, x, at, weight, dweight, dweight_at, rstd, size)
+        divide_backward(dx, at, x, at, weight, rstd, like(along / size, x), size)
 
 
 @kernel
@@ -70,14 +80,12 @@ def forward(
         start = next_task(counter, worker, workers, rows, CHUNK)
         while start < rows:
             for r in range(start, min(start + CHUNK, rows)):
-                t = r % T * D
-                rotation = rotations[t : t + D] if rotations.size > 0 else rotations
-                for head in range(H + G):
-                    at = r * width + head * D
-                    weight = q_norm if head < H else k_norm
-                    ready_head(qkv[at : at + D], weight, rotation, out[at : at + D])
-                at = r * width + (H + G) * D
-                copy(qkv[at : at + G * D], out[at : at + G * D])
+                angles, keys, values = r % T * D, r * width + H * D, r * width + (H + G) * D
+                for at in range(r * width, keys, D):
+                    ready_head(qkv, at, D, q_norm, rotations, angles, out, at)
+                for at in range(keys, values, D):
+                    ready_head(qkv, at, D, k_norm, rotations, angles, out, at)
+                copy_channels(qkv, values, out, values, G * D)
             start = next_task(counter, worker, workers, rows, CHUNK)
 
 
@@ -86,30 +94,24 @@ def backward(
     dout: In, qkv: In, q_norm: In, k_norm: In, rotations: In,
     dqkv: Out, dq_norm: Out, dk_norm: Out, in_place: Int,
     rows: Int, T: Int, H: Int, G: Int, D: Int,
-    partial: Out, space: Out, workers: Int, counter: Counter,
+    partial: Out, workers: Int, counter: Counter,
 ):  # fmt: skip
     """Each chunk of rows has its own sums for the two weights; they are added up in order."""
     width, chunks = (H + 2 * G) * D, -(-rows // CHUNK)
-    mine = D + LINE
     reset(counter)
     for worker in prange(workers):
-        dnormed = space[worker * mine : worker * mine + D]
         chunk = next_task(counter, worker, workers, chunks)
         while chunk < chunks:
-            sums = partial[2 * chunk * D : 2 * (chunk + 1) * D]
-            fill(sums, 0.0)
+            dq, dk = 2 * chunk * D, (2 * chunk + 1) * D  # the sums in `partial`
+            fill(partial[dq : dk + D], 0.0)
             for r in range(chunk * CHUNK, min((chunk + 1) * CHUNK, rows)):
+                angles, keys, values = r % T * D, r * width + H * D, r * width + (H + G) * D
                 if not in_place:
-                    copy(dout[r * width : (r + 1) * width], dqkv[r * width : (r + 1) * width])
-                t = r % T * D
-                rotation = rotations[t : t + D] if rotations.size > 0 else rotations
-                for head in range(H + G):
-                    at = r * width + head * D
-                    weight = q_norm if head < H else k_norm
-                    dweight = sums[:D] if head < H else sums[D:]
-                    ready_head_backward(
-                        qkv[at : at + D], weight, rotation, dnormed, dweight, dqkv[at : at + D]
-                    )
+                    copy_channels(dout, r * width, dqkv, r * width, width)
+                for at in range(r * width, keys, D):
+                    ready_head_backward(qkv, at, D, q_norm, rotations, angles, partial, dq, dqkv)
+                for at in range(keys, values, D):
+                    ready_head_backward(qkv, at, D, k_norm, rotations, angles, partial, dk, dqkv)
             chunk = next_task(counter, worker, workers, chunks)
     fill(dq_norm, 0.0)
     fill(dk_norm, 0.0)
@@ -157,11 +159,10 @@ def queries_keys_backward(
     """Write the gradients of `qkv` and of the norms' weights; `dqkv` may be `dout`."""
     sizes = rows, *_, D = _sizes(qkv, n_head, n_kv_head)
     partial = workspace("queries and keys, sums", 2 * D * -(-rows // CHUNK), qkv.dtype)
-    space = workspace("queries and keys", threads() * (D + LINE), qkv.dtype)
     backward(
         flat(dout), flat(qkv), flat(q_norm, qkv), flat(k_norm, qkv), flat(rotations, qkv),
         flat(dqkv), flat(dq_norm, qkv), flat(dk_norm, qkv), int(same_memory(dout, dqkv)),
-        *sizes, partial, space, threads(), tasks(),
+        *sizes, partial, threads(), tasks(),
     )  # fmt: skip
 
 

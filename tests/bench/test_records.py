@@ -41,11 +41,26 @@ def test_names_are_padded_shuffled_and_all_there():
         assert name in TEXT.split() and tokens[0] == 0 == kept[-1]
         assert np.array_equal(tokens[1 : len(kept)], kept[:-1])
         assert not tokens[len(kept) :].any() and (targets[len(kept) :] == -1).all()
-    seen = [names.batch_of(train, 50, 7, index) for index in range(10)]
-    assert sum((targets >= 0).sum() for _, targets in seen) == (train[1] >= 0).sum()
-    assert not np.array_equal(seen[0][0], names.batch_of(train, 50, 7, 10)[0])
     with pytest.raises(SystemExit, match="the longest name takes 12"):
         names.sequences(TEXT, 11)
+
+
+def test_a_row_is_filled_with_whole_names_and_an_epoch_has_them_all():
+    train, _, _ = names.sequences(TEXT, 16)
+    tokens, targets = names.rows_of(train, 24, 7, 0)
+    again = []
+    for row, wanted in zip(tokens, targets, strict=True):
+        kept = wanted[wanted >= 0]
+        assert row[0] == 0 == kept[-1] and (wanted[len(kept) :] == -1).all()
+        assert np.array_equal(row[1 : len(kept)], kept[:-1])
+        again += np.split(kept, np.flatnonzero(kept == 0)[:-1] + 1)
+    assert sorted(map(tuple, again)) == sorted(tuple(t[t >= 0]) for t in train[1])
+    for row, following in zip(targets, targets[1:], strict=False):
+        left = 24 - (row >= 0).sum()
+        assert np.flatnonzero(following == 0)[0] + 1 > left  # the next name did not fit
+    found = [pair[0] for pair, _ in zip(names.batches(train, 24, 50, 7), range(5), strict=False)]
+    assert {batch.shape for batch in found} == {(50, 24)} and np.array_equal(found[0], tokens[:50])
+    assert len({batch.tobytes() for batch in found}) == 5
 
 
 def test_the_loss_over_names_is_the_mean_over_all_targets():

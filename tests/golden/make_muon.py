@@ -67,13 +67,13 @@ def newton_schulz(matrix):
     return x.T if tall else x
 
 
-def matrices_of(params):
-    """The weights inside the blocks, turned to (out, in); queries, keys and values apart."""
+def matrices_of(params, heads):
+    """The weights inside the blocks, turned to (out, in); each query, key and value head apart."""
     for name, tensor in params.items():
         if name.startswith("h.") and tensor.dim() == 2:
-            thirds = 3 if "c_attn" in name else 1
-            for k in range(thirds):
-                yield name, tensor, lambda t, k=k, thirds=thirds: t.T.chunk(thirds)[k]
+            parts = 3 * heads if "c_attn" in name else 1
+            for k in range(parts):
+                yield name, tensor, lambda t, k=k, parts=parts: t.T.chunk(parts)[k]
 
 
 def rates_at(step):
@@ -85,7 +85,7 @@ def rates_at(step):
 
 def train(config, start, tokens, targets):
     params = as_torch(start)
-    listed = list(matrices_of(params))
+    listed = list(matrices_of(params, config["n_head"]))
     names = {name for name, _, _ in listed}
     muon = Muon([(tensor, part) for _, tensor, part in listed])
     rest = [p for name, p in params.items() if name not in names]

@@ -12,7 +12,7 @@ import pytest
 import gpt_numpy.kernels
 from tests.generation import test_bfloat16 as test_rounded_steps
 from tests.generation import test_kv_cache
-from tests.kernels import test_bfloat16, test_halves, test_kernels, test_muon
+from tests.kernels import test_bfloat16, test_halves, test_kernels, test_muon, test_queries_keys
 from tests.support import twins
 from tests.support.errors import TOLERANCE, assert_close
 from tests.support.guards import Pages, PagesBefore
@@ -81,6 +81,13 @@ def test_no_product_leaves_its_operands(shape, dtype, pages, at):
 def test_no_update_by_muon_leaves_its_arrays(dtype, pages, at):
     for name in ("tiny", "odd"):
         test_muon.test_the_kernel_agrees_with_the_reference(name, dtype)
+
+
+@BOTH
+@pytest.mark.parametrize("dtype", TOLERANCE)
+def test_no_vector_of_a_head_leaves_its_arrays(dtype, pages, at):
+    for size in test_queries_keys.SIZES:
+        test_queries_keys.test_heads_of_any_size_agree_with_the_reference(size, dtype)
 
 
 @BOTH

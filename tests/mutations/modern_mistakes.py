@@ -254,15 +254,18 @@ HEADS = [
 
 KERNELS = [
     *listed(
-        "kernels/queries_keys.py",
+        "kernels/head_vectors.py",
         (
-            "L44", "queries and keys turn the other way",
-            ("turn(out, rotation, 1.0)", "turn(out, rotation, -1.0)"),
+            "L44", "of a turn the second channel goes the other way",
+            ("c.plus(c.times(second, cos)", "c.minus(c.times(second, cos)"),
             "kernel:queries_keys+turned",
         ),
+    ),
+    *listed(
+        "kernels/queries_keys.py",
         (
             "L45", "each chunk adds to the sums of the one before",
-            ("            fill(sums, 0.0)\n", ""), "large:queries_keys",
+            ("            fill(partial[dq : dk + D], 0.0)\n", ""), "large:queries_keys",
         ),
     ),
     *listed(

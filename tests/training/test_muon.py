@@ -59,10 +59,11 @@ def test_each_parameter_is_updated_once_and_by_its_own_optimizer(changed):
     assert set(optimizer.momentum) == muons and set(optimizer.m) == set(model.params) - muons
     for name, expected in before.items():
         grad = model.grads[name]
-        if name in muons:  # queries, keys and values are three matrices, gates and values two
+        if name in muons:  # each head is a matrix, and so are gates and values
             ends = [grad.shape[1]]
             if "c_attn" in name:
-                ends = [8, 8 + (grad.shape[1] - 8) // 2, grad.shape[1]]
+                size = 8 // changed.get("n_head", 2)
+                ends = range(size, grad.shape[1] + 1, size)
             elif "c_fc" in name and changed.get("activation") == "swiglu":
                 ends = [6, 12]
             for start, end in zip([0, *ends], ends, strict=False):

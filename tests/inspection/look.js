@@ -3,7 +3,7 @@
 // Whether the equations of `count` cells of an array give the numbers in them.
 function everyCell([name, which, count]) {
   if (!inside.tensor(name, which)) return null;
-  const { shape } = inside.tensor(name, which), heads = shape.length === 3 ? shape[0] : 1;
+  const { shape } = inside.tensor(name, which), heads = shape.length === 3 ? inside.config.n_head : 1;
   const found = { wrong: [], checked: 0, silent: 0 };
   for (let head = 0; head < heads; head++) {
     const m = inside.mat(name, which, head), cells = m.rows * m.cols;

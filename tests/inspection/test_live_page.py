@@ -103,8 +103,18 @@ def settled(page):
         {"positions": "sinusoidal", "activation": "gelu"},
         {"positions": "rotary", "norm": "rmsnorm", "activation": "relu2"},
         {"activation": "swiglu", "logit_softcap": 3.0, "positions": "none"},
+        {"qk_norm": True, "positions": "rotary", "n_head": 4, "n_kv_head": 2, "tied": False},
+        {"qk_norm": True, "n_kv_head": 1, "norm": "rmsnorm"},
     ],
-    ids=["as GPT-2", "untied, no biases", "sinusoids", "rotary, RMSNorm", "SwiGLU, soft cap"],
+    ids=[
+        "as GPT-2",
+        "untied, no biases",
+        "sinusoids",
+        "rotary, RMSNorm",
+        "SwiGLU, soft cap",
+        "QK norm, rotary, groups of heads",
+        "QK norm, one group",
+    ],
 )
 def test_every_equation_that_a_cell_opens_gives_the_number_in_the_cell(opened, tmp_path, changes):
     run, trace, contents = look(make_run(tmp_path, **changes), live=True)

@@ -11,9 +11,9 @@ ASSEMBLE, BACKWARDS, CONTENTS, ENCODING, CHECK, LENS, INFLUENCE, HISTORY = (
         "token_influence", "training_history",
     )
 )  # fmt: skip
-DIAGRAM, LOOKUP, NORMS, OPERATIONS, RECOMPUTED, TRACE = (
+DIAGRAM, LOOKUP, NORMS, OPERATION, OPERATIONS, RECOMPUTED, TRACE = (
     f"inspection/trace/{name}.py"
-    for name in ("diagram", "lookup", "norms", "operations", "recomputed", "trace")
+    for name in ("diagram", "lookup", "norms", "operation", "operations", "recomputed", "trace")
 )
 STATISTICS, TABLE = (f"inspection/summary/{name}.py" for name in ("statistics", "table"))
 HOOKS = "inspection/hooks/hooks.py"
@@ -557,7 +557,7 @@ MISTAKES = [
     ),
     Mistake(
         edit(
-            "VT12", "the function of a gradient is that of forward", OPERATIONS,
+            "VT12", "the function of a gradient is that of forward", OPERATION,
             'name = table.get(direction, f"',
             'name = table.get("forward", f"',
         ),
@@ -973,12 +973,6 @@ MISTAKES = [
             "computes:what_the_twin_does_not_know_is_recorded_and_said",
         ),
         (
-            "VL13", "shared heads of keys are not noticed",
-            ('if groups not in (None, 0, settings.get("n_head")):',
-             "if groups not in (None, 0, groups):"),
-            "computes:what_the_twin_does_not_know_is_recorded_and_said",
-        ),
-        (
             "VL5", "a layer that the twin does not know is not noticed",
             ("return [stage.layer]", "return []"),
             "computes:what_the_twin_does_not_know_is_recorded_and_said",
@@ -991,11 +985,24 @@ MISTAKES = [
         ),
     ),
     *listed(
+        OPERATIONS,
+        (
+            "VL13", "a model whose queries and keys only turn has the equation of a norm",
+            ("NORMED if normed else TURNED", "NORMED if turned else TURNED"),
+            "computes:queries_and_keys_have_the_equations_of_this_model",
+        ),
+    ),
+    *listed(
         BACKWARDS,
         (
             "VL10", "the weights of attention are not needed for their average",
             ('{("attention", "p"): "w", ("head", "x"): "norm"}', "{}"),
             "page:test_what_a_step_needs_from_forward_is_what_its_equations_read",
+        ),
+        (
+            "VL14", "the norm of queries and keys needs nothing from forward",
+            ('OTHER_LETTERS |= {("queries_keys", "qkv"): "x"}\n', ""),
+            "computes:queries_and_keys_have_the_equations_of_this_model",
         ),
         (
             "VL11", "words of an equation are taken for arrays",

@@ -9,11 +9,13 @@ from functools import cache
 from typing import Any
 
 from gpt_numpy.inspection.trace.diagram import Node, layer_title
-from gpt_numpy.inspection.trace.operations import Place, function_named, place_of
+from gpt_numpy.inspection.trace.operation import Place, function_named, place_of
 from gpt_numpy.inspection.trace.trace import Trace
 
 # What the equations of backward call an array of forward in addition to its letter.
 OTHER_LETTERS = {("attention", "p"): "w", ("head", "x"): "norm"}  # without dropout w is p
+OTHER_LETTERS |= {("queries_keys", "qkv"): "x"}
+OTHER_LETTERS |= dict.fromkeys((("queries_keys", "q_norm"), ("queries_keys", "k_norm")), "weight")
 
 # What the code calls the gradient of an argument, where that is not "d" + the argument.
 CODE_NAMES = {
@@ -23,6 +25,10 @@ CODE_NAMES = {
     ("cross_entropy", "z"): ("dlogits",),
     ("head", "x"): ("dk.norm",),
     ("head", "weight"): ("dw.weight",),
+    ("queries_keys", "qkv"): ("dx",),
+    ("queries_keys", "q_norm"): ("dweight",),
+    ("queries_keys", "k_norm"): ("dweight",),
+    ("rotary", "qkv"): ("dx",),
 }
 
 
@@ -93,6 +99,7 @@ FORWARD_NAMES = {
     ("attention", "attn"): ("out",),
     ("cross_entropy", "loss"): ("out",),
     ("cross_entropy", "P"): ("lse",),
+    ("queries_keys", "out"): ("ready",),
 } | {("attention", letter): ("Q, K, V",) for letter in "QKV"}
 
 

@@ -19,7 +19,8 @@ from typing import NamedTuple
 
 from gpt_numpy.base.arrays import Array, Shape
 from gpt_numpy.config.model import GPTConfig
-from gpt_numpy.inspection.trace.operations import Operation, operations_of
+from gpt_numpy.inspection.trace.operation import Operation
+from gpt_numpy.inspection.trace.operations import operations_of
 from gpt_numpy.model import stages
 from gpt_numpy.model.stage import FIXED, Activation, ModelConfig, Stage, sized
 from gpt_numpy.model.stages import gpt, stages_of

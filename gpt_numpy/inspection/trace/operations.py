@@ -1,8 +1,8 @@
 """The equations of every layer as the reference derives them, and the functions that compute them.
 
-An `Operation` is one line of the forward pass. `forward` has the equation of each array that it
-writes, `backward` that of the gradient of each array that it reads; the arrays have the letters of
-the derivation. Every equation is quoted exactly from the file under `reference/` that derives it
+Of each `Operation` (operation.py) `forward` has the equation of each array that it writes,
+`backward` that of the gradient of each array that it reads; the arrays have the letters of the
+derivation. Every equation is quoted exactly from the file under `reference/` that derives it
 (a test compares them), so that it can be searched for there; `...` marks an omission. A model
 without biases has the equations without ` + bias` (diagram.py).
 
@@ -10,72 +10,11 @@ A new layer gets an entry in `OPERATIONS`, a new norm one in `NORMS`. A stage wh
 activation has no entry is shown as a single operation.
 """
 
-import importlib
-import inspect
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Callable
+from dataclasses import replace
 
+from gpt_numpy.inspection.trace.operation import Operation, function_named, place_of
 from gpt_numpy.model.stage import Stage
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a function is defined: its module, its name and its first line."""
-
-    module: str
-    name: str
-    line: int
-
-    def __str__(self) -> str:
-        """As in gpt_numpy.reference.linear.linear_forward, line 35."""
-        return f"{self.module}.{self.name}, line {self.line}"
-
-    @property
-    def source(self) -> str:
-        """Its lines."""
-        return inspect.getsource(function_named(f"{self.module}.{self.name}"))
-
-
-def function_named(name: str) -> Callable[..., Any]:
-    """The function of this dotted name, imported."""
-    module, _, function = name.rpartition(".")
-    found: Callable[..., Any] = getattr(importlib.import_module(module), function)
-    return found
-
-
-def place_of(function: Callable[..., Any]) -> Place:
-    """Where a function is defined, by its code object."""
-    made = inspect.unwrap(function)
-    return Place(made.__module__, made.__name__, made.__code__.co_firstlineno)
-
-
-@dataclass(frozen=True)
-class Operation:
-    """One line of the forward pass, and what its backward computes.
-
-    `kernels` and `reference` name functions as `module.function`, where they are not the pair that
-    is named like the derivation; the keys are "forward", "backward", and the letter of any array
-    whose gradient a different function computes. `fields` has the layer's name for a letter, where
-    it is not the letter itself.
-    """
-
-    title: str
-    derivation: str  # the file of `reference/`
-    forward: Mapping[str, str]
-    backward: Mapping[str, str]
-    fields: Mapping[str, str] = field(default_factory=dict)
-    kernels: Mapping[str, str] = field(default_factory=dict)
-    reference: Mapping[str, str] = field(default_factory=dict)
-
-    def function(self, ops: str, direction: str, letter: str = "") -> Place:
-        """The function of the implementation `ops` that computes an array or its gradient."""
-        table = self.kernels if ops == "kernels" else self.reference
-        name = table.get(direction, f"{self.derivation}.{self.derivation}_{direction}")
-        if direction == "backward":
-            name = table.get(letter, name)
-        return place_of(function_named(f"gpt_numpy.{ops}.{name}"))
-
 
 MULTIPLY = "products.matmul.multiply"
 FUSED = "linear.linear_and_sum"  # projection, bias and residual sum
@@ -177,16 +116,35 @@ RMSNORM = Operation(
     fields={"weight": "ln_weight", "out": "norm"},
     kernels={"backward": RMSNORM_AND_SUM},
 )
-READY = Operation(
-    "norm and turn of queries and keys",
+NORMED = Operation(
+    "norm of queries and keys",
     "queries_keys",
-    {"out": "normed = rmsnorm(x) out = turn(normed)"},
+    {"out": "normed = rmsnorm(x)"},
+    dict.fromkeys(
+        ("qkv", "q_norm", "k_norm"), "dx, dweight = rmsnorm_backward(dnormed, x, weight)"
+    ),
+    fields={"out": "ready"},
+)
+TURNED = Operation(
+    "turn of queries and keys",
+    "rotary",
+    {"out": "out_i = x_i cos_ti - x_(i+D/2) sin_ti out_(i+D/2) = x_(i+D/2) cos_ti + x_i sin_ti"},
     {
-        "qkv": "dnormed = turn_back(dout) dx, dweight = rmsnorm_backward(dnormed)",
-        "q_norm": "dx, dweight = rmsnorm_backward(dnormed)",
-        "k_norm": "dx, dweight = rmsnorm_backward(dnormed)",
+        "qkv": "dx_i = dout_i cos_ti + dout_(i+D/2) sin_ti "
+        "dx_(i+D/2) = dout_(i+D/2) cos_ti - dout_i sin_ti"
     },
     fields={"out": "ready"},
+    kernels={d: f"queries_keys.queries_keys_{d}" for d in ("forward", "backward")},
+    reference={"forward": "rotary.turn", "backward": "rotary.turn_back"},
+)
+NORMED_AND_TURNED = replace(
+    NORMED,
+    title="norm and turn of queries and keys",
+    forward={"out": "normed = rmsnorm(x) out = turn(normed)"},
+    backward={
+        **NORMED.backward,
+        "qkv": "dnormed = turn_back(dout) dx, dweight = rmsnorm_backward(dnormed, x, weight)",
+    },
 )
 SPLIT = Operation(
     "split into heads",
@@ -317,7 +275,11 @@ def _embedding(stage: Stage) -> Operation:
 
 def _split(stage: Stage) -> list[Operation]:
     """From qkv to the heads' queries, keys and values."""
-    return [READY, replace(SPLIT, fields={"qkv": "ready"})] if "ready" in stage.kept else [SPLIT]
+    if "ready" not in stage.kept:
+        return [SPLIT]
+    normed, turned = "q_norm" in stage.weights, "rotations" in stage.weights
+    ready = NORMED_AND_TURNED if normed and turned else NORMED if normed else TURNED
+    return [ready, replace(SPLIT, fields={"qkv": "ready"})]
 
 
 def _norm(stage: Stage) -> Operation:

@@ -25,7 +25,7 @@ from gpt_numpy.base.html_table import html_lines, html_table
 from gpt_numpy.inspection.trace import norms
 from gpt_numpy.inspection.trace.diagram import Node, all_shapes, backward_order, forward_order
 from gpt_numpy.inspection.trace.lookup import Sources
-from gpt_numpy.inspection.trace.operations import Place, place_of
+from gpt_numpy.inspection.trace.operation import Place, place_of
 from gpt_numpy.model.base_model import twin_of
 from gpt_numpy.model.gpt import GPT
 from gpt_numpy.model.stages import activations

@@ -63,11 +63,11 @@ function cellInWords(name, row, col, head) {
 }
 const NAMES_IN_WORDS = {
   losses: "the loss", lse: "the log-sum-exp of the logits", mean: "the mean", rstd: "the reciprocal deviation",
-  "embedding.out": "the vector at the start of the stream", "ln_1.out": "what attention reads", "ln_2.out": "what the MLP reads", "ln_f.out": "what the head reads", "attn.out": "the heads side by side", qkv: "query, key and value",
+  "embedding.out": "the vector at the start of the stream", "ln_1.out": "what attention reads", "ln_2.out": "what the MLP reads", "ln_f.out": "what the head reads", "attn.out": "the heads side by side", qkv: "query, key and value", ready: "query, key and value as attention reads them",
   query: "the query", key: "the key", value: "the value", heads: "the head’s output", proj: "what is added to the stream", resid_mid: "the stream after attention", resid_post: "the stream after the MLP", xhat: "the normalised vector", act: "the neuron after the nonlinearity", fc: "the neuron before the nonlinearity" };
 
 function codeLines(name, which) {
-  const code = which === "grad" ? codeOfGradient(name) : contents.code[isTurned_() ? name.replace(/\.(query|key|value)$/, ".ready") : name];
+  const code = which === "grad" ? codeOfGradient(name) : contents.code[isReady_() ? name.replace(/\.(query|key|value)$/, ".ready") : name];
   if (!code) return null;
   // A model without biases has none in its equations either.
   const marked = code.lines.filter(([line, text]) => code.marked.includes(line) && (config.bias || !text.includes("+= bias"))), lines = (marked.length ? marked : code.lines).slice(0, 3);

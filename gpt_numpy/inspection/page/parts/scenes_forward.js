@@ -30,9 +30,9 @@ const FORWARD_SCENES = [
 
   { place: "attention", question: () => "What are a query, a key and a value?",
     text: () => [`Tokens must learn from each other. From its vector each token makes three shorter ones of ${config.head_size} numbers, by three learned matrices: a query (what am I looking for?), a key (what can I be found by?) and a value (what do I pass on?).`,
-      `${isTurned_() ? "Queries and keys then turn with their position, so that a score depends on how far apart two tokens are. " : ""}This is head ${state.head} of ${config.n_head}; each head has its own three matrices.`],
+      `${queriesKeysInWords()}This is head ${state.head} of ${config.n_head}; ${sharedInWords()}.`],
     pictures: () => ["query", "key", "value"].map(part => picture_({ query: "Queries", key: "Keys", value: "Values" }[part], { query: "What each token looks for.", key: "What each token is found by.", value: "What each token passes on." }[part], `${attn_()}.${part}`, { head: state.head })).concat(
-      picture_("What they are made from", "The normalised vectors, times a column of the matrix for each number.", `${block_()}.ln_1.out`), picture_("The matrices", `All ${config.n_head} heads: queries left, keys in the middle, values right.`, `${attn_()}.c_attn.weight`, { wide: true, height: 1.6 })),
+      picture_("What they are made from", "The normalised vectors, times a column of the matrix for each number.", `${block_()}.ln_1.out`), picture_("The matrices", `All heads side by side: queries left, keys in the middle, values right.`, `${attn_()}.c_attn.weight`, { wide: true, height: 1.6 })),
     cell: () => cell_(`${attn_()}.query`, "value", here(), strongestChannel(`${attn_()}.query`, "value", here(), state.head), state.head) },
 
   { place: "attention", question: () => "How well does a key match a query?",
@@ -91,6 +91,15 @@ function liftedRows() {
   const strip = (title, m, of) => [el("h4", {}, title), heatmap(oneRow(m, t), { of, height: 22, largest, plain: true, label: title, key: `lift-${title}` })];
   return [el("figure", { class: "wide" }, el("h3", {}, places ? "Lifted out and added" : "Lifted out"), el("figcaption", {}, places ? `${config.n_embd} numbers each; the third strip is the sum of the first two.` : `${config.n_embd} numbers: the row is the token’s vector.`),
     el("div", { class: "flow" }, strip(`the row of “${tokenAt(t)}”`, parts[0], { name: "wte.weight", which: "value", first: contents.tokens[t] }), places ? strip(`the row of position ${t}`, parts[1], { name: "wpe.weight", which: "value", first: t }) : null, strip(places ? "their sum: the vector of this token" : "the vector of this token", sum, { name: "embedding.out", which: "value", first: t })))];
+}
+// What QK norm, rotary positions and shared heads change, where the model has them.
+function queriesKeysInWords() {
+  const normed = config.qk_norm ? "Each query and key is scaled to a mean square of 1, then by a learned weight for each channel, so that long vectors do not win every match. " : "";
+  return `${normed}${isTurned_() ? "Queries and keys then turn with their position, so that a score depends on how far apart two tokens are. " : ""}`;
+}
+function sharedInWords() {
+  const heads = headsOfGroup(state.head);
+  return heads.length > 1 ? `each head has its own matrix of queries, and heads ${heads.join(", ")} share those of keys and values` : "each head has its own three matrices";
 }
 function scorePictures() {
   const cell = opened && opened.name === `${attn_()}.scores` && opened.which === "value" ? opened : { row: here(), col: bestKey(here()) }, name = part => `${attn_()}.${part}`;

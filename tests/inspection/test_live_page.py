@@ -27,7 +27,8 @@ VIEWS = (
     "backwards",
     "training",
 )
-SCENES = 20
+SCENES = 23
+BACKWARD = range(12, SCENES)
 LOOK = (Path(__file__).parent / "look.js").read_text(encoding="utf-8")
 # What the tests look at inside the page, which keeps its functions to itself.
 INSIDE = (
@@ -340,6 +341,42 @@ def test_every_scene_by_keyboard(opened, size, scheme, tmp_path):
         page.keyboard.press(str(number))
         assert page.evaluate("inside.state.view") == view
         assert look_at(page, "problems") == [], view
+
+
+@pytest.mark.parametrize("size", ["1024", "1440"])
+def test_a_scene_of_the_way_back_fits_the_screen(opened, size):
+    page = opened(SIZES[size])
+    for scene in BACKWARD:
+        page.goto(page.url.split("#")[0] + f"#story&scene={scene}")
+        page.wait_for_selector(f"text=scene {scene + 1} of")
+        found = look_at(page, "sublayerScene")
+        assert found["columns"] == ["needed from forward", "gradient coming in",
+                                    "gradient going out"]  # fmt: skip
+        assert found["bottom"] <= SIZES[size][1] and found["cell"], scene
+        assert found["side by side"] and found["pictures"] >= 2, scene
+        names = page.evaluate(f"inside.SCENES[{scene}].out()")
+        assert found["badges"] == names, scene
+        arrays = page.evaluate("inside.contents.verdicts")
+        assert found["checked"] == sum(name in arrays for name in names) > 0
+    page.evaluate("inside.setTokens([3, 4, 5])")
+    settled(page)
+    found = look_at(page, "sublayerScene")
+    assert found["checked"] == 0 and "not checked for this change" in page.inner_text(".derivation")
+
+
+def test_a_newcomer_can_leave_the_story_and_come_back(opened):
+    page = opened(at="#story&scene=16")
+    page.click("[data-key=explore]")
+    assert page.evaluate("inside.state.view") == "backwards"
+    assert "h.0.ln_2.xhat" in page.inner_text("main")
+    page.keyboard.press("1")
+    assert "scene 17 of" in page.inner_text("main") and page.query_selector("#opened h3")
+    for scene, view in ((0, "embedding"), (3, "attention"), (9, "layers")):
+        page.goto(page.url.split("#")[0] + f"#story&scene={scene}")
+        page.wait_for_selector(f"text=scene {scene + 1} of")
+        page.click("[data-key=explore]")
+        assert page.evaluate("inside.state.view") == view
+        assert page.query_selector("#opened h3") is None  # the cell belonged to the scene
 
 
 def test_scenes_by_pointer_swipe_and_map_and_back(opened):

@@ -102,6 +102,7 @@ function adoptForward({ tokens, targets }, { values, loss, lens }) {
   decoded = new Map();
   computed.value = values;
   computed.grad = {};
+  modelGrads = {};  // those of the last pass do not belong to this one
   for (const [name, entry] of Object.entries(contents.arrays)) liveEntry(name, entry);
   contents.next = liveNext();
   contents.embedding = liveEmbedding();

@@ -12,6 +12,7 @@ import pytest
 import gpt_numpy as gn
 from gpt_numpy.inspection.page import assemble, live
 from gpt_numpy.training.checkpoint import load
+from tests.inspection.conftest import visit
 from tests.support.pages import CHARACTERS, HOSTILE, SAMPLE, look, make_run
 
 SIZES = {"320": (320, 568), "390": (390, 844), "768": (768, 1024), "1024": (1024, 768),
@@ -186,7 +187,7 @@ def test_a_gradient_that_differs_from_the_checked_one_is_said_to_be_wrong(opened
     page = opened(path=written(tmp_path, "other.html", contents | {"arrays": arrays}))
     assert page.evaluate("name => inside.agreement(name)", name) > 0.5
     step = next(k for k, s in enumerate(contents["steps"]) if name in s["parameters"])
-    page.goto(page.url.split("#")[0] + f"#backwards&step={step}")
+    visit(page, f"#backwards&step={step}")
     page.reload()
     ready(page)
     assert "this page computed something else" in page.inner_text("main")
@@ -347,7 +348,7 @@ def test_every_scene_by_keyboard(opened, size, scheme, tmp_path):
 def test_a_scene_of_the_way_back_fits_the_screen(opened, size):
     page = opened(SIZES[size])
     for scene in BACKWARD:
-        page.goto(page.url.split("#")[0] + f"#story&scene={scene}")
+        visit(page, f"#story&scene={scene}")
         page.wait_for_selector(f"text=scene {scene + 1} of")
         found = look_at(page, "sublayerScene")
         assert found["columns"] == ["needed from forward", "gradient coming in",
@@ -372,7 +373,7 @@ def test_a_newcomer_can_leave_the_story_and_come_back(opened):
     page.keyboard.press("1")
     assert "scene 17 of" in page.inner_text("main") and page.query_selector("#opened h3")
     for scene, view in ((0, "embedding"), (3, "attention"), (9, "layers")):
-        page.goto(page.url.split("#")[0] + f"#story&scene={scene}")
+        visit(page, f"#story&scene={scene}")
         page.wait_for_selector(f"text=scene {scene + 1} of")
         page.click("[data-key=explore]")
         assert page.evaluate("inside.state.view") == view
@@ -439,7 +440,7 @@ def test_the_last_scene_and_a_text_of_one_token_can_be_shown(opened):
     page.evaluate("inside.setTokens([5])")
     settled(page)
     for scene in range(SCENES):
-        page.goto(page.url.split("#")[0] + f"#story&scene={scene}&text=5")
+        visit(page, f"#story&scene={scene}&text=5")
         page.reload()
         ready(page)
         assert look_at(page, "problems") == [], scene
@@ -454,7 +455,7 @@ def test_nonsense_in_the_address_is_ignored(opened):
     assert page.evaluate("inside.experiment.off.attention") == [0]
     assert page.evaluate("inside.state.scene") == 0
     assert look_at(page, "problems") == []
-    page.goto(page.url.split("#")[0] + "#play&off=%E0%A4%A")
+    visit(page, "#play&off=%E0%A4%A")
     page.reload()
     ready(page)
     assert look_at(page, "problems") == []
@@ -475,7 +476,7 @@ def test_hostile_strings_are_text_in_the_live_page_too(opened):
 def test_text_has_contrast(opened, scheme):
     page = opened(color_scheme=scheme)
     for place in ("story", "story&scene=13", "play&off=h0.0%20m1", "backwards&step=4", "attention"):
-        page.goto(page.url.split("#")[0] + f"#{place}")
+        visit(page, f"#{place}")
         page.reload()
         ready(page)
         assert look_at(page, "lowContrast") == [], place
@@ -502,7 +503,7 @@ def test_a_diverged_model_has_a_page_too(opened, tmp_path):
     page = opened(path=written(tmp_path, "page.html", contents))
     assert "the model has diverged" in page.inner_text("#status")
     for scene in (0, 9, 12, 19):
-        page.goto(page.url.split("#")[0] + f"#story&scene={scene}")
+        visit(page, f"#story&scene={scene}")
         assert "✓" not in page.inner_text("main")
 
 

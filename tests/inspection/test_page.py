@@ -529,9 +529,7 @@ def test_the_history_skips_damaged_lines_of_the_log(tmp_path):
 
 
 def test_long_curves_are_thinned_and_keep_their_ends(tmp_path):
-    lines = [
-        json.dumps({"iter": i, "loss": 1.0, "layers": {"head": [1, 2]}}) for i in range(5000)
-    ]
+    lines = [json.dumps({"iter": i, "loss": 1.0, "layers": {"head": [1, 2]}}) for i in range(5000)]
     (tmp_path / "log.jsonl").write_text("\n".join(lines), encoding="utf-8")
     found = training_history(str(tmp_path))
     curves = (found["curves"]["loss"], MOST_POINTS), (found["layers"]["update"]["head"], 100)

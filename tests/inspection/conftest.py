@@ -41,7 +41,7 @@ def browser():
 
 
 def launched_firefox(playwright):
-    """The installed Firefox: playwright's `firefox` is a build of its own, with another protocol."""
+    """The installed Firefox: playwright's `firefox` is a build with another protocol."""
     from playwright._impl._connection import from_channel
     from playwright.sync_api import BrowserType
 

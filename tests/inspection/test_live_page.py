@@ -232,6 +232,12 @@ def test_a_click_on_a_candidate_writes_it_and_the_settings_change_the_bars(opene
     page.wait_for_function("() => inside.contents.tokens.length === 11")
     assert page.evaluate("inside.contents.tokens.at(-1)") == int(first)
     settled(page)
+    page.click("[data-key=token-3]")  # in the middle: what follows there is dropped
+    page.click(".candidates button >> nth=1")
+    page.wait_for_function("() => inside.contents.tokens.length === 5")
+    settled(page)
+    page.evaluate("inside.setTokens(inside.contents.tokens.concat(1, 2, 3, 4, 5, 6))")
+    settled(page)
     page.click("[data-key=write-20]")
     page.wait_for_function("() => inside.contents.tokens.length === 31")
     settled(page)

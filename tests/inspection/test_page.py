@@ -276,6 +276,14 @@ def test_scores_are_shown_above_the_diagonal_too(seen):
     )
 
 
+def test_scores_of_a_long_text_are_stored_behind_the_mask_only(tmp_path, monkeypatch):
+    monkeypatch.setattr(contents_module, "MOST_WHOLE", 32)  # the text has 33
+    _, trace, contents = look(make_run(tmp_path))
+    packed = contents["arrays"]["h.1.attn.scores"]["value"]
+    assert packed["lower"]
+    is_packed(unpack(packed), np.tril(trace["h.1.attn.scores"].value[0]))
+
+
 def test_what_a_sublayer_adds_has_the_gradient_of_the_sum(seen):
     _, trace, contents = seen
     for name in ("h.0.attn.proj", "h.1.mlp.proj"):

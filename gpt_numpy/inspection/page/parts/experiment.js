@@ -47,7 +47,8 @@ function setTokens(tokens) {
   rememberState();
   recompute();
 }
-function appendToken(token) { experiment.leftOut = []; setTokens([...experiment.tokens, token]); }
+// Write a token after the chosen one; what followed there is dropped.
+function writeToken(token) { experiment.leftOut = []; setTokens([...experiment.tokens.slice(0, state.position + 1), token]); }
 
 // Switch something off or on again: kind is heads, neurons (each of a block), attention or mlp.
 function toggle(kind, block, which) {

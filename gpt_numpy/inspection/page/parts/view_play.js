@@ -23,15 +23,15 @@ function logitsAt(t) { const V = config.vocab_size; return computed.value.logits
 function nextSentence() {
   const p = distribution(logitsAt(state.position), experiment.settings), kept = p.filter(x => x > 0).length;
   const last = state.position === T - 1;
-  return `${kept} of ${config.vocab_size} tokens may be drawn. ${last ? "Click on one to write it." : `In the text comes “${targetAt(state.position)}” (green frame). Choose the last token above to continue the text.`}`;
+  return `${kept} of ${config.vocab_size} tokens may be drawn. ${last ? "Click on one to write it." : `In the text comes “${targetAt(state.position)}” (green frame). Click on another to write it instead: the text then ends with it.`}`;
 }
 
 function candidates() {
   const t = state.position, p = distribution(logitsAt(t), experiment.settings), right = contents.targets[t];
   const best = mostLikely(p, 12).filter(token => p[token] > 0);
   return el("div", { class: "candidates" }, best.map(token => el("button", {
-    type: "button", class: token === right ? "right" : "", "data-key": `next-${token}`, disabled: t !== T - 1,
-    "aria-label": `write ${nameOf(token)}, probability ${percent(p[token])}`, onclick: () => appendToken(token) },
+    type: "button", class: token === right ? "right" : "", "data-key": `next-${token}`,
+    "aria-label": `write ${nameOf(token)}, probability ${percent(p[token])}`, onclick: () => writeToken(token) },
     el("span", { class: "token" }, nameOf(token)),
     el("span", { class: "track", "aria-hidden": "true" }, el("i", { style: { width: `${100 * p[token]}%` } })),
     el("span", {}, percent(p[token])))));

@@ -985,6 +985,14 @@ MISTAKES = [
         ),
     ),
     *listed(
+        CONTENTS,
+        (
+            "VL15", "scores of long texts are stored whole",
+            ("whole = not gradient and T <= MOST_WHOLE", "whole = not gradient"),
+            "page:test_scores_of_a_long_text_are_stored_behind_the_mask_only",
+        ),
+    ),
+    *listed(
         OPERATIONS,
         (
             "VL13", "a model whose queries and keys only turn has the equation of a norm",

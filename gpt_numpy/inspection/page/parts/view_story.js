@@ -44,7 +44,7 @@ function badge(name) {
 
 // Pictures of the way back are as high as the screen leaves room for, so that their scene needs no scrolling.
 let fitted = 0;  // the height of a picture; 0: its own
-const LEAST = 40, MOST = 260;
+const LEAST = 40, MOST = 320;
 function fitScene() {
   fitted = 0;
   const scene = document.querySelector(".scene.sublayer .three") && document.querySelector(".scene.sublayer");

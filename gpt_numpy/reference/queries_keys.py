@@ -13,7 +13,7 @@ scores stay bounded, and larger learning rates are stable.
 
 Backward is the composition in reverse:
 
-    dnormed = turn_back(dout)           dx, dweight = rmsnorm_backward(dnormed)
+    dnormed = turn_back(dout)           dx, dweight = rmsnorm_backward(dnormed, x, weight)
 
 The weight of the norm is shared by all heads and positions, so its gradient sums over both. rstd is
 recomputed: it takes a D-th of the memory of what it is computed from, which is kept.

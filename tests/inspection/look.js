@@ -3,7 +3,7 @@
 // Whether the equations of `count` cells of an array give the numbers in them.
 function everyCell([name, which, count]) {
   if (!inside.tensor(name, which)) return null;
-  const { shape } = inside.tensor(name, which), heads = shape.length === 3 ? shape[0] : 1;
+  const { shape } = inside.tensor(name, which), heads = shape.length === 3 ? inside.config.n_head : 1;
   const found = { wrong: [], checked: 0, silent: 0 };
   for (let head = 0; head < heads; head++) {
     const m = inside.mat(name, which, head), cells = m.rows * m.cols;
@@ -24,7 +24,7 @@ function everyCell([name, which, count]) {
   return found;
 }
 
-const DRAWN = "canvas, svg, .bars, .tokens, .numbered, table, pre, code, .parts, .candidates, .controls";
+const DRAWN = "canvas, svg, .bars, .tokens, .numbered, .places, table, pre, code, .parts, .candidates, .controls";
 
 // What nobody should see.
 function problems() {
@@ -35,6 +35,16 @@ function problems() {
   if (odd) found.push(odd[0]);
   for (const c of document.querySelectorAll("canvas")) if (!c.width || !c.height) found.push("canvas without size");
   return found;
+}
+
+// Columns, pictures and checks of a scene of the way back.
+function sublayerScene() {
+  const scene = document.querySelector(".scene.sublayer"), columns = [...scene.querySelectorAll(".three > div")];
+  const tops = columns.map(c => c.getBoundingClientRect().top), badges = [...scene.querySelectorAll(".derivation .badge")];
+  return {
+    bottom: scene.getBoundingClientRect().bottom + window.scrollY, columns: columns.map(c => c.querySelector(".column").textContent), "side by side": new Set(tops).size === 1,
+    pictures: scene.querySelectorAll(".three figure").length, cell: Boolean(scene.querySelector("#opened h3")),
+    badges: badges.map(b => b.dataset.badge).sort((a, b) => inside.SCENES[inside.state.scene].out().indexOf(a) - inside.SCENES[inside.state.scene].out().indexOf(b)), checked: badges.filter(b => b.textContent.includes("✓")).length };
 }
 
 // A finger that moves by so many dots, from left to right.

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import gpt_numpy as gn
-from gpt_numpy.inspection.page import assemble, earlier, live
+from gpt_numpy.config.presets import PRESETS
+from gpt_numpy.inspection.page import assemble, backwards, earlier, live
 from gpt_numpy.inspection.page.contents import contents
 from tests.support.pages import CHARACTERS, HOSTILE, look, make_run
 
@@ -79,7 +80,9 @@ def test_a_probe_feels_every_number_and_every_exchange(kind):
 def test_what_the_twin_does_not_know_is_recorded_and_said(monkeypatch):
     assert live.why_not_live(model_of()) == ""
     assert live.why_not_live(model_of(tied=False, bias=False, positions="sinusoidal")) == ""
-    assert live.why_not_live(model_of(norm="rmsnorm", positions="rotary", n_kv_head=2)) == ""
+    assert live.why_not_live(model_of(norm="rmsnorm", positions="rotary", n_kv_head=1)) == ""
+    modern = {k: v for k, v in PRESETS["tiny-modern"].items() if k in vars(model_of().config)}
+    assert live.why_not_live(model_of(**modern)) == ""
     stages = list(live.gpt(model_of().config))
     cases = {
         "new_layer": dataclasses.replace(stages[1], layer="new_layer"),
@@ -99,17 +102,36 @@ def test_what_the_twin_does_not_know_is_recorded_and_said(monkeypatch):
     assert f"{model.n_params:,} parameters" in live.why_not_live(model)
     monkeypatch.setattr(live, "MOST_PARAMETERS", model.n_params)
     assert live.why_not_live(model) == ""
-    for changes, part in (
-        ({"n_kv_head": 1}, "n_kv_head 1"),
-        ({"qk_norm": True}, "k_norm"),
-    ):
-        monkeypatch.setattr(live, "MOST_PARAMETERS", 10**6)
-        assert live.why_not_live(model_of(**changes)).endswith(f"part of the model: {part}")
     monkeypatch.setitem(live.SETTINGS, "norm_kind", {"rmsnorm"})
     assert "norm_kind layernorm" in live.why_not_live(model)
     monkeypatch.setitem(live.SETTINGS, "norm_kind", None)
     monkeypatch.setattr(live, "POSITIONS", {"sinusoidal"})
     assert "positions learned" in live.why_not_live(model)
+
+
+@pytest.mark.parametrize(
+    ("changes", "forward", "needed"),
+    [
+        ({"positions": "rotary"}, "out_i = x_i cos_ti", []),
+        ({"qk_norm": True}, "normed = rmsnorm(x)", ["qkv", "q_norm.weight", "k_norm.weight"]),
+        ({"qk_norm": True, "positions": "rotary"}, "normed = rmsnorm(x) out = turn(normed)",
+         ["qkv", "q_norm.weight", "k_norm.weight"]),
+    ],
+    ids=["turned", "normed", "both"],
+)  # fmt: skip
+def test_queries_and_keys_have_the_equations_of_this_model(changes, forward, needed):
+    model = model_of(**changes)
+    trace = gn.trace(model, *np.random.default_rng(0).integers(0, 9, (2, 1, 4)))
+    (step,) = [s for s in backwards.steps(trace) if "queries and keys" in s["title"]]
+    assert step["forward"][0].startswith(forward) and ("turn(" in forward or len(changes) == 1)
+    assert ("turn" in step["title"]) == ("positions" in changes)
+    assert step["needed"] == [f"h.0.attn.{name}" for name in needed]
+    for equation in step["equations"]:
+        lines = dict(map(tuple, equation["code"]["lines"]))
+        marked = [lines[number] for number in equation["code"]["marked"]]
+        assert marked and ("dweight" in marked[0]) == ("norm" in equation["array"])
+    (code,) = {str(backwards.forward_code(trace)["h.0.attn.ready"]["marked"])}
+    assert code != "[]"
 
 
 def test_tokens_that_are_no_characters_have_no_characters(seen):

@@ -276,6 +276,14 @@ def test_scores_are_shown_above_the_diagonal_too(seen):
     )
 
 
+def test_scores_of_a_long_text_are_stored_behind_the_mask_only(tmp_path, monkeypatch):
+    monkeypatch.setattr(contents_module, "MOST_WHOLE", 32)  # the text has 33
+    _, trace, contents = look(make_run(tmp_path))
+    packed = contents["arrays"]["h.1.attn.scores"]["value"]
+    assert packed["lower"]
+    is_packed(unpack(packed), np.tril(trace["h.1.attn.scores"].value[0]))
+
+
 def test_what_a_sublayer_adds_has_the_gradient_of_the_sum(seen):
     _, trace, contents = seen
     for name in ("h.0.attn.proj", "h.1.mlp.proj"):
@@ -442,11 +450,14 @@ def test_layers_without_equations_are_shown_as_one_step_each(tmp_path, seen, mon
     assemble.assemble(contents)
 
 
+CALL = ["linear_backward(", "dout, k.norm, w.weight.T, None,", "dx=dk.norm, dweight=", ")"]
+
+
 @pytest.mark.parametrize(
     "title, array, forward, marked",
     [
-        ("head", "ln_f.out", "logits = norm @ weight.T", ["dx=dk.norm, dweight="]),
-        ("head", "wte.weight", "logits = norm @ weight.T", ["dx=dk.norm, dweight="]),
+        ("head", "ln_f.out", "logits = norm @ weight.T", CALL),
+        ("head", "wte.weight", "logits = norm @ weight.T", CALL),
         ("last layer norm", "ln_f.xhat", "out = xhat * weight + bias", ["dxhat = dout * weight"]),
         (
             "sum with the residual stream",
@@ -526,10 +537,12 @@ def test_the_history_skips_damaged_lines_of_the_log(tmp_path):
 
 
 def test_long_curves_are_thinned_and_keep_their_ends(tmp_path):
-    lines = [json.dumps({"iter": i, "loss": 1.0}) for i in range(5000)]
+    lines = [json.dumps({"iter": i, "loss": 1.0, "layers": {"head": [1, 2]}}) for i in range(5000)]
     (tmp_path / "log.jsonl").write_text("\n".join(lines), encoding="utf-8")
-    curve = training_history(str(tmp_path))["curves"]["loss"]
-    assert len(curve) == MOST_POINTS and (curve[0][0], curve[-1][0]) == (0, 4999)
+    found = training_history(str(tmp_path))
+    curves = (found["curves"]["loss"], MOST_POINTS), (found["layers"]["update"]["head"], 100)
+    for curve, most in curves:
+        assert len(curve) == most and (curve[0][0], curve[-1][0]) == (0, 4999)
 
 
 def test_what_is_said_of_a_curve_is_of_all_its_points(tmp_path):

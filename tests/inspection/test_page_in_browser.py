@@ -12,6 +12,7 @@ import pytest
 
 from gpt_numpy.inspection.page import assemble, gradient_check
 from gpt_numpy.inspection.page import contents as contents_module
+from tests.inspection.conftest import visit
 from tests.support.pages import HOSTILE, SAMPLE, look, make_run
 
 VIEWS = ("transformer", "embedding", "attention", "layers", "backwards", "training")
@@ -232,7 +233,7 @@ def test_back_and_reload_show_the_same_again(opened):
     assert chosen(page) == "attention"
     assert [page.input_value(f"[data-key={name}]") for name in ("block", "head")] == ["1", "1"]
     for nonsense in ("#attention&block=7&head=x&position=-1&norm=__proto__", "#constructor&step=1"):
-        page.goto(page.url.partition("#")[0] + nonsense)
+        visit(page, nonsense)
         page.reload()
         is_sound(page)
 

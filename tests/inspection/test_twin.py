@@ -31,6 +31,15 @@ CONFIGS = {
     "RMSNorm, rotary": ({"norm": "rmsnorm", "positions": "rotary", "n_embd": 8}, 8),
     "no positions, relu2, narrow": ({"positions": "none", "activation": "relu2", "n_inner": 7}, 6),
     "SwiGLU, soft cap": ({"activation": "swiglu", "logit_softcap": 1.5, "tied": False}, 7),
+    "QK norm, rotary": (
+        {"qk_norm": True, "positions": "rotary", "norm": "rmsnorm", "n_embd": 8, "tied": False},
+        7,
+    ),
+    "QK norm, grouped heads": ({"qk_norm": True, "n_head": 6, "n_kv_head": 2, "n_embd": 12}, 8),
+    "grouped heads, rotary": (
+        {"n_head": 4, "n_kv_head": 1, "n_embd": 24, "positions": "rotary"},
+        6,
+    ),
     "wide": ({"n_head": 4, "n_embd": 20, "vocab_size": 23, "activation": "gelu"}, 8),
 }
 
@@ -38,6 +47,7 @@ RUN = """([config, table, numbers, tokens, targets, off]) => {
   const model = makeModel(config, table, Float32Array.from(numbers));
   const pass = makePass(model, tokens, targets, off || NOTHING_OFF), loss = forward(pass);
   backward(pass);
+  backward(pass);  // it assigns: what an earlier pass left does not matter
   const list = ([name, x]) => [name, Array.from(x)];
   const plain = found => Object.fromEntries(Object.entries(found).map(list));
   const [values, gradients] = [plain(pass.values), plain(pass.gradients)];
@@ -76,9 +86,8 @@ def batch_of(config, T, seed=0):
 
 
 def arguments_of(model, tokens, targets, off=None):
-    config = {
-        **vars(model.config), "head_size": model.config.head_size, "n_hidden": model.config.n_hidden
-    }  # fmt: skip
+    computed = {k: getattr(model.config, k) for k in ("head_size", "n_hidden", "n_groups")}
+    config = {**vars(model.config), **computed}
     table = [[name, list(array.shape)] for name, array in model.params.items()]
     numbers = model.params.flat.astype(np.float32).tolist()
     return [config, table, numbers, np.ravel(tokens).tolist(), np.ravel(targets).tolist(), off]
@@ -239,8 +248,8 @@ def test_every_function_of_the_twin_names_one_that_the_package_has():
     sources = [path.read_text("utf-8") for path in Path(gn.__file__).parent.rglob("*.py")]
     known = {name for text in sources for name in re.findall(r"^ *def (\w+)", text, re.M)}
     counted = 0
-    for layer in ("linear", "layernorm", "rmsnorm", "rotary", "activation", "attention",
-                  "embedding", "cross_entropy", "sublayers", "erf"):  # fmt: skip
+    for layer in ("linear", "layernorm", "rmsnorm", "rotary", "queries_keys", "activation",
+                  "attention", "embedding", "cross_entropy", "sublayers", "erf"):  # fmt: skip
         text = (FOLDER / f"{layer}.js").read_text(encoding="utf-8")
         assert re.search(r"reference/\w+\.py", text.splitlines()[0])
         for name in re.findall(r"^ *// (\w+)(?:;.*|:.*)?$\n *(?:function|f:|slope:)", text, re.M):
@@ -251,6 +260,7 @@ def test_every_function_of_the_twin_names_one_that_the_package_has():
 
 GPT2, UNTIED, SQUARE = "as GPT-2", "untied, no biases", "H = T = D"
 MODERN, GATED = "RMSNorm, rotary", "SwiGLU, soft cap"
+NORMED, GROUPED = "QK norm, rotary", "QK norm, grouped heads"
 # Old, new: a mistake in the twin, and the configuration whose numbers must differ.
 MISTAKES = [
     ("linear.js", "product(dout, transposed(weight), dx)", "product(dout, weight, dx)", SQUARE),
@@ -270,17 +280,29 @@ MISTAKES = [
     ("attention.js", "q + 1, T, lse", "T, T, lse", GPT2),
     ("attention.js", "s, 1 / Math.sqrt(Q.cols)", "s, 1", GPT2),
     ("attention.js", "(dp.data[place] - delta)", "dp.data[place]", GPT2),
-    ("attention.js", "product(transposed(p), dO, dV)", "product(p, dO, dV)", GPT2),
-    ("attention.js", "product(transposed(ds), Q, dK, scale)", "product(transposed(ds), Q, dK)",
-     "wide"),
+    ("attention.js", "product(transposed(p), dO, dV,", "product(p, dO, dV,", GPT2),
+    ("attention.js", "Q, dK, scale, more)", "Q, dK, 1, more)", "wide"),
+    ("attention.js", "Q, dK, scale, more)", "Q, dK, scale)", GROUPED),
+    ("attention.js", "dO, dV, 1, more)", "dO, dV)", GROUPED),
+    ("attention.js", "h % (H / G) > 0", "h > 0", GROUPED),
+    ("attention.js", "Math.floor(h * G / H)", "h % G", GROUPED),
+    ("matrices.js", "rows[y][x] * scale + (more ? out.data[place] : 0)", "rows[y][x] * scale",
+     "grouped heads, rotary"),
+    ("matrices.js", "sum * scale + (more ? out.data[place] : 0)", "sum * scale", GROUPED),
+    ("queries_keys.js", "part ? [H, G] : [0, H]", "part ? [H, 0] : [0, H]", NORMED),
+    ("queries_keys.js", "headsIn(config)), norms[part]", "headsIn(config)), norms[0]", NORMED),
+    ("queries_keys.js", "config.rope_base, -1)", "config.rope_base, 1)", NORMED),
+    ("queries_keys.js", "dnorms[part].fill(0)", "dnorms[part]", NORMED),
+    ("queries_keys.js", "dweight[d] += own[d]", "dweight[d] = own[d]", NORMED),
+    ("queries_keys.js", "gathered(dhead), {", "gathered(head), {", NORMED),
     ("attention.js", "product(ds, K, dQ, scale)", "product(ds, Q, dQ, scale)", GPT2),
-    ("attention.js", "(part * H + head) * D", "(head * parts + part) * D", "wide"),
+    ("attention.js", "x, T, D, head * D, width", "x, T, D, 0, width", "wide"),
     ("rmsnorm.js", "- xhat[k] * alongXhat", "", MODERN),
     ("rmsnorm.js", "dxhat[k] = dout[k] * weight[c]", "dxhat[k] = dout[k]", MODERN),
     ("rmsnorm.js", "squares / C + EPS", "squares / C + 1e-3", MODERN),
     ("rotary.js", "base ** (-2 * i / D)", "base ** (-i / D)", MODERN),
     ("rotary.js", "first * cos - second * sin", "first * cos + second * sin", MODERN),
-    ("rotary.js", "part < 2", "part < 1", MODERN),
+    ("queries_keys.js", "config.rope_base, 1)", "1, 1)", MODERN),
     ("activation.js", "x > 0 ? 2 * x : 0", "x > 0 ? x : 0", "no positions, relu2, narrow"),
     ("embedding.js", "dwte[token * C + c] += dout", "dwte[token * C + c] = dout", UNTIED),
     ("embedding.js", "if (!tied) dwte.fill(0)", "dwte.fill(0)", GPT2),
@@ -294,7 +316,7 @@ MISTAKES = [
     ("activation.js", "* sigmoid(x[gate]) * x[gate + F]", "* x[gate + F]", GATED),
     ("cross_entropy.js", "target === IGNORED ? 0 : lse[t]", "lse[t]", GPT2),
     ("matrices.js", "c33 += a3 * b3", "c33 += a3 * b2", "wide"),
-    ("matrices.js", "sum * scale", "sum", SQUARE),
+    ("matrices.js", "= sum * scale", "= sum", SQUARE),
     ("model.js", "c - c % 2", "c", "sinusoids, exact GELU"),
     ("model.js", "fill(1 / Math.max(known, 1))", "fill(1 / pass.T)", GPT2),
 ]  # fmt: skip

@@ -974,12 +974,6 @@ MISTAKES = [
             "computes:what_the_twin_does_not_know_is_recorded_and_said",
         ),
         (
-            "VL13", "shared heads of keys are not noticed",
-            ('if groups not in (None, 0, settings.get("n_head")):',
-             "if groups not in (None, 0, groups):"),
-            "computes:what_the_twin_does_not_know_is_recorded_and_said",
-        ),
-        (
             "VL5", "a layer that the twin does not know is not noticed",
             ("return [stage.layer]", "return []"),
             "computes:what_the_twin_does_not_know_is_recorded_and_said",
@@ -992,11 +986,32 @@ MISTAKES = [
         ),
     ),
     *listed(
+        CONTENTS,
+        (
+            "VL15", "scores of long texts are stored whole",
+            ("whole = not gradient and T <= MOST_WHOLE", "whole = not gradient"),
+            "page:test_scores_of_a_long_text_are_stored_behind_the_mask_only",
+        ),
+    ),
+    *listed(
+        OPERATIONS,
+        (
+            "VL13", "a model whose queries and keys only turn has the equation of a norm",
+            ("NORMED if normed else TURNED", "NORMED if turned else TURNED"),
+            "computes:queries_and_keys_have_the_equations_of_this_model",
+        ),
+    ),
+    *listed(
         BACKWARDS,
         (
             "VL10", "the weights of attention are not needed for their average",
             ('{("attention", "p"): "w", ("head", "x"): "norm"}', "{}"),
             "page:test_what_a_step_needs_from_forward_is_what_its_equations_read",
+        ),
+        (
+            "VL14", "the norm of queries and keys needs nothing from forward",
+            ('OTHER_LETTERS |= {("queries_keys", "qkv"): "x"}\n', ""),
+            "computes:queries_and_keys_have_the_equations_of_this_model",
         ),
         (
             "VL11", "words of an equation are taken for arrays",

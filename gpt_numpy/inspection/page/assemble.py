@@ -20,15 +20,15 @@ SCRIPTS = (  # each uses only earlier ones
     "twin/erf.js", "twin/activation.js", "twin/sampling.js", "numbers.js",
     "data.js", "dom.js", "palette.js", "state.js", "heatmap.js", "charts.js", "tokens.js",
     "picture.js", "mathml.js", "live.js", "experiment.js", "prompt.js", "map.js",
-    "explain_forward.js", "explain_backward.js", "opened.js",
+    "explain_forward.js", "explain_backward.js", "explain_queries_keys.js", "opened.js",
     "scenes_forward.js", "scenes_backward.js", "view_story.js", "view_play.js",
     "view_transformer.js", "view_embedding.js", "view_attention.js", "view_layers.js",
     "view_backwards.js", "view_training.js", "main.js",
 )  # fmt: skip
 TWIN = (  # the twin of the reference, which runs in a thread of its own
     "matrices.js", "linear.js", "layernorm.js", "rmsnorm.js", "erf.js", "activation.js",
-    "attention.js", "rotary.js", "embedding.js", "cross_entropy.js", "sublayers.js",
-    "model.js", "sampling.js", "experiments.js", "worker.js",
+    "attention.js", "rotary.js", "queries_keys.js", "embedding.js", "cross_entropy.js",
+    "sublayers.js", "model.js", "sampling.js", "experiments.js", "worker.js",
 )  # fmt: skip
 
 OF_ALIGNMENT = (

@@ -4,6 +4,7 @@ Each step has the forward line, the equations derived from it, the arrays whose 
 and go out, the lines of the reference that compute them, and the function that did so in this pass.
 """
 
+import ast
 import re
 from functools import cache
 from typing import Any
@@ -14,6 +15,8 @@ from gpt_numpy.inspection.trace.trace import Trace
 
 # What the equations of backward call an array of forward in addition to its letter.
 OTHER_LETTERS = {("attention", "p"): "w", ("head", "x"): "norm"}  # without dropout w is p
+OTHER_LETTERS |= {("queries_keys", "qkv"): "x"}
+OTHER_LETTERS |= dict.fromkeys((("queries_keys", "q_norm"), ("queries_keys", "k_norm")), "weight")
 
 # What the code calls the gradient of an argument, where that is not "d" + the argument.
 CODE_NAMES = {
@@ -23,6 +26,10 @@ CODE_NAMES = {
     ("cross_entropy", "z"): ("dlogits",),
     ("head", "x"): ("dk.norm",),
     ("head", "weight"): ("dw.weight",),
+    ("queries_keys", "qkv"): ("dx",),
+    ("queries_keys", "q_norm"): ("dweight",),
+    ("queries_keys", "k_norm"): ("dweight",),
+    ("rotary", "qkv"): ("dx",),
 }
 
 
@@ -91,8 +98,10 @@ def _equation(trace: Trace, node: Node, letter: str, backward: list[Node]) -> di
 FORWARD_NAMES = {
     ("layernorm", "xhat"): ("out",),
     ("attention", "attn"): ("out",),
+    ("embedding", "out"): ("row",),
     ("cross_entropy", "loss"): ("out",),
     ("cross_entropy", "P"): ("lse",),
+    ("queries_keys", "out"): ("ready",),
 } | {("attention", letter): ("Q, K, V",) for letter in "QKV"}
 
 
@@ -109,6 +118,15 @@ def forward_code(trace: Trace) -> dict[str, Any]:
 
 
 @cache
+def statements_of(place: Place) -> list[set[int]]:
+    """The numbers of the lines of each statement of a function that has no statements inside."""
+    inside = ast.walk(ast.parse(place.source))
+    simple = [node for node in inside if isinstance(node, ast.stmt) and not hasattr(node, "body")]
+    first = place.line - 1
+    return [set(range(first + s.lineno, first + (s.end_lineno or s.lineno) + 1)) for s in simple]
+
+
+@cache
 def code_of(place: Place, names: tuple[str, ...]) -> dict[str, Any]:
     """The lines of a reference function that write the variables `names`, marked.
 
@@ -119,7 +137,8 @@ def code_of(place: Place, names: tuple[str, ...]) -> dict[str, Any]:
     name = "|".join(map(re.escape, names))
     # An assignment, np.add.at(name, ...), or an argument that a call writes to (out=name).
     written = re.compile(rf"^\s*\(?({name})(,\)|\[.*\])? [-+]?= |\.at\(({name}),|=({name})\b")
-    marked = [number for number, line in lines.items() if written.search(line)]
+    found = {number for number, line in lines.items() if written.search(line)}
+    marked = sorted(found.union(*(s for s in statements_of(place) if s & found)))
     first, last = (marked[0], marked[-1]) if marked else (place.line, max(lines))
     above = [n for n, line in lines.items() if "# forward:" in line and n < first]
     return {

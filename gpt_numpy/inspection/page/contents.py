@@ -52,6 +52,7 @@ from gpt_numpy.training.checkpoint import Run
 BUDGET = 4_500_000  # bytes of all arrays together, or half of it for those with channels
 LARGEST = 24_000_000  # bytes of a page: maps of T x T cannot be grouped
 PARAMETER_MAP = (64, 64)
+MOST_WHOLE = 128  # tokens of a text whose masked scores are stored, too
 LARGEST_VOCABULARY = 512  # of which every logit is stored
 ACTIVE = 0.05  # above which a neuron counts as active
 
@@ -167,7 +168,7 @@ def _group_and_size(trace: Trace, T: int) -> tuple[int, float]:
         elif _has_channels(entry):
             channels += both * size
         elif not _is_left_out(name, trace):
-            triangles = _is_lower(name, gradient=False) + _is_lower(name, gradient=True)
+            triangles = sum(_is_lower(name, T, gradient=g) for g in (False, True))
             fixed += (both - triangles / 2) * size
     all_numbers = BUDGET / BYTES_A_NUMBER
     left = max(all_numbers - fixed, all_numbers / 2)
@@ -230,7 +231,8 @@ def _pack(
     if entry.name in {part.whole for part in parts(trace.config).values()}:
         return _pack_of_heads(array, trace.config.head_size, group)
     groups = (*[1] * (array.ndim - 1), group if _has_channels(entry) else 1)
-    lower, wide = _is_lower(entry.name, gradient=gradient), entry.kind == "statistic"
+    lower = _is_lower(entry.name, trace.tokens.shape[1], gradient=gradient)
+    wide = entry.kind == "statistic"
     return pack(strongest(array, groups), lower=lower, wide=wide) | _about_groups(array, groups)
 
 
@@ -245,11 +247,12 @@ def _about_groups(array: Array, groups: tuple[int, ...]) -> dict[str, Any]:
     return {"groups": list(groups), "channels": array.shape[-1]}
 
 
-def _is_lower(name: str, *, gradient: bool) -> bool:
-    """Whether only the lower triangle means something: masked pairs have weight 0, and what their
-    gradient is has no effect.
+def _is_lower(name: str, T: int, *, gradient: bool) -> bool:
+    """Whether only the lower triangle is stored: masked pairs have weight 0, and what their
+    gradient is has no effect. Scores before the mask are stored whole, of short texts.
     """
-    return name.endswith(".attn.probabilities") or (gradient and name.endswith(".attn.scores"))
+    whole = not gradient and T <= MOST_WHOLE
+    return name.endswith(".attn.probabilities") or (name.endswith(".attn.scores") and not whole)
 
 
 def _lengths(vectors: Array) -> Array:

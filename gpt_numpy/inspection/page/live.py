@@ -27,7 +27,7 @@ _PROJECTIONS = {"proj_weight", "proj_bias"}
 KNOWN: dict[str, tuple[set[str], set[str]]] = {
     "embedding": ({"wte", "wpe"}, set()),
     "attention_sublayer": (
-        _NORM[0] | _PROJECTIONS | {"qkv_weight", "qkv_bias", "rotations"},
+        _NORM[0] | _PROJECTIONS | {"qkv_weight", "qkv_bias", "q_norm", "k_norm", "rotations"},
         _NORM[1] | {"qkv", "ready", "lse", "attn"},
     ),
     "mlp_sublayer": (
@@ -39,6 +39,7 @@ KNOWN: dict[str, tuple[set[str], set[str]]] = {
 # And the values of the settings of a stage; None: any.
 SETTINGS: dict[str, set[Any] | None] = {
     "n_head": None,
+    "n_kv_head": None,
     "precision": None,
     "norm_kind": {"layernorm", "rmsnorm"},
     "activation": {"gelu", "gelu_tanh", "relu", "relu2", "swiglu"},
@@ -69,9 +70,6 @@ def _unknown(stage: Stage) -> list[str]:
     weights, kept = KNOWN[stage.layer]
     found = sorted(set(stage.weights) - weights | set(stage.kept) - kept)
     settings = {} if stage.settings is None else stage.settings._asdict()
-    groups = settings.pop("n_kv_head", None)
-    if groups not in (None, 0, settings.get("n_head")):
-        found.append(f"n_kv_head {groups}")
     for name, value in settings.items():
         values = SETTINGS.get(name, set())
         if values is not None and value not in values:

@@ -8,6 +8,7 @@ from gpt_numpy.inspection.curves.history import Curve, is_finite, log_curve, log
 from gpt_numpy.training.log import LOG
 
 MOST_POINTS = 400  # of a curve: more than a screen can resolve
+MOST_POINTS_OF_LAYERS = 100  # of which there are many, in figures of half the width
 MOST_SAMPLES = 24
 LONGEST_SAMPLE = 2000
 CURVES = ("loss", "train_loss", "val_loss", "grad_norm", "lr")
@@ -44,7 +45,7 @@ def training_history(folder: str, grad_clip: float | None = None) -> dict[str, A
         "facts": {name: _facts(curve) for name, curve in curves.items() if curve},
         "clipped": clipped,
         "layers": {
-            kind: {layer: _points(curve) for layer, curve in found.items()}
+            kind: {layer: _points(curve, MOST_POINTS_OF_LAYERS) for layer, curve in found.items()}
             for kind, found in layers.items()
         },
         "samples": _thinned(samples, MOST_SAMPLES),
@@ -56,11 +57,11 @@ def _facts(curve: Curve) -> dict[str, tuple[int, float]]:
     return {"first": curve[0], "last": curve[-1], "lowest": lowest, "highest": highest}
 
 
-def _points(curve: Curve) -> list[list[float]]:
-    return [[iteration, float(f"{value:.9g}")] for iteration, value in _thinned(curve)]
+def _points(curve: Curve, most: int = MOST_POINTS) -> list[list[float]]:
+    return [[iteration, float(f"{value:.9g}")] for iteration, value in _thinned(curve, most)]
 
 
-def _thinned(points: list[Any], most: int = MOST_POINTS) -> list[Any]:
+def _thinned(points: list[Any], most: int) -> list[Any]:
     """At most `most` of the points, evenly spaced, with the first and the last."""
     if len(points) <= most:
         return points

@@ -5,16 +5,35 @@ from dataclasses import replace
 from gpt_numpy.inspection.trace.operation import Operation
 
 LINEAR_BACKWARD = {"backward": "linear.linear_backward"}
-READY = Operation(
-    "norm and turn of queries and keys",
+NORMED = Operation(
+    "norm of queries and keys",
     "queries_keys",
-    {"out": "normed = rmsnorm(x) out = turn(normed)"},
+    {"out": "normed = rmsnorm(x)"},
+    dict.fromkeys(
+        ("qkv", "q_norm", "k_norm"), "dx, dweight = rmsnorm_backward(dnormed, x, weight)"
+    ),
+    fields={"out": "ready"},
+)
+TURNED = Operation(
+    "turn of queries and keys",
+    "rotary",
+    {"out": "out_i = x_i cos_ti - x_(i+D/2) sin_ti out_(i+D/2) = x_(i+D/2) cos_ti + x_i sin_ti"},
     {
-        "qkv": "dnormed = turn_back(dout) dx, dweight = rmsnorm_backward(dnormed)",
-        "q_norm": "dx, dweight = rmsnorm_backward(dnormed)",
-        "k_norm": "dx, dweight = rmsnorm_backward(dnormed)",
+        "qkv": "dx_i = dout_i cos_ti + dout_(i+D/2) sin_ti "
+        "dx_(i+D/2) = dout_(i+D/2) cos_ti - dout_i sin_ti"
     },
     fields={"out": "ready"},
+    kernels={d: f"queries_keys.queries_keys_{d}" for d in ("forward", "backward")},
+    reference={"forward": "rotary.turn", "backward": "rotary.turn_back"},
+)
+NORMED_AND_TURNED = replace(
+    NORMED,
+    title="norm and turn of queries and keys",
+    forward={"out": "normed = rmsnorm(x) out = turn(normed)"},
+    backward={
+        **NORMED.backward,
+        "qkv": "dnormed = turn_back(dout) dx, dweight = rmsnorm_backward(dnormed, x, weight)",
+    },
 )
 SPLIT = Operation(
     "split into heads",

@@ -1,4 +1,4 @@
-"""What an operation is: a line of the forward pass, its backward, and the functions of both."""
+"""An operation, one line of the forward pass, and where the functions that compute it stand."""
 
 import importlib
 import inspect

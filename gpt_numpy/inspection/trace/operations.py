@@ -18,8 +18,10 @@ from gpt_numpy.inspection.trace.attention_operations import (
     CROSS_ATTENTION,
     CROSS_SPLIT,
     LINEAR_BACKWARD,
-    READY,
+    NORMED,
+    NORMED_AND_TURNED,
     SPLIT,
+    TURNED,
 )
 from gpt_numpy.inspection.trace.operation import Operation, function_named, place_of
 from gpt_numpy.model.stage import Stage
@@ -250,7 +252,11 @@ def _embedding(stage: Stage) -> Operation:
 
 def _split(stage: Stage) -> list[Operation]:
     """From qkv to the heads' queries, keys and values."""
-    return [READY, replace(SPLIT, fields={"qkv": "ready"})] if "ready" in stage.kept else [SPLIT]
+    if "ready" not in stage.kept:
+        return [SPLIT]
+    normed, turned = "q_norm" in stage.weights, "rotations" in stage.weights
+    ready = NORMED_AND_TURNED if normed and turned else NORMED if normed else TURNED
+    return [ready, replace(SPLIT, fields={"qkv": "ready"})]
 
 
 def _norm(stage: Stage) -> Operation:

@@ -5,7 +5,7 @@ let WIDE = 560;  // of the chart that is being drawn: one unit is one dot of the
 
 // As wide as its figure: `half` of the page, if it is wide enough for two.
 function chartWidth(half) {
-  const page = Math.min(window.innerWidth, 1216) - (window.innerWidth < 640 ? 56 : 74);
+  const page = Math.min(window.innerWidth, 1408) - (window.innerWidth < 640 ? 56 : 74);
   return Math.max(half && window.innerWidth >= 896 ? page / 2 - 26 : page, 240);
 }
 let drawnWidth = window.innerWidth;

@@ -107,6 +107,8 @@ function matrix(x, head = 0) {
   return { rows, cols, data: part, group: groups.slice(-2), channels, ofHead };
 }
 
+// The shape of an array as it is shown: of the text that is on the page now.
+function shapeOf(name) { const x = contents.live && tensor(name, "value"); return x ? x.shape : contents.arrays[name].shape; }
 function valueOf(name, head) { return matrix(tensor(name, "value"), head); }
 function gradOf(name, head) { return matrix(tensor(name, "grad"), head); }
 function at(m, row, col) { return m.data[row * m.cols + col]; }

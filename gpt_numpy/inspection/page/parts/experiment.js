@@ -11,6 +11,7 @@ const experiment = {
   writing: false,
   checkpoint: null,  // the iteration of an earlier one; null: the model of the file
   seenLosses: new Map(),  // of this text at the checkpoints that were chosen
+  leftOut: [],  // characters that the reader typed and the model does not know
   moved: false,  // another text: its last token is to be chosen once its pass is there
   settle(loss, losses) {
     if (isAnythingOff()) return;
@@ -46,7 +47,8 @@ function setTokens(tokens) {
   rememberState();
   recompute();
 }
-function appendToken(token) { setTokens([...experiment.tokens, token]); }
+// Write a token after the chosen one; what followed there is dropped.
+function writeToken(token) { experiment.leftOut = []; setTokens([...experiment.tokens.slice(0, state.position + 1), token]); }
 
 // Switch something off or on again: kind is heads, neurons (each of a block), attention or mlp.
 function toggle(kind, block, which) {

@@ -83,28 +83,22 @@ back(/\.attn\.query$/, ({ b, r, c, head }) => ({
   formula: [grad("Q", "q", "d"), "=", fraction(sumOver("k", grad("s", "q", "k"), "·", sub("K", "k", "d")), root("D"))],
   numbers: over(dot(rowOf_(`${b}.attn.scores`, "grad", r, head).slice(0, r + 1), columnOf(`${b}.attn.key`, "value", c, head).slice(0, r + 1)), rootOf(num(config.head_size))),
   sources: [from(`${b}.attn.scores`, r, null, { ...G, head }), from(`${b}.attn.key`, null, c, { head })] }));
-back(/\.attn\.key$/, ({ b, r, c, head }) => ({
-  formula: [grad("K", "k", "d"), "=", fraction(sumOver("q", grad("s", "q", "k"), "·", sub("Q", "q", "d")), root("D"))],
-  numbers: over(dot(columnOf(`${b}.attn.scores`, "grad", r, head).slice(r), columnOf(`${b}.attn.query`, "value", c, head).slice(r)), rootOf(num(config.head_size))),
-  sources: [from(`${b}.attn.scores`, null, r, { ...G, head }), from(`${b}.attn.query`, null, c, { head })], note: "A key’s gradient comes from every query that looked at it: from this position and all later ones." }));
-back(/\.attn\.value$/, ({ b, r, c, head }) => ({
-  formula: [grad("V", "k", "d"), "=", sumOver("q", sub("p", "q", "k"), "·", grad("out", "q", "d"))],
-  numbers: dot(columnOf(`${b}.attn.probabilities`, "value", r, head).slice(r), columnOf(`${b}.attn.heads`, "grad", c, head).slice(r)),
-  sources: [from(`${b}.attn.probabilities`, null, r, { head }), from(`${b}.attn.heads`, null, c, { ...G, head })] }));
-back(/\.attn\.(qkv|ready)$/, ({ name, b, r, c }) => {
-  const C = config.n_embd, part = Math.floor(c / C), head = Math.floor(c % C / config.head_size), d = c % config.head_size;
-  if (isTurned_() && name.endsWith("qkv")) return turnBackRule(b, r, part, c, d);
-  return explain(`${b}.attn.${["query", "key", "value"][part]}`, "grad", head, r, d);
-});
-
-// The opposite turn: what was turned forward turns back.
-function turnBackRule(b, t, part, c, d) {
-  const D = config.head_size, ready = `${b}.attn.ready`, g = k => num(gradCell(ready, t, k));
-  if (part === 2) return { formula: [grad("V", "t", "d"), "=", grad("ready", "t", "d")], numbers: g(c), sources: [from(ready, t, c, G)] };
-  const early = d < D / 2, other = early ? c + D / 2 : c - D / 2, angle = t * config.rope_base ** (-2 * (d % (D / 2)) / D), join = early ? plus : minus;
-  return { formula: [grad("x", "t", "d"), "=", grad("out", "t", "d"), "·", "cos", "θ", early ? "+" : "−", grad("out", "t", "d±D/2"), "·", "sin", "θ"],
-    numbers: join(times(g(c), num(Math.cos(angle))), times(g(other), num(Math.sin(angle)))), sources: [from(ready, t, c, G), from(ready, t, other, G)], note: `Turned back by θ = ${number(angle)}.` };
+// Keys and values collect from every query that may see them, of all heads that share them.
+function ofGroup(head, name, which, column, r) {
+  return Float64Array.from(headsOfGroup(head).flatMap(h => Array.from(columnOf(name, which, column, h).slice(r))));
 }
+function queriesOfGroup(head) { return headsOfGroup(head).length > 1 ? ["h", ",", "q"] : "q"; }
+function sharedNote(head) { return headsOfGroup(head).length > 1 ? ` Heads ${headsOfGroup(head).join(", ")} share it, and the gradients of all of them add up.` : ""; }
+back(/\.attn\.key$/, ({ b, r, c, head }) => ({
+  formula: [grad("K", "k", "d"), "=", fraction(sumOver(queriesOfGroup(head), grad("s", "q", "k"), "·", sub("Q", "q", "d")), root("D"))],
+  numbers: over(dot(ofGroup(head, `${b}.attn.scores`, "grad", r, r), ofGroup(head, `${b}.attn.query`, "value", c, r)), rootOf(num(config.head_size))),
+  sources: headsOfGroup(head).flatMap(h => [from(`${b}.attn.scores`, null, r, { ...G, head: h }), from(`${b}.attn.query`, null, c, { head: h })]),
+  note: `A key’s gradient comes from every query that looked at it: from this position and all later ones.${sharedNote(head)}` }));
+back(/\.attn\.value$/, ({ b, r, c, head }) => ({
+  formula: [grad("V", "k", "d"), "=", sumOver(queriesOfGroup(head), sub("p", "q", "k"), "·", grad("out", "q", "d"))],
+  numbers: dot(ofGroup(head, `${b}.attn.probabilities`, "value", r, r), ofGroup(head, `${b}.attn.heads`, "grad", c, r)),
+  sources: headsOfGroup(head).flatMap(h => [from(`${b}.attn.probabilities`, null, r, { head: h }), from(`${b}.attn.heads`, null, c, { ...G, head: h })]),
+  note: sharedNote(head).trim() }));
 
 // Parameters: a weight collects from every position.
 const INPUTS = { "attn.c_attn": ["ln_1.out", "attn.qkv"], "attn.c_proj": ["attn.out", "attn.proj"], "mlp.c_fc": ["ln_2.out", "mlp.fc"], "mlp.c_proj": ["mlp.act", "mlp.proj"] };
@@ -137,7 +131,7 @@ back(/^(wte|lm_head)\.weight$/, ({ name, r, c }) => {
   return { formula: [grad("wte", "v", "c"), "=", lookup, head && lookup ? "+" : null, head ? sumOver("t", grad("z", "t", "v"), "·", sub("norm", "t", "c")) : null],
     numbers: head && lookup ? plus(looked, head) : head || looked,
     sources: [...places.map(t => from("embedding.out", t, c, G)), ...(head ? [from("logits", null, r, G), from("ln_f.out", null, c)] : [])],
-    note: name.startsWith("wte") ? `This token stands at ${places.length} ${places.length === 1 ? "position" : "positions"} of the text${head ? ", and its row is a weight of the head as well: the gradients add up" : ""}.` : "" };
+    note: name.startsWith("wte") ? `This token stands at ${places.length} ${places.length === 1 ? "position" : "positions"} of the text${head ? ", and its row is a weight of the head as well: the gradients add up" : ""}.${places.includes(T - 1) && !hasTarget(T - 1) ? ` Position ${T - 1} adds 0: nothing is predicted there, and no later place looks at it.` : ""}` : "" };
 });
 
 // The explanation of a cell, or null where there is no rule for the array.

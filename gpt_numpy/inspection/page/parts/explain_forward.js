@@ -64,27 +64,6 @@ function linearRule(x, layer, r, o, symbols) {
     numbers: bias ? plus(products, num(entryOf(`${layer}.bias`, o))) : products,
     sources: [from(x, r, null), from(`${layer}.weight`, null, o)] };
 }
-const PART_OF_QKV = { query: [0, "Q"], key: [1, "K"], value: [2, "V"] };
-rule(/\.attn\.(query|key|value)$/, ({ name, b, r, c, head }) => {
-  const [part, letter] = PART_OF_QKV[name.split(".").pop()];
-  if (isTurned_()) return turnRule(b, r, part, head, c, letter);
-  return linearRule(`${b}.ln_1.out`, `${b}.attn.c_attn`, r, part * config.n_embd + head * config.head_size + c, [letter, "norm"]);
-});
-// Rotary positions: two channels of a query or key, D / 2 apart, turn by an angle that grows with the position.
-const isTurned_ = () => config.positions === "rotary";
-function turnRule(b, t, part, head, d, letter) {
-  const C = config.n_embd, D = config.head_size, first = part * C + head * D, qkv = k => num(cellOf(`${b}.attn.qkv`, "value", t, first + k));
-  if (part === 2) return { formula: [sub("V", "t", "d"), "=", sub("qkv", "t", "d")], numbers: qkv(d), sources: [from(`${b}.attn.qkv`, t, first + d)], note: "Values do not turn." };
-  const [own, other, sign] = d < D / 2 ? [d, d + D / 2, "−"] : [d, d - D / 2, "+"], angle = t * config.rope_base ** (-2 * (d % (D / 2)) / D);
-  const join = sign === "−" ? minus : plus;
-  return { formula: [sub(letter, "t", "d"), "=", sub("x", "t", "d"), "·", "cos", "θ", sign, sub("x", "t", "d±D/2"), "·", "sin", "θ"],
-    numbers: join(times(qkv(own), num(Math.cos(angle))), times(qkv(other), num(Math.sin(angle)))), sources: [from(`${b}.attn.qkv`, t, first + own), from(`${b}.attn.qkv`, t, first + other)],
-    note: `The pair of channels ${Math.min(own, other)} and ${Math.max(own, other)} turns by θ = ${number(angle)} at position ${t}.` };
-}
-rule(/\.attn\.ready$/, ({ b, r, c }) => {
-  const C = config.n_embd, part = Math.floor(c / C);
-  return turnRule(b, r, part, Math.floor(c % C / config.head_size), c % config.head_size, ["Q", "K", "V"][part]);
-});
 rule(/\.attn\.qkv$/, ({ b, r, c }) => linearRule(`${b}.ln_1.out`, `${b}.attn.c_attn`, r, c, ["qkv", "norm"]));
 rule(/\.attn\.proj$/, ({ b, r, c }) => off_("attention", b) || linearRule(`${b}.attn.out`, `${b}.attn.c_proj`, r, c, ["branch", "heads"]));
 rule(/\.mlp\.fc$/, ({ b, r, c }) => linearRule(`${b}.ln_2.out`, `${b}.mlp.c_fc`, r, c, ["fc", "norm"]));

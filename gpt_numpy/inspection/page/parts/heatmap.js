@@ -10,8 +10,9 @@ function paintAll() {
   // All widths first: each height that is set would make the browser lay the page out again.
   for (const { canvas } of painters) widths.set(canvas, canvas.clientWidth);
   for (const painter of painters) painter.paint();
+  nameSources();
 }
-window.addEventListener("resize", () => requestAnimationFrame(paintAll));
+window.addEventListener("resize", () => requestAnimationFrame(() => { fitScene(); paintAll(); }));
 
 function largestOf(m) {
   let largest = 0;
@@ -28,10 +29,11 @@ function heatmap(m, options) {
   o.largest = o.largest === undefined ? largestOf(m) : o.largest;
   const cursor = { row: o.chosen === undefined ? 0 : o.chosen, col: 0, on: false };
   const name = o.key || `map-${o.label}`;
-  const canvas = el("canvas", { tabindex: o.bare ? null : 0, role: "img", "aria-label": `${o.label}; ${m.rows} rows, ${m.cols} columns`, "data-key": name });
-  const painter = { canvas, paint: () => paint(canvas, m, o, cursor) };
+  const canvas = el("canvas", { tabindex: o.bare ? null : 0, role: "img", "aria-label": `${o.label}; ${m.rows} rows, ${m.cols} columns`, "data-key": name, "data-fit": o.fit ? "true" : null });
+  const painter = { canvas, of: o.of, paint: () => paint(canvas, m, o, cursor) };
   painters.add(painter);
   if (o.bare) return canvas;
+  const shades = o.plain ? null : o.byRow ? legendOfRows(o.kind) : legend(o.kind, o.largest);
   const readout = el("p", { class: "readout idle", "aria-live": "polite" }, "Point at a cell for its number.");
   const move = (row, col) => {
     Object.assign(cursor, { row: clamp(row, m.rows), col: clamp(col, m.cols), on: true });
@@ -54,7 +56,7 @@ function heatmap(m, options) {
   };
   canvas.addEventListener("click", event => choose(...cellAt(canvas, m, o, event)));
   canvas.addEventListener("keydown", event => keyed(event, m, { ...o, pick: choose }, cursor, move));
-  return el("div", {}, canvas, el("div", { class: "under" }, readout, o.plain ? null : o.byRow ? legendOfRows(o.kind) : legend(o.kind, o.largest)));
+  return el("div", {}, canvas, el("div", { class: "under" }, readout, shades));
 }
 
 function clamp(k, count) { return Math.max(0, Math.min(count - 1, k)); }
@@ -71,7 +73,7 @@ function keyed(event, m, o, cursor, move) {
 }
 
 function description(m, o, { row, col }) {
-  if (o.masked && o.masked(row, col)) return `${tokenNames(o, row, col)}: masked, position ${row} cannot see what comes after it`;
+  if (o.masked && o.masked(row, col)) return o.maskedWords || `${tokenNames(o, row, col)}: masked, position ${row} cannot see what comes after it`;
   const x = at(m, row, col);
   return o.describe ? o.describe(row, col, x) : `row ${grouped(row, m.group[0])}, channel ${channel(col, m)}: ${number(x)}`;
 }
@@ -94,7 +96,7 @@ function layout(canvas, m, o) {
   const square = o.colNames && m.cols === m.rows;
   const left = o.rowNames && !o.bare ? 26 : 0, top = o.bare ? 0 : o.colNames ? 20 : left ? 4 : 0;
   const cellWidth = (width - left) / m.cols;
-  const natural = square ? cellWidth : o.height || Math.max(5, Math.min(16, 640 / m.rows));
+  const natural = o.fit && fitted ? fitted / m.rows : square ? cellWidth : o.height || Math.max(5, Math.min(16, 640 / m.rows));
   return { width, left, top, cellWidth, cellHeight: natural, height: top + natural * m.rows + (left && !square ? 3 : 0) };
 }
 
@@ -119,7 +121,7 @@ function paint(canvas, m, o, cursor) {
   if (o.chosen !== undefined) outline(pen, l, o.chosen, 0, m.cols, named("--accent"));
   if (o.hatch) hatch(pen, m, o, l);
   for (const { row, col } of litCells(o.of)) outline(pen, l, row === null ? 0 : row, col === null ? 0 : col, col === null ? m.cols : 1, named("--warm"), row === null ? m.rows : 1);
-  if (opened && isOpenedIn(o.of, m)) outline(pen, l, opened.row - (o.of.first || 0), opened.col, 1, named("--warm"));
+  if (opened && isOpenedIn(o.of, m)) ring(pen, l, opened.row - (o.of.first || 0), opened.col);
   if (isTextMap(m, o) && hovered !== null && hovered !== cursor.row) outline(pen, l, hovered, 0, m.cols, named("--soft"));
   if (cursor.on) outline(pen, l, cursor.row, cursor.col, 1, named("--ink"));
 }
@@ -173,11 +175,13 @@ function names(pen, m, o, l) {
   pen.fillStyle = named("--soft");
   pen.font = "10.5px ui-monospace, Menlo, 'DejaVu Sans Mono', monospace";
   pen.textBaseline = "middle";
-  const every = size => Math.max(1, Math.ceil(9.4 / size));
+  const every = size => Math.max(1, Math.ceil(10.5 / size));
   pen.textAlign = "right";
-  if (o.rowNames) for (let row = 0; row < m.rows; row += every(l.cellHeight)) {
-    pen.fillText(short(o.rowNames[row]), l.left - 5, l.top + (row + 0.5) * l.cellHeight);
-  }
+  const name = row => pen.fillText(short(o.rowNames[row]), l.left - 5, l.top + (row + 0.5) * l.cellHeight);
+  // The framed row always has its name; others only where they do not run into it.
+  const isFree = row => o.chosen === undefined || row === o.chosen || Math.abs(row - o.chosen) * l.cellHeight >= 10.5;
+  if (o.rowNames) for (let row = 0; row < m.rows; row += every(l.cellHeight)) if (isFree(row)) name(row);
+  if (o.rowNames && o.chosen !== undefined && o.chosen < m.rows) { pen.fillStyle = named("--ink"); name(o.chosen); pen.fillStyle = named("--soft"); }
   pen.textAlign = "center";
   if (l.top > 4) for (let col = 0; col < m.cols; col += every(l.cellWidth)) {
     pen.fillText(short(o.colNames[col]), l.left + (col + 0.5) * l.cellWidth, l.top - 9);
@@ -192,6 +196,15 @@ function outline(pen, l, row, col, count, colour, high = 1) {
   pen.strokeStyle = colour;
   pen.lineWidth = 1.5;
   pen.strokeRect(l.left + col * l.cellWidth + 0.75, l.top + row * l.cellHeight + 0.75, Math.max(count * l.cellWidth - 1.5, 2), Math.max(high * l.cellHeight - 1.5, 2));
+}
+
+// Around the opened cell, outside of it, so that its colour stays to be seen.
+function ring(pen, l, row, col) {
+  for (const [width, far, colour] of [[4, 2.5, named("--panel")], [1.6, 1.6, named("--ink")]]) {
+    pen.strokeStyle = colour;
+    pen.lineWidth = width;
+    pen.strokeRect(l.left + col * l.cellWidth - far, l.top + row * l.cellHeight - far, l.cellWidth + 2 * far, l.cellHeight + 2 * far);
+  }
 }
 
 // Thin slanted lines over what is masked: nothing that a number could look like.

@@ -34,20 +34,6 @@ function fail(why) {
   draw();
 }
 
-// The inverse of live.py's in_base85: five digits of base 85 are four bytes.
-function float32(text, count) {
-  const digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%/()*+-;,=.?@^_`{|}~";
-  const value = new Uint8Array(128), words = new DataView(new ArrayBuffer(4)), found = new Float32Array(count);
-  for (let k = 0; k < 85; k++) value[digits.charCodeAt(k)] = k;
-  for (let k = 0; k < count; k++) {
-    let word = 0;
-    for (let j = 5 * k; j < 5 * k + 5; j++) word = word * 85 + value[text.charCodeAt(j)];
-    words.setUint32(0, word);  // the bytes of a little-endian number, the first one highest
-    found[k] = words.getFloat32(0, true);
-  }
-  return found;
-}
-
 // Make the model in the worker, then run the first pass.
 async function startLive() {
   try {
@@ -60,14 +46,14 @@ async function startLive() {
 // The model of the file, or as it was at an earlier checkpoint.
 async function loadModel(checkpoint) {
   const { table, numbers, earlier } = contents.live;
-  const all = float32(checkpoint === null ? numbers : earlier.find(({ iteration }) => iteration === checkpoint).numbers, about.parameters);
+  const text = checkpoint === null ? numbers : earlier.find(({ iteration }) => iteration === checkpoint).numbers;
+  const { all } = await ask("load", { config, table, text, count: about.parameters });
   let start = 0;
   for (const [name, shape] of table) {
     const size = shape.reduce((a, b) => a * b, 1);
-    modelParams[name] = all.slice(start, start + size);
+    modelParams[name] = all.subarray(start, start + size);
     start += size;
   }
-  await ask("load", { config, table, numbers: all });
 }
 
 // Both passes over the text as it is now. While one runs, a second request waits, and only the last
@@ -102,6 +88,7 @@ function adoptForward({ tokens, targets }, { values, loss, lens }) {
   decoded = new Map();
   computed.value = values;
   computed.grad = {};
+  modelGrads = {};  // those of the last pass do not belong to this one
   for (const [name, entry] of Object.entries(contents.arrays)) liveEntry(name, entry);
   contents.next = liveNext();
   contents.embedding = liveEmbedding();

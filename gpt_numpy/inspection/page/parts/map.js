@@ -29,8 +29,8 @@ function drawMap() {
           title: stream ? `${stream}: ${backward ? "gradient" : "length"} ${number(sizes[stream])}` : long, onclick: () => goToPlace(key) },
           el("span", { class: "long" }, long), el("span", { class: "short" }, short_)));
     })),
-    config.n_layer > 1 ? el("div", { class: "which-block" }, chooser("block", config.n_layer, state.block, "map-block", block => change({ block }), k => `${k + 1} of ${config.n_layer}`)) : null,
-    config.n_head > 1 ? el("div", { class: "which-block" }, chooser("head", config.n_head, state.head, "map-head", head => change({ head }), k => `${k + 1} of ${config.n_head}`)) : null,
+    config.n_layer > 1 ? el("div", { class: "which-block" }, chooser("block", config.n_layer, state.block, "map-block", block => change({ block }), k => `${k} of 0–${config.n_layer - 1}`)) : null,
+    config.n_head > 1 ? el("div", { class: "which-block" }, chooser("head", config.n_head, state.head, "map-head", head => change({ head }), k => `${k} of 0–${config.n_head - 1}`)) : null,
     el("p", { class: "small soft width-note" }, `The stream is as wide as ${backward ? "its gradient" : "its vectors are long"}.`));
 }
 // Root mean square over the text of the vectors' lengths, or of their gradients'.

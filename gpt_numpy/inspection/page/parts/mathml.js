@@ -38,10 +38,12 @@ function brackets(...inside) { return row("(", inside, ")"); }
 // line may break.
 function num(x) { return { value: () => x, show: () => [signed(number(x))] }; }
 function signed(text) { return text.startsWith("−") ? row("(", text, ")") : row(text); }
+const LONG = 24;  // letters, from which on a line may break before a sign
 function infix(sign, a, b, value) {
   const show = () => {
-    const [first, ...others] = b.show(), before = a.show(), joined = row(before[before.length - 1], sign, first);
-    return [...before.slice(0, -1), joined, ...others];
+    const [first, ...others] = b.show(), before = a.show(), last = before[before.length - 1];
+    const apart = sign !== "·" && last.textContent.length + first.textContent.length > LONG;
+    return [...before.slice(0, -1), ...(apart ? [last, row(sign, first)] : [row(last, sign, first)]), ...others];
   };
   return { value, show };
 }

@@ -10,10 +10,25 @@ function openCell(cell) {
   paintAll();
 }
 function closeCell() {
+  const cell = opened;
   opened = null;
   const panel = document.getElementById("opened");
   if (panel) panel.replaceWith(openedPanel());
   paintAll();
+  // The focus was on the panel: it goes to the figure of the cell.
+  const painter = document.activeElement === document.body && cell && [...painters].find(({ of, canvas }) => of && of.name === cell.name && of.which === cell.which && canvas.tabIndex === 0);
+  if (painter) painter.canvas.focus({ preventScroll: true });
+  else if (document.activeElement === document.body) document.getElementById("view").focus({ preventScroll: true });
+}
+// Which of the arrays that the opened cell was computed from stand on the page, framed, and which do not.
+function nameSources() {
+  const place = document.querySelector("#opened .sources"), found = place && opened && explanationOfOpened();
+  if (!found) return;
+  const names = [...new Set(found.sources.map(source => `${source.which} ${source.name}`))], shown = new Set([...painters].filter(({ of }) => of).map(({ of }) => `${of.which} ${of.name}`));
+  const list = some => some.map((text, k) => [k ? ", " : "", el("code", {}, text.replace(/^grad /, "d ").replace(/^value /, ""))]);
+  const framed = names.filter(name => shown.has(name)), others = names.filter(name => !shown.has(name));
+  place.replaceChildren();
+  fill(place, {}, ["Computed from ", framed.length ? ["what is framed in orange: ", list(framed)] : null, framed.length && others.length ? "; and from " : null, list(others), "."]);
 }
 
 // Which cells of a figure to outline: those that the opened cell was computed from. `of` says which array a
@@ -42,7 +57,7 @@ function openedPanel() {
     found.note ? el("p", { class: "small" }, found.note) : null,
     formula(found.formula),
     numbersInPlace(found.numbers),
-    found.sources.length ? el("p", { class: "small soft" }, "Computed from what is framed in orange: ", [...new Set(found.sources.map(source => `${source.which === "grad" ? "d " : ""}${source.name}`))].map((text, k) => [k ? ", " : "", el("code", {}, text)]), ".") : null,
+    found.sources.length ? el("p", { class: "small soft sources" }) : null,
     codeLines(name, which));
 }
 
@@ -63,14 +78,14 @@ function cellInWords(name, row, col, head) {
 }
 const NAMES_IN_WORDS = {
   losses: "the loss", lse: "the log-sum-exp of the logits", mean: "the mean", rstd: "the reciprocal deviation",
-  "embedding.out": "the vector at the start of the stream", "ln_1.out": "what attention reads", "ln_2.out": "what the MLP reads", "ln_f.out": "what the head reads", "attn.out": "the heads side by side", qkv: "query, key and value",
+  "embedding.out": "the vector at the start of the stream", "ln_1.out": "what attention reads", "ln_2.out": "what the MLP reads", "ln_f.out": "what the output head reads", "attn.out": "the heads side by side", qkv: "query, key and value", ready: "query, key and value as attention reads them",
   query: "the query", key: "the key", value: "the value", heads: "the head’s output", proj: "what is added to the stream", resid_mid: "the stream after attention", resid_post: "the stream after the MLP", xhat: "the normalised vector", act: "the neuron after the nonlinearity", fc: "the neuron before the nonlinearity" };
 
 function codeLines(name, which) {
-  const code = which === "grad" ? codeOfGradient(name) : contents.code[isTurned_() ? name.replace(/\.(query|key|value)$/, ".ready") : name];
+  const code = which === "grad" ? codeOfGradient(name) : contents.code[name.replace(/\.(query|key|value)$/, isReady_() ? ".ready" : ".qkv")];
   if (!code) return null;
   // A model without biases has none in its equations either.
-  const marked = code.lines.filter(([line, text]) => code.marked.includes(line) && (config.bias || !text.includes("+= bias"))), lines = (marked.length ? marked : code.lines).slice(0, 3);
+  const marked = code.lines.filter(([line, text]) => code.marked.includes(line) && (config.bias || !text.includes("+= bias"))), lines = (marked.length ? marked : code.lines).slice(0, 5);
   return el("div", {}, el("pre", { class: "source", tabindex: 0, "aria-label": "Lines of the reference" }, lines.map(([line, text]) => el("span", {}, el("b", {}, line), text.trim()))),
     el("p", { class: "small soft" }, `${code.file}, ${code.function}`));
 }

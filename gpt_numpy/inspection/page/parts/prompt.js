@@ -15,6 +15,7 @@ function drawPrompt() {
 // A long text scrolls within its strip: the chosen token is always in sight.
 function showChosen() {
   const strip = document.querySelector("#strip .tokens"), chosen = strip && strip.querySelector('[aria-pressed="true"]');
+  if (chosen) strip.scrollLeft = chosen.offsetLeft - strip.offsetLeft - strip.clientWidth / 2;
   if (chosen) strip.scrollTop = chosen.offsetTop - strip.offsetTop - strip.clientHeight / 2 + chosen.offsetHeight / 2;
 }
 
@@ -38,7 +39,8 @@ function edited(field) {
   const unknown = [...new Set(letters.filter(letter => !characters.includes(letter)))];
   const tokens = letters.filter(letter => characters.includes(letter)).map(letter => characters.indexOf(letter));
   const status = document.getElementById("status");
-  if (unknown.length) { status.textContent = `The model does not know ${unknown.map(letter => `“${letter}”`).join(", ")}: left out.`; }
+  experiment.leftOut = unknown;
+  if (unknown.length) status.textContent = statusText();
   if (!tokens.length) { status.textContent = "Give the model at least one character that it knows."; return; }
   clearTimeout(typing);
   typing = setTimeout(() => setTokens(tokens), 60);
@@ -49,12 +51,12 @@ function statusText() {
   if (experiment.writing) return "The model writes; click on the button again to stop it.";
   if (!running.forward) return "Computing the first pass …";
   if (Number.isNaN(about.loss) && T > 1) return "The loss is not a number: the model has diverged.";
-  const known = contents.targets.filter(v => v >= 0).length;
+  const known = contents.targets.filter(v => v >= 0).length, left = experiment.leftOut.length ? `Left out, since the model does not know them: ${experiment.leftOut.join(" ")}. ` : "";
   const loss = known ? `Loss ${number(about.loss)} nats a token: as unsure as between ${number(Math.exp(about.loss))} tokens.` : "With one token there is nothing to predict yet.";
-  const off = isAnythingOff() ? ` Some parts are switched off${experiment.baseline ? `; with all of them it is ${number(experiment.baseline.loss)}` : ""}.` : "";
+  const off = isAnythingOff() && known ? ` Some parts are switched off${experiment.baseline ? `; with all of them it is ${number(experiment.baseline.loss)}` : ""}.` : "";
   const steps = experiment.steps.length ? ` The model is ${experiment.steps.length - 1} ${experiment.steps.length === 2 ? "step" : "steps"} downhill from the one in the file.` : "";
   const full = contents.tokens.length === config.block_size ? ` The context of ${config.block_size} tokens is full.` : "";
-  return `${loss}${off}${steps}${full}${running.backward ? "" : " Backward is being computed …"}`;
+  return `${left}${loss}${off}${steps}${full}${running.backward ? "" : " Backward is being computed …"}`;
 }
 
 // Each token in the colour of the loss with which it was predicted: dark is a surprise. The first token

@@ -12,7 +12,7 @@ function cell_(name, which, row, col, head = null) { return { name, which, head,
 const FORWARD_SCENES = [
   { place: "tokens", question: () => "How does text become numbers?",
     text: () => [`The model knows ${config.vocab_size} tokens, here ${contents.live.characters ? "single characters" : "pieces of text"}, and every token has a number. “${tokenAt(here())}” is number ${contents.tokens[here()]}. All the model ever sees is this list of ${T} numbers.`,
-      "Its only task: at each place, guess the number that comes next."],
+      "Its only task: at each place, guess the number that comes next. Positions, like channels, heads and blocks, are counted from 0."],
     pictures: () => [el("figure", { class: "wide" }, el("h3", {}, "The text as the model sees it"), el("figcaption", {}, "Each token with its number; the dark frame is the one that you chose above."), numbered())],
     cell: () => cell_("embedding.out", "value", here(), strongestChannel("embedding.out", "value", here())) },
 
@@ -29,19 +29,19 @@ const FORWARD_SCENES = [
     cell: () => cell_(`${block_()}.ln_1.xhat`, "value", here(), strongestChannel(`${block_()}.ln_1.xhat`, "value", here())) },
 
   { place: "attention", question: () => "What are a query, a key and a value?",
-    text: () => [`Tokens must learn from each other. From its vector each token makes three shorter ones of ${config.head_size} numbers, by three learned matrices: a query (what am I looking for?), a key (what can I be found by?) and a value (what do I pass on?).`,
-      `${isTurned_() ? "Queries and keys then turn with their position, so that a score depends on how far apart two tokens are. " : ""}This is head ${state.head} of ${config.n_head}; each head has its own three matrices.`],
+    text: () => [`Tokens must learn from each other. From its vector each token makes three shorter ones of ${config.head_size} numbers, by three learned matrices: a query (what am I looking for?), a key (what can I be found by?) and a value (what do I pass on?). A query might ask for the vowel before, say, and the keys of vowels would match it; what it asks is learned.`,
+      `${queriesKeysInWords()}There are ${config.n_head} heads, which look for different things at once. This is head ${state.head}; ${sharedInWords()}.`],
     pictures: () => ["query", "key", "value"].map(part => picture_({ query: "Queries", key: "Keys", value: "Values" }[part], { query: "What each token looks for.", key: "What each token is found by.", value: "What each token passes on." }[part], `${attn_()}.${part}`, { head: state.head })).concat(
-      picture_("What they are made from", "The normalised vectors, times a column of the matrix for each number.", `${block_()}.ln_1.out`), picture_("The matrices", `All ${config.n_head} heads: queries left, keys in the middle, values right.`, `${attn_()}.c_attn.weight`, { wide: true, height: 1.6 })),
+      picture_("What they are made from", "The normalised vectors, times a column of the matrix for each number.", `${block_()}.ln_1.out`), picture_("The matrices", `All heads side by side: queries left, keys in the middle, values right.`, `${attn_()}.c_attn.weight`, { wide: true, height: 1.6 })),
     cell: () => cell_(`${attn_()}.query`, "value", here(), strongestChannel(`${attn_()}.query`, "value", here(), state.head), state.head) },
 
   { place: "attention", question: () => "How well does a key match a query?",
-    text: () => [`Multiply the two vectors number by number and add up: that is the score. It is large when both are strong in the same channels. A sum of D = ${config.head_size} products of spread 1 has spread √D; dividing by √D = ${number(Math.sqrt(config.head_size))} keeps scores near 1, where softmax is not yet all or nothing.`,
+    text: () => [`Multiply the two vectors number by number and add up: that is the score. It is large when both are strong in the same channels. A sum of D = ${config.head_size} products of spread 1 has spread √D; dividing by √D = ${number(Math.sqrt(config.head_size))} keeps scores near 1. With larger ones softmax, two scenes on, would give all the attention to one token, and weights near 0 hardly learn.`,
       `Every query meets every key: ${T} × ${T} scores.`],
     pictures: () => scorePictures(), cell: () => cell_(`${attn_()}.scores`, "value", here(), bestKey(here()), state.head) },
 
   { place: "attention", question: () => "What must a token not see?",
-    text: () => ["Each place has to guess the token that comes next. If it could look at later places, it would find the answer there and learn nothing. So every score of a later key is hidden: the upper triangle is hatched and counts for nothing.",
+    text: () => ["Each place has to guess the token that comes next. If it could look at later places, it would find the answer there and learn nothing. So every score of a later key is hidden: the upper triangle is hatched. Softmax then leaves it out, as if the score were −∞.",
       `“${tokenAt(here())}” at ${here()} may look at ${here() + 1} of ${T} places.`],
     pictures: () => [picture_("Scores behind the mask", "Rows are queries, columns are keys. Hatched: later than the query.", `${attn_()}.scores`, { head: state.head, masked: (row, col) => col > row, hatch: true })],
     cell: () => cell_(`${attn_()}.scores`, "value", here(), bestKey(here()), state.head) },
@@ -73,7 +73,7 @@ const FORWARD_SCENES = [
     cell: () => cell_("logits", "value", here(), contents.next.tokens[here()][0]) },
 
   { place: "loss", question: () => "How wrong was the guess?",
-    text: () => lossInWords(), pictures: () => [el("figure", {}, el("h3", {}, "What the model gave to the right token"), el("figcaption", {}, "Of each place: the probability of the token that does come next."), surprises()), picture_("The loss of each place", "Minus the logarithm of that probability.", "losses", { kind: "sequential", height: 30, colNames: rowNames })],
+    text: () => lossInWords(), pictures: () => [el("figure", {}, el("h3", {}, "What the model gave to the right token"), el("figcaption", {}, surprisesInWords()), surprises()), picture_("The loss of each place", "Minus the logarithm of that probability.", "losses", { kind: "sequential", height: 30, colNames: rowNames, masked: (row, col) => !hasTarget(col), maskedWords: "nothing is predicted here", hatch: true })],
     cell: () => cell_("losses", "value", 0, hereWithTarget()) },
 ];
 
@@ -92,6 +92,15 @@ function liftedRows() {
   return [el("figure", { class: "wide" }, el("h3", {}, places ? "Lifted out and added" : "Lifted out"), el("figcaption", {}, places ? `${config.n_embd} numbers each; the third strip is the sum of the first two.` : `${config.n_embd} numbers: the row is the token’s vector.`),
     el("div", { class: "flow" }, strip(`the row of “${tokenAt(t)}”`, parts[0], { name: "wte.weight", which: "value", first: contents.tokens[t] }), places ? strip(`the row of position ${t}`, parts[1], { name: "wpe.weight", which: "value", first: t }) : null, strip(places ? "their sum: the vector of this token" : "the vector of this token", sum, { name: "embedding.out", which: "value", first: t })))];
 }
+// What QK norm, rotary positions and shared heads change, where the model has them.
+function queriesKeysInWords() {
+  const normed = config.qk_norm ? "Each query and key is scaled to a mean square of 1, then by a learned weight for each channel, so that long vectors do not win every match. " : "";
+  return `${normed}${isTurned_() ? "Queries and keys then turn with their position, so that a score depends on how far apart two tokens are. " : ""}`;
+}
+function sharedInWords() {
+  const heads = headsOfGroup(state.head);
+  return heads.length > 1 ? `each head has its own matrix of queries, and heads ${heads.join(", ")} share those of keys and values` : "each head has its own three matrices";
+}
 function scorePictures() {
   const cell = opened && opened.name === `${attn_()}.scores` && opened.which === "value" ? opened : { row: here(), col: bestKey(here()) }, name = part => `${attn_()}.${part}`;
   const q = rowOf_(name("query"), "value", cell.row, state.head), k = rowOf_(name("key"), "value", cell.col, state.head), products = { rows: 1, cols: q.length, data: q.map((x, d) => x * k[d]), group: [1, 1] };
@@ -100,15 +109,24 @@ function scorePictures() {
       el("div", { class: "flow" }, [["query", rowOf_(name("query"), "value", cell.row, state.head), cell.row], ["key", rowOf_(name("key"), "value", cell.col, state.head), cell.col]].map(([part, data, row_]) => [el("h4", {}, `${part} of ${quoted(row_)}`), heatmap({ rows: 1, cols: data.length, data, group: [1, 1] }, { of: { name: name(part), which: "value", head: state.head, first: row_ }, height: 26, label: part, key: `score-${part}`, plain: true })]),
         el("h4", {}, "products"), heatmap(products, { height: 26, label: "products", key: "score-products" })))];
 }
-function weightsPicture() { return picture_("Weights", "Each row adds up to 1; colours are relative to the row’s largest.", `${attn_()}.probabilities`, { head: state.head, kind: "sequential", masked: (row, col) => col > row, hatch: true, byRow: true }); }
+function weightsPicture(sentence = "Each row adds up to 1; colours are relative to the row’s largest.") { return picture_("Weights", sentence, `${attn_()}.probabilities`, { head: state.head, kind: "sequential", masked: (row, col) => col > row, hatch: true, byRow: true }); }
 
 function lossInWords() {
   const t = hereWithTarget(), loss = numbersOf(contents.next.losses)[t];
   if (!hasTarget(t)) return ["A text of one token has nothing to predict: write a few more."];
-  return [`After ${quoted(t)} came “${targetAt(t)}”, to which the model had given ${percent(Math.exp(-loss))}. The loss is the surprise: −log ${number(Math.exp(-loss))} = ${number(loss)} nats, as unsure as between ${number(Math.exp(loss))} equally likely tokens.`,
+  return [`${insteadOfLast()}After ${quoted(t)} came “${targetAt(t)}”, to which the model had given ${percent(Math.exp(-loss))}. The loss is the surprise: −log ${number(Math.exp(-loss))} = ${number(loss)} nats, as unsure as between ${number(Math.exp(loss))} equally likely tokens.`,
     `The mean over the text is ${number(about.loss)} nats: as unsure as between ${number(Math.exp(about.loss))} tokens. Guessing blindly among ${config.vocab_size} would be ${number(Math.log(config.vocab_size))}. Now the way back: how should each number of the model change to make this smaller?`];
 }
+const PLACES_SHOWN = 9;
+function placesAround() {
+  const all = contents.tokens.map((_, t) => t).filter(hasTarget), first = clamp(all.indexOf(hereWithTarget()) - 4, Math.max(all.length - PLACES_SHOWN + 1, 1));
+  return all.slice(first, first + PLACES_SHOWN);
+}
+function surprisesInWords() {
+  const places = placesAround();
+  return `The probability of the token that does come next, ${places.length < T - 1 ? `from position ${places[0]} to ${places[places.length - 1]}` : "of each place"}.`;
+}
 function surprises() {
-  const losses = numbersOf(contents.next.losses), all = contents.tokens.map((_, t) => t).filter(hasTarget), t = hereWithTarget(), first = clamp(all.indexOf(t) - 4, Math.max(all.length - 8, 1));
-  return bars(all.slice(first, first + 9).map(k => ({ label: [tokenBox(tokenAt(k)), " → ", tokenBox(targetAt(k))], size: Math.exp(-losses[k]), text: percent(Math.exp(-losses[k])), right: k === t })), 1);
+  const losses = numbersOf(contents.next.losses), t = hereWithTarget();
+  return bars(placesAround().map(k => ({ label: [tokenBox(tokenAt(k)), " → ", tokenBox(targetAt(k))], size: Math.exp(-losses[k]), text: percent(Math.exp(-losses[k])), right: k === t })), 1);
 }

@@ -11,6 +11,7 @@ function change(values) {
 }
 function go(view, values) {
   const before = address();
+  if (view !== state.view) { opened = null; sceneOfOpened = ""; }  // a cell belongs to the pictures around it
   Object.assign(state, values || {}, { view });
   if (address() !== before) history.pushState(null, "", address());
   draw();
@@ -70,6 +71,7 @@ function draw() {
   if (!waits && contents.live) drawPrompt();
   addPictureButtons(place);
   if (contents.live && running.forward) drawMap();
+  fitScene();
   paintAll();
   if (key && document.activeElement === document.body) {
     const again = document.querySelector(`[data-key="${CSS.escape(key)}"]`);

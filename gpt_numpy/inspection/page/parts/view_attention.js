@@ -47,9 +47,10 @@ function attentionStrip(p) {
 }
 
 function betweenTokens(what, kind, largest) {
+  const stored = contents.arrays[`h.${state.block}.attn.scores`].value, isHidden = kind === "sequential" || Boolean(stored && stored.lower);
   return {
     kind, largest, rowNames, colNames: rowNames, chosen: state.position, label: `${what}s between tokens`,
-    masked: (row, col) => kind === "sequential" && col > row, hatch: kind === "sequential", byRow: kind === "sequential", pick: position => change({ position }),
+    masked: (row, col) => isHidden && col > row, hatch: isHidden, byRow: kind === "sequential", pick: position => change({ position }),
     of: { name: `h.${state.block}.attn.${what === "weight" ? "probabilities" : "scores"}`, which: "value", head: state.head },
     describe: (row, col, x) => `query ${quoted(row)}, key ${quoted(col)}: ${what} ${number(x)}${col > row ? ", masked afterwards" : ""}`,
   };

@@ -39,7 +39,7 @@ function forwardSentence(step) {
   const known = step.equations.filter(e => contents.verdicts[e.array]);
   const right = known.filter(e => contents.verdicts[e.array].ok).length;
   const compared = known.length === count ? "compared with the exact derivative" : `${known.length} of them compared with the exact derivative`;
-  const checked = known.length === 0 ? "not compared with the exact derivative"
+  const checked = !isUntouched() ? "not checked for this change" : known.length === 0 ? "not compared with the exact derivative"
     : `${compared}, ${right < known.length ? `${known.length - right} of ${known.length} are WRONG` : right === 1 ? "it is right" : `${right} are right`}`;
   return `${lines === 1 ? "One line" : `${lines} lines`} of forward ${lines === 1 ? "has" : "have"} ${count} ${count === 1 ? "gradient" : "gradients"}; ${checked}. Derived in ${step.derivation}.`;
 }
@@ -48,6 +48,7 @@ function forwardSentence(step) {
 function checkedSentence() {
   const arrays = new Set(["losses", ...STEPS.flatMap(step => step.equations.map(e => e.array))]), found = [...arrays].filter(name => contents.verdicts[name]);
   const right = found.filter(name => contents.verdicts[name].ok).length;
+  if (!isUntouched()) return `Of the original text and model ${found.length} of the ${arrays.size} gradients were compared, one by one, with the exact derivative; this page has computed others since.`;
   const why = contents.unchecked ? ` (${contents.unchecked}; gpt-numpy gradcheck checks all parameters of any model)` : "";
   return `${found.length} of the ${arrays.size} gradients were compared, one by one, with the exact derivative${why}${found.length ? `: ${right === found.length ? `all ${found.length === arrays.size ? "" : "of these "}` : `${right} `}are right${right === found.length ? "" : `, ${found.length - right} are WRONG`}` : ""}.`;
 }
@@ -72,7 +73,7 @@ function verdict(name) {
   if (!found) return el("span", { class: "verdict none" }, "Not compared with the exact derivative.");
   if (found.error === null) return el("span", { class: "verdict bad" }, "✗ not finite, so it cannot be compared");
   return el("span", { class: `verdict ${found.ok ? "ok" : "bad"}` }, found.ok ? "✓ exact" : "✗ WRONG",
-    el("span", { class: "soft" }, `: differs from the complex step by ${number(found.error)} of its size (${about.dtype})`), agreementSentence(name));
+    el("span", { class: "soft", title: "The derivative is computed a second time, by the complex step, which uses the forward pass alone and is exact but for rounding." }, `: an independent derivative differs by ${number(found.error)} of its size, the rounding of ${about.dtype}`), agreementSentence(name));
 }
 
 // A gradient of parameters can be compared here and now with a quotient of differences, which knows
@@ -104,7 +105,7 @@ function gradients(step) {
   ];
   return groups.filter(([, names]) => names.length).map(([title, names, what]) =>
     title === "Needed from forward" ? needed(title, names, what) : figure(title, `${what[0].toUpperCase()}${what.slice(1)}: ${names.map(normSentence).join("; ")}.`, {},
-      el("div", { class: "flow" }, names.map(name => [el("h4", {}, el("code", {}, `d ${name}`), el("span", { class: "soft small" }, ` ${contents.arrays[name].shape.join(" × ")}`)), gradientMap(name)]))));
+      el("div", { class: "flow" }, names.map(name => [el("h4", {}, el("code", {}, `d ${name}`), el("span", { class: "soft small" }, ` ${shapeOf(name).join(" × ")}`)), gradientMap(name)]))));
 }
 
 // The arrays of forward: the same maps, of values.

@@ -2,7 +2,7 @@
 // the prediction after each layer.
 
 VIEWS.layers = { title: "Layers", draw: drawLayers };
-const SECTIONS = { stream: ["Residual stream", drawStream], norm: ["Layer norm", drawNorm], mlp: ["MLP", drawMlp], head: ["Head and logit lens", drawHead] };
+const SECTIONS = { stream: ["Residual stream", drawStream], norm: ["Layer norm", drawNorm], mlp: ["MLP", drawMlp], head: ["Output head and logit lens", drawHead] };
 state.section = "stream";
 state.norm = "ln_1";
 
@@ -44,7 +44,7 @@ function textMap(name, what) { const m = valueOf(name); return heatmap(m, ofText
 
 function sentenceOf(name) {
   const { mean, spread, norm } = contents.arrays[name].numbers;
-  return `${name}: ${contents.arrays[name].shape.join(" × ")} numbers, mean ${number(mean)}, spread ${number(spread)}, norm ${number(norm)}.`;
+  return `${name}: ${shapeOf(name).join(" × ")} numbers, mean ${number(mean)}, spread ${number(spread)}, norm ${number(norm)}.`;
 }
 
 function drawNorm() {

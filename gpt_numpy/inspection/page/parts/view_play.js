@@ -23,17 +23,17 @@ function logitsAt(t) { const V = config.vocab_size; return computed.value.logits
 function nextSentence() {
   const p = distribution(logitsAt(state.position), experiment.settings), kept = p.filter(x => x > 0).length;
   const last = state.position === T - 1;
-  return `${kept} of ${config.vocab_size} tokens may be drawn. ${last ? "Click on one to write it." : `In the text comes “${targetAt(state.position)}” (green frame). Choose the last token above to continue the text.`}`;
+  return `${kept} of ${config.vocab_size} tokens may be drawn. ${last ? "Click on one to write it." : `In the text comes “${targetAt(state.position)}” (green frame). Click on another to write it instead: the text then ends with it.`}`;
 }
 
 function candidates() {
   const t = state.position, p = distribution(logitsAt(t), experiment.settings), right = contents.targets[t];
-  const best = mostLikely(p, 12).filter(token => p[token] > 0), largest = p[best[0]];
+  const best = mostLikely(p, 12).filter(token => p[token] > 0);
   return el("div", { class: "candidates" }, best.map(token => el("button", {
-    type: "button", class: token === right ? "right" : "", "data-key": `next-${token}`, disabled: t !== T - 1,
-    "aria-label": `write ${nameOf(token)}, probability ${percent(p[token])}`, onclick: () => appendToken(token) },
+    type: "button", class: token === right ? "right" : "", "data-key": `next-${token}`,
+    "aria-label": `write ${nameOf(token)}, probability ${percent(p[token])}`, onclick: () => writeToken(token) },
     el("span", { class: "token" }, nameOf(token)),
-    el("span", { class: "track", "aria-hidden": "true" }, el("i", { style: { width: `${100 * p[token] / largest}%` } })),
+    el("span", { class: "track", "aria-hidden": "true" }, el("i", { style: { width: `${100 * p[token]}%` } })),
     el("span", {}, percent(p[token])))));
 }
 
@@ -67,7 +67,7 @@ function downhill() {
     el("div", { class: "bar" },
       el("button", { type: "button", class: "button", "data-key": "step", "aria-disabled": running.backward && known ? null : "true", onclick: () => running.backward && known && stepDownhill(rate()) }, "take the step"),
       el("button", { type: "button", class: "button", "data-key": "reset", disabled: !steps.length, onclick: backToStart }, "back to the model of the file")),
-    el("p", { class: "readout", "aria-live": "polite" }, last === null
+    el("p", { class: "readout", "aria-live": "polite" }, !known ? "There is nothing to predict yet, so there is no gradient." : last === null && !running.backward ? "Backward is being computed …" : last === null
       ? `The gradient of all ${about.parameters.toLocaleString("en")} parameters has norm ${number(wholeNorm())}: a small step of rate r lowers the loss by about r · ${number(wholeNorm() ** 2)}.`
       : `The loss ${last < 0 ? "fell" : "rose"} by ${number(Math.abs(last))} to ${number(steps[steps.length - 1].loss)}${last < 0 ? "." : ": the step was too large for how the loss curves."}`),
     steps.length > 1 ? lineChart([{ name: "loss of this text", points: steps.map(({ loss }, k) => [k, loss]), colour: line(0), dots: true }], { label: "Loss after each step", xLabel: "step", half: true }) : null);

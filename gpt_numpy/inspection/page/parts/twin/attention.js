@@ -1,21 +1,28 @@
 // reference/attention.py: each position averages the values of the positions it may see.
-// qkv holds query, key and value side by side; head h has channels h D to (h + 1) D of each.
+// qkv holds the heads of queries, keys and values side by side, D channels each: H of queries, G of keys
+// and G of values. Query head h sees the keys and values of head floor(h G / H).
 
-// split_heads: one head of one of the parts, as a view of T x D numbers
-function headView(x, T, part, parts, head, H) {
-  const width = x.length / T, D = width / (parts * H);
-  return view(x, T, D, (part * H + head) * D, width);
+// split_heads: one of `count` heads side by side, as a view of T x D numbers
+function headView(x, T, head, count) {
+  const width = x.length / T, D = width / count;
+  return view(x, T, D, head * D, width);
+}
+function headsIn({ n_head: H, n_groups: G }) { return H + 2 * G; }
+// split_qkv: views of query, key and value for query head h
+function splitQkv(qkv, T, h, config) {
+  const { n_head: H, n_groups: G } = config, own = Math.floor(h * G / H);
+  return [h, H + own, H + G + own].map(head => headView(qkv, T, head, headsIn(config)));
 }
 function squareView(x, T, head) { return view(x, T, T, head * T * T); }
 
 // attention_forward
-function attentionForward(qkv, H, T, { scores, probabilities, lse, out }) {
-  for (let h = 0; h < H; h++) {
-    const [Q, K, V] = [0, 1, 2].map(part => headView(qkv, T, part, 3, h, H));
+function attentionForward(qkv, config, T, { scores, probabilities, lse, out }) {
+  for (let h = 0; h < config.n_head; h++) {
+    const [Q, K, V] = splitQkv(qkv, T, h, config);
     const s = squareView(scores, T, h), p = squareView(probabilities, T, h);
     product(Q, transposed(K), s, 1 / Math.sqrt(Q.cols));
     for (let q = 0; q < T; q++) softmaxRow(s.data, p.data, s.start + q * T, q + 1, T, lse, h * T + q);
-    product(p, V, headView(out, T, 0, 1, h, H));
+    product(p, V, headView(out, T, h, config.n_head));
   }
 }
 
@@ -29,16 +36,17 @@ function softmaxRow(s, p, start, seen, T, lse, place) {
 }
 
 // attention_backward; without dropout w = p and dw = dp
-function attentionBackward(dout, qkv, H, T, { probabilities, attn }, { dqkv, dscores, dprobabilities }) {
+function attentionBackward(dout, qkv, config, T, { probabilities, attn }, { dqkv, dscores, dprobabilities }) {
+  const { n_head: H, n_groups: G } = config;
   for (let h = 0; h < H; h++) {
-    const [Q, K, V] = [0, 1, 2].map(part => headView(qkv, T, part, 3, h, H));
-    const [dQ, dK, dV] = [0, 1, 2].map(part => headView(dqkv, T, part, 3, h, H));
-    const dO = headView(dout, T, 0, 1, h, H), out = headView(attn, T, 0, 1, h, H);
+    const [Q, K, V] = splitQkv(qkv, T, h, config), [dQ, dK, dV] = splitQkv(dqkv, T, h, config);
+    const dO = headView(dout, T, h, H), out = headView(attn, T, h, H);
+    const more = h % (H / G) > 0;  // sum_of_groups: the first query head of a group assigns, the others add
     const p = squareView(probabilities, T, h), dp = squareView(dprobabilities, T, h), ds = squareView(dscores, T, h);
     const scale = 1 / Math.sqrt(Q.cols);
     // forward: out = p @ V
     product(dO, transposed(V), dp);
-    product(transposed(p), dO, dV);
+    product(transposed(p), dO, dV, 1, more);
     // forward: p = softmax(s)
     for (let q = 0; q < T; q++) {
       let delta = 0;
@@ -50,6 +58,6 @@ function attentionBackward(dout, qkv, H, T, { probabilities, attn }, { dqkv, dsc
     }
     // forward: s = Q @ K.T / sqrt(D)
     product(ds, K, dQ, scale);
-    product(transposed(ds), Q, dK, scale);
+    product(transposed(ds), Q, dK, scale, more);
   }
 }

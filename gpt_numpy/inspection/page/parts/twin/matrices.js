@@ -5,18 +5,18 @@ function view(data, rows, cols, start = 0, row = cols, col = 1) { return { data,
 function transposed({ data, rows, cols, start, row, col }) { return { data, rows: cols, cols: rows, start, row: col, col: row }; }
 function zeros(count) { return new Float64Array(count); }
 
-// out = a @ b * scale. Tiles of 4 x 4 numbers stay in registers while k runs.
-function product(a, b, out, scale = 1) {
+// out = a @ b * scale, added to what is there if `more`. Tiles of 4 x 4 numbers stay in registers while k runs.
+function product(a, b, out, scale = 1, more = false) {
   const n = a.rows, m = b.cols;
   for (let i = 0; i < n; i += 4) {
     for (let j = 0; j < m; j += 4) {
-      if (i + 4 <= n && j + 4 <= m) tile(a, b, out, scale, i, j);
-      else edge(a, b, out, scale, i, Math.min(i + 4, n), j, Math.min(j + 4, m));
+      if (i + 4 <= n && j + 4 <= m) tile(a, b, out, scale, more, i, j);
+      else edge(a, b, out, scale, more, i, Math.min(i + 4, n), j, Math.min(j + 4, m));
     }
   }
 }
 
-function tile(a, b, out, scale, i, j) {
+function tile(a, b, out, scale, more, i, j) {
   const A = a.data, B = b.data, count = a.cols, down = a.row, next = a.col, below = b.row, right = b.col;
   let c00 = 0, c01 = 0, c02 = 0, c03 = 0, c10 = 0, c11 = 0, c12 = 0, c13 = 0;
   let c20 = 0, c21 = 0, c22 = 0, c23 = 0, c30 = 0, c31 = 0, c32 = 0, c33 = 0;
@@ -31,16 +31,20 @@ function tile(a, b, out, scale, i, j) {
   }
   const rows = [[c00, c01, c02, c03], [c10, c11, c12, c13], [c20, c21, c22, c23], [c30, c31, c32, c33]];
   for (let y = 0; y < 4; y++) {
-    for (let x = 0; x < 4; x++) out.data[out.start + (i + y) * out.row + (j + x) * out.col] = rows[y][x] * scale;
+    for (let x = 0; x < 4; x++) {
+      const place = out.start + (i + y) * out.row + (j + x) * out.col;
+      out.data[place] = rows[y][x] * scale + (more ? out.data[place] : 0);
+    }
   }
 }
 
-function edge(a, b, out, scale, top, bottom, left, end) {
+function edge(a, b, out, scale, more, top, bottom, left, end) {
   for (let i = top; i < bottom; i++) {
     for (let j = left; j < end; j++) {
       let sum = 0;
       for (let k = 0; k < a.cols; k++) sum += a.data[a.start + i * a.row + k * a.col] * b.data[b.start + k * b.row + j * b.col];
-      out.data[out.start + i * out.row + j * out.col] = sum * scale;
+      const place = out.start + i * out.row + j * out.col;
+      out.data[place] = sum * scale + (more ? out.data[place] : 0);
     }
   }
 }

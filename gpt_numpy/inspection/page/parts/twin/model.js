@@ -28,13 +28,13 @@ function sinusoidalPositions(count, C) {
 }
 
 // A norm's two rows of numbers and one number for each position; the names are those of a trace.
-function sizeOf(name, { n_embd: C, n_head: H, n_hidden: F, vocab_size: V, activation }, T) {
+function sizeOf(name, { n_embd: C, n_head: H, n_groups: G, head_size: D, n_hidden: F, vocab_size: V, activation }, T) {
   const last = name.split(".").pop();
   if (["mean", "rstd", "losses"].includes(last) || name === "lse") return T;
   if (last === "lse") return H * T;
   if (last === "scores" || (last === "probabilities" && name !== last)) return H * T * T;
   if (name === "logits" || name === "probabilities") return T * V;
-  return T * ({ qkv: 3 * C, ready: 3 * C, fc: activation === "swiglu" ? 2 * F : F, act: F }[last] || C);
+  return T * ({ qkv: C + 2 * G * D, ready: C + 2 * G * D, fc: activation === "swiglu" ? 2 * F : F, act: F }[last] || C);
 }
 
 const NOTHING_OFF = { heads: {}, neurons: {}, attention: [], mlp: [] };

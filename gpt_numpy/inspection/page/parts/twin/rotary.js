@@ -14,9 +14,3 @@ function turnHead({ data, rows, cols: D, start, row }, base, sign) {
     }
   }
 }
-
-// reference/queries_keys.py: queries_keys_forward, and backward with sign -1. Values stay as they are.
-function turnQueriesKeys(x, T, { n_head: H, rope_base: base }, sign, out) {
-  out.set(x);
-  for (let part = 0; part < 2; part++) for (let h = 0; h < H; h++) turnHead(headView(out, T, part, 3, h, H), base, sign);
-}

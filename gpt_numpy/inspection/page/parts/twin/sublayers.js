@@ -40,17 +40,19 @@ function silenceHeads(pass, i, x) {
   for (const h of pass.off.heads[i] || []) silence(x, pass.T, h * D, D);
 }
 
-// What attention reads: with rotary positions the turned queries and keys.
-function isTurned(pass) { return pass.model.config.positions === "rotary"; }
-function attended(pass, b) { return `${b}.attn.${isTurned(pass) ? "ready" : "qkv"}`; }
+// What attention reads: with QK norm or rotary positions what became of queries and keys.
+function isMadeReady({ model: { config } }) { return config.qk_norm || config.positions === "rotary"; }
+function attended(pass, b) { return `${b}.attn.${isMadeReady(pass) ? "ready" : "qkv"}`; }
+// The weights of QK norm, or their gradients, for queries and keys.
+function headNorms(table, b) { return ["q", "k"].map(letter => table[`${b}.attn.${letter}_norm.weight`]); }
 
 // attention_sublayer_forward
 function attentionSublayerForward(pass, i, x, out) {
-  const b = `h.${i}`, H = pass.model.config.n_head;
+  const b = `h.${i}`, { config, params } = pass.model;
   normForward(pass, x, `${b}.ln_1`);
   linearOf(pass, `${b}.ln_1.out`, `${b}.attn.c_attn`, `${b}.attn.qkv`);
-  if (isTurned(pass)) turnQueriesKeys(pass.at(`${b}.attn.qkv`), pass.T, pass.model.config, 1, pass.at(`${b}.attn.ready`));
-  attentionForward(pass.at(attended(pass, b)), H, pass.T, {
+  if (isMadeReady(pass)) queriesKeysForward(pass.at(`${b}.attn.qkv`), pass.T, config, headNorms(params, b), pass.at(`${b}.attn.ready`));
+  attentionForward(pass.at(attended(pass, b)), config, pass.T, {
     scores: pass.at(`${b}.attn.scores`), probabilities: pass.at(`${b}.attn.probabilities`), lse: pass.at(`${b}.attn.lse`), out: pass.at(`${b}.attn.out`) });
   silenceHeads(pass, i, pass.at(`${b}.attn.out`));
   linearOf(pass, `${b}.attn.out`, `${b}.attn.c_proj`, `${b}.attn.proj`);
@@ -60,18 +62,21 @@ function attentionSublayerForward(pass, i, x, out) {
 
 // attention_sublayer_backward
 function attentionSublayerBackward(pass, i, x, out) {
-  const b = `h.${i}`, H = pass.model.config.n_head, dout = pass.grad(out), dbranch = pass.grad(`${b}.attn.proj`);
+  const b = `h.${i}`, { config, params, grads } = pass.model, dout = pass.grad(out), dbranch = pass.grad(`${b}.attn.proj`);
   // forward: out = x + linear(attn)
   dbranch.set(dout);
   if (pass.off.attention.includes(i)) dbranch.fill(0);
   linearBack(pass, dbranch, `${b}.attn.out`, `${b}.attn.c_proj`);
   silenceHeads(pass, i, pass.grad(`${b}.attn.out`));
   // forward: attn = attention(qkv)
-  attentionBackward(pass.grad(`${b}.attn.out`), pass.at(attended(pass, b)), H, pass.T,
+  attentionBackward(pass.grad(`${b}.attn.out`), pass.at(attended(pass, b)), config, pass.T,
     { probabilities: pass.at(`${b}.attn.probabilities`), attn: pass.at(`${b}.attn.out`) },
     { dqkv: pass.grad(attended(pass, b)), dscores: pass.grad(`${b}.attn.scores`), dprobabilities: pass.grad(`${b}.attn.probabilities`) });
   // forward: ready = queries_keys(qkv)
-  if (isTurned(pass)) turnQueriesKeys(pass.grad(`${b}.attn.ready`), pass.T, pass.model.config, -1, pass.grad(`${b}.attn.qkv`));
+  if (isMadeReady(pass)) {
+    queriesKeysBackward(pass.grad(`${b}.attn.ready`), pass.at(`${b}.attn.qkv`), pass.T, config, headNorms(params, b),
+      { dqkv: pass.grad(`${b}.attn.qkv`), dnorms: headNorms(grads, b) });
+  }
   // forward: qkv = linear(norm)
   linearBack(pass, pass.grad(`${b}.attn.qkv`), `${b}.ln_1.out`, `${b}.attn.c_attn`);
   // forward: norm = layernorm(x); out = x + branch(x)

@@ -4,11 +4,27 @@
 let model = null, weights = null, current = null;
 let changed = false;  // the parameters, since the page got them
 
+// The inverse of live.py's in_base85: five digits of base 85 are four bytes.
+function float32(text, count) {
+  const digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%/()*+-;,=.?@^_`{|}~";
+  const value = new Uint8Array(128), words = new DataView(new ArrayBuffer(4)), found = new Float32Array(count);
+  for (let k = 0; k < 85; k++) value[digits.charCodeAt(k)] = k;
+  for (let k = 0; k < count; k++) {
+    let word = 0;
+    for (let j = 5 * k; j < 5 * k + 5; j++) word = word * 85 + value[text.charCodeAt(j)];
+    words.setUint32(0, word);  // the bytes of a little-endian number, the first one highest
+    found[k] = words.getFloat32(0, true);
+  }
+  return found;
+}
+
 const ANSWERS = {
-  load({ config, table, numbers }) {
-    weights = { config, table, numbers };
-    model = makeModel(config, table, numbers);
-    return {};
+  // The parameters go back as numbers: to decode them takes longer than a page may stand still.
+  load({ config, table, text, count }) {
+    const all = float32(text, count);
+    weights = { config, table, numbers: all };
+    model = makeModel(config, table, all);
+    return { all };
   },
   // Forward first, so that the page can show it while backward still runs.
   pass({ tokens, targets, off, id }) {

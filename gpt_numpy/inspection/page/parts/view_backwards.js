@@ -73,7 +73,7 @@ function verdict(name) {
   if (!found) return el("span", { class: "verdict none" }, "Not compared with the exact derivative.");
   if (found.error === null) return el("span", { class: "verdict bad" }, "✗ not finite, so it cannot be compared");
   return el("span", { class: `verdict ${found.ok ? "ok" : "bad"}` }, found.ok ? "✓ exact" : "✗ WRONG",
-    el("span", { class: "soft", title: "The derivative is computed a second time, by the complex step, which uses the forward pass alone and is exact but for rounding." }, `: an independent derivative differs by ${number(found.error)} of its size, the rounding of ${about.dtype}`), agreementSentence(name));
+    el("span", { class: "soft", title: "The derivative is computed a second time, by the complex step, which uses the forward pass alone and is exact to rounding." }, `: an independent derivative differs by ${number(found.error)} of its size, the rounding of ${about.dtype}`), agreementSentence(name));
 }
 
 // A gradient of parameters can be compared here and now with a quotient of differences, which knows

@@ -42,7 +42,7 @@ function badge(name) {
   return el("span", { class: `badge verdict ${right ? "ok" : "bad"}`, "data-badge": name, title: verdict(name).textContent }, right ? `✓ checked: right to ${number(found.error)}` : "✗ WRONG");
 }
 
-// Pictures of the way back are as high as the screen leaves room for, so that their scene needs no scrolling.
+// Pictures of the way back are as high as the screen allows, so that their scene needs no scrolling.
 let fitted = 0;  // the height of a picture; 0: its own
 const LEAST = 40, MOST = 320;
 function fitScene() {

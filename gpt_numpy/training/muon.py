@@ -27,9 +27,9 @@ GATED = ".mlp.c_fc.weight"  # with SwiGLU gates and values next to each other
 class Muon(AdamW):
     """Muon on the matrices inside the blocks; AdamW on embeddings, head, norms and biases.
 
-    The weights of queries, keys and values, also of cross-attention, are cut into one matrix for each
-    head of each: as good as three (benchmarks/records), and cheaper, for the cost grows with the cube
-    of the shorter side. The blocks of a Transformer are the encoder's and the decoder's.
+    The weights of queries, keys and values that lie next to each other are cut into one matrix for
+    each head of each: as good as three (benchmarks/records), and cheaper, for the cost grows with
+    the cube of the shorter side. The blocks of a Transformer are the encoder's and the decoder's.
 
     Parameters
     ----------

@@ -88,7 +88,8 @@ def test_the_blocks_of_both_stacks_are_muons(place):
     optimizer, before = step_of(
         model, weight_decay=0.5, grad_clip=0.0, muon_learning_rate=0.3, muon_momentum=0.7
     )
-    parts = {"attn.c_attn": 3, "cross.c_q": 1, "cross.c_kv": 2, "mlp.c_fc": 1}
+    heads = config.n_head
+    parts = {"attn.c_attn": 3 * heads, "cross.c_kv": 2 * heads, "cross.c_q": 1, "mlp.c_fc": 1}
     parts |= dict.fromkeys(("attn.c_proj", "cross.c_proj", "mlp.c_proj"), 1)
     matrices = {
         name: count

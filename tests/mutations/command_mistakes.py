@@ -92,7 +92,7 @@ TRAIN = listed(
     ),
     (
         "C16", "a folder with blanks is printed as it is",
-        ("shlex.quote(config.out_dir)", "config.out_dir"),
+        ("quoted(config.out_dir)", "config.out_dir"),
         "main:an_interrupted_training_saves_and_prints_how_to_resume[2]",
     ),
     (

@@ -216,7 +216,7 @@ HEADS = [
         "training/muon.py",
         (
             "L35", "Muon takes SwiGLU's gates and values for one matrix",
-            ('name.endswith(GATED) and config.activation == "swiglu"', "False"),
+            ('isinstance(config, GPTConfig) and config.activation == "swiglu"', "False"),
             "muon:each_parameter_is_updated_once_and_by_its_own_optimizer",
         ),
     ),

@@ -145,13 +145,13 @@ MUON = (
         "training/muon.py",
         (
             "MU18", "queries, keys and values are one matrix",
-            ("if not name.endswith(ATTENTION):", "if True:"), "golden_muon",
+            ("if not name.endswith((ATTENTION, CROSS)):", "if True:"), "golden_muon",
             "muon:each_parameter_is_updated_once_and_by_its_own_optimizer",
         ),
         (
             "MU19", "the position embedding is Muon's",
-            ('name.startswith("h.") and len(shape) == 2',
-             'name.startswith(("h.", "wpe")) and len(shape) == 2'),
+            ('within.startswith("h.") and len(shape) == 2',
+             'within.startswith(("h.", "wpe")) and len(shape) == 2'),
             "muon:each_parameter_is_updated_once_and_by_its_own_optimizer",
         ),
         (

@@ -546,7 +546,7 @@ CHECKS = [
         ),
         (
             "X126", "names of axes that are known are not used",
-            ("    if grad.clues.axes:\n", "    if not grad.clues.axes and False:\n"),
+            ("if len(grad.clues.axes) == grad.exact.ndim:", "if False:"),
             "diagnosis:axes_have_the_names_that_are_known",
         ),
     ),
@@ -683,7 +683,7 @@ MORE_SETTINGS = [
         ),
         (
             "X79", "-h is a setting",
-            ('if "-h" in rest or "--help" in rest:', 'if "--help" in rest:'),
+            ('if "-h" in rest[:end] or "--help" in rest[:end]:', 'if "--help" in rest[:end]:'),
             "options:help_is_asked_for_in_four_ways",
         ),
         (
@@ -781,7 +781,8 @@ MORE_CHECKS = [
         ),
         (
             "X150", "several rows are one row",
-            ("indices.size > 1 else ''", "indices.size > 9 else ''"), "gradcheck:regions_are_named",
+            ("if indices.size > 1 else name", "if indices.size > 9 else name"),
+            "gradcheck:regions_are_named",
         ),
     ),
     *listed(

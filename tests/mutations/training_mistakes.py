@@ -237,7 +237,7 @@ EVALUATION = _mistakes(
     ),
     (
         "T47", "the loss of the last batch instead of the mean",
-        ("sum_in_order(_in_order(found, world)) / config.eval_iters", "found[-1]"),
+        ("sum_in_order(in_order(found, world)) / config.eval_iters", "found[-1]"),
         "loop:evaluation_is_the_mean_over_these_batches",
     ),
     (

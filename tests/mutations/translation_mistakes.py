@@ -391,7 +391,7 @@ TRAINING = (
         (
             "TC6", "lines of standard input count from 0",
             ("enumerate(sys.stdin, 1)", "enumerate(sys.stdin)"),
-            "pair_commands:a_line_of_standard_input_is_named",
+            "pair_commands:a_line_of_standard_input_is_named_after_those_before_it",
         ),
     ),
 )  # fmt: skip
@@ -511,7 +511,7 @@ INSIDE = (
         ),
         (
             "TI17", "keys and values of cross-attention are one matrix",
-            ("if name.endswith(CROSS) or (", "if ("), _MUON,
+            ("(ATTENTION, CROSS)", "(ATTENTION,)"), _MUON,
         ),
     ),
     *listed(

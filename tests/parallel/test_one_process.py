@@ -8,7 +8,7 @@ import pytest
 
 import gpt_numpy as gn
 from gpt_numpy.cli.processes import describe_processes
-from gpt_numpy.training.evaluation import _in_order
+from gpt_numpy.training.evaluation import in_order
 from tests.support.commands import ENVIRONMENT
 
 NO_MPI = """
@@ -95,7 +95,7 @@ def test_a_divided_optimizer_holds_its_segment(kind):
 def test_losses_of_all_processes_come_in_the_order_of_the_batches(count, monkeypatch):
     world, batches = Second(), np.arange(count, dtype=float)
     monkeypatch.setattr(world, "numbers", lambda mine: np.append(batches[::2], mine))
-    assert _in_order(batches[1::2].tolist(), world).tolist() == batches.tolist()
+    assert in_order(batches[1::2].tolist(), world).tolist() == batches.tolist()
 
 
 @pytest.mark.parametrize("size", [2, 3, 6, 8])

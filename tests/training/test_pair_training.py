@@ -173,7 +173,7 @@ def test_the_test_of_verses_is_evaluated_alone(config, monkeypatch, tmp_path):
     assert measured["test"] == losses[1] != losses[0]
     seen = []
     module = "gpt_numpy.training.pair_training.translated"
-    monkeypatch.setattr(module, lambda model, dataset, texts, *rest: seen.extend(texts) or texts)
+    monkeypatch.setattr(module, lambda model, dataset, texts, *_, **__: seen.extend(texts) or texts)
     trained.measure()
     assert set(seen) <= {source for source, _ in data.test.texts(99, seed=0, stream=0)}
 

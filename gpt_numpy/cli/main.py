@@ -105,7 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED if trains else OK  # a training is cut off
     except OSError as error:
         _drop_output()
-        advice = "free disk space or memory, or write to another place"
+        advice = "free disk space, or write to another place"
         return _fail(f"cannot read or write: {error}; {advice}", BAD_INPUT)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from gpt_numpy.base.arrays import Array, as_array, refuse_mask
-from gpt_numpy.base.checks import instance, shown
+from gpt_numpy.base.checks import shown
 from gpt_numpy.base.errors import InputError, did_you_mean
 from gpt_numpy.config.decoding import Decoding
 from gpt_numpy.config.transformer import BEGIN, END, PAD, TransformerConfig
@@ -133,7 +133,6 @@ def checked_sources(model: Transformer, sources: Array | Sequence[Sequence[int]]
 
     Raises `InputError` when there is none, or one is empty, too long, or not of the model's tokens.
     """
-    instance("model", model, Transformer)
     refuse_mask("sources", sources)
     try:
         np.asarray(sources)

@@ -117,7 +117,7 @@ def save(
     path = checked_path("path", path)
     instance("model", model, Model, "a GPT or a Transformer")
     if path.is_dir():
-        raise InputError(f"path={str(path)!r} is a folder: name a file in it, such as run.npz")
+        raise InputError(f"cannot save {path}: it is a folder: name a file in it, such as run.npz")
     if optimizer is not None and not optimizer.world.first:
         for _ in optimizer.whole_state():  # process 0 writes what this one sends
             pass

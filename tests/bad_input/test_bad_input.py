@@ -15,7 +15,7 @@ import sys
 import numpy as np
 from tests.bad_input import campaign
 {breakage}
-outcomes, problems = campaign.calls_in_this_process(60, 0, lambda text: None)
+outcomes, problems = campaign.calls_in_this_process(200, 0, lambda text: None)
 print(*problems, sep="\\n")
 """
 

@@ -35,6 +35,7 @@ import sys
 
 import numpy as np
 
+from gpt_numpy.base.errors import InputError
 from gpt_numpy.data.batches import TRAIN, draw_batch
 from gpt_numpy.data.dataset import open_dataset
 from gpt_numpy.reference.adamw import AdamWSettings, adamw_update
@@ -51,7 +52,10 @@ print((__doc__ or "").partition("Predict. ")[2].partition("\n\n    ")[0], "\n")
 if sys.stdin.isatty() and not options.go:
     input("Enter continues. ")
 
-data = open_dataset(options.dataset, options.data)
+try:
+    data = open_dataset(options.dataset, options.data)
+except InputError as error:  # such as: no network
+    raise SystemExit(str(error)) from None
 V, rng = data.vocab_size, np.random.default_rng(1337)
 shapes = {"wte": (V, C), "wpe": (T, C), "query": (C, D), "key": (C, D), "value": (C, D)}
 shapes |= {"unembed": (D, V), "unembed_b": (V,)}

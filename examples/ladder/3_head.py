@@ -152,9 +152,8 @@ for _ in range(300):
 print(f"{data.tokenizer.decode(text)}\n")
 tokens, targets = draw_batch(data.val, 500, T, seed=0, stream=TRAIN, step=0)
 weights = forward(params, tokens, targets)[1]["weights"][:, -1].mean(axis=0)  # of the last query
-print(
-    f"1. The last of {T} positions looks 0, 1, 2, ... back with weights {weights[::-1].round(2)}."
-)
+back = weights[::-1].round(2)
+print(f"1. The last of {T} positions looks 0, 1, 2, ... back with weights {back}.")
 print(f"2. validation loss {loss:.3f}; the lecture: {PUBLISHED}")
 # Try (see examples/ANSWERS.md): leave wpe out of shapes, x and backward: how much is lost? T = 16.
 # Leave "/ D**0.5" out in all three places. What does --max_iters=20000 do?

@@ -121,6 +121,7 @@ def block_forward(p, a):
     """From the stream x to the stream out."""
     rmsnorm_forward(a["x"], p["norm1"], a["n1"], a["rstd1"])
     linear_forward(a["n1"], p["qkv"], None, out=a["qkv"])
+    # H heads of queries and H of keys, normalised, then turned.
     norms = {"q_norm": p["q_norm"], "k_norm": p["k_norm"]}
     queries_keys_forward(a["qkv"], H, H, rotations=ROTATIONS, **norms, out=a["ready"])
     attention_forward(a["ready"], H, NO_DROPOUT, out=a["att"], lse=a["lse"])

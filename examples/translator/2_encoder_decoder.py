@@ -15,9 +15,9 @@ The loss reaches the encoder on as many ways as there are decoder blocks, and th
 
     dmemory = sum over blocks of dkv @ kv_weight.T
 
-This program trains on the first task of "The Annotated Transformer", a web page that goes through
-the paper with a program in PyTorch: to copy ten digits. The rate is the paper's: it rises for the
-first steps, and then falls as 1 / sqrt(step),
+This program trains on the first task of "The Annotated Transformer", a page that goes through the
+paper with a program in PyTorch (https://nlp.seas.harvard.edu/annotated-transformer): to copy ten
+digits. The rate is the paper's: it rises for the first steps, then falls as 1 / sqrt(step),
 
     rate(step) = n_embd^-0.5 min(step^-0.5, step warmup^-1.5)
 

@@ -1,7 +1,8 @@
 """Exercise 13: RMSNorm, layer norm without the mean.
 
-Forward. What most models since Llama use in the place of layer norm. Each row x of 7 numbers is
-divided by the root of its mean square, then scaled; nothing is subtracted, and there is no bias:
+Forward. What most models since Llama (Meta's language model of 2023) use in the place of layer
+norm. Each row x of 7 numbers is divided by the root of its mean square, then scaled; nothing is
+subtracted, and there is no bias:
 
     rstd = 1 / np.sqrt((x * x).mean(axis=-1) + EPS)
     out = x * rstd[..., None] * weight

@@ -10,7 +10,8 @@ the angle t * speed[i]:
     out = np.concatenate([first * cos - second * sin, first * sin + second * cos], axis=-1)
 
 The dot product of a turned query and a turned key depends on how far apart they are, not on where
-they stand. x is 7 x 5 x 6 (heads, positions, numbers); speed is not trained and has no gradient.
+they stand. Fast pairs tell neighbours apart, slow ones places far from each other. x is 7 x 5 x 6
+(heads, positions, numbers); speed is not trained and has no gradient.
 
     python -m examples.exercises 14 [--hint] [--derivation]
 """

@@ -160,12 +160,28 @@ _MISTAKEN_POWERS = {
 
 def _variants(term: Term, often: Mapping[str, int]) -> Iterator[tuple[str, Array]]:
     """What may stand in the place of a term; `often`: in how many terms each sentence occurs."""
-    for name, factor in term.factors.items():
-        for power, words in _MISTAKEN_POWERS.items():
-            with np.errstate(all="ignore"):
-                yield f"{words.format(name)} in {term.text}", term.array * factor**power
+    likely = [_powers(term, power) for power in (-1, 1)]
+    yield from itertools.chain.from_iterable(likely)
     for sentence, array in term.instead.items():
         yield (f"{sentence} (in {term.text})" if often[sentence] > 1 else sentence), array
+    rare = [_powers(term, power) for power in (-2, 2)]
+    yield from itertools.chain.from_iterable(rare)
+
+
+def _powers(term: Term, power: int) -> Iterator[tuple[str, Array]]:
+    """The term, multiplied with a power of each of its factors."""
+    words = _MISTAKEN_POWERS[power]
+    for name, factor in term.factors.items():
+        with np.errstate(all="ignore"):
+            yield f"{words.format(name)} in {term.text}", term.array * factor**power
+
+
+def divided_by_all_rows(hand: Array, right: Array, kept: Array) -> Iterator[str]:
+    """Say that a mean over the `kept` rows was taken over all of them; their gradient decides."""
+    if np.allclose(hand[kept] * len(kept), right[kept] * kept.sum(), rtol=0, atol=1e-9):
+        yield f"it is divided by all {len(kept)} rows, not by the {kept.sum()} that count"
+        if np.abs(hand[~kept]).max(initial=0):
+            yield "rows that do not count (target -1) are not 0"
 
 
 def _named(c: float, right: float, numbers: Mapping[str, float]) -> bool:
@@ -191,8 +207,8 @@ def ratio_in_words(ratio: float, numbers: Mapping[str, float]) -> str:
 _POWERS = {
     1.0: "a factor {n}, the {name}, too many",
     -1.0: "divided once too often by the {name}, {n}",
-    0.5: "sqrt({name}) = sqrt({n}) too many",
-    -0.5: "1/sqrt({name}) = 1/sqrt({n}) too many",
+    0.5: "a factor sqrt({name}) = sqrt({n}) too many",
+    -0.5: "divided once too often by sqrt({name}) = sqrt({n})",
 }
 
 
@@ -208,10 +224,37 @@ def _sentences(fit: Fit, terms: Sequence[Term], numbers: Mapping[str, float]) ->
         sentences.append(f"the whole is {ratios[0]:.6g} times what it should be{about}")
         terms = [term for term in terms if not term.coefficient]
         fit = Fit(fit.coefficients[~belong], {})
+    whole, named = _whole_parts(fit.coefficients, terms, numbers)
     for c, term in zip(fit.coefficients, terms, strict=True):
-        if abs(c - term.coefficient) > SAME:
+        if abs(c - term.coefficient) > SAME and _part(term) not in named:
             sentences.append(_coefficient(c, term, numbers))
-    return sentences
+    return sentences + whole
+
+
+def _part(term: Term) -> str:
+    """The part of a gradient that a term belongs to: "dQ" of "(p * dp) @ K in dQ"; "" if none."""
+    return term.text.rpartition(" in ")[2] if " in d" in term.text else ""
+
+
+def _whole_parts(
+    coefficients: Array, terms: Sequence[Term], numbers: Mapping[str, float]
+) -> tuple[list[str], set[str]]:
+    """Sentences about parts of several terms with one wrong factor in all of them, and these."""
+    ratios: dict[str, list[float]] = {}
+    for c, term in zip(coefficients, terms, strict=True):
+        if term.coefficient and _part(term):
+            ratios.setdefault(_part(term), []).append(c / term.coefficient)
+    parts: dict[str, list[str]] = {}
+    for part, some in ratios.items():
+        one = len(some) > 1 and np.ptp(some) < SAME
+        if one and min(abs(some[0]), abs(some[0] - 1)) > SAME:
+            parts.setdefault(f"{some[0]:.4g}", []).append(part)
+    sentences = []
+    for ratio, having in parts.items():
+        about = _about(ratio_in_words(ratios[having[0]][0], numbers))
+        verb, it = ("are", "they") if len(having) > 1 else ("is", "it")
+        sentences.append(f"{' and '.join(having)} {verb} {ratio} times what {it} should be{about}")
+    return sentences, {part for having in parts.values() for part in having}
 
 
 def _coefficient(c: float, term: Term, numbers: Mapping[str, float]) -> str:
@@ -220,9 +263,12 @@ def _coefficient(c: float, term: Term, numbers: Mapping[str, float]) -> str:
         return f"{'' if term.text.startswith('the ') else 'the term '}{term.text} is missing"
     if not term.coefficient:
         return f"{_number(c)} times {term.text} is there and should not be"
-    words = ratio_in_words(c / term.coefficient, numbers)
-    about = {"the sign": ": the sign is wrong", "": ""}.get(words, f" ({words})")
+    about = _about(ratio_in_words(c / term.coefficient, numbers))
     return f"{_number(c)} where {_number(term.coefficient)} belongs, before {term.text}{about}"
+
+
+def _about(words: str) -> str:
+    return {"the sign": ": the sign is wrong", "": ""}.get(words, f" ({words})")
 
 
 def _number(c: float) -> str:

@@ -107,7 +107,7 @@ found = ", ".join(
     f"{c} {share:.3f}" for c, share in zip(characters, softmax(table[0]), strict=True)
 )
 print(f"1. The loss was {first:.4f} = log 5: -log of a fifth, at every position.")
-print(f"2. After a: {found}. On the way to the frequencies 2/4, 1/4, 1/4.")
+print(f"2. After a: {found}. The frequencies of b, c and d are 2/4, 1/4, 1/4.")
 print(f"3. It is {loss:.4f} now. Of 10 positions, 4 have an a, where nobody can do better than")
 least = 0.4 * (0.5 * np.log(2) + 0.5 * np.log(4))
 print(f"   -1/2 log 1/2 - 1/4 log 1/4 - 1/4 log 1/4 on average: {least:.4f} over all positions.")

@@ -1,7 +1,8 @@
 """Rung 10, RMSNorm: normalise without the mean, and without a bias.
 
-New: *RMSNorm* in the place of layer norm, as in nearly all models since Llama. Each row is divided
-by its root mean square ("RMS") and scaled; nothing is subtracted and nothing is added:
+New: *RMSNorm* in the place of layer norm, as in most models since Llama (Meta's language model of
+2023). Each row is divided by its root mean square ("RMS") and scaled; nothing is subtracted and
+nothing is added:
 
     rstd = 1 / np.sqrt((x * x).mean() + 1e-5)
     out = x * rstd * weight
@@ -22,6 +23,7 @@ import sys
 
 import numpy as np
 
+from gpt_numpy.base.errors import InputError
 from gpt_numpy.data.batches import TRAIN, draw_batch, whole_split
 from gpt_numpy.data.dataset import open_dataset
 from gpt_numpy.reference.activation import relu_backward, relu_forward
@@ -46,7 +48,10 @@ print((__doc__ or "").partition("Predict. ")[2].partition("\n\n    ")[0], "\n")
 if sys.stdin.isatty() and not options.go:
     input("Enter continues. ")
 
-data = open_dataset(options.dataset, options.data)
+try:
+    data = open_dataset(options.dataset, options.data)
+except InputError as error:  # such as: no network
+    raise SystemExit(str(error)) from None
 V, rng = data.vocab_size, np.random.default_rng(1337)
 
 block_shapes = {"norm1": (C,), "qkv": (C, 3 * C), "proj": (C, C), "proj_b": (C,)}

@@ -8,6 +8,9 @@ D / 2 pairs, each a point of a plane, and at position t pair i is turned by the 
 
 The dot product of two turned vectors depends on the difference of their angles. So the score of a
 query and a key depends on what they are and on how far apart they are, not on where they stand.
+Pairs differ in speed, because with one speed alone, positions a full turn apart would look the
+same: the first pair turns by 1 at each position, which tells neighbours apart, the last ones so
+slowly that they never complete a turn.
 
 Backward turns the gradient back by the same angle. Do exercise 14 first.
 
@@ -24,6 +27,7 @@ import sys
 
 import numpy as np
 
+from gpt_numpy.base.errors import InputError
 from gpt_numpy.data.batches import TRAIN, draw_batch, whole_split
 from gpt_numpy.data.dataset import open_dataset
 from gpt_numpy.reference.activation import relu_backward, relu_forward
@@ -49,7 +53,10 @@ print((__doc__ or "").partition("Predict. ")[2].partition("\n\n    ")[0], "\n")
 if sys.stdin.isatty() and not options.go:
     input("Enter continues. ")
 
-data = open_dataset(options.dataset, options.data)
+try:
+    data = open_dataset(options.dataset, options.data)
+except InputError as error:  # such as: no network
+    raise SystemExit(str(error)) from None
 V, rng = data.vocab_size, np.random.default_rng(1337)
 
 block_shapes = {"norm1": (C,), "qkv": (C, 3 * C), "proj": (C, C), "proj_b": (C,)}
@@ -105,7 +112,8 @@ def block_forward(p, a):
     """From the stream x to the stream out."""
     rmsnorm_forward(a["x"], p["norm1"], a["n1"], a["rstd1"])
     linear_forward(a["n1"], p["qkv"], None, out=a["qkv"])
-    queries_keys_forward(a["qkv"], H, H, rotations=ROTATIONS, out=a["ready"])  # turned
+    # H heads of queries and H of keys, turned (exercise 16 has fewer of keys).
+    queries_keys_forward(a["qkv"], H, H, rotations=ROTATIONS, out=a["ready"])
     attention_forward(a["ready"], H, NO_DROPOUT, out=a["att"], lse=a["lse"])
     linear_forward(a["att"], p["proj"], p["proj_b"], out=a["mid"])
     a["mid"] += a["x"]

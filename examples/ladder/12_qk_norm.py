@@ -2,7 +2,8 @@
 
 New: *QK norm*. Queries and keys go through an RMSNorm of their own, each head's D channels, before
 they turn. Whatever the residual stream does, a query has the length that the weight of the norm
-gives it, so that scores cannot grow without bound; that keeps training stable at larger rates.
+gives it, so that scores cannot grow without bound; that keeps training stable at larger rates. With
+weights of 1 the length is sqrt(D), and no score is above sqrt(D) sqrt(D) / sqrt(D) = sqrt(D).
 
 And *squared ReLU* in the MLP, a small thing that goes with it in models trained for speed:
 
@@ -22,6 +23,7 @@ import sys
 
 import numpy as np
 
+from gpt_numpy.base.errors import InputError
 from gpt_numpy.data.batches import TRAIN, draw_batch, whole_split
 from gpt_numpy.data.dataset import open_dataset
 from gpt_numpy.reference.activation import relu2_backward, relu2_forward
@@ -47,7 +49,10 @@ print((__doc__ or "").partition("Predict. ")[2].partition("\n\n    ")[0], "\n")
 if sys.stdin.isatty() and not options.go:
     input("Enter continues. ")
 
-data = open_dataset(options.dataset, options.data)
+try:
+    data = open_dataset(options.dataset, options.data)
+except InputError as error:  # such as: no network
+    raise SystemExit(str(error)) from None
 V, rng = data.vocab_size, np.random.default_rng(1337)
 
 block_shapes = {
@@ -110,6 +115,7 @@ def block_forward(p, a):
     """From the stream x to the stream out."""
     rmsnorm_forward(a["x"], p["norm1"], a["n1"], a["rstd1"])
     linear_forward(a["n1"], p["qkv"], None, out=a["qkv"])
+    # H heads of queries and H of keys, normalised, then turned.
     norms = {"q_norm": p["q_norm"], "k_norm": p["k_norm"]}
     queries_keys_forward(a["qkv"], H, H, rotations=ROTATIONS, **norms, out=a["ready"])
     attention_forward(a["ready"], H, NO_DROPOUT, out=a["att"], lse=a["lse"])
@@ -198,6 +204,9 @@ for i in range(L):
     q, k, _ = (x.reshape(500, T, H, C // H) for x in np.split(a[f"{i}.ready"], 3, axis=-1))
     scores = np.einsum("bthd,bshd->bhts", q, k) / (C // H) ** 0.5
     largest = max(largest, np.abs(scores).max())
-print(f"2. {largest:.1f}")
+weights = [[np.abs(params[f"{i}.{n}"]).max() for n in ("q_norm", "k_norm")] for i in range(L)]
+root, factor = (C // H) ** 0.5, max(q * k for q, k in weights)
+print(f"2. {largest:.1f}. With weights of 1 in the norms no score is above sqrt(D) = {root:.2f};")
+print(f"   the learned weights move this bound to {root * factor:.1f}.")
 # Try (see examples/ANSWERS.md): a learning rate of 1e-2, with the two norms and without (q_norm and
 # k_norm out of block_shapes, and out of `norms` and `dnorms`).

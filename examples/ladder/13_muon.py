@@ -23,6 +23,7 @@ import sys
 
 import numpy as np
 
+from gpt_numpy.base.errors import InputError
 from gpt_numpy.data.batches import TRAIN, draw_batch, whole_split
 from gpt_numpy.data.dataset import open_dataset
 from gpt_numpy.reference.activation import relu2_backward, relu2_forward
@@ -49,7 +50,10 @@ print((__doc__ or "").partition("Predict. ")[2].partition("\n\n    ")[0], "\n")
 if sys.stdin.isatty() and not options.go:
     input("Enter continues. ")
 
-data = open_dataset(options.dataset, options.data)
+try:
+    data = open_dataset(options.dataset, options.data)
+except InputError as error:  # such as: no network
+    raise SystemExit(str(error)) from None
 V, rng = data.vocab_size, np.random.default_rng(1337)
 
 block_shapes = {
@@ -117,6 +121,7 @@ def block_forward(p, a):
     """From the stream x to the stream out."""
     rmsnorm_forward(a["x"], p["norm1"], a["n1"], a["rstd1"])
     linear_forward(a["n1"], p["qkv"], None, out=a["qkv"])
+    # H heads of queries and H of keys, normalised, then turned.
     norms = {"q_norm": p["q_norm"], "k_norm": p["k_norm"]}
     queries_keys_forward(a["qkv"], H, H, rotations=ROTATIONS, **norms, out=a["ready"])
     attention_forward(a["ready"], H, NO_DROPOUT, out=a["att"], lse=a["lse"])

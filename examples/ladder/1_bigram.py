@@ -30,6 +30,7 @@ import sys
 
 import numpy as np
 
+from gpt_numpy.base.errors import InputError
 from gpt_numpy.data.batches import TRAIN, draw_batch
 from gpt_numpy.data.dataset import open_dataset
 from gpt_numpy.reference.adamw import AdamWSettings, adamw_update
@@ -46,7 +47,10 @@ print((__doc__ or "").partition("Predict. ")[2].partition("\n\n    ")[0], "\n")
 if sys.stdin.isatty() and not options.go:
     input("Enter continues. ")
 
-data = open_dataset(options.dataset, options.data)  # 90 % for training, the rest for validation
+try:
+    data = open_dataset(options.dataset, options.data)  # 90 % for training, the rest for validation
+except InputError as error:  # such as: no network
+    raise SystemExit(str(error)) from None
 V, rng = data.vocab_size, np.random.default_rng(1337)
 params = {"table": rng.standard_normal((V, V)).astype("float32")}
 

@@ -38,6 +38,7 @@ import sys
 
 import numpy as np
 
+from gpt_numpy.base.errors import InputError
 from gpt_numpy.data.batches import TRAIN, draw_batch
 from gpt_numpy.data.dataset import open_dataset
 from gpt_numpy.reference.adamw import AdamWSettings, adamw_update
@@ -64,7 +65,10 @@ scores = np.where(np.tri(T) == 1, 0.0, -np.inf)
 by_softmax = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
 assert np.allclose(by_loop, triangle @ x) and np.allclose(triangle, by_softmax)
 
-data = open_dataset(options.dataset, options.data)
+try:
+    data = open_dataset(options.dataset, options.data)
+except InputError as error:  # such as: no network
+    raise SystemExit(str(error)) from None
 V, rng = data.vocab_size, np.random.default_rng(1337)
 shapes = {"wte": (V, C), "unembed": (C, V), "unembed_b": (V,)}
 # As PyTorch starts: a linear layer uniformly between -1/sqrt(C) and 1/sqrt(C), whose variance is
@@ -132,9 +136,9 @@ for _ in range(300):
 print(f"{data.tokenizer.decode(text)}\n")
 print(f"1. {triangle[2].round(3)}: the mask leaves three.")
 print(
-    f"2. validation loss {loss:.3f}. The average of eight characters does not say which one is the"
+    f"2. validation loss {loss:.3f}. An average with equal weights does not say which character is"
 )
-print("   last, and that one matters most. The weights should depend on what is there: rung 3.")
+print("   the last, and that one matters most. Weights should depend on what is there: rung 3.")
 # Try (see examples/ANSWERS.md): weights that favour the near past, with scores of -(t - s) instead
 # of 0. Put this below the assert; `triangle` is what forward reads:
 #     scores = np.where(np.tri(T) == 1, np.arange(T) - np.arange(T)[:, None], -np.inf)

@@ -35,6 +35,7 @@ import sys
 
 import numpy as np
 
+from gpt_numpy.base.errors import InputError
 from gpt_numpy.data.batches import TRAIN, draw_batch
 from gpt_numpy.data.dataset import open_dataset
 from gpt_numpy.reference.adamw import AdamWSettings, adamw_update
@@ -51,7 +52,10 @@ print((__doc__ or "").partition("Predict. ")[2].partition("\n\n    ")[0], "\n")
 if sys.stdin.isatty() and not options.go:
     input("Enter continues. ")
 
-data = open_dataset(options.dataset, options.data)
+try:
+    data = open_dataset(options.dataset, options.data)
+except InputError as error:  # such as: no network
+    raise SystemExit(str(error)) from None
 V, rng = data.vocab_size, np.random.default_rng(1337)
 shapes = {"wte": (V, C), "wpe": (T, C), "query": (C, D), "key": (C, D), "value": (C, D)}
 shapes |= {"unembed": (D, V), "unembed_b": (V,)}
@@ -148,9 +152,8 @@ for _ in range(300):
 print(f"{data.tokenizer.decode(text)}\n")
 tokens, targets = draw_batch(data.val, 500, T, seed=0, stream=TRAIN, step=0)
 weights = forward(params, tokens, targets)[1]["weights"][:, -1].mean(axis=0)  # of the last query
-print(
-    f"1. The last of {T} positions looks 0, 1, 2, ... back with weights {weights[::-1].round(2)}."
-)
+back = weights[::-1].round(2)
+print(f"1. The last of {T} positions looks 0, 1, 2, ... back with weights {back}.")
 print(f"2. validation loss {loss:.3f}; the lecture: {PUBLISHED}")
 # Try (see examples/ANSWERS.md): leave wpe out of shapes, x and backward: how much is lost? T = 16.
 # Leave "/ D**0.5" out in all three places. What does --max_iters=20000 do?

@@ -27,6 +27,7 @@ import sys
 
 import numpy as np
 
+from gpt_numpy.base.errors import InputError
 from gpt_numpy.data.batches import TRAIN, draw_batch
 from gpt_numpy.data.dataset import open_dataset
 from gpt_numpy.reference.adamw import AdamWSettings, adamw_update
@@ -43,7 +44,10 @@ print((__doc__ or "").partition("Predict. ")[2].partition("\n\n    ")[0], "\n")
 if sys.stdin.isatty() and not options.go:
     input("Enter continues. ")
 
-data = open_dataset(options.dataset, options.data)
+try:
+    data = open_dataset(options.dataset, options.data)
+except InputError as error:  # such as: no network
+    raise SystemExit(str(error)) from None
 V, D, rng = data.vocab_size, C // H, np.random.default_rng(1337)
 shapes = {"wte": (V, C), "wpe": (T, C), "qkv": (C, 3 * C), "proj": (C, C), "proj_b": (C,)}
 shapes |= {"unembed": (C, V), "unembed_b": (V,)}
@@ -145,7 +149,7 @@ for _ in range(300):
     chances = forward(params, context, context)[1]["probabilities"][0, -1].astype("float64")
     text.append(int(rng.choice(V, p=chances / chances.sum())))
 print(f"{data.tokenizer.decode(text)}\n")
-print(f"1. {3 * C * C:,} both times: C x 3 C, whether the columns belong to one head or to four.")
+print(f"1. {3 * C * C:,} both times: C x 3 C, whether the columns belong to one head or to {H}.")
 print(f"2. validation loss {loss:.3f}; the lecture, whose model has no projection: {PUBLISHED}")
 tokens, targets = draw_batch(data.val, 500, T, seed=0, stream=TRAIN, step=0)
 weights = forward(params, tokens, targets)[1]["weights"][:, :, -1].mean(axis=0)

@@ -35,6 +35,7 @@ import sys
 
 import numpy as np
 
+from gpt_numpy.base.errors import InputError
 from gpt_numpy.data.batches import TRAIN, draw_batch, whole_split
 from gpt_numpy.data.dataset import open_dataset
 from gpt_numpy.reference.activation import relu_backward, relu_forward
@@ -57,7 +58,10 @@ print((__doc__ or "").partition("Predict. ")[2].partition("\n\n    ")[0], "\n")
 if sys.stdin.isatty() and not options.go:
     input("Enter continues. ")
 
-data = open_dataset(options.dataset, options.data)
+try:
+    data = open_dataset(options.dataset, options.data)
+except InputError as error:  # such as: no network
+    raise SystemExit(str(error)) from None
 V, rng = data.vocab_size, np.random.default_rng(1337)
 shapes = {"wte": (V, C), "wpe": (T, C), "qkv": (C, 3 * C), "proj": (C, C), "proj_b": (C,)}
 shapes |= {"fc": (C, 4 * C), "fc_b": (4 * C,), "down": (4 * C, C), "down_b": (C,)}
@@ -144,7 +148,7 @@ for _ in range(300):
     text.append(int(rng.choice(V, p=chances / chances.sum())))
 print(f"{data.tokenizer.decode(text)}\n")
 count = {name: sum(params[n].size for n in names) for name, names in PARTS.items()}
-print(f"1. attention {count['attention']:,}, MLP {count['MLP']:,}: twice as many.")
+print(f"1. attention {count['attention']:,}, MLP {count['MLP']:,}.")
 print(f"2. validation loss {loss:.3f}; the lecture, whose MLP is one layer of C: {PUBLISHED}")
 tokens, targets = draw_batch(data.val, 500, T, seed=0, stream=TRAIN, step=0)
 print(f"3. {(forward(params, tokens, targets)[1]['act'] == 0).mean():.0%}")

@@ -21,6 +21,7 @@ import sys
 
 import numpy as np
 
+from gpt_numpy.base.errors import InputError
 from gpt_numpy.data.batches import TRAIN, draw_batch, whole_split
 from gpt_numpy.data.dataset import open_dataset
 from gpt_numpy.reference.activation import relu_backward, relu_forward
@@ -44,7 +45,10 @@ print((__doc__ or "").partition("Predict. ")[2].partition("\n\n    ")[0], "\n")
 if sys.stdin.isatty() and not options.go:
     input("Enter continues. ")
 
-data = open_dataset(options.dataset, options.data)
+try:
+    data = open_dataset(options.dataset, options.data)
+except InputError as error:  # such as: no network
+    raise SystemExit(str(error)) from None
 V, rng = data.vocab_size, np.random.default_rng(1337)
 
 block_shapes = {
@@ -175,6 +179,6 @@ print(
 )
 first_last = [np.linalg.norm(grads_at_start[f"{i}.fc"]) for i in (0, L - 1)]
 print("2. norm of the gradient of fc, first block {:.4f}, last {:.4f}.".format(*first_last))
-print("   All are small. Each block multiplies what passes by small matrices, forward and back:")
-print("   the first gets a small gradient from above, the last small numbers from below.")
+print("   Each block multiplies what passes by small matrices, forward and back: with several, the")
+print("   first gets a small gradient from above, the last small numbers from below.")
 # Try (see examples/ANSWERS.md): L = 1, 2, 4, 6. At which depth does training fail altogether?

@@ -2,15 +2,21 @@
 
 A source is there as a whole before the first token of the target is written. So the target's
 positions attend to all of it, without a mask: *queries* come from the target, *keys* and *values*
-from the source. This is all that connects the two halves of "Attention Is All You Need".
+from the source. This is all that connects the two halves of the transformer of the paper
+"Attention Is All You Need" (2017): an *encoder*, which reads the source, and a *decoder*, which
+writes the target.
 
-The task is to write six letters in reverse. The model is as small as it can be:
+The task is to write six letters in reverse. `position` is not trained, unlike rung 3's wpe: it is
+the paper's fixed table of sines and cosines, from fast to slow ones
+(`examples/notebooks/embeddings.ipynb`). The model is as small as it can be:
 
     source rows  m = wte[source] + position
     target rows  x = wte[the token before] + position
     q, k, v      x @ query, m @ key, m @ value
     weights      softmax(q @ k.mT / sqrt(D)), a row for each position of the target
     logits       (weights @ v) @ unembed
+
+Before position 0 of the target stands no token: x has BEGIN there, a token of its own.
 
 Backward is that of rung 3 of the ladder, and in one thing differs: what comes back through q goes
 to the target's rows, what comes back through k and v to the source's (`backward` below;
@@ -42,7 +48,7 @@ if sys.stdin.isatty() and not options.go:
     input("Enter continues. ")
 
 rng = np.random.default_rng(1337)
-POSITIONS = sinusoidal_positions(T, C)
+POSITIONS = sinusoidal_positions(T, C)  # (T, C), one row for each position; not a parameter
 shapes = {"wte": (V, C), "query": (C, D), "key": (C, D), "value": (C, D), "unembed": (D, V)}
 params = {n: (C**-0.5 * rng.standard_normal(s)).astype("float32") for n, s in shapes.items()}
 
@@ -129,7 +135,7 @@ others = forward(params, source, np.roll(target, 1, axis=0))[1]  # the tokens be
 right, still = ((each["probabilities"].argmax(axis=-1) == target).mean() for each in (a, others))
 print(f"1. Position 0 looks most at {weights[0].argmax()}, position 5 at {weights[5].argmax()}.")
 print(
-    f"2. Not for this task: the position says where to look. Yet it leans on x: {right:.1%} of the "
+    f"2. To reverse, the position is enough: it says where to look. This model: {right:.1%} of the "
     f"letters are right, and {still:.1%} if x has the tokens before of another pair."
 )
 # Try (see examples/ANSWERS.md): leave POSITIONS out of m. Write the letters in the order of the

@@ -21,7 +21,8 @@ is the *perplexity*.
 The task is to write dates as ISO 8601 has them: "Sunday, May 2, 2021" is 2021-05-02.
 
 Predict. Write your answers down first; the last lines of the output have them.
-1. What is the least smoothed loss that a model can have here?
+1. What is the least smoothed loss that a model can have here? (e = 0.1, and dates have V = 50
+   tokens.)
 2. Which model has the lower perplexity on unseen dates, with smoothing or without?
 3. How probable is, for each of the two, the most likely token on average?
 
@@ -71,10 +72,11 @@ for name, found in (("P - q", by_hand), ("the package's", dz)):
 if np.abs(by_hand - exact).max() > 1e-14:
     raise SystemExit("P - q is not the gradient")
 
+# Sources of at most 32 tokens and targets of at most 16.
 data = open_pairs(TranslationConfig(dataset="date"), (32, 16))
 pairs = data.val.texts(100, seed=1, stream=2)  # days that training never draws, in any form
 sources = [source_tokens(data.tokenizer, text) for text, _ in pairs]
-test = data.val.batch(3000, seed=1, stream=3, index=0)
+test = data.val.batch(3000, seed=1, stream=3, index=0)  # about 3000 tokens of other such days
 rows = []
 for smoothing in (0.0, E):
     config = gn.TransformerConfig(
@@ -92,10 +94,11 @@ for smoothing in (0.0, E):
         if step % 200 == 0:
             print(f"smoothing {smoothing}, step {step:4}: loss {loss:.4f}")
     perplexity = np.exp(model.forward(*test, smoothing=False))
-    logits = model.logits(*test).astype("float64")
+    logits = model.logits(*test).astype("float64")  # of every position of each target
     # The probability of the most likely token of each row is exp(0) / sum(exp(z - largest)).
     e = np.exp(logits - logits.max(axis=-1, keepdims=True))
     likely = 1 / e.sum(axis=-1)[test.target[:, 1:] != PAD]
+    # beam=1: always the most likely token, as in program 2.
     written = [text_of(data.tokenizer, each) for each in gn.translate(model, sources, beam=1)]
     right = sum(text == target for text, (_, target) in zip(written, pairs, strict=True))
     print(f"{pairs[0][0]} -> {written[0]}; {right} of {len(pairs)} unseen days are right")

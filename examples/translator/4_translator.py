@@ -30,6 +30,7 @@ import argparse
 import sys
 
 import gpt_numpy as gn
+from gpt_numpy.base.errors import InputError
 from gpt_numpy.config.decoding import Decoding
 from gpt_numpy.config.translation import TranslationConfig
 from gpt_numpy.data.batches import TRAIN
@@ -55,8 +56,11 @@ settings = TranslationConfig(
     dataset="pairs" if own else "date",
     source=options.source, target=options.target, mo=options.mo,
 )  # fmt: skip
-sizes = (64, 64) if own else (32, 16)
-data = open_pairs(settings, sizes)
+sizes = (64, 64) if own else (32, 16)  # tokens of the longest source and target
+try:
+    data = open_pairs(settings, sizes)
+except InputError as error:  # such as: a file is missing
+    raise SystemExit(str(error)) from None
 config = gn.TransformerConfig(
     data.vocab_size, *sizes, n_layer=2, n_head=4, n_embd=C, label_smoothing=0.1
 )
@@ -64,14 +68,16 @@ model = gn.Transformer(config, ops=options.ops)
 optimizer = gn.AdamW(model, betas=(0.9, 0.98), eps=1e-9, weight_decay=0.0)
 for step in range(1, options.max_iters + 1):
     optimizer.learning_rate = C**-0.5 * min(step**-0.5, step * WARMUP**-1.5)
+    # A batch of about BATCH_TOKENS tokens, number `step` of those that this seed draws.
     loss = model.forward(*data.train.batch(BATCH_TOKENS, seed=1337, stream=TRAIN, index=step))
     model.backward()
     optimizer.step()
     if step % 250 == 0:
         print(f"step {step:5}: smoothed loss {loss:.4f}")
 
-pairs = data.val.texts(50, seed=1, stream=2)
+pairs = data.val.texts(50, seed=1, stream=2)  # as text: 50 that training never draws
 sources = [source_tokens(data.tokenizer, text) for text, _ in pairs]
+# For each source the best target found, with its log-probability. A beam of 1 is greedy decoding.
 greedy, beam = (hypotheses(model, sources, Decoding(beam=width)) for width in (1, 4))
 print()
 for (source, target), found in list(zip(pairs, beam, strict=True))[:5]:

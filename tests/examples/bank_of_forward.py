@@ -165,7 +165,10 @@ ADAMS = [
     ),
     (f"{M}; {V}; a = m / (1 - beta1); b = v / (1 - beta2); {STEP}", r"1 - beta for 1 - beta\^t"),
     (f"{M}; {V}; {A}; {B}; w -= rate * (decay * w + a / np.sqrt(b + eps))", "under the root"),
-    (f"g = g + decay * w; {M}; {V}; {A}; {B}; w -= rate * a / (np.sqrt(b) + eps)", "L2"),
+    (
+        f"g = g + decay * w; {M}; {V}; {A}; {B}; w -= rate * a / (np.sqrt(b) + eps)",
+        "gradient: it must not pass through m and v",
+    ),
     (f"{M}; {V}; {A}; {B}; w -= decay * w + a / (np.sqrt(b) + eps)", "rate is missing"),
     (
         f"{M}; {V}; {A}; {B}; w -= rate * decay * w + a / (np.sqrt(b) + eps)",

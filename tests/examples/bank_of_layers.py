@@ -41,7 +41,7 @@ LAYERS = [
     ("1", "dbias", "bias * dout.sum(axis=0)", "bias times"),
     ("1", "dbias", "(x @ weight + bias).sum(axis=0)", "sum of out"),
     ("1", "dbias", "!dbias += dout.sum(axis=0)", "layers assign|added twice|twice"),
-    ("1", "dbias", "1", "no known|dout is left out|should"),
+    ("1", "dbias", "1", "^(?!.*counts the rows).*1 is the derivative of one number of out"),
     ("2", "dx", "dout", "dout itself|there and should not be|derivative .* left out"),
     ("2", "dx", "dout * (x < 0)", "should not be|wrong way round"),
     ("2", "dx", "dout * (x <= 0) * -1", "should not be"),
@@ -75,6 +75,7 @@ LAYERS = [
     ("3", "dx", "dout * (0.5 * (1 + t) + 0.5 * x * du)", r"factor 1 - t\^2 is missing"),
     ("3", "dx", "dout * (0.5 * (1 + t) + 0.5 * x * (1 - t * t))", "inner derivative|factor du/dx"),
     ("3", "dx", "dout * (0.5 * (1 + t) + 0.5 * x * (1 - t) * du)", r"1 - t\^2, not 1 - t"),
+    ("3", "dx", "dout * (0.5 * (1 + t) + 0.5 * x * (1 - t)**2 * du)", r"not \(1 - t\)\^2"),
     ("3", "dx", "dout * (0.5 * (1 + t) + 0.5 * x * (1 + t * t) * du)", r"1 - t\^2, not 1 \+ t"),
     ("3", "dx", "dout * (0.5 * (1 + t) + 0.5 * x * t * t * du)", r"1 - t\^2, not t\^2"),
     ("3", "dx", "dout * (0.5 * (1 + t) + 0.5 * x * (1 - t * t) * k)", "taken for k"),
@@ -160,6 +161,10 @@ LAYERS = [
         "dx",
         "dout + (dout * (1 - np.tanh(x @ weight))) @ weight.T",
         r"1 - tanh\^2, not 1 - tanh",
+    ),
+    (
+        *("5", "dx", "dout + (dout * (1 - np.tanh(x @ weight)) ** 2) @ weight.T"),
+        r"not \(1 - tanh\)\^2",
     ),
     ("5", "dx", "dout + (dout * (1 - (x @ weight) ** 2)) @ weight.T", "without tanh"),
     ("5", "dx", "dout + (dout * np.tanh(x @ weight) ** 2) @ weight.T", r"not tanh\^2"),
@@ -260,7 +265,7 @@ LAYERS = [
         "8",
         "dlogits",
         "dlogits * len(rows) / len(targets)",
-        "7 times|0.714|size of targets|all targets",
+        "all 7 rows, not by the 5 that count",
     ),
     ("8", "dlogits", "dlogits / dout", "dout is left out|no known"),
     ("8", "dlogits", "2 * dlogits", "twice|2 times"),
@@ -299,7 +304,10 @@ LAYERS = [
 # Exercise 8 with names of its own: P the probabilities, Y the targets, kept the rows that count.
 CROSS_ENTROPY = [
     ("dout * (P - Y) / n", "rows that do not count"),
-    ("dout * (P - Y) / 7", "rows that do not count|no known"),
+    ("dout * (P - Y) / 7", "all 7 rows, not by the 5.*rows that do not count .* are not 0"),
+    ("dout * (P * kept - Y * kept) / 7", "all 7 rows, not by the 5 that count$"),
+    ("dout * (P * Y - Y) * kept / n", "^(?!.*left out).*targets' own logits"),
+    ("(P * Y - Y) * kept", "targets' own logits.*dout and the mean's 1/n are left out"),
     ("(P - Y) * kept / n", "dout is left out"),
     ("(dout * P - Y) * kept / n", "dout is left out at the target"),
     ("dout * (P / n - Y) * kept", "1/n is left out at the target"),
@@ -315,6 +323,6 @@ CROSS_ENTROPY = [
     ("dout * (P - Y) * kept / 11", "no known|channels|0.4545"),
     ("dout * P * kept / n", "1 at the target.* is missing"),
     ("dout * (P - Y * logits) * kept / n", "logit of the target"),
-    ("dout * (P - Y) * kept / 7", "0.714286|7|all targets"),
+    ("dout * (P - Y) * kept / 7", "divided by all 7 rows, not by the 5 that count"),
 ]
 LAYERS += [("8", "dlogits", answer, words) for answer, words in CROSS_ENTROPY]

@@ -151,7 +151,11 @@ OTHERS = [
         "dout * (P - 0.3 * Y - 0.7 / 13) * kept / n",
         "exchanged|1 - e is spread|e stands",
     ),
-    ("18", "dlogits", "dout * (P - 0.7 * Y - 0.3 / 13) * kept / 9", "9"),
+    ("18", "dlogits", "dout * (P - 0.7 * Y - 0.3 / 13) * kept / 9", "all 9 rows, not by the 6"),
+    (
+        *("18", "dlogits", "dout * (P - 0.7 * Y - 0.3 / 13) / 9"),
+        "all 9 rows, not by the 6.*rows that do not count .* are not 0",
+    ),
     (
         "18",
         "dlogits",

@@ -36,7 +36,7 @@ MUTANTS = [
     ("    yield from _pairs(single)\n", ""),
     ("alike and abs(ratios[0] - 1) > SAME", "False"),
     ("return min(found, key=lambda pair: pair[0])[1]", "return max(found, key=lambda p: p[0])[1]"),
-    ('yield f"{words.format(name)} in {term.text}", term.array * factor**power', "pass"),
+    ('yield f"{words.format(name)} in {term.text}", term.array * factor**power', "yield from ()"),
     (
         "    for name, n in numbers.items():\n        for power",
         "    for name, n in ():\n        for power",

@@ -20,6 +20,7 @@ def test_the_way_is_that_of_the_readme():
     assert found == [name for name in ours if name in EXERCISES or name.startswith("rung")]
     assert after("8") == "rung 1, then exercise f3"
     assert after("1") == "exercise f2"
+    assert after("s1").startswith("the rest of the notebook on optimisers, the notebook on back")
     assert after([*EXERCISES][-1]) == "translator 3, translator 4, the package itself"
 
 
@@ -37,3 +38,6 @@ def test_places_are_named_by_the_axes_of_the_exercise(tmp_path):
     path.write_text(answered("10a", "!dweights[:, 1:3, 2] = 0", ""), "utf-8")
     first = grade("10a_attention_steps", path).rows[0]
     assert first.name == "dweights" and "all of queries 1-2, key 2" in first.diagnosis[0]
+    path.write_text(answered("10a", "!dweights[:, 1:3, 2:4] += 1", ""), "utf-8")
+    first = grade("10a_attention_steps", path).rows[0]
+    assert "all of queries 1-2, keys 2-3" in first.diagnosis[0]

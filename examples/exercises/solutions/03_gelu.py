@@ -61,6 +61,7 @@ def terms(dout, x, **_):
     half = 0.5 * x * (1 - t**2)
     slopes = {
         "the slope of tanh is 1 - t^2, not 1 - t": 1 - t,
+        "the slope of tanh is 1 - t^2, not (1 - t)^2": (1 - t) ** 2,
         "the slope of tanh is 1 - t^2, not 1 + t^2": 1 + t**2,
         "the slope of tanh is 1 - t^2, not t^2": t**2,
         "the slope of tanh, 1 - t^2, is taken for 1 - u^2": 1 - u**2,

@@ -50,6 +50,7 @@ def terms(dout, x, weight, **_):
     wrong = {
         "the slope of tanh, 1 - tanh^2, is left out": dout,
         "the slope of tanh is 1 - tanh^2, not 1 - tanh": dout * (1 - t),
+        "the slope of tanh is 1 - tanh^2, not (1 - tanh)^2": dout * (1 - t) ** 2,
         "the slope of tanh is 1 - tanh^2, not 1 + tanh^2": dout * (1 + t**2),
         "the slope of tanh is 1 - tanh^2, not tanh^2": dout * t**2,
         "the slope is 1 - y^2, without tanh": dout * (1 - y**2),

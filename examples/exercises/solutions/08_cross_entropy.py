@@ -21,7 +21,7 @@ The mean divides by the number of rows that count, 5 of 7; rows that do not coun
 
 import numpy as np
 
-from examples.exercises.terms import Term
+from examples.exercises.terms import Term, divided_by_all_rows
 
 HINTS = (
     """\
@@ -99,6 +99,15 @@ def recognise(name, hand, dout, logits, targets, **_):
     right = sum(t.coefficient * t.array for t in terms(dout, logits, targets)[name])
     if np.allclose(hand * dout, right, rtol=0, atol=1e-9):
         yield "dout is left out: it is the gradient of the loss alone"
+    kept = targets >= 0
+    yield from divided_by_all_rows(hand, right, kept)
+    at_target, n = right * np.eye(right.shape[-1])[targets], kept.sum()
+    factors = {"": 1, "dout is left out": 1 / dout, "the mean's 1/n is left out": n}
+    factors["dout and the mean's 1/n are left out"] = n / dout
+    for words, factor in factors.items():
+        if np.allclose(hand, at_target * factor, rtol=0, atol=1e-9):
+            yield "only the targets' own logits get a gradient: others are in the sum of exp, too"
+            yield from [words] if words else []
 
 
 AXES = {"dlogits": ("row", "token")}

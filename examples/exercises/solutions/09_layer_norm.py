@@ -162,6 +162,9 @@ def terms(dout, x, weight, bias, mean, rstd, out, **_):
             axis=(0, 1)
         ),
         "dout is left out: it counts the rows": np.full(C, float(rstd.size)),
+        "dout is left out: 1 is the derivative of one number of out by its bias, not that of L": (
+            np.ones(C)
+        ),
         "only the first sequence counts": dout[0].sum(axis=0),
         "only the last sequence counts": dout[-1].sum(axis=0),
         "only the first position counts": dout[:, 0].sum(axis=0),

@@ -84,6 +84,8 @@ def terms(dout, q, k, v, p, out, dweights=None, dmasked=None, dscores=None, **_)
     )
     through_mask = [Term(1, "dmasked where the mask lets it pass", cut, {}, not_cut)]
     into_q = {
+        "1 / sqrt(7) is missing: the scores were divided by sqrt(7)": ds @ k,
+        "it is divided by 7, not by sqrt(7)": ds @ k / 7,
         "dscores is transposed, and should not be": ds.mT @ k * c,
         "q stands where k belongs": ds @ q * c,
         "it is the gradient of the keys": ds.mT @ q * c,
@@ -91,6 +93,8 @@ def terms(dout, q, k, v, p, out, dweights=None, dmasked=None, dscores=None, **_)
         "p stands where dscores belongs": p @ k * c,
     }
     into_k = {
+        "1 / sqrt(7) is missing: the scores were divided by sqrt(7)": ds.mT @ q,
+        "it is divided by 7, not by sqrt(7)": ds.mT @ q / 7,
         "dscores is not transposed": ds @ q * c,
         "k stands where q belongs": ds.mT @ k * c,
         "it is the gradient of the queries": ds @ k * c,

@@ -215,10 +215,10 @@ CHANGES = (
     }),
     ("the decay is missing", {"pull": lambda w, g: 0}),
     (
-        "the decay is part of the gradient, as in Adam with L2: it must not pass through m and v",
+        "the decay is part of the gradient: it must not pass through m and v",
         {"gradient": lambda g, w: g + decay * w, "pull": lambda w, g: 0},
     ),
-    ("the decay is part of the gradient (L2), and is added to the step once more", {
+    ("the decay is part of the gradient, and is added to the step once more", {
         "gradient": lambda g, w: g + decay * w
     }),
     ("the decay has the wrong sign: it pushes away from 0", {"pull": lambda w, g: -decay * w}),

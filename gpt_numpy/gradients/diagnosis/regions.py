@@ -26,8 +26,8 @@ def ranges(indices: Array) -> str:
 
 
 def plural(name: str) -> str:
-    """The plural of the name of an axis, such as "queries"."""
-    return f"{name[:-1]}ies" if name.endswith("y") else f"{name}s"
+    """The plural of the name of an axis, such as "queries" and "keys"."""
+    return f"{name[:-1]}ies" if name.endswith("y") and name[-2:-1] not in "aeo" else f"{name}s"
 
 
 def axis_names(grad: WrongGradient) -> tuple[str, ...]:

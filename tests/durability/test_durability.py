@@ -284,9 +284,7 @@ def test_a_folder_that_vanishes_is_not_made_anew(tmp_path, subject):
         return evaluate(progress)
 
     training._evaluate = vanish
-    with pytest.raises(
-        InputError, match="was moved or removed|the folder is gone"
-    ):
+    with pytest.raises(InputError, match="was moved or removed|the folder is gone"):
         finish(training)
     assert not (tmp_path / "run").exists()
     with pytest.raises(InputError, match=r"out_dir=.*the folder is gone; the run was at"):

@@ -30,9 +30,6 @@ from gpt_numpy.model.gpt import GPT
 
 TOLERANCE = 1e-10
 TOLERANCE_OF_DIFFERENCES = 1e-6
-# Some inputs of a ReLU cross 0 within the step of a difference, where its slope, or that of its
-# square's slope, jumps: with 800,000 parameters the difference then is good to 3e-6 only.
-TOLERANCE_ACROSS_KINKS = 1e-4
 NOTABLE = 1_000_000  # from this many parameters on, the first evaluation takes a while
 EXAMINED = 3  # wrong tensors to explain where every explanation costs forward passes
 
@@ -100,23 +97,15 @@ def gradcheck(
     elif plan.method == "directions":
         measured = oracles.by_direction(twins, rng, tick)
         if hand.ops_name != "reference":  # otherwise the complex step went through this very pass
-            kinds, note = _check_kinds(
-                oracles.by_kind(twins, rng, tick), tolerance_of_differences(hand)
-            )
+            kinds, note = _check_kinds(oracles.by_kind(twins, rng, tick))
             notes.append(note)
     else:
         measured = oracles.by_differences(twins, rng, tick)
-        tolerance = max(tolerance, tolerance_of_differences(hand))
+        tolerance = max(tolerance, TOLERANCE_OF_DIFFERENCES)
     rows = _rows(twins, measured, tolerance, rng)
     notes += _where_to_look(rows)
     seconds = time.perf_counter() - start
     return Report((*rows, *kinds), plan.description, tolerance, seconds, tuple(notes))
-
-
-def tolerance_of_differences(model: Model) -> float:
-    """The largest error of a right gradient of this model that is measured by differences."""
-    smooth = getattr(model.config, "activation", "relu") not in ("relu", "relu2")  # the paper's
-    return TOLERANCE_OF_DIFFERENCES if smooth else TOLERANCE_ACROSS_KINKS
 
 
 def randomise(model: Model, seed: int) -> None:
@@ -157,12 +146,12 @@ def _rows(
 
 
 def _check_kinds(
-    found: dict[str, tuple[float, float, float]], allowed: float = TOLERANCE_OF_DIFFERENCES
+    found: dict[str, tuple[float, float, float]],
 ) -> tuple[list[TensorCheck], str]:
     """A row for each kind of tensor whose differences do not agree, and a line about all."""
     worst = max(found, key=lambda kind: found[kind][0])
     error, estimate, step = found[worst]
-    verdict = "agree" if error <= allowed else "DISAGREE"
+    verdict = "agree" if error <= TOLERANCE_OF_DIFFERENCES else "DISAGREE"
     note = (
         f"central differences through the model's own forward pass {verdict} in {len(found)} kinds "
         f"of tensor: largest error {error:.1e} in {worst} (estimated {estimate:.0e} at the best "
@@ -172,7 +161,7 @@ def _check_kinds(
     rows = [
         TensorCheck(kind, (), math.nan, error, False, (remark,))
         for kind, (error, _, _) in found.items()
-        if not error <= allowed
+        if not error <= TOLERANCE_OF_DIFFERENCES
     ]
     return rows, note
 

@@ -12,7 +12,10 @@ from gpt_numpy.model.base_model import Model
 
 Tick = Callable[[str, int, int], None]  # a noun in the plural, how many are done, of how many
 
-KIND_STEPS = tuple(2.0**-k for k in range(5, 12))  # relative to the size of a tensor's elements
+# Steps of differences, relative to the size of a tensor's elements. Where the input of a ReLU
+# crosses 0 within a step the slope jumps: there only small ones are right.
+SMOOTH_STEPS = tuple(2.0**-k for k in range(5, 12))
+KINKED_STEPS = tuple(2.0**-k for k in range(9, 19))
 LARGEST_KEPT = 2_000_000  # elements: larger arrays of contributions are not kept
 
 
@@ -102,7 +105,7 @@ def by_kind(
     kinds = kinds_of(twins.hand)
     for done, (kind, names) in enumerate(kinds.items(), start=1):
         directions = _scaled_directions(twins.hand, names, rng)
-        slope = best_slope(partial(twins.loss_moved, directions), KIND_STEPS)
+        slope = best_slope(partial(twins.loss_moved, directions), steps_of(twins.hand))
         hand = sum(float((d * twins.hand.grads[name]).sum()) for name, d in directions.items())
         norm = np.sqrt(sum(_norm(d, twins.hand.grads[name]) ** 2 for name, d in directions.items()))
         scale = max(abs(slope.value), norm) or 1.0
@@ -126,11 +129,17 @@ def by_differences(twins: Twins, rng: np.random.Generator, tick: Tick) -> dict[s
             if step:
                 slope = float(richardson(loss, step))
             else:
-                swept = best_slope(loss, KIND_STEPS)
+                swept = best_slope(loss, steps_of(twins.hand))
                 slope, step = float(swept.value), float(swept.step)
             measured[name] = _along(directions[name], twins.hand.grads[name], slope)
             tick("tensors", len(measured), len(twins.hand.params))
     return {name: measured[name] for name in twins.hand.params}
+
+
+def steps_of(model: Model) -> tuple[float, ...]:
+    """The steps of differences through this model."""
+    smooth = getattr(model.config, "activation", "relu") not in ("relu", "relu2")  # the paper's
+    return SMOOTH_STEPS if smooth else KINKED_STEPS
 
 
 def kinds_of(model: Model) -> dict[str, list[str]]:
@@ -160,6 +169,6 @@ def _scaled_directions(
     directions = {}
     for name in names:
         param = model.params[name]
-        size = float(np.sqrt(np.mean(param * param))) or 0.02
+        size = max(float(np.sqrt(np.mean(param * param))), 0.02)  # a bias may be nearly 0
         directions[name] = size * rng.standard_normal(param.shape)
     return directions

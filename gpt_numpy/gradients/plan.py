@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gpt_numpy.base.arrays import Array
-from gpt_numpy.gradients.oracles import KIND_STEPS, kinds_of
+from gpt_numpy.gradients.oracles import kinds_of, steps_of
 from gpt_numpy.model.base_model import Model
 
 BUDGET_SECONDS = 60.0  # the longest check of every element
@@ -52,7 +52,7 @@ def choose_method(
             return _plan("elements", (tokens, targets), what, seconds, hand, key)
     along = f"along one random direction in each of {tensors} tensors ({n:,} parameters)"
     pass_of_hand = _seconds_of_forward(hand, *few, key)
-    sweeps = 2 * len(KIND_STEPS) * kinds  # forward passes
+    sweeps = 2 * len(steps_of(hand)) * kinds  # forward passes
     if oracle is None:
         seconds = pass_of_hand * (sweeps + 4 * (tensors - kinds))
         return _plan("differences", few, f"central differences {along}", seconds, hand, key)

@@ -422,7 +422,8 @@ CHECKS = [
         ),
         (
             "X97", "a kind whose differences are not a number agrees",
-            ("        if not error <= allowed\n", "        if error > allowed\n"), _KINDS,
+            ("        if not error <= TOLERANCE_OF_DIFFERENCES\n",
+             "        if error > TOLERANCE_OF_DIFFERENCES\n"), _KINDS,
         ),
         (
             "X98", "the first wrong tensor is where to look",
@@ -810,8 +811,7 @@ MORE_CHECKS = [
         (
             "X155",
             "differences have to be as exact as the complex step",
-            ("tolerance = max(tolerance,"
-             " tolerance_of_differences(hand))",
+            ("tolerance = max(tolerance, TOLERANCE_OF_DIFFERENCES)",
              "tolerance = tolerance * 1.0"),
             "measured:differences_have_a_tolerance_of_their_own",
         ),

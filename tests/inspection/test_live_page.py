@@ -388,6 +388,16 @@ def test_a_newcomer_can_leave_the_story_and_come_back(opened):
         assert page.query_selector("#opened h3") is None  # the cell belonged to the scene
 
 
+def test_a_scene_shows_the_equation_and_the_code_of_the_whole_gradient(opened, seen):
+    page, steps = opened(at="#story&scene=22"), seen[2]["steps"]
+    shown, cell = page.inner_text(".derivation"), page.inner_text("#opened")
+    assert f"step {len(steps)} of {len(steps)}" in shown
+    assert steps[-1]["equations"][0]["text"] in shown and "dlogits_btv" in shown
+    assert "np.add.at(dwte" in cell and "dwte[...] = 0" not in cell  # the head's half stays
+    visit(page, "#story&scene=13")
+    assert "dnorm = dlogits @ weight" in page.inner_text(".derivation")
+
+
 def test_scenes_by_pointer_swipe_and_map_and_back(opened):
     page = opened((390, 844), has_touch=True, is_mobile=True)
     page.tap("[data-key=scene-next]")

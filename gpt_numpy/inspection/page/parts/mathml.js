@@ -76,7 +76,7 @@ function total(terms) {
   const show = () => {
     const chosen = largestTerms(terms), rest = value() - chosen.reduce((sum, k) => sum + terms[k].value(), 0), left = terms.length - chosen.length;
     const pieces = chosen.map((k, n) => row(n ? "+" : null, terms[k].show()));
-    return left ? [...pieces, row("+", signed(number(rest)), ml("mtext", ` from ${left} more`))] : pieces;
+    return left ? [...pieces, row("+", signed(number(rest)), ml("mtext", `\u00a0from ${left} more`))] : pieces;
   };
   return { value, show };
 }

@@ -132,7 +132,7 @@ back(/^(wte|lm_head)\.weight$/, ({ name, r, c }) => {
   return { formula: [grad("wte", "v", "c"), "=", lookup, head && lookup ? "+" : null, head ? sumOver("t", grad("z", "t", "v"), "·", sub("norm", "t", "c")) : null],
     numbers: head && lookup ? plus(looked, head) : head || looked,
     sources: [...places.map(t => from("embedding.out", t, c, G)), ...(head ? [from("logits", null, r, G), from("ln_f.out", null, c)] : [])],
-    note: name.startsWith("wte") ? `This token stands at ${places.length} ${places.length === 1 ? "position" : "positions"} of the text${head ? ", and its row is a weight of the output head as well: the gradients add up" : ""}.${places.includes(T - 1) && !hasTarget(T - 1) ? ` Position ${T - 1} adds 0: nothing is predicted there, and no later place looks at it.` : ""}` : "" };
+    note: name.startsWith("wte") ? `This token stands at ${places.length} ${places.length === 1 ? "position" : "positions"} of the text${head ? "; its row is a weight of the output head, too: the gradients add up" : ""}.${places.includes(T - 1) && !hasTarget(T - 1) ? ` Position ${T - 1} adds 0: nothing is predicted there, and no later place looks at it.` : ""}` : "" };
 });
 
 // The explanation of a cell, or null where there is no rule for the array.

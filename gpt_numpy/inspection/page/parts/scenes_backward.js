@@ -70,7 +70,7 @@ const BACKWARD_SCENES = [
 
   { place: "embedding", question: () => `Why does the row of “${tokenAt(here())}” move?`,
     text: () => embeddingWords(),
-    columns: () => [[el("figure", {}, el("h3", {}, "Where the token stands"), el("figcaption", {}, "Every one of these places adds to the same row."), placesOf(contents.tokens[here()]))], [g("Back along the stream", "One gradient for each place.", "embedding.out"), config.tied ? g("Of the logits", "The output head used the same rows.", "logits") : null], [g("Of the token table", config.tied ? "Tokens of the text get most; every other row only the output head’s share." : "A row gets something only where its token occurs.", "wte.weight", { chosen: contents.tokens[here()], ...low("wte.weight") })]],
+    columns: () => [[el("figure", {}, el("h3", {}, "Where the token stands"), el("figcaption", {}, "Every one of these places adds to the same row."), placesOf(contents.tokens[here()]))], [g("Of the stream", "What came back along it to each place.", "embedding.out"), config.tied ? g("Of the logits", "The output head used the same rows.", "logits") : null], [g("Of the token table", config.tied ? "Tokens of the text get most; every other row only the output head’s share." : "A row gets something only where its token occurs.", "wte.weight", { chosen: contents.tokens[here()], ...low("wte.weight") })]],
     out: () => ["wte.weight"],
     cell: () => cell_("wte.weight", "grad", contents.tokens[here()], strongestChannel("wte.weight", "grad", contents.tokens[here()])) },
 ];

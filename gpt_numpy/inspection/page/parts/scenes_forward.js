@@ -87,7 +87,7 @@ function numbered() {
 function tablePicture() {
   const V = config.vocab_size, token = contents.tokens[here()];
   return [picture_(`Token table: ${V} rows`, `The row of “${tokenAt(here())}” is framed.`, "wte.weight", { chosen: token, height: Math.max(2, Math.min(5, 260 / V)) }),
-    has("wpe.weight") ? picture_(`Position table: ${config.block_size} rows, one for each place a text may have`, `The row of position ${here()} is framed.`, "wpe.weight", { chosen: here(), height: Math.max(2, Math.min(5, 260 / config.block_size)), rowNames: null }) : null];
+    has("wpe.weight") ? picture_(`Position table: ${config.block_size} rows`, `One for each place a text may have; the row of position ${here()} is framed.`, "wpe.weight", { chosen: here(), height: Math.max(2, Math.min(5, 260 / config.block_size)), rowNames: null }) : null];
 }
 function liftedRows() {
   const { token, position } = contents.embedding, t = here(), sum = valueOf("embedding.out"), places = hasPositions(), parts = places ? [matrixOf(token), matrixOf(position)] : [matrixOf(token)];

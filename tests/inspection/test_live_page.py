@@ -230,7 +230,8 @@ def test_a_click_on_a_candidate_writes_it_and_the_settings_change_the_bars(opene
     page.locator("[data-key=top-k]").fill("1")  # what comes in the text is shown nevertheless
     for position in range(9):
         page.click(f"[data-key=token-{position}]")
-        shown = page.locator(".candidates button").evaluate_all("all => all.map(b => b.dataset.key)")
+        shown = page.locator(".candidates button")
+        shown = shown.evaluate_all("all => all.map(b => b.dataset.key)")
         coming = page.evaluate(f"inside.contents.tokens[{position + 1}]")
         green = page.locator(".candidates .right").get_attribute("data-key")
         assert green == f"next-{coming}" and len(shown) == len({shown[0], green})

@@ -34,7 +34,7 @@ const BACKWARD_SCENES = [
 
   { place: "ln_2", question: () => "What does a norm let through?",
     text: () => [`The norm undoes every change that only stretches a vector${isRms() ? "" : " or shifts all of its channels together"}, so no such change can help, and backward takes ${isRms() ? "that part" : "those two parts"} out. What is left is multiplied by 1 / ${isRms() ? "root mean square" : "spread"}: the shorter the vector, the more a change of it matters. The result joins what came back along the stream.`],
-    columns: () => [[picture_("Normalised", "The direction that is taken out.", `${block_()}.ln_2.xhat`)], [g("Of what was read", "From all of its neurons.", `${block_()}.ln_2.out`)], [g("Of the normalised", "Times the gains.", `${block_()}.ln_2.xhat`), g("Of the stream", "What is left, plus what came along it.", `${block_()}.resid_mid`)]],
+    columns: () => [[picture_("Normalised", "The direction that is taken out.", `${block_()}.ln_2.xhat`)], [g("Of what was read", "From all of its neurons.", `${block_()}.ln_2.out`)], [g("Of the normalised", "Times the gains.", `${block_()}.ln_2.xhat`), g("Of the stream", "Plus what came along it.", `${block_()}.resid_mid`)]],
     out: () => [`${block_()}.ln_2.xhat`, `${block_()}.resid_mid`],
     cell: () => cell_(`${block_()}.ln_2.xhat`, "grad", hereWithTarget(), dStrongest(`${block_()}.ln_2.xhat`, hereWithTarget())) },
 
@@ -64,13 +64,13 @@ const BACKWARD_SCENES = [
 
   { place: "ln_1", question: () => "How do three gradients become one?",
     text: () => [`Query, key and value were three products of the same normalised vector. What is used three times collects three gradients: each goes back through its own matrix, transposed, for all ${config.n_head} heads, and they are added. ${isReady_() ? `Before that, queries and keys go back through ${[isTurned_() ? "their turn" : "", config.qk_norm ? "their norm" : ""].filter(Boolean).join(" and ")}. ` : ""}Then comes the norm, as before the MLP, and ${state.block ? "the stream of the block below" : `the start of the stream, ${hasPositions() ? "the sum of the two tables" : "the row of the table"}`}.`],
-    columns: () => [[picture_("The matrices", "Queries left, keys in the middle, values right.", `${attn_()}.c_attn.weight`, low(`${attn_()}.c_attn.weight`))], [g("Of Q, K and V", "All heads side by side.", `${attn_()}.qkv`)], [g("Of what was read", "The three, added up.", `${block_()}.ln_1.out`), g("Of the stream", "Through the norm, plus what came along it.", streamBefore(attn_()))]],
+    columns: () => [[picture_("The matrices", "Queries left, keys in the middle, values right.", `${attn_()}.c_attn.weight`, low(`${attn_()}.c_attn.weight`))], [g("Of Q, K and V", "All heads side by side.", `${attn_()}.qkv`)], [g("Of what was read", "The three, added up.", `${block_()}.ln_1.out`), g("Of the stream", "Plus what came along it.", streamBefore(attn_()))]],
     out: () => [`${block_()}.ln_1.out`, streamBefore(attn_())],
     cell: () => cell_(`${block_()}.ln_1.out`, "grad", hereWithTarget(), dStrongest(`${block_()}.ln_1.out`, hereWithTarget())) },
 
   { place: "embedding", question: () => `Why does the row of “${tokenAt(here())}” move?`,
     text: () => embeddingWords(),
-    columns: () => [[el("figure", {}, el("h3", {}, "Where the token stands"), el("figcaption", {}, "Every one of these places adds to the same row."), placesOf(contents.tokens[here()]))], [g("Of the stream", "What came back along it to each place.", "embedding.out"), config.tied ? g("Of the logits", "The output head used the same rows.", "logits") : null], [g("Of the token table", config.tied ? "Tokens of the text get most; every other row only the output head’s share." : "A row gets something only where its token occurs.", "wte.weight", { chosen: contents.tokens[here()], ...low("wte.weight") })]],
+    columns: () => [[el("figure", {}, el("h3", {}, "Where the token stands"), el("figcaption", {}, "Every one of these places adds to the same row."), placesOf(contents.tokens[here()]))], [g("Of the stream", "One for each place.", "embedding.out"), config.tied ? g("Of the logits", "The output head’s share.", "logits") : null], [g("Of the token table", config.tied ? "Tokens of the text get most; every other row only the output head’s share." : "A row gets something only where its token occurs.", "wte.weight", { chosen: contents.tokens[here()], ...low("wte.weight") })]],
     out: () => ["wte.weight"],
     cell: () => cell_("wte.weight", "grad", contents.tokens[here()], strongestChannel("wte.weight", "grad", contents.tokens[here()])) },
 ];

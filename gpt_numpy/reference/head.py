@@ -8,7 +8,10 @@ Language Models" (2017) for the weight that the head shares with the token embed
 
 The weight lies as (V, C), like the token embedding that it may be, so it enters the linear layer
 transposed, and its gradient leaves it transposed. A soft cap of the logits is a part of the loss.
-Backward runs through the same functions in reverse.
+Backward runs through the same functions in reverse; of the linear layer it is (linear.py)
+
+    dnorm = dlogits @ weight
+    dweight = dlogits.T @ norm
 
 Shapes: x, norm (B, T, C); logits (B, T, V); targets, losses, mean, rstd, lse (B, T).
 """

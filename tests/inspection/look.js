@@ -13,9 +13,9 @@ function everyCell([name, which, count]) {
       const explained = inside.explain(name, which, heads > 1 ? head : 0, row, col);
       if (!explained) { found.silent++; continue; }
       found.checked++;
-      explained.numbers.show();
-      const value = explained.numbers.value(), wanted = inside.at(m, row, col);
+      const value = explained.numbers.value(), wanted = inside.at(m, row, col), shown = explained.numbers.show().map(asCode).join(" ");
       if (!(Math.abs(value - wanted) <= 1e-9 * largest)) found.wrong.push([head, row, col, value, wanted]);
+      if (isArithmetic(shown) && !(Math.abs(evaluated(shown) - value) <= 0.03 * evaluated(shown.replace(/(?<!e)-/g, "+")))) found.wrong.push([head, row, col, value, shown]);
       for (const source of explained.sources) {
         if (source.name !== "wpe.weight" && !inside.tensor(source.name, source.which)) found.wrong.push(source.name);
       }
@@ -23,6 +23,19 @@ function everyCell([name, which, count]) {
   }
   return found;
 }
+
+// What stands on the page, as an expression to compute with: its numbers have three digits, so that it may
+// be off by a few percent of what it would be if no sign were negative.
+function asCode(node) {
+  const parts = [...node.childNodes].map(asCode);
+  if (node.nodeType === Node.TEXT_NODE) return node.data.replaceAll("−", "-").replaceAll("·", "*");
+  if (node.tagName === "mfrac") return `((${parts[0]}) / (${parts[1]}))`;
+  if (node.tagName === "msqrt") return `((${parts.join(" ")}) ** 0.5)`;
+  if (node.tagName === "msup") return `${parts[0]}^${parts[1]}`;
+  return node.tagName === "mtext" ? "" : parts.join(" ");
+}
+function isArithmetic(shown) { return /^([-+*/() ]|\d[\d.]*(e-?\d+)?)+$/.test(shown); }
+function evaluated(shown) { return Function(`return ${shown}`)(); }
 
 const DRAWN = "canvas, svg, .bars, .tokens, .numbered, .places, table, pre, code, .parts, .candidates, .controls";
 

@@ -227,6 +227,16 @@ def test_a_click_on_a_candidate_writes_it_and_the_settings_change_the_bars(opene
     assert before != sharper
     page.locator("[data-key=top-k]").fill("3")
     assert len(page.query_selector_all(".candidates button")) == 3
+    page.locator("[data-key=top-k]").fill("1")  # what comes in the text is shown nevertheless
+    for position in range(9):
+        page.click(f"[data-key=token-{position}]")
+        shown = page.locator(".candidates button")
+        shown = shown.evaluate_all("all => all.map(b => b.dataset.key)")
+        coming = page.evaluate(f"inside.contents.tokens[{position + 1}]")
+        green = page.locator(".candidates .right").get_attribute("data-key")
+        assert green == f"next-{coming}" and len(shown) == len({shown[0], green})
+    page.click("[data-key=token-9]")
+    page.locator("[data-key=top-k]").fill("3")
     first = page.get_attribute(".candidates button >> nth=0", "data-key").removeprefix("next-")
     page.click(".candidates button >> nth=0")
     page.wait_for_function("() => inside.contents.tokens.length === 11")
@@ -386,6 +396,68 @@ def test_a_newcomer_can_leave_the_story_and_come_back(opened):
         page.click("[data-key=explore]")
         assert page.evaluate("inside.state.view") == view
         assert page.query_selector("#opened h3") is None  # the cell belonged to the scene
+
+
+def test_a_scene_shows_the_equation_and_the_code_of_the_whole_gradient(opened, seen):
+    page, steps = opened(at="#story&scene=22"), seen[2]["steps"]
+    shown, cell = page.inner_text(".derivation"), page.inner_text("#opened")
+    assert f"step {len(steps)} of {len(steps)}" in shown
+    assert steps[-1]["equations"][0]["text"] in shown and "dlogits_btv" in shown
+    assert "np.add.at(dwte" in cell and "dwte[...] = 0" not in cell  # the head's half stays
+    visit(page, "#story&scene=13")
+    assert "dnorm = dlogits @ weight" in page.inner_text(".derivation")
+
+
+def test_a_scene_says_what_lies_behind_the_chosen_block(opened, tmp_path):
+    page = opened()  # two blocks
+
+    def text(scene, block):
+        visit(page, f"#story&scene={scene}&block={block}")
+        page.reload()
+        ready(page)
+        return page.inner_text(".scene-text")
+
+    assert "(scene 17 shows how) and block 1 are already behind us; this is block 0" in text(14, 0)
+    assert "(scene 17 shows how) is already behind us; this is block 1" in text(14, 1)
+    text(16, 0)
+    assert page.inner_text("#question") == "What does a norm let through?"
+    assert "(scene 20)" in text(4, 0)
+    text(19, 0)
+    assert page.inner_text("#question") == "What happens behind the softmax?"
+    assert "start of the stream, the sum of the two tables." in text(21, 0)
+    assert "the stream of the block below." in text(21, 1)
+    _, _, contents = look(make_run(tmp_path, n_layer=3, positions="rotary"), live=True)
+    page = opened(path=written(tmp_path, "page.html", contents))
+    assert "and blocks 2 to 1 are already behind us" in text(14, 0)
+    assert "start of the stream, the row of the table." in text(21, 0)
+
+
+def test_the_row_of_the_opened_cell_has_its_name(opened):
+    page = opened(at="#story&scene=3")
+    canvas = page.locator("canvas[aria-label^='Queries']")
+    page.evaluate("""() => {
+      const { prototype } = CanvasRenderingContext2D, write = prototype.fillText;
+      prototype.fillText = function (text, x, y) {
+        if (this.canvas.getAttribute("aria-label").startsWith("Queries")) window.written.push(y);
+        write.call(this, text, x, y);
+      };
+    }""")
+    high = (canvas.bounding_box()["height"] - 7) / len(page.evaluate("inside.contents.tokens"))
+    assert high < 9  # too low for a name in every row
+    for row in (7, 8):
+        page.evaluate("window.written = []")
+        y = 4 + (row + 0.5) * high
+        canvas.click(position={"x": 60, "y": y})
+        assert min(abs(y - other) for other in page.evaluate("window.written")) < 1
+
+
+def test_a_masked_weight_says_that_its_gradient_goes_no_further(opened):
+    page = opened(at="#story&scene=18")
+    canvas = page.locator("canvas[aria-label^='Of the weights']")
+    box = canvas.bounding_box()
+    for across, down, masked in ((0.9, 0.2, True), (0.2, 0.9, False)):
+        canvas.click(position={"x": box["width"] * across, "y": box["height"] * down})
+        assert ("the weight was 0, so this" in page.inner_text("#opened")) == masked
 
 
 def test_scenes_by_pointer_swipe_and_map_and_back(opened):

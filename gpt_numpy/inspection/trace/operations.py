@@ -145,10 +145,7 @@ HEAD = Operation(
     "head",
     "head",
     {"out": "logits = norm(x) @ weight.T"},
-    dict.fromkeys(
-        ("x", "weight"),
-        "linear_backward( dout, k.norm, w.weight.T, None, dx=dk.norm, dweight=dw.weight.T",
-    ),
+    {"x": "dnorm = dlogits @ weight", "weight": "dweight = dlogits.T @ norm"},
     fields={"x": "norm", "out": "logits"},
     kernels={"forward": MULTIPLY, "backward": MULTIPLY, "weight": f"{MULTIPLY}_columns"},
     reference=LINEAR_BACKWARD | {"forward": "linear.linear_forward"},

@@ -68,6 +68,7 @@ back(/\.mlp\.fc$/, ({ b, r, c }) => config.activation === "swiglu" ? gateBackRul
   numbers: times(num(gradCell(`${b}.mlp.act`, r, c)), named_(ACTIVATIONS[config.activation].slope, `${ACTIVATION_NAMES[config.activation]}′`, num(cellOf(`${b}.mlp.fc`, "value", r, c)))),
   sources: [from(`${b}.mlp.act`, r, c, G), from(`${b}.mlp.fc`, r, c)] }));
 back(/\.attn\.probabilities$/, ({ b, r, c, head }) => ({
+  note: c > r ? "Masked: the weight was 0, so this number goes no further." : "",
   formula: [grad("p", "q", "k"), "=", sumOver("d", grad("out", "q", "d"), "·", sub("V", "k", "d"))],
   numbers: dot(rowOf_(`${b}.attn.heads`, "grad", r, head), rowOf_(`${b}.attn.value`, "value", c, head)),
   sources: [from(`${b}.attn.heads`, r, null, { ...G, head }), from(`${b}.attn.value`, c, null, { head })] }));
@@ -131,7 +132,7 @@ back(/^(wte|lm_head)\.weight$/, ({ name, r, c }) => {
   return { formula: [grad("wte", "v", "c"), "=", lookup, head && lookup ? "+" : null, head ? sumOver("t", grad("z", "t", "v"), "·", sub("norm", "t", "c")) : null],
     numbers: head && lookup ? plus(looked, head) : head || looked,
     sources: [...places.map(t => from("embedding.out", t, c, G)), ...(head ? [from("logits", null, r, G), from("ln_f.out", null, c)] : [])],
-    note: name.startsWith("wte") ? `This token stands at ${places.length} ${places.length === 1 ? "position" : "positions"} of the text${head ? ", and its row is a weight of the head as well: the gradients add up" : ""}.${places.includes(T - 1) && !hasTarget(T - 1) ? ` Position ${T - 1} adds 0: nothing is predicted there, and no later place looks at it.` : ""}` : "" };
+    note: name.startsWith("wte") ? `This token stands at ${places.length} ${places.length === 1 ? "position" : "positions"} of the text${head ? "; its row is a weight of the output head, too: the gradients add up" : ""}.${places.includes(T - 1) && !hasTarget(T - 1) ? ` Position ${T - 1} adds 0: nothing is predicted there, and no later place looks at it.` : ""}` : "" };
 });
 
 // The explanation of a cell, or null where there is no rule for the array.

@@ -178,10 +178,15 @@ function names(pen, m, o, l) {
   const every = size => Math.max(1, Math.ceil(10.5 / size));
   pen.textAlign = "right";
   const name = row => pen.fillText(short(o.rowNames[row]), l.left - 5, l.top + (row + 0.5) * l.cellHeight);
-  // The framed row always has its name; others only where they do not run into it.
-  const isFree = row => o.chosen === undefined || row === o.chosen || Math.abs(row - o.chosen) * l.cellHeight >= 10.5;
-  if (o.rowNames) for (let row = 0; row < m.rows; row += every(l.cellHeight)) if (isFree(row)) name(row);
-  if (o.rowNames && o.chosen !== undefined && o.chosen < m.rows) { pen.fillStyle = named("--ink"); name(o.chosen); pen.fillStyle = named("--soft"); }
+  if (o.rowNames) {
+    // The rows of the opened cell and the framed one have their names; others only where they do not run into these.
+    const dark = [], isFree = row => dark.every(other => Math.abs(row - other) * l.cellHeight >= 10.5);
+    for (const row of [opened && isOpenedIn(o.of, m) ? opened.row - (o.of.first || 0) : undefined, o.chosen]) if (row !== undefined && row < m.rows && isFree(row)) dark.push(row);
+    for (let row = 0; row < m.rows; row += every(l.cellHeight)) if (isFree(row)) name(row);
+    pen.fillStyle = named("--ink");
+    dark.forEach(name);
+    pen.fillStyle = named("--soft");
+  }
   pen.textAlign = "center";
   if (l.top > 4) for (let col = 0; col < m.cols; col += every(l.cellWidth)) {
     pen.fillText(short(o.colNames[col]), l.left + (col + 0.5) * l.cellWidth, l.top - 9);

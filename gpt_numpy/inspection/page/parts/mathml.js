@@ -48,7 +48,8 @@ function infix(sign, a, b, value) {
   return { value, show };
 }
 function plus(a, b) { return infix("+", a, b, () => a.value() + b.value()); }
-function minus(a, b) { return infix("−", a, b, () => a.value() - b.value()); }
+// What is taken away stands in brackets if it has several pieces: each of them is taken away.
+function minus(a, b) { return infix("−", a, { show: () => { const pieces = b.show(); return pieces.length === 1 ? pieces : enclosed(pieces); } }, () => a.value() - b.value()); }
 function times(a, b) { return infix("·", a, b, () => a.value() * b.value()); }
 function over(a, b) {
   const show = () => {
@@ -75,7 +76,7 @@ function total(terms) {
   const show = () => {
     const chosen = largestTerms(terms), rest = value() - chosen.reduce((sum, k) => sum + terms[k].value(), 0), left = terms.length - chosen.length;
     const pieces = chosen.map((k, n) => row(n ? "+" : null, terms[k].show()));
-    return left ? [...pieces, row("+", signed(number(rest)), ml("mtext", ` from ${left} more`))] : pieces;
+    return left ? [...pieces, row("+", signed(number(rest)), ml("mtext", `\u00a0from ${left} more`))] : pieces;
   };
   return { value, show };
 }

@@ -84,14 +84,14 @@ const NAMES_IN_WORDS = {
 function codeLines(name, which) {
   const code = which === "grad" ? codeOfGradient(name) : contents.code[name.replace(/\.(query|key|value)$/, isReady_() ? ".ready" : ".qkv")];
   if (!code) return null;
-  // A model without biases has none in its equations either.
-  const marked = code.lines.filter(([line, text]) => code.marked.includes(line) && (config.bias || !text.includes("+= bias"))), lines = (marked.length ? marked : code.lines).slice(0, 5);
+  // A model without biases has none in its equations either; a tied table is not emptied first.
+  const marked = code.lines.filter(([line, text]) => code.marked.includes(line) && (config.bias || !text.includes("+= bias")) && !(config.tied && text.includes("dwte[...] = 0"))), lines = (marked.length ? marked : code.lines).slice(0, 5);
   return el("div", {}, el("pre", { class: "source", tabindex: 0, "aria-label": "Lines of the reference" }, lines.map(([line, text]) => el("span", {}, el("b", {}, line), text.trim()))),
     el("p", { class: "small soft" }, `${code.file}, ${code.function}`));
 }
 function codeOfGradient(name) {
   const whole = { query: "qkv", key: "qkv", value: "qkv" };
-  for (const step of contents.steps) for (const e of step.equations) if (e.array === name) return e.code;
+  if (stepOf(name) >= 0) return STEPS[stepOf(name)].equations.find(e => e.array === name).code;
   const part = name.split(".").pop();
   return whole[part] ? codeOfGradient(name.replace(/[^.]+$/, whole[part])) : null;
 }

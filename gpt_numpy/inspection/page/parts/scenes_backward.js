@@ -21,8 +21,8 @@ const BACKWARD_SCENES = [
     cell: () => cell_("ln_f.out", "grad", hereWithTarget(), dStrongest("ln_f.out", hereWithTarget())) },
 
   { place: "add_2", question: () => "Why does the stream carry gradients so well?",
-    text: () => ["Forward was a sum: out = x + branch. Raise x by a little and out rises by just as much, so the gradient passes through the plus unchanged. The branch gets a copy, and what it sends back is added.", `So what the loss wants reaches the embedding along the stream without passing through a single layer; the branches only add to it. The gradient’s length is ${number(gradientNorm(streamNames().pop()))} at the end of the stream and ${number(gradientNorm("embedding.out"))} at its start.`],
-    columns: () => [[el("p", { class: "small soft" }, "For the sum, nothing. (The branch: see two scenes on.)"), widthsPicture()], [g("Down the stream", "After the MLP.", `${block_()}.resid_post`)], [g("On up the stream", "The same, plus what came back through the MLP.", `${block_()}.resid_mid`)]],
+    text: () => [`${behindUs()} Forward was a sum: out = x + branch. Raise x by a little and out rises by just as much, so the gradient passes through the plus unchanged. The branch gets a copy, and what it sends back is added.`, `So what the loss wants reaches the embedding along the stream without passing through a single layer; the branches only add to it. The gradient’s length is ${number(gradientNorm(streamNames().pop()))} at the end of the stream and ${number(gradientNorm("embedding.out"))} at its start.`],
+    columns: () => [[el("p", { class: "small soft" }, "For the sum, nothing. (The branch: see two scenes on.)"), widthsPicture()], [g("Back along the stream", "After the MLP.", `${block_()}.resid_post`)], [g("Further back along it", "The same, plus what came back through the MLP.", `${block_()}.resid_mid`)]],
     out: () => [`${block_()}.mlp.proj`, `${block_()}.resid_mid`],
     cell: () => cell_(`${block_()}.resid_mid`, "grad", hereWithTarget(), dStrongest(`${block_()}.resid_mid`, hereWithTarget())) },
 
@@ -33,8 +33,8 @@ const BACKWARD_SCENES = [
     cell: () => cell_(`${block_()}.mlp.fc`, "grad", hereWithTarget(), dStrongest(`${block_()}.mlp.fc`, hereWithTarget())) },
 
   { place: "ln_2", question: () => "What does a norm let through?",
-    text: () => [`The norm undoes every change that only stretches a vector${isRms() ? "" : " or shifts all of its channels together"}, so no such change can help, and backward takes ${isRms() ? "that part" : "those two parts"} out. What is left is multiplied by 1 / ${isRms() ? "root mean square" : "spread"}: the shorter the vector, the more a change of it matters. The result joins what came down the stream.`],
-    columns: () => [[picture_("Normalised", "The direction that is taken out.", `${block_()}.ln_2.xhat`)], [g("Of what was read", "From all of its neurons.", `${block_()}.ln_2.out`)], [g("Of the normalised", "Times the gains.", `${block_()}.ln_2.xhat`), g("Of the stream", "What is left, plus what came down.", `${block_()}.resid_mid`)]],
+    text: () => [`The norm undoes every change that only stretches a vector${isRms() ? "" : " or shifts all of its channels together"}, so no such change can help, and backward takes ${isRms() ? "that part" : "those two parts"} out. What is left is multiplied by 1 / ${isRms() ? "root mean square" : "spread"}: the shorter the vector, the more a change of it matters. The result joins what came back along the stream.`],
+    columns: () => [[picture_("Normalised", "The direction that is taken out.", `${block_()}.ln_2.xhat`)], [g("Of what was read", "From all of its neurons.", `${block_()}.ln_2.out`)], [g("Of the normalised", "Times the gains.", `${block_()}.ln_2.xhat`), g("Of the stream", "Plus what came along it.", `${block_()}.resid_mid`)]],
     out: () => [`${block_()}.ln_2.xhat`, `${block_()}.resid_mid`],
     cell: () => cell_(`${block_()}.ln_2.xhat`, "grad", hereWithTarget(), dStrongest(`${block_()}.ln_2.xhat`, hereWithTarget())) },
 
@@ -63,18 +63,25 @@ const BACKWARD_SCENES = [
     cell: () => strongestCell(`${attn_()}.key`) },
 
   { place: "ln_1", question: () => "How do three gradients become one?",
-    text: () => [`Query, key and value were three products of the same normalised vector. What is used three times collects three gradients: each goes back through its own matrix, transposed, for all ${config.n_head} heads, and they are added. ${isReady_() ? `Before that, queries and keys go back through ${[isTurned_() ? "their turn" : "", config.qk_norm ? "their norm" : ""].filter(Boolean).join(" and ")}. ` : ""}Then comes the norm, as before the MLP, and the stream of the block below.`],
-    columns: () => [[picture_("The matrices", "Queries left, keys in the middle, values right.", `${attn_()}.c_attn.weight`, low(`${attn_()}.c_attn.weight`))], [g("Of Q, K and V", "All heads side by side.", `${attn_()}.qkv`)], [g("Of what was read", "The three, added up.", `${block_()}.ln_1.out`), g("Of the stream", "Through the norm, plus what came down.", streamBefore(attn_()))]],
+    text: () => [`Query, key and value were three products of the same normalised vector. What is used three times collects three gradients: each goes back through its own matrix, transposed, for all ${config.n_head} heads, and they are added. ${isReady_() ? `Before that, queries and keys go back through ${[isTurned_() ? "their turn" : "", config.qk_norm ? "their norm" : ""].filter(Boolean).join(" and ")}. ` : ""}Then comes the norm, as before the MLP, and ${state.block ? "the stream of the block below" : `the start of the stream, ${hasPositions() ? "the sum of the two tables" : "the row of the table"}`}.`],
+    columns: () => [[picture_("The matrices", "Queries left, keys in the middle, values right.", `${attn_()}.c_attn.weight`, low(`${attn_()}.c_attn.weight`))], [g("Of Q, K and V", "All heads side by side.", `${attn_()}.qkv`)], [g("Of what was read", "The three, added up.", `${block_()}.ln_1.out`), g("Of the stream", "Plus what came along it.", streamBefore(attn_()))]],
     out: () => [`${block_()}.ln_1.out`, streamBefore(attn_())],
     cell: () => cell_(`${block_()}.ln_1.out`, "grad", hereWithTarget(), dStrongest(`${block_()}.ln_1.out`, hereWithTarget())) },
 
   { place: "embedding", question: () => `Why does the row of “${tokenAt(here())}” move?`,
     text: () => embeddingWords(),
-    columns: () => [[el("figure", {}, el("h3", {}, "Where the token stands"), el("figcaption", {}, "Every one of these places adds to the same row."), placesOf(contents.tokens[here()]))], [g("Down the stream", "One gradient for each place.", "embedding.out"), config.tied ? g("Of the logits", "The output head used the same rows.", "logits") : null], [g("Of the token table", config.tied ? "Tokens of the text get most; every other row only the output head’s share." : "A row gets something only where its token occurs.", "wte.weight", { chosen: contents.tokens[here()], ...low("wte.weight") })]],
+    columns: () => [[el("figure", {}, el("h3", {}, "Where the token stands"), el("figcaption", {}, "Every one of these places adds to the same row."), placesOf(contents.tokens[here()]))], [g("Of the stream", "One for each place.", "embedding.out"), config.tied ? g("Of the logits", "The output head’s share.", "logits") : null], [g("Of the token table", config.tied ? "Tokens of the text get most; every other row only the output head’s share." : "A row gets something only where its token occurs.", "wte.weight", { chosen: contents.tokens[here()], ...low("wte.weight") })]],
     out: () => ["wte.weight"],
     cell: () => cell_("wte.weight", "grad", contents.tokens[here()], strongestChannel("wte.weight", "grad", contents.tokens[here()])) },
 ];
 
+// The number of the nth scene of the way back at a place of the map.
+function sceneAt(place, nth = 0) { return FORWARD_SCENES.length + 1 + BACKWARD_SCENES.map((scene, k) => [scene.place, k]).filter(([name]) => name === place)[nth][1]; }
+// What lies between the head and the chosen block, which no scene shows.
+function behindUs() {
+  const last = config.n_layer - 1, { block } = state, passed = block === last ? "" : block + 1 === last ? ` and block ${last}` : ` and blocks ${last} to ${block + 1}`;
+  return `The last norm (scene ${sceneAt("ln_2")} shows how)${passed} ${passed ? "are" : "is"} already behind us; this is ${last ? `block ${block}, the others repeat it: choose one in the map` : "the only block"}.`;
+}
 function placesOf(token) {
   return el("p", { class: "places" }, contents.tokens.map((v, t) => v === token ? el("b", { title: `position ${t}` }, nameOf(v)) : nameOf(v)));
 }

@@ -29,14 +29,14 @@ const FORWARD_SCENES = [
     cell: () => cell_(`${block_()}.ln_1.xhat`, "value", here(), strongestChannel(`${block_()}.ln_1.xhat`, "value", here())) },
 
   { place: "attention", question: () => "What are a query, a key and a value?",
-    text: () => [`Tokens must learn from each other. From its vector each token makes three shorter ones of ${config.head_size} numbers, by three learned matrices: a query (what am I looking for?), a key (what can I be found by?) and a value (what do I pass on?). A query might ask for the vowel before, say, and the keys of vowels would match it; what it asks is learned.`,
+    text: () => [`Tokens must find out from each other. From its vector each token makes three shorter ones of ${config.head_size} numbers, by three learned matrices: a query (what am I looking for?), a key (what can I be found by?) and a value (what do I pass on?). A query might ask for the vowel before, say, and the keys of vowels would match it; what it asks is learned.`,
       `${queriesKeysInWords()}There are ${config.n_head} heads, which look for different things at once. This is head ${state.head}; ${sharedInWords()}.`],
     pictures: () => ["query", "key", "value"].map(part => picture_({ query: "Queries", key: "Keys", value: "Values" }[part], { query: "What each token looks for.", key: "What each token is found by.", value: "What each token passes on." }[part], `${attn_()}.${part}`, { head: state.head })).concat(
       picture_("What they are made from", "The normalised vectors, times a column of the matrix for each number.", `${block_()}.ln_1.out`), picture_("The matrices", `All heads side by side: queries left, keys in the middle, values right.`, `${attn_()}.c_attn.weight`, { wide: true, height: 1.6 })),
     cell: () => cell_(`${attn_()}.query`, "value", here(), strongestChannel(`${attn_()}.query`, "value", here(), state.head), state.head) },
 
   { place: "attention", question: () => "How well does a key match a query?",
-    text: () => [`Multiply the two vectors number by number and add up: that is the score. It is large when both are strong in the same channels. A sum of D = ${config.head_size} products of spread 1 has spread √D; dividing by √D = ${number(Math.sqrt(config.head_size))} keeps scores near 1. With larger ones softmax, two scenes on, would give all the attention to one token, and weights near 0 hardly learn.`,
+    text: () => [`Multiply the two vectors number by number and add up: that is the score. It is large when both are strong in the same channels. A sum of D = ${config.head_size} products of spread 1 has spread √D; dividing by √D = ${number(Math.sqrt(config.head_size))} keeps scores near 1 (spread: standard deviation). With larger scores softmax, two scenes on, would give nearly all the attention to one token; the shares of the others would be near 0, and a share near 0 passes almost no gradient to its score (scene ${sceneAt("attention", 1)}).`,
       `Every query meets every key: ${T} × ${T} scores.`],
     pictures: () => scorePictures(), cell: () => cell_(`${attn_()}.scores`, "value", here(), bestKey(here()), state.head) },
 
@@ -63,12 +63,12 @@ const FORWARD_SCENES = [
     cell: () => cell_(`${block_()}.resid_mid`, "value", here(), strongestChannel(`${attn_()}.proj`, "value", here())) },
 
   { place: "mlp", question: () => "What does a token think by itself?",
-    text: () => [`The MLP: ${config.n_hidden} neurons look at each vector, each with a learned direction; ${config.activation === "swiglu" ? "each has a second one as its gate, which lets little pass where it is negative" : `${ACTIVATION_NAMES[config.activation]} lets hardly anything negative pass`}; every neuron that is left adds its own learned vector to the stream. Here ${contents.neurons[state.block].active[here()]} of ${config.n_hidden} neurons are active.`, config.n_layer > 1 ? `Attention and MLP together are a block. This model has ${config.n_layer}: choose another one in the map.` : ""],
+    text: () => [`The MLP: ${config.n_hidden} neurons look at each vector, each with a learned direction; ${config.activation === "swiglu" ? "each has a second one as its gate, which lets little pass where it is negative" : `${ACTIVATION_NAMES[config.activation]} lets hardly anything negative pass${activationInWords()}`}; every neuron that is left adds its own learned vector to the stream. Here ${contents.neurons[state.block].active[here()]} of ${config.n_hidden} neurons are active.`, config.n_layer > 1 ? `Attention and MLP together are a block. This model has ${config.n_layer}: choose another one in the map.` : ""],
     pictures: () => [picture_("Before the nonlinearity", "How well each neuron’s direction fits.", `${block_()}.mlp.fc`), picture_(`After ${ACTIVATION_NAMES[config.activation]}`, "What is left.", `${block_()}.mlp.act`), picture_("What the MLP adds", "The vectors of the active neurons, added up.", `${block_()}.mlp.proj`)],
     cell: () => cell_(`${block_()}.mlp.act`, "value", here(), strongestChannel(`${block_()}.mlp.act`, "value", here())) },
 
   { place: "head", question: () => "How does a vector become a guess?",
-    text: () => [`After the last block the vector is normalised once more and compared with a row for each token${config.tied ? ", the same table of rows as at the start" : ""}: ${config.vocab_size} products, the logits. Softmax turns them into probabilities.`, `After ${quoted(here())} the model finds “${nameOf(contents.next.tokens[here()][0])}” most likely.`],
+    text: () => [`After the last block the vector is normalised once more and compared with a row for each token${config.tied ? ", the same table of rows as at the start" : ""}: ${config.vocab_size} products, the logits. This last product is called the output head; it has nothing to do with the ${config.n_head > 1 ? `${config.n_head} attention heads` : "attention head"}. Softmax turns the logits into probabilities.`, `After ${quoted(here())} the model finds “${nameOf(contents.next.tokens[here()][0])}” most likely.`],
     pictures: () => [el("figure", {}, el("h3", {}, "The guess"), el("figcaption", {}, `The most likely tokens after ${quoted(here())}.`), nextTokens(here(), 8)), picture_("Logits", "A score for each token of the vocabulary.", "logits"), picture_("Probabilities", "Their softmax; each row adds up to 1.", "probabilities", { kind: "sequential" })],
     cell: () => cell_("logits", "value", here(), contents.next.tokens[here()][0]) },
 
@@ -77,13 +77,17 @@ const FORWARD_SCENES = [
     cell: () => cell_("losses", "value", 0, hereWithTarget()) },
 ];
 
+function activationInWords() {
+  if (!config.activation.startsWith("gelu")) return "";
+  return ` (GELU(x) = x Φ(x), Φ(x): the share of a normal distribution below x${config.activation === "gelu_tanh" ? ", here approximated by a tanh" : ""})`;
+}
 function numbered() {
   return el("div", { class: "numbered" }, contents.tokens.map((token, t) => el("span", { class: t === state.position ? "chosen" : "" }, el("b", { class: "token" }, nameOf(token)), el("small", {}, token))));
 }
 function tablePicture() {
   const V = config.vocab_size, token = contents.tokens[here()];
   return [picture_(`Token table: ${V} rows`, `The row of “${tokenAt(here())}” is framed.`, "wte.weight", { chosen: token, height: Math.max(2, Math.min(5, 260 / V)) }),
-    has("wpe.weight") ? picture_(`Position table: ${config.block_size} rows`, `The row of position ${here()} is framed.`, "wpe.weight", { chosen: here(), height: Math.max(2, Math.min(5, 260 / config.block_size)), rowNames: null }) : null];
+    has("wpe.weight") ? picture_(`Position table: ${config.block_size} rows`, `One for each place a text may have; the row of position ${here()} is framed.`, "wpe.weight", { chosen: here(), height: Math.max(2, Math.min(5, 260 / config.block_size)), rowNames: null }) : null];
 }
 function liftedRows() {
   const { token, position } = contents.embedding, t = here(), sum = valueOf("embedding.out"), places = hasPositions(), parts = places ? [matrixOf(token), matrixOf(position)] : [matrixOf(token)];

@@ -28,13 +28,15 @@ function nextSentence() {
 
 function candidates() {
   const t = state.position, p = distribution(logitsAt(t), experiment.settings), right = contents.targets[t];
+  const share = token => p[token] > 0 ? percent(p[token]) : "0 %";  // the settings leave it out
   const best = mostLikely(p, 12).filter(token => p[token] > 0);
+  if (right >= 0 && !best.includes(right)) best.push(right);
   return el("div", { class: "candidates" }, best.map(token => el("button", {
     type: "button", class: token === right ? "right" : "", "data-key": `next-${token}`,
-    "aria-label": `write ${nameOf(token)}, probability ${percent(p[token])}`, onclick: () => writeToken(token) },
+    "aria-label": `write ${nameOf(token)}, probability ${share(token)}`, onclick: () => writeToken(token) },
     el("span", { class: "token" }, nameOf(token)),
     el("span", { class: "track", "aria-hidden": "true" }, el("i", { style: { width: `${100 * p[token]}%` } })),
-    el("span", {}, percent(p[token])))));
+    el("span", {}, share(token)))));
 }
 
 function slider(label, key, low, high, step, value, show, set) {

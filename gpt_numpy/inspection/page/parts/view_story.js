@@ -33,7 +33,11 @@ function derivation(names) {
     el("button", { type: "button", class: "link", onclick: () => go("backwards", { step }) }, `step ${step + 1} of ${STEPS.length}`),
     STEPS[step].equations.filter(e => names.includes(e.array)).map(e => el("div", {}, el("code", {}, e.text), " ", badge(e.array))))));
 }
-function stepOf(name) { return STEPS.findIndex(({ equations }) => equations.some(e => e.array === name)); }
+// A table that the output head shares has its whole gradient in the last of its steps.
+function stepOf(name) {
+  const has_ = ({ equations }) => equations.some(e => e.array === name);
+  return has(name) && contents.arrays[name].kind === "parameter" ? STEPS.findLastIndex(has_) : STEPS.findIndex(has_);
+}
 // The verdict in few words; all of it stands in the step.
 function badge(name) {
   const found = contents.verdicts[name], untouched = isUntouched(), difference = agreement(name);

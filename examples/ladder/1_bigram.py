@@ -98,10 +98,12 @@ if wrong and not options.even_if_wrong:
 ADAMW = AdamWSettings(learning_rate=1e-2, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.01)
 moment1, moment2 = ({n: np.zeros_like(v) for n, v in params.items()} for _ in range(2))
 for step in range(options.max_iters):
+    # seed, stream and step fix the random places of the text.
     tokens, targets = draw_batch(data.train, B, T, seed=1337, stream=TRAIN, step=step)
     batch_loss, a = forward(params, tokens, targets)
     for n, g in backward(params, tokens, targets, a).items():
         moments = moment1[n], moment2[n]  # running means of the gradient and of its square
+        # grad_scale: a factor for g, 1 here.
         adamw_update(params[n], g, *moments, step=step + 1, grad_scale=1.0, settings=ADAMW)
     if step % 1000 == 0:
         print(f"step {step:5}: loss of this batch {batch_loss:.3f}")

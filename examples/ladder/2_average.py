@@ -72,7 +72,8 @@ except InputError as error:  # such as: no network
 V, rng = data.vocab_size, np.random.default_rng(1337)
 shapes = {"wte": (V, C), "unembed": (C, V), "unembed_b": (V,)}
 # As PyTorch starts: a linear layer uniformly between -1/sqrt(C) and 1/sqrt(C), whose variance is
-# 1 / (3 C). Here the numbers are normal, with the same variance.
+# 1 / (3 C). (Variance: the mean square of the deviation from the mean; for uniform numbers between
+# -a and a it is a^2 / 3.) Here the numbers are normal, with the same variance.
 spread = {"wte": 1, "unembed": (3 * C) ** -0.5, "unembed_b": 0}
 params = {n: (spread[n] * rng.standard_normal(s)).astype("float32") for n, s in shapes.items()}
 

@@ -15,8 +15,8 @@ seen: linear_forward, attention_forward, cross_entropy_forward and their backwar
 what rungs 1 to 4 do in the open, but write their results to arrays that are handed to them. `a` has
 the arrays of forward, `d` their gradients, `g` the gradients of the parameters. The package's
 attention keeps the log of the sum of exp of each row of scores (`lse`) instead of the weights:
-backward gets them back as exp(scores - lse). It reads a["att"], too, since softmax's sum over a
-row, sum(weights * dweights), is the dot product of that row of a["att"] and of its gradient.
+backward gets them back as exp(scores - lse). It reads a["att"], too, for softmax's sum over a row:
+since dweights[s] = datt . v[s], sum_s weights[s] (datt . v[s]) = datt . att, in each head.
 NO_DROPOUT switches off what rung 9 is about; tied=False says that the last layer has a table of its
 own, not the embedding's (exercise 12 has the other case).
 

@@ -3,7 +3,8 @@
 New: *scale*. With layer norm and residual connections a larger model can be trained: 4 blocks, 96
 channels, 48 characters to look back at, and weights that start small (0.02, as in GPT-2). This is a
 decoder-only *transformer*: embeddings, blocks of causal self-attention and MLP on a residual
-stream, layer norm, and logits for the next token. GPT-2 is this with 12 blocks and 768 channels.
+stream, layer norm, and logits for the next token. GPT-2 is this with 12 blocks, 768 channels, GELU,
+a bias in qkv, and one table for both ends (exercise 12).
 
 *Dropout* is there as well, with rate 0. It sets a random share of the numbers to 0 in training and
 scales the others up, so that a large model cannot rely on any single one and memorise its text:

@@ -17,7 +17,8 @@ The loss reaches the encoder on as many ways as there are decoder blocks, and th
 
 This program trains on the first task of "The Annotated Transformer", a page that goes through the
 paper with a program in PyTorch (https://nlp.seas.harvard.edu/annotated-transformer): to copy ten
-digits. The rate is the paper's: it rises for the first steps, then falls as 1 / sqrt(step),
+digits. The rate is the paper's. It rises over the first `warmup` steps: at the start Adam's means
+are from few gradients, and large steps do damage. Then it falls as 1 / sqrt(step),
 
     rate(step) = n_embd^-0.5 min(step^-0.5, step warmup^-1.5)
 

@@ -8,8 +8,10 @@ of a language in /usr/share/locale, it learns from real sentences:
     python examples/translator/4_translator.py --mo=/usr/share/locale/es
 
 *Greedy* decoding takes the most likely token, then the most likely one after it, and so on; it
-never goes back. *Beam search* keeps several beginnings at a time, the most probable ones. A longer
-target has more factors below 1, and would always lose, so its log-probability is divided by
+never goes back. *Beam search* keeps several beginnings at a time, here 4. Each is continued by
+every token. Of all continuations those that end in END are set aside, if they are among the 4 most
+probable; of the others the 4 most probable go on. At the end the best score wins. A longer target
+has more factors below 1, and would always lose, so the score is its log-probability divided by
 
     ((5 + n) / 6)^0.6                                for a target of n tokens
 

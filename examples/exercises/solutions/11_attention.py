@@ -16,8 +16,8 @@ From here on it is exercise 10, with D = 7 numbers a head:
     dK[...] = ds.mT @ Q / np.sqrt(7)
     dV[...] = p.mT @ dO
 
-The sum in ds can be computed without p, as in FlashAttention: it is dout times out, summed over a
-head:
+The sum in ds can be computed without p. In each head, for each query, dp[s] = dO . V[s], so that
+sum_s p[s] (dO . V[s]) = dO . sum_s p[s] V[s], the dot product of dO and of the head's output:
 
     (dp * p).sum(axis=-1) == (dO * split(out, n_head, 1)[0]).sum(axis=-1)
 """

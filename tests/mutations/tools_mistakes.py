@@ -849,7 +849,7 @@ MORE_CHECKS = [
         ),
         (
             "X161", "a tensor of zeros is not moved",
-            ("or 0.02", "or 0.0"), "measured:a_tensor_of_zeros_is_moved",
+            ("), 0.02)", "), 0.0)"), "measured:a_tensor_of_zeros_is_moved",
         ),
     ),
     *listed(

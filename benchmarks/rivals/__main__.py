@@ -5,7 +5,7 @@
 
 Each side is a process of its own (side.py, jax_gpt.py, llm_c.c), which takes some steps whenever it
 is asked to, while the others wait: a round asks each once. PYTHON is an interpreter that has the
-library, FOLDER a clone of karpathy/llm.c, compiled with gcc as its Makefile says; without it that
+library, FOLDER a clone of karpathy/llm.c, compiled with gcc and the flags below; without it that
 side is left out. The ceilings of the two tiles of products (bench_products.py) are measured in each
 round as well. A table is printed, with each side's share of its ceiling, then one line of JSON.
 """

@@ -40,8 +40,21 @@ def as_array(name: str, values: Any) -> Array:
     except (ValueError, TypeError, OverflowError) as error:
         raise InputError(f"{name} cannot be an array of integers: {error}") from None
     if array.ndim == 0 and array.dtype.kind not in "biufc":
-        raise InputError(f"{name}={shown(values)}: must be an array of integers")
+        raise InputError(f"{name}={shown(array.item())}: must be an array of integers")
     return array
+
+
+def array_or_rows(name: str, values: Any) -> Array | list[Array]:
+    """The argument as one array, or, where its rows differ in length, as a list of arrays.
+
+    Raises `InputError` as `as_array` does.
+    """
+    refuse_mask(name, values)
+    try:
+        array = np.asarray(values)
+    except ValueError:  # of different lengths
+        return [as_array(f"{name}[{row}]", value) for row, value in enumerate(values)]
+    return as_array(name, array)
 
 
 def refuse_mask(name: str, values: Any) -> None:

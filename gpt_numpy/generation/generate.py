@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gpt_numpy.base.arrays import Array, as_array, refuse_mask
+from gpt_numpy.base.arrays import Array, array_or_rows
 from gpt_numpy.base.checks import instance, integer, shown
 from gpt_numpy.base.errors import InputError, did_you_mean
 from gpt_numpy.config.choices import WINDOWS
@@ -154,14 +154,10 @@ def check_prompts(model: GPT, tokens: Array | Sequence[Sequence[int]]) -> tuple[
     Raises `InputError` when there is no sequence, or one is empty or not of the model's tokens.
     """
     instance("model", model, GPT)
-    refuse_mask("tokens", tokens)
-    try:
-        np.asarray(tokens)
-    except ValueError:  # sequences of different lengths
-        form = "list"
-        prompts = [as_array(f"tokens[{b}]", prompt) for b, prompt in enumerate(tokens)]
+    given = array_or_rows("tokens", tokens)
+    if isinstance(given, list):
+        form, prompts = "list", given
     else:
-        given = as_array("tokens", tokens)
         form = "matrix" if given.ndim == 2 else "vector"
         if given.ndim not in (1, 2) or given.size == 0:
             raise InputError(f"tokens has shape {given.shape}: must be (T,) or (B, T), T >= 1")

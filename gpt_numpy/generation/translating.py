@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from gpt_numpy.base.arrays import Array, as_array, refuse_mask
+from gpt_numpy.base.arrays import Array, array_or_rows
 from gpt_numpy.base.checks import shown
 from gpt_numpy.base.errors import InputError, did_you_mean
 from gpt_numpy.config.decoding import Decoding
@@ -133,17 +133,10 @@ def checked_sources(model: Transformer, sources: Array | Sequence[Sequence[int]]
 
     Raises `InputError` when there is none, or one is empty, too long, or not of the model's tokens.
     """
-    refuse_mask("sources", sources)
-    try:
-        np.asarray(sources)
-    except ValueError:  # of different lengths
-        rows = [as_array(f"sources[{b}]", source) for b, source in enumerate(sources)]
-    else:
-        given = as_array("sources", sources)
-        if given.ndim != 2 or given.size == 0:
-            raise InputError(f"sources has shape {given.shape}: must be (B, S), none of them 0")
-        rows = list(given)
-    return [_checked_source(f"sources[{b}]", row, model.config) for b, row in enumerate(rows)]
+    given = array_or_rows("sources", sources)
+    if not isinstance(given, list) and (given.ndim != 2 or given.size == 0):
+        raise InputError(f"sources has shape {given.shape}: must be (B, S), none of them 0")
+    return [_checked_source(f"sources[{b}]", row, model.config) for b, row in enumerate(given)]
 
 
 def _checked_source(name: str, source: Array, config: TransformerConfig) -> Array:

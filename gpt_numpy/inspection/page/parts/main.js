@@ -46,8 +46,6 @@ document.addEventListener("keydown", event => {
 
 function switchTheme() { setTheme(theme() === "dark" ? "light" : "dark"); draw(); }
 
-const prefersDark = window.matchMedia("(prefers-color-scheme: dark)");
-prefersDark.addEventListener("change", event => { setTheme(event.matches ? "dark" : "light"); draw(); });
 window.addEventListener("popstate", () => {
   const before = changesInAddress().join(), { checkpoint } = experiment;
   restore();
@@ -57,12 +55,9 @@ window.addEventListener("popstate", () => {
   if (changed && experiment.checkpoint !== checkpoint) chooseCheckpoint(experiment.checkpoint);
   else if (changed) recompute();
 });
-let onScreen = "light";  // paper is white
-window.addEventListener("beforeprint", () => { onScreen = theme(); setTheme("light"); draw(); });
-window.addEventListener("afterprint", () => { setTheme(onScreen); draw(); });
 
 drawHeader();
-setTheme(prefersDark.matches ? "dark" : "light");
+followTheme(draw);
 document.getElementById("foot").append(el("p", {},
   `gpt_numpy ${about.version}. Every number is from this pass, shown with three digits.`,
   about.group > 1 ? ` Channels are shown in groups of ${about.group}, each represented by its largest in magnitude.` : "",

@@ -24,6 +24,15 @@ function setTheme(name) {
   button.textContent = name === "dark" ? "☀ light" : "☾ dark";
   button.setAttribute("aria-label", `Change to ${name === "dark" ? "light" : "dark"} colours`);
 }
+// The reader's system chooses the theme, and paper is white.
+function followTheme(draw) {
+  const prefersDark = window.matchMedia("(prefers-color-scheme: dark)");
+  prefersDark.addEventListener("change", event => { setTheme(event.matches ? "dark" : "light"); draw(); });
+  let onScreen = "light";
+  window.addEventListener("beforeprint", () => { onScreen = theme(); setTheme("light"); draw(); });
+  window.addEventListener("afterprint", () => { setTheme(onScreen); draw(); });
+  setTheme(prefersDark.matches ? "dark" : "light");
+}
 function rgb(hex) { return [1, 3, 5].map(k => parseInt(hex.slice(k, k + 2), 16)); }
 
 // 256 colours, from one end of a palette to the other.

@@ -60,15 +60,10 @@ document.addEventListener("keydown", event => {
   const kind = event.key === " " ? undefined : Object.keys(KINDS)[Number(event.key) - 1];
   if (kind) change({ kind });
 });
-const prefersDark = window.matchMedia("(prefers-color-scheme: dark)");
-prefersDark.addEventListener("change", event => { setTheme(event.matches ? "dark" : "light"); draw(); });
 window.addEventListener("hashchange", () => { restore(); draw(); });
-let onScreen = "light";  // paper is white
-window.addEventListener("beforeprint", () => { onScreen = theme(); setTheme("light"); draw(); });
-window.addEventListener("afterprint", () => { setTheme(onScreen); draw(); });
 
 drawHeader();
-setTheme(prefersDark.matches ? "dark" : "light");
+followTheme(draw);
 document.getElementById("foot").append(el("p", {},
   `gpt_numpy ${about.version}. Every number is from this pass, shown with three digits. Keys: `, el("kbd", {}, "1"), "–", el("kbd", {}, Object.keys(KINDS).length),
   " choose the numbers; at a token ", el("kbd", {}, "↑"), " ", el("kbd", {}, "↓"), " go to its neighbours, ", el("kbd", {}, "←"), " ", el("kbd", {}, "→"), " to the other sentence, ", el("kbd", {}, "Esc"), " to all lines."));

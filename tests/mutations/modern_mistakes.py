@@ -53,7 +53,7 @@ TABLES = [
         "kernels/rmsnorm.py",
         (
             "L41", "RMSNorm: the mean square lacks eps",
-            ("square / x.size + EPS", "square / x.size"), "kernel:rmsnorm",
+            ("square / x.size + eps", "square / x.size"), "kernel:rmsnorm",
         ),
         (
             "L42", "RMSNorm: the last row of a chunk is lost in backward",
@@ -102,6 +102,11 @@ POSITIONS = [
             "L12", "QK norm: keys are scaled by the queries' weight",
             ("(q_norm, k_norm),\n        strict", "(q_norm, q_norm),\n        strict"),
             "pair:queries_keys", "modern",
+        ),
+        (
+            "L50", "QK norm: backward has the usual eps, whatever the model says",
+            ("out=np.empty_like(x), rstd=rstd, eps=eps)", "out=np.empty_like(x), rstd=rstd)"),
+            "pair:queries_keys", "model",
         ),
     ),
     *listed(
@@ -234,9 +239,8 @@ HEADS = [
             "llama:the_arrays_are_transformers_under_its_names",
         ),
         (
-            "L32", "Llama's files: another eps is not noticed",
-            ('if keys.get("rms_norm_eps", 1e-6) != EPSILON:', "if False:"),
-            "llama:an_unsupported_configuration_is_refused_by_name",
+            "L32", "Llama's files: their eps is not read",
+            ("norm_eps=float(eps), ", ""), "llama:what_is_exported_comes_back_to_the_bit",
         ),
         (
             "L33", "Llama's files: heads of another size are not noticed",
@@ -294,6 +298,10 @@ KERNELS = [
         (
             "L49", "decoding: all heads share the values of the first",
             ("C + (G + shared) * D", "C + G * D"), "decode",
+        ),
+        (
+            "L51", "decoding: norms have the usual eps, whatever the model says",
+            ("    kind, eps = norm\n", "    kind, eps = norm[0], 1e-5\n"), "decode", "prefix",
         ),
     ),
 ]  # fmt: skip

@@ -102,9 +102,7 @@ def backward(
         add_in_place(dweight, partial[chunk * C : (chunk + 1) * C])
 
 
-def rmsnorm_forward(
-    x: Array, weight: Array, out: Array, rstd: Array, *, eps: float = EPS
-) -> None:
+def rmsnorm_forward(x: Array, weight: Array, out: Array, rstd: Array, *, eps: float = EPS) -> None:
     """Write the normalised rows to `out`, and each row's `rstd`.
 
     x, out (..., C); weight (C,); rstd (...).

@@ -47,9 +47,7 @@ from gpt_numpy.base.arrays import Array
 from gpt_numpy.reference.layernorm import EPS
 
 
-def rmsnorm_forward(
-    x: Array, weight: Array, out: Array, rstd: Array, *, eps: float = EPS
-) -> None:
+def rmsnorm_forward(x: Array, weight: Array, out: Array, rstd: Array, *, eps: float = EPS) -> None:
     """Write the normalised rows to `out`, and each row's `rstd`."""
     rstd[...] = 1 / np.sqrt((x * x).mean(axis=-1) + eps)
     divide(x, weight, rstd, out=out)

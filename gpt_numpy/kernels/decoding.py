@@ -103,7 +103,7 @@ def step(
     proj_shares, rest = rest[: cs * B * C], rest[cs * B * C :]
     up_shares, rest = rest[: cs * B * W], rest[cs * B * W :]
     down_shares, rest = rest[: fs * B * C], rest[fs * B * C :]
-    mine_size = max(T + C + 2 * D, f_rows) + LINE
+    mine_size = max(T + C + 2 * D, 2 * f_rows) + LINE
     counter[0], counter[DONE] = 0, 0
     for worker in prange(workers):
         weights, widths, norms = (params, places, pairs), (C, Q, W, F), (norm_kind, norm_eps)
@@ -200,7 +200,7 @@ def decode_step(
     c_parts, f_parts = -(-C // c_rows), -(-F // f_rows)
     v_rows = max(16, -(-V // 256))
     size = B * (3 * C + F + c_parts * (C + Q + W) + f_parts * C)
-    size += threads() * (max(T + C + 2 * D, f_rows) + LINE)
+    size += threads() * (max(T + C + 2 * D, 2 * f_rows) + LINE)
     space = workspace("decoding", size, out.dtype)
     counter = workspace("decoding tasks", 2 * DONE, np.int64)
     _crew.run(lambda workers: step(

@@ -153,21 +153,23 @@ def heads_attention(b, shared, product, sizes, t, norms, rotation, kept, mine, a
 
 
 @routine
-def activate_part(first, rows, shares, parts, sizes, bias, kind, pairs, hidden, values):
+def activate_part(first, rows, shares, parts, sizes, bias, kind, pairs, hidden, inside):
     """The hidden channels that a task of the projection down takes, of all sequences.
 
-    `values` : memory for what SwiGLU multiplies the gates with.
+    `inside` : memory for what the nonlinearity reads, twice `rows`: in place its loops would not be
+    vector code.
     """
     B, F, breadth = sizes
+    first_half, second_half = inside[:rows], inside[rows : 2 * rows]
     for b in range(B):
         row = hidden[b * F + first : b * F + first + rows]
-        collect(shares, parts, B, breadth, b, first, bias, row)
+        collect(shares, parts, B, breadth, b, first, bias, first_half)
         if kind == SWIGLU:
-            collect(shares, parts, B, breadth, b, F + first, bias, values[:rows])
-            swiglu_row(row, values[:rows], row)
+            collect(shares, parts, B, breadth, b, F + first, bias, second_half)
+            swiglu_row(first_half, second_half, row)
         else:
-            round_for(pairs, row)
-            activate_row(kind, row, row)
+            round_for(pairs, first_half)
+            activate_row(kind, first_half, row)
         round_for(pairs, row)
 
 

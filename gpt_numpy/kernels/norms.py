@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from gpt_numpy.base.arrays import Array
 from gpt_numpy.kernels.layernorm import (
+    EPS,
     layernorm_backward,
     layernorm_backward_and_renormalise,
     layernorm_forward,
@@ -18,7 +19,6 @@ from gpt_numpy.kernels.rmsnorm import (
     rmsnorm_backward_and_renormalise,
     rmsnorm_forward,
 )
-from gpt_numpy.reference.layernorm import EPS
 
 LAYERNORM, RMSNORM, NO_NORM = "layernorm", "rmsnorm", "none"  # as in the reference
 NUMBERS = {LAYERNORM: 0, RMSNORM: 1}  # by which decoding knows them

@@ -28,8 +28,8 @@ from gpt_numpy.kernels.head_vectors import (
     sum_of_squares,
     turn_pairs,
 )
+from gpt_numpy.kernels.layernorm import EPS
 from gpt_numpy.kernels.rows import add_in_place, fill
-from gpt_numpy.reference.layernorm import EPS
 
 CHUNK = 32  # rows of a task
 

@@ -21,9 +21,8 @@ from gpt_numpy.kernels.engine.jit import (
     workspace,
 )  # fmt: skip
 from gpt_numpy.kernels.engine.tasks import next_task, reset
-from gpt_numpy.kernels.layernorm import CHUNK
+from gpt_numpy.kernels.layernorm import CHUNK, EPS
 from gpt_numpy.kernels.rows import add_in_place, fill
-from gpt_numpy.reference.layernorm import EPS
 
 
 @routine

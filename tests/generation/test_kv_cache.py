@@ -43,8 +43,8 @@ SHAPES = [
         "tied": False,
     },
     {"positions": "none", "qk_norm": True, "activation": "swiglu", "n_head": 3, "n_embd": 9},
-    {"norm_eps": 0.1},
     {"n_head": 2, "n_embd": 300, "vocab_size": 1601, "block_size": 33},  # most tasks: the logits
+    {"norm_eps": 0.1},
 ]
 
 

@@ -132,6 +132,11 @@ POSITIONS = [
     *listed(
         "reference/decoding.py",
         (
+            "L52", "reference of decoding: norms have the usual eps, whatever the model says",
+            ("kind = settings.norm_kind, settings.norm_eps", "kind = settings.norm_kind, 1e-5"),
+            "prefix",
+        ),
+        (
             "L16", "reference of decoding: every slot turns by its number",
             ("None if rotations is None else rotations[at]",
              "None if rotations is None else rotations[slots]"), "prefix",
@@ -301,7 +306,7 @@ KERNELS = [
         ),
         (
             "L51", "decoding: norms have the usual eps, whatever the model says",
-            ("    kind, eps = norm\n", "    kind, eps = norm[0], 1e-5\n"), "decode", "prefix",
+            ("    kind, eps = norm\n", "    kind, eps = norm[0], 1e-5\n"), "decode",
         ),
     ),
 ]  # fmt: skip

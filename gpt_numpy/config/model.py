@@ -28,6 +28,12 @@ class GPTConfig(Configuration):
         "before each sublayer and the head: layernorm, or rmsnorm (Llama's; it never has a bias)",
         choices=NORMS,
     )
+    norm_eps: float = setting(
+        1e-5,
+        "what norms add under the root, so that they divide by no 0; Qwen3 and Llama 1 have 1e-6",
+        low=1e-12,
+        high=1,
+    )
     activation: str = setting(
         "gelu_tanh",
         "of the MLP: gelu (exact, nanoGPT's), gelu_tanh (GPT-2's), relu, relu2 (squared) or swiglu",

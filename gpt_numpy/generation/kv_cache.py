@@ -85,7 +85,7 @@ def decoding_settings(config: GPTConfig) -> DecodingSettings:
     """How the steps of a model of this shape compute; an argument of `decode_step`."""
     return DecodingSettings(
         config.n_head, config.n_groups, config.n_embd, config.n_hidden,
-        config.activation, config.norm, config.logit_softcap,
+        config.activation, config.norm, config.logit_softcap, config.norm_eps,
     )  # fmt: skip
 
 

@@ -35,7 +35,6 @@ WEIGHTS = "model.safetensors"
 # Preferred first: .safetensors can hold nothing but numbers.
 SINGLE = (WEIGHTS, "pytorch_model.bin")
 SHARDED = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
-EPSILON = 1e-5  # of layer norm
 _JSON_LIMIT = 1 << 20  # bytes
 FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\.(safetensors|bin)")
 
@@ -51,7 +50,6 @@ FIXED: dict[str, tuple[Any, ...]] = {
     "reorder_and_upcast_attn": (False, True),
     "add_cross_attention": (False,),
     "is_encoder_decoder": (False,),
-    "layer_norm_epsilon": (EPSILON,),
     "pruned_heads": ({}, None),
     "quantization_config": (None,),
 }
@@ -89,6 +87,9 @@ def read_config(
     inner, usual = keys.get("n_inner"), 4 * keys["n_embd"]
     if inner is not None and (type(inner) is not int or inner < 1):
         raise refused("n_inner", "null or an integer, at least 1")
+    eps = keys.get("layer_norm_epsilon", 1e-5)
+    if type(eps) not in (int, float):
+        raise refused("layer_norm_epsilon", "a number")
     tied = keys.get("tie_word_embeddings", True)
     if type(tied) is not bool:
         raise refused("tie_word_embeddings", "true or false")
@@ -96,6 +97,7 @@ def read_config(
         **{ours: keys[theirs] for theirs, ours in SIZES.items()},
         dropout=_dropout(keys, say) if dropout is None else dropout,
         activation=THEIR_ACTIVATIONS[activation],
+        norm_eps=float(eps),
         n_inner=0 if inner in (None, usual) else inner,
         tied=tied,
     )
@@ -227,7 +229,7 @@ def _config_keys(config: GPTConfig, dtype: str) -> dict[str, Any]:
         "n_ctx": config.block_size,
         "n_inner": config.n_inner or None,
         "activation_function": OUR_ACTIVATIONS[config.activation],
-        "layer_norm_epsilon": EPSILON,
+        "layer_norm_epsilon": config.norm_eps,
         **dict.fromkeys(DROPOUTS, config.dropout),
         "initializer_range": 0.02,
         "scale_attn_weights": True,

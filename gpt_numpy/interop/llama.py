@@ -25,7 +25,6 @@ from gpt_numpy.interop.weights import Tensor
 
 LLAMA, QWEN3 = "llama", "qwen3"
 CLASSES = {LLAMA: "LlamaForCausalLM", QWEN3: "Qwen3ForCausalLM"}
-EPSILON = 1e-5  # of RMSNorm
 SIZES = {
     "vocab_size": "vocab_size",
     "max_position_embeddings": "block_size",
@@ -80,7 +79,7 @@ def config_keys(config: GPTConfig, dtype: str) -> dict[str, Any]:
         "num_key_value_heads": config.n_groups,
         "head_dim": config.head_size,
         "hidden_act": "silu",
-        "rms_norm_eps": EPSILON,
+        "rms_norm_eps": config.norm_eps,
         "rope_theta": config.rope_base,  # of transformers before 5
         "rope_parameters": {"rope_type": "default", "rope_theta": config.rope_base},
         "attention_bias": config.bias,
@@ -109,8 +108,9 @@ def read_keys(keys: Mapping[str, Any], dropout: float | None) -> GPTConfig:
         value = keys.get(name, known[0])
         if not any(type(value) is type(one) and value == one for one in known):
             raise refused(name, f"{known[0]!r}, the only value supported here")
-    if keys.get("rms_norm_eps", 1e-6) != EPSILON:
-        raise refused("rms_norm_eps", f"{EPSILON}, the only value supported here")
+    eps = keys.get("rms_norm_eps", 1e-6)
+    if type(eps) not in (int, float):
+        raise refused("rms_norm_eps", "a number")
     for name in SIZES:
         if type(keys.get(name)) is not int:
             raise refused(name, "an integer")
@@ -136,9 +136,9 @@ def read_keys(keys: Mapping[str, Any], dropout: float | None) -> GPTConfig:
     config = GPTConfig(
         **{ours: keys[theirs] for theirs, ours in SIZES.items()},
         n_kv_head=0 if groups == heads else groups,
-        dropout=float(rate), bias=flags["attention_bias"], norm="rmsnorm", positions="rotary",
-        rope_base=_base(keys, refused), qk_norm=kind == QWEN3, activation="swiglu",
-        tied=flags["tie_word_embeddings"],
+        dropout=float(rate), bias=flags["attention_bias"], norm="rmsnorm",
+        norm_eps=float(eps), positions="rotary", rope_base=_base(keys, refused),
+        qk_norm=kind == QWEN3, activation="swiglu", tied=flags["tie_word_embeddings"],
     )  # fmt: skip
     usual = dataclasses.replace(config, n_inner=0)
     return usual if usual.n_hidden == config.n_hidden else config

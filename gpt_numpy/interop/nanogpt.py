@@ -34,7 +34,7 @@ META = "meta.pkl"
 # What nanoGPT's models are, of what they could be here.
 ONLY = {
     "activation": "gelu", "positions": "learned", "tied": True, "norm": "layernorm",
-    "qk_norm": False, "n_kv_head": 0, "n_inner": 0, "logit_softcap": 0.0,
+    "norm_eps": 1e-5, "qk_norm": False, "n_kv_head": 0, "n_inner": 0, "logit_softcap": 0.0,
 }  # fmt: skip
 _SIZES = ("vocab_size", "block_size", "n_layer", "n_head", "n_embd")
 _ARGUMENTS: dict[str, type] = dict.fromkeys(_SIZES, int) | {"dropout": float, "bias": bool}

@@ -43,12 +43,13 @@ def attention_sublayer_forward(
     """
     w, k, n_head, precision = weights, kept, settings.n_head, settings.precision
     n_kv_head = settings.n_kv_head
-    NORMS[settings.norm_kind].forward(x, w, k)
+    NORMS[settings.norm_kind].forward(x, w, k, settings.norm_eps)
     linear_forward(k.norm, w.qkv_weight, w.qkv_bias, out=k.qkv, precision=precision)
     if k.ready is not None:
         queries_keys_forward(
             k.qkv, n_head, n_kv_head,
-            q_norm=w.q_norm, k_norm=w.k_norm, rotations=w.rotations, out=k.ready,
+            q_norm=w.q_norm, k_norm=w.k_norm, rotations=w.rotations,
+            eps=settings.norm_eps, out=k.ready,
         )  # fmt: skip
     attended = widened(k.attended, workspace_like(k.attended, ATTENDED))
     attn = out if is_half(k.attn) else k.attn  # `out` is written only after that
@@ -95,7 +96,7 @@ def attention_sublayer_backward(
         queries_keys_backward(
             dk.ready, k.qkv, n_head, n_kv_head,
             q_norm=w.q_norm, k_norm=w.k_norm, rotations=w.rotations,
-            dqkv=dk.qkv, dq_norm=dw.q_norm, dk_norm=dw.k_norm,
+            eps=settings.norm_eps, dqkv=dk.qkv, dq_norm=dw.q_norm, dk_norm=dw.k_norm,
         )  # fmt: skip
     # forward: norm = norm(x); qkv = linear(norm)
     PRODUCTS[precision].multiply(dk.qkv, w.qkv_weight, out=dk.norm, transposed=True)

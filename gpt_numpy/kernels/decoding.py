@@ -85,7 +85,7 @@ def step(
     tokens: Ints, slots: Ints, lengths: Ints,
     keys: Out, values: Out, out: Out,
     L: Int, C: Int, F: Int, G: Int, D: Int, T: Int, V: Int, S: Int,
-    kind: Int, norm_kind: Int, cap: Real,
+    kind: Int, norm_kind: Int, cap: Real, norm_eps: Real,
     c_rows: Int, f_rows: Int, v_rows: Int, space: Out, workers: Int, counter: Counter,
 ):  # fmt: skip
     """Tasks: embed; in each layer QKV, attention, projection, sum, up, down, sum; the logits."""
@@ -103,10 +103,10 @@ def step(
     proj_shares, rest = rest[: cs * B * C], rest[cs * B * C :]
     up_shares, rest = rest[: cs * B * W], rest[cs * B * W :]
     down_shares, rest = rest[: fs * B * C], rest[fs * B * C :]
-    mine_size = max(T + C + 2 * D, f_rows) + LINE
+    mine_size = max(T + C + 2 * D, 2 * f_rows) + LINE
     counter[0], counter[DONE] = 0, 0
     for worker in prange(workers):
-        weights, widths = (params, places, pairs), (C, Q, W, F)
+        weights, widths, norms = (params, places, pairs), (C, Q, W, F), (norm_kind, norm_eps)
         mine = rest[worker * mine_size : (worker + 1) * mine_size]
         task = take(counter, 0)
         while task < B + L * each + -(-V // v_rows):
@@ -115,7 +115,7 @@ def step(
             part = task - before
             if task < B:
                 t = lengths[slots[task]]
-                embed(task, weights, L, C, wpe, tokens[task], t, x, norm, norm_kind)
+                embed(task, weights, L, C, wpe, tokens[task], t, x, norm, norms)
             elif i == L:
                 wait(counter, before)
                 first, last = part * v_rows, min((part + 1) * v_rows, V)
@@ -131,7 +131,7 @@ def step(
                 heads_attention(
                     b, shared, (qkv_shares, cs, parameter(weights, i, QKV_BIAS, Q)),
                     (B, C, G, D, T), t,
-                    (parameter(weights, i, Q_NORM, D), parameter(weights, i, K_NORM, D)),
+                    (parameter(weights, i, Q_NORM, D), parameter(weights, i, K_NORM, D), norm_eps),
                     rotations[t * D : t * D + D] if rotations.size > 0 else rotations,
                     (keys[own : own + D * T], values[own : own + D * T]),
                     (mine[:T], mine[T : T + C + 2 * D], pairs), attn,
@@ -145,7 +145,7 @@ def step(
             elif part < up:
                 wait(counter, before + middle)
                 product = (proj_shares, cs, parameter(weights, i, PROJ_BIAS, C))
-                following = (norm_kind, i, LN_2)
+                following = (norms, i, LN_2)
                 add_and_normalise(part - middle, weights, product, B * C, following, C, x, norm)
             elif part < down:
                 wait(counter, before + up)
@@ -164,7 +164,7 @@ def step(
             else:
                 wait(counter, before + end)
                 product = (down_shares, fs, parameter(weights, i, DOWN_BIAS, C))
-                following = (norm_kind, i + 1, LN_F if i == L - 1 else LN_1)
+                following = (norms, i + 1, LN_F if i == L - 1 else LN_1)
                 add_and_normalise(part - end, weights, product, B * C, following, C, x, norm)
             arrive(counter)
             task = take(counter, 0)
@@ -195,16 +195,17 @@ def decode_step(
     B, (L, S, G, T, D) = tokens.size, values.shape
     C, F, V = settings.n_embd, settings.n_hidden, out.shape[1]
     Q, W = settings.qkv_width, settings.fc_width
-    kinds = ACTIVATIONS[settings.activation], NORMS[settings.norm_kind], settings.softcap
+    kinds = ACTIVATIONS[settings.activation], NORMS[settings.norm_kind]
     c_rows, f_rows = rows_of_a_task(C), rows_of_a_task(F)
     c_parts, f_parts = -(-C // c_rows), -(-F // f_rows)
     v_rows = max(16, -(-V // 256))
     size = B * (3 * C + F + c_parts * (C + Q + W) + f_parts * C)
-    size += threads() * (max(T + C + 2 * D, f_rows) + LINE)
+    size += threads() * (max(T + C + 2 * D, 2 * f_rows) + LINE)
     space = workspace("decoding", size, out.dtype)
     counter = workspace("decoding tasks", 2 * DONE, np.int64)
     _crew.run(lambda workers: step(
         params, flat(places), pairs, flat(wpe, params), flat(rotations, params),
         tokens, slots, lengths, flat(keys), flat(values), flat(out), L, C, F, G, D, T, V, S,
-        *kinds, c_rows, f_rows, v_rows, space, workers, counter,
+        *kinds, settings.softcap, settings.norm_eps, c_rows, f_rows, v_rows,
+        space, workers, counter,
     ))  # fmt: skip

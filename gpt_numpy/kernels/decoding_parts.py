@@ -65,12 +65,13 @@ def round_for(pairs, row):
 
 
 @routine
-def normalise_into(norm_kind, x, weight, bias, pairs, out):
-    """The norm of one row."""
-    if norm_kind == RMSNORM:
-        divide_row(x, weight, like(reciprocal_root(x), x), out)
+def normalise_into(norm, x, weight, bias, pairs, out):
+    """The norm of one row; `norm` is its kind and its eps."""
+    kind, eps = norm
+    if kind == RMSNORM:
+        divide_row(x, weight, like(reciprocal_root(x, eps), x), out)
     else:
-        mean, rstd = row_statistics(x)
+        mean, rstd = row_statistics(x, eps)
         normalise_row(x, weight, bias, like(mean, x), like(rstd, x), out)
     round_for(pairs, out)
 
@@ -89,7 +90,7 @@ def attend(query, t, T, keys, values, scores, out):
 
 
 @routine
-def embed(b, weights, L, C, wpe, token, t, x, norm, norm_kind):
+def embed(b, weights, L, C, wpe, token, t, x, norm, kind):
     """A token's first residual stream, and its norm for the first block."""
     params, places, pairs = weights
     row = x[b * C : (b + 1) * C]
@@ -99,22 +100,22 @@ def embed(b, weights, L, C, wpe, token, t, x, norm, norm_kind):
         add_in_place(row, wpe[t * C : (t + 1) * C])
     weight = parameter(weights, 0, LN_1, C)
     bias = parameter(weights, 0, LN_1_BIAS, C)
-    normalise_into(norm_kind, row, weight, bias, pairs, norm[b * C : (b + 1) * C])
+    normalise_into(kind, row, weight, bias, pairs, norm[b * C : (b + 1) * C])
 
 
 @routine
 def add_and_normalise(b, weights, product, each, following, C, x, norm):
     """Add a product to a sequence's residual stream; its norm for what comes next.
 
-    `product` is its shares, how many parts they have, and the bias; `following` the kind of the
-    norm, and row and column of its weight in the table.
+    `product` is its shares, how many parts they have, and the bias; `following` kind and eps of
+    the norm, and row and column of its weight in the table.
     """
     at = b * C
-    (shares, parts, bias), (norm_kind, norm_row, norm_column) = product, following
+    (shares, parts, bias), (kind, norm_row, norm_column) = product, following
     add_shares(shares, each, parts, at, bias, x[at : at + C])
     weight = parameter(weights, norm_row, norm_column, C)
     norm_bias = parameter(weights, norm_row, norm_column + 1, C)
-    normalise_into(norm_kind, x[at : at + C], weight, norm_bias, weights[2], norm[at : at + C])
+    normalise_into(kind, x[at : at + C], weight, norm_bias, weights[2], norm[at : at + C])
 
 
 @routine
@@ -129,11 +130,11 @@ def collect(shares, parts, B, breadth, b, at, bias, out):
 def heads_attention(b, shared, product, sizes, t, norms, rotation, kept, mine, attn):
     """The query heads that share a head of keys and values, of one sequence.
 
-    `product` is the shares of qkv, how many parts they have, and the bias; `norms` the weights of
-    the norms of queries and keys; `kept` the keys and values of this head.
+    `product` is the shares of qkv, how many parts they have, and the bias; `norms` the weights and
+    the eps of the norms of queries and keys; `kept` the keys and values of this head.
     """
     (shares, parts, bias), (B, C, G, D, T) = product, sizes
-    (keys, values), (q_norm, k_norm), (scores, qkv, pairs) = kept, norms, mine
+    (keys, values), (q_norm, k_norm, eps), (scores, qkv, pairs) = kept, norms, mine
     each, breadth = C // G, C + 2 * G * D
     collect(shares, parts, B, breadth, b, shared * each, bias, qkv[:each])
     key, value = qkv[each : each + D], qkv[each + D : each + 2 * D]
@@ -141,32 +142,34 @@ def heads_attention(b, shared, product, sizes, t, norms, rotation, kept, mine, a
     collect(shares, parts, B, breadth, b, C + (G + shared) * D, bias, value)
     if q_norm.size + k_norm.size + rotation.size == 0:  # then qkv is what attention reads
         round_for(pairs, qkv[: each + 2 * D])
-    ready_head(key, 0, D, k_norm, rotation, 0, key, 0)
+    ready_head(key, 0, D, k_norm, eps, rotation, 0, key, 0)
     for d in range(D):
         keys[d * T + t] = key[d]
         values[t * D + d] = value[d]
     for at in range(0, each, D):
         query, goal = qkv[at : at + D], b * C + shared * each + at
-        ready_head(query, 0, D, q_norm, rotation, 0, query, 0)
+        ready_head(query, 0, D, q_norm, eps, rotation, 0, query, 0)
         attend(query, t, T, keys, values, scores, attn[goal : goal + D])
 
 
 @routine
-def activate_part(first, rows, shares, parts, sizes, bias, kind, pairs, hidden, values):
+def activate_part(first, rows, shares, parts, sizes, bias, kind, pairs, hidden, inside):
     """The hidden channels that a task of the projection down takes, of all sequences.
 
-    `values` : memory for what SwiGLU multiplies the gates with.
+    `inside` : memory for what the nonlinearity reads, twice `rows`: in place its loops would not be
+    vector code.
     """
     B, F, breadth = sizes
+    first_half, second_half = inside[:rows], inside[rows : 2 * rows]
     for b in range(B):
         row = hidden[b * F + first : b * F + first + rows]
-        collect(shares, parts, B, breadth, b, first, bias, row)
+        collect(shares, parts, B, breadth, b, first, bias, first_half)
         if kind == SWIGLU:
-            collect(shares, parts, B, breadth, b, F + first, bias, values[:rows])
-            swiglu_row(row, values[:rows], row)
+            collect(shares, parts, B, breadth, b, F + first, bias, second_half)
+            swiglu_row(first_half, second_half, row)
         else:
-            round_for(pairs, row)
-            activate_row(kind, row, row)
+            round_for(pairs, first_half)
+            activate_row(kind, first_half, row)
         round_for(pairs, row)
 
 

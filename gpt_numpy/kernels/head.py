@@ -15,7 +15,7 @@ def head_forward(
 ) -> None:
     """Write the logits, before the soft cap, to `out`; of `kept`, only mean, rstd and norm."""
     w, k = weights, kept
-    NORMS[settings.norm_kind].forward(x, w, k)
+    NORMS[settings.norm_kind].forward(x, w, k, settings.norm_eps)
     PRODUCTS[settings.precision].multiply(k.norm, w.weight, out, transposed=True)
 
 
@@ -49,7 +49,7 @@ def head_loss_forward(
 ) -> None:
     """Write each position's loss to `out`; the logits of the last positions stay in `kept`."""
     w, k = weights, kept
-    NORMS[settings.norm_kind].forward(x, w, k)
+    NORMS[settings.norm_kind].forward(x, w, k, settings.norm_eps)
     norms, y, losses, sums = _positions(k.norm), flat(targets), flat(out), flat(k.lse)
     multiply = PRODUCTS[settings.precision].multiply
     for part, z in _parts(k.logits, y.size):

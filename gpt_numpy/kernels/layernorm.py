@@ -11,6 +11,7 @@ from gpt_numpy.kernels.engine.jit import (
     In,
     Int,
     Out,
+    Real,
     flat,
     kernel,
     prange,
@@ -22,12 +23,12 @@ from gpt_numpy.kernels.engine.jit import (
 from gpt_numpy.kernels.engine.tasks import next_task, reset
 from gpt_numpy.kernels.rows import add_in_place, fill
 
-EPS = 1e-5
+EPS = 1e-5  # as in the reference, unless a model says something else
 CHUNK = 32  # rows of a task
 
 
 @routine
-def row_statistics(x):
+def row_statistics(x, eps):
     """Mean and 1 / sqrt(variance + eps), in float64."""
     total = 0.0
     for i in range(x.size):
@@ -36,7 +37,7 @@ def row_statistics(x):
     square = 0.0
     for i in range(x.size):
         square += (np.float64(x[i]) - mean) ** 2
-    return mean, 1.0 / math.sqrt(square / x.size + EPS)
+    return mean, 1.0 / math.sqrt(square / x.size + eps)
 
 
 @routine
@@ -73,7 +74,8 @@ def backward_row(dout, x, weight, mean, rstd, dweight, dbias, add, dx):
 
 @kernel
 def forward(
-    x: In, weight: In, bias: In, out: Out, mean: Out, rstd: Out, workers: Int, counter: Counter
+    x: In, weight: In, bias: In, eps: Real, out: Out, mean: Out, rstd: Out,
+    workers: Int, counter: Counter,
 ):  # fmt: skip
     """Statistics, then the row itself."""
     C, rows = weight.size, mean.size
@@ -83,7 +85,7 @@ def forward(
         while start < rows:
             for r in range(start, min(start + CHUNK, rows)):
                 row = x[r * C : (r + 1) * C]
-                m, s = row_statistics(row)
+                m, s = row_statistics(row, eps)
                 mean[r], rstd[r] = m, s
                 normalise_row(row, weight, bias, mean[r], rstd[r], out[r * C : (r + 1) * C])
             start = next_task(counter, worker, workers, rows, CHUNK)
@@ -123,15 +125,23 @@ def backward(
 
 
 def layernorm_forward(
-    x: Array, weight: Array, bias: Array | None, out: Array, mean: Array, rstd: Array
+    x: Array,
+    weight: Array,
+    bias: Array | None,
+    out: Array,
+    mean: Array,
+    rstd: Array,
+    *,
+    eps: float = EPS,
 ) -> None:
     """Write the normalised rows to `out`, and each row's `mean` and `rstd`.
 
     x, out (..., C); weight, bias (C,); mean, rstd (...).
     """
     forward(
-        flat(x), flat(weight), flat(bias, x), flat(out), flat(mean), flat(rstd), threads(), tasks()
-    )
+        flat(x), flat(weight), flat(bias, x), eps, flat(out), flat(mean), flat(rstd),
+        threads(), tasks(),
+    )  # fmt: skip
 
 
 def layernorm_backward(

@@ -31,7 +31,7 @@ def mlp_sublayer_forward(
     """Write the residual stream after the MLP to `out`; `dropout` is the branch's."""
     w, k, activation, precision = weights, kept, settings.activation, settings.precision
     multiply = PRODUCTS[precision].multiply
-    NORMS[settings.norm_kind].forward(x, w, k)
+    NORMS[settings.norm_kind].forward(x, w, k, settings.norm_eps)
     if activation == "swiglu":
         multiply(k.norm, w.fc_weight, k.fc, bias=w.fc_bias)
         swiglu_forward(k.fc, out=k.act)

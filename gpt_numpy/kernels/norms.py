@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from gpt_numpy.base.arrays import Array
 from gpt_numpy.kernels.layernorm import (
+    EPS,
     layernorm_backward,
     layernorm_backward_and_renormalise,
     layernorm_forward,
@@ -26,18 +27,18 @@ NUMBERS = {LAYERNORM: 0, RMSNORM: 1}  # by which decoding knows them
 class Norm(NamedTuple):
     """What a sublayer does with its norm.
 
-    `forward(x, weights, kept)` writes `kept.norm` and the statistics.
+    `forward(x, weights, kept, eps)` writes `kept.norm` and the statistics.
     `backward(x, weights, kept, dx, dweights, dkept)` writes the gradients, and
     `backward_and_renormalise`, called alike, adds to `dx` and writes `kept.norm` again.
     """
 
-    forward: Callable[[Array, Any, Any], None]
+    forward: Callable[..., None]
     backward: Callable[[Array, Any, Any, Array, Any, Any], None]
     backward_and_renormalise: Callable[[Array, Any, Any, Array, Any, Any], None]
 
 
-def _layernorm(x: Array, w: Any, k: Any) -> None:
-    layernorm_forward(x, w.ln_weight, w.ln_bias, out=k.norm, mean=k.mean, rstd=k.rstd)
+def _layernorm(x: Array, w: Any, k: Any, eps: float = EPS) -> None:
+    layernorm_forward(x, w.ln_weight, w.ln_bias, out=k.norm, mean=k.mean, rstd=k.rstd, eps=eps)
 
 
 def _layernorm_gradients(x: Array, w: Any, k: Any, dx: Array, dw: Any, dk: Any) -> None:
@@ -54,8 +55,8 @@ def _layernorm_gradients_and_again(x: Array, w: Any, k: Any, dx: Array, dw: Any,
     )  # fmt: skip
 
 
-def _rmsnorm(x: Array, w: Any, k: Any) -> None:
-    rmsnorm_forward(x, w.ln_weight, out=k.norm, rstd=k.rstd)
+def _rmsnorm(x: Array, w: Any, k: Any, eps: float = EPS) -> None:
+    rmsnorm_forward(x, w.ln_weight, out=k.norm, rstd=k.rstd, eps=eps)
 
 
 def _rmsnorm_gradients(x: Array, w: Any, k: Any, dx: Array, dw: Any, dk: Any) -> None:
@@ -68,7 +69,7 @@ def _rmsnorm_gradients_and_again(x: Array, w: Any, k: Any, dx: Array, dw: Any, d
     )
 
 
-def _identity(x: Array, w: Any, k: Any) -> None:
+def _identity(x: Array, w: Any, k: Any, eps: float = EPS) -> None:
     copy_unless_same(x, k.norm)
 
 

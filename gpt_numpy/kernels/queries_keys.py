@@ -9,6 +9,7 @@ from gpt_numpy.kernels.engine.jit import (
     In,
     Int,
     Out,
+    Real,
     exact,
     flat,
     kernel,
@@ -41,16 +42,16 @@ def turn(x, at, rotations, angles, size, sign):
 
 
 @exact
-def reciprocal_root(x, at, size):
+def reciprocal_root(x, at, size, eps):
     """1 / sqrt(mean square + eps) of a head."""
-    return like(1.0 / math.sqrt(sum_of_squares(x, at, size) / size + EPS), x)
+    return like(1.0 / math.sqrt(sum_of_squares(x, at, size) / size + eps), x)
 
 
 @exact
-def ready_head(x, at, size, weight, rotations, angles, out, out_at):
+def ready_head(x, at, size, weight, eps, rotations, angles, out, out_at):
     """One query or key: normalised if there is a weight, turned if there are rotations."""
     if weight.size > 0:
-        divide(x, at, weight, out, out_at, reciprocal_root(x, at, size), size)
+        divide(x, at, weight, out, out_at, reciprocal_root(x, at, size, eps), size)
     else:
         copy_channels(x, at, out, out_at, size)
     if rotations.size > 0:
@@ -58,19 +59,19 @@ def ready_head(x, at, size, weight, rotations, angles, out, out_at):
 
 
 @exact
-def ready_head_backward(x, at, size, weight, rotations, angles, dweight, dweight_at, dx):
+def ready_head_backward(x, at, size, weight, eps, rotations, angles, dweight, dweight_at, dx):
     """The gradient of one query or key, from that of what became of it, which lies in `dx`."""
     if rotations.size > 0:
         turn(dx, at, rotations, angles, size, like(-1.0, x))
     if weight.size > 0:
-        rstd = reciprocal_root(x, at, size)
+        rstd = reciprocal_root(x, at, size, eps)
         along = divide_sums(dx, at, x, at, weight, dweight, dweight_at, rstd, size)
         divide_backward(dx, at, x, at, weight, rstd, like(along / size, x), size)
 
 
 @kernel
 def forward(
-    qkv: In, q_norm: In, k_norm: In, rotations: In, out: Out,
+    qkv: In, q_norm: In, k_norm: In, eps: Real, rotations: In, out: Out,
     rows: Int, T: Int, H: Int, G: Int, D: Int, workers: Int, counter: Counter,
 ):  # fmt: skip
     """Row by row: queries, keys, and the values as they are."""
@@ -82,16 +83,16 @@ def forward(
             for r in range(start, min(start + CHUNK, rows)):
                 angles, keys, values = r % T * D, r * width + H * D, r * width + (H + G) * D
                 for at in range(r * width, keys, D):
-                    ready_head(qkv, at, D, q_norm, rotations, angles, out, at)
+                    ready_head(qkv, at, D, q_norm, eps, rotations, angles, out, at)
                 for at in range(keys, values, D):
-                    ready_head(qkv, at, D, k_norm, rotations, angles, out, at)
+                    ready_head(qkv, at, D, k_norm, eps, rotations, angles, out, at)
                 copy_channels(qkv, values, out, values, G * D)
             start = next_task(counter, worker, workers, rows, CHUNK)
 
 
 @kernel
 def backward(
-    dout: In, qkv: In, q_norm: In, k_norm: In, rotations: In,
+    dout: In, qkv: In, q_norm: In, k_norm: In, eps: Real, rotations: In,
     dqkv: Out, dq_norm: Out, dk_norm: Out, in_place: Int,
     rows: Int, T: Int, H: Int, G: Int, D: Int,
     partial: Out, workers: Int, counter: Counter,
@@ -109,9 +110,13 @@ def backward(
                 if not in_place:
                     copy_channels(dout, r * width, dqkv, r * width, width)
                 for at in range(r * width, keys, D):
-                    ready_head_backward(qkv, at, D, q_norm, rotations, angles, partial, dq, dqkv)
+                    ready_head_backward(
+                        qkv, at, D, q_norm, eps, rotations, angles, partial, dq, dqkv
+                    )
                 for at in range(keys, values, D):
-                    ready_head_backward(qkv, at, D, k_norm, rotations, angles, partial, dk, dqkv)
+                    ready_head_backward(
+                        qkv, at, D, k_norm, eps, rotations, angles, partial, dk, dqkv
+                    )
             chunk = next_task(counter, worker, workers, chunks)
     fill(dq_norm, 0.0)
     fill(dk_norm, 0.0)
@@ -131,6 +136,7 @@ def queries_keys_forward(
     q_norm: Array | None = None,
     k_norm: Array | None = None,
     rotations: Array | None = None,
+    eps: float = EPS,
     out: Array,
 ) -> None:
     """Write what attention reads to `out`: queries, keys and values.
@@ -138,7 +144,7 @@ def queries_keys_forward(
     qkv, out (B, T, (H + 2 G) D); q_norm, k_norm (D,); rotations (block_size >= T, D).
     """
     forward(
-        flat(qkv), flat(q_norm, qkv), flat(k_norm, qkv), flat(rotations, qkv), flat(out),
+        flat(qkv), flat(q_norm, qkv), flat(k_norm, qkv), eps, flat(rotations, qkv), flat(out),
         *_sizes(qkv, n_head, n_kv_head), threads(), tasks(),
     )  # fmt: skip
 
@@ -152,6 +158,7 @@ def queries_keys_backward(
     q_norm: Array | None = None,
     k_norm: Array | None = None,
     rotations: Array | None = None,
+    eps: float = EPS,
     dqkv: Array,
     dq_norm: Array | None = None,
     dk_norm: Array | None = None,
@@ -160,7 +167,7 @@ def queries_keys_backward(
     sizes = rows, *_, D = _sizes(qkv, n_head, n_kv_head)
     partial = workspace("queries and keys, sums", 2 * D * -(-rows // CHUNK), qkv.dtype)
     backward(
-        flat(dout), flat(qkv), flat(q_norm, qkv), flat(k_norm, qkv), flat(rotations, qkv),
+        flat(dout), flat(qkv), flat(q_norm, qkv), flat(k_norm, qkv), eps, flat(rotations, qkv),
         flat(dqkv), flat(dq_norm, qkv), flat(dk_norm, qkv), int(same_memory(dout, dqkv)),
         *sizes, partial, threads(), tasks(),
     )  # fmt: skip

@@ -11,6 +11,7 @@ from gpt_numpy.kernels.engine.jit import (
     In,
     Int,
     Out,
+    Real,
     flat,
     kernel,
     prange,
@@ -25,12 +26,12 @@ from gpt_numpy.kernels.rows import add_in_place, fill
 
 
 @routine
-def reciprocal_root(x):
+def reciprocal_root(x, eps):
     """1 / sqrt(mean square + eps), in float64."""
     square = 0.0
     for i in range(x.size):
         square += np.float64(x[i]) * np.float64(x[i])
-    return 1.0 / math.sqrt(square / x.size + EPS)
+    return 1.0 / math.sqrt(square / x.size + eps)
 
 
 @routine
@@ -58,7 +59,7 @@ def divide_backward_row(dout, x, weight, rstd, dweight, add, dx):
 
 
 @kernel
-def forward(x: In, weight: In, out: Out, rstd: Out, workers: Int, counter: Counter):
+def forward(x: In, weight: In, eps: Real, out: Out, rstd: Out, workers: Int, counter: Counter):
     """The root, then the row itself."""
     C, rows = weight.size, rstd.size
     reset(counter)
@@ -67,7 +68,7 @@ def forward(x: In, weight: In, out: Out, rstd: Out, workers: Int, counter: Count
         while start < rows:
             for r in range(start, min(start + CHUNK, rows)):
                 row = x[r * C : (r + 1) * C]
-                rstd[r] = reciprocal_root(row)
+                rstd[r] = reciprocal_root(row, eps)
                 divide_row(row, weight, rstd[r], out[r * C : (r + 1) * C])
             start = next_task(counter, worker, workers, rows, CHUNK)
 
@@ -100,12 +101,12 @@ def backward(
         add_in_place(dweight, partial[chunk * C : (chunk + 1) * C])
 
 
-def rmsnorm_forward(x: Array, weight: Array, out: Array, rstd: Array) -> None:
+def rmsnorm_forward(x: Array, weight: Array, out: Array, rstd: Array, *, eps: float = EPS) -> None:
     """Write the normalised rows to `out`, and each row's `rstd`.
 
     x, out (..., C); weight (C,); rstd (...).
     """
-    forward(flat(x), flat(weight), flat(out), flat(rstd), threads(), tasks())
+    forward(flat(x), flat(weight), eps, flat(out), flat(rstd), threads(), tasks())
 
 
 def rmsnorm_backward(

@@ -86,7 +86,7 @@ def attention(i: int, stream: str, config: GPTConfig) -> Stage:
             "lse": statistic(f"{block}.attn.lse", "B", H, "T"),
             "attn": Activation(f"{block}.attn.out", ("B", "T", C), grad_buffer="attn", half=True),
         },
-        settings=AttentionSettings(H, G, config.norm),
+        settings=AttentionSettings(H, G, config.norm, norm_eps=config.norm_eps),
         taps={"branch": f"{block}.attn.proj"},
         site=3 * i + 1,
     )  # fmt: skip
@@ -118,7 +118,7 @@ def mlp(i: int, config: GPTConfig) -> Stage:
                 grad_buffer="act" if gated else "hidden", half=not gated,
             ),
         },
-        settings=MLPSettings(config.activation, config.norm),
+        settings=MLPSettings(config.activation, config.norm, norm_eps=config.norm_eps),
         taps={"branch": f"{block}.mlp.proj"},
         site=3 * i + 3,
     )  # fmt: skip
@@ -143,7 +143,7 @@ def head(stream: str, config: GPTConfig) -> Stage:
             "logits": Activation("logits", ("B", "T", V)),
             "lse": statistic("lse", "B", "T"),
         },
-        settings=HeadSettings(config.norm, config.logit_softcap),
+        settings=HeadSettings(config.norm, config.logit_softcap, norm_eps=config.norm_eps),
         also_reads={"targets": "targets"},
     )  # fmt: skip
 

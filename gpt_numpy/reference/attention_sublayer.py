@@ -29,6 +29,7 @@ import numpy as np
 from gpt_numpy.base.arrays import Array
 from gpt_numpy.reference.attention import attention_backward, attention_forward
 from gpt_numpy.reference.dropout import Dropout, dropout_backward, dropout_forward
+from gpt_numpy.reference.layernorm import EPS
 from gpt_numpy.reference.linear import FULL, linear_backward, linear_forward, round_stored
 from gpt_numpy.reference.norms import LAYERNORM, NORMS
 from gpt_numpy.reference.queries_keys import queries_keys_backward, queries_keys_forward
@@ -77,6 +78,7 @@ class AttentionSettings(NamedTuple):
     norm_kind: str = LAYERNORM
     precision: str = FULL
     lengths: Array | None = None
+    norm_eps: float = EPS
 
 
 def attention_sublayer_forward(
@@ -95,7 +97,7 @@ def attention_sublayer_forward(
     """
     w, k, branch = weights, kept, np.empty_like(x)
     n_head, n_kv_head, precision = settings.n_head, settings.n_kv_head, settings.precision
-    NORMS[settings.norm_kind].forward(x, w, k)
+    NORMS[settings.norm_kind].forward(x, w, k, settings.norm_eps)
     tap("norm", k.norm)
     linear_forward(k.norm, w.qkv_weight, w.qkv_bias, out=k.qkv, precision=precision)
     if k.ready is None:
@@ -104,7 +106,8 @@ def attention_sublayer_forward(
     if k.ready is not None:
         queries_keys_forward(
             k.qkv, n_head, n_kv_head,
-            q_norm=w.q_norm, k_norm=w.k_norm, rotations=w.rotations, out=k.ready,
+            q_norm=w.q_norm, k_norm=w.k_norm, rotations=w.rotations,
+            eps=settings.norm_eps, out=k.ready,
         )  # fmt: skip
         tap("ready", k.ready)
     attention_forward(
@@ -175,7 +178,7 @@ def attention_sublayer_backward(
         queries_keys_backward(
             dk.ready, k.qkv, n_head, n_kv_head,
             q_norm=w.q_norm, k_norm=w.k_norm, rotations=w.rotations,
-            dqkv=dk.qkv, dq_norm=dw.q_norm, dk_norm=dw.k_norm,
+            eps=settings.norm_eps, dqkv=dk.qkv, dq_norm=dw.q_norm, dk_norm=dw.k_norm,
         )  # fmt: skip
     tap("dqkv", dk.qkv)
     NORMS[settings.norm_kind].again(x, w, k)  # recomputed

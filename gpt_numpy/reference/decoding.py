@@ -64,6 +64,7 @@ class DecodingSettings(NamedTuple):
     activation: str
     norm_kind: str
     softcap: float
+    norm_eps: float
 
     @property
     def qkv_width(self) -> int:
@@ -99,7 +100,8 @@ def decode_step(
     precision = FULL if copies is None else BFLOAT16
     product = PRODUCTS[precision]
     L, G, D = keys.shape[0], keys.shape[2], keys.shape[3]
-    C, F, V, kind = settings.n_embd, settings.n_hidden, out.shape[1], settings.norm_kind
+    C, F, V = settings.n_embd, settings.n_hidden, out.shape[1]
+    kind = settings.norm_kind, settings.norm_eps
     Q, W = settings.qkv_width, settings.fc_width
     at = lengths[slots]
     turns = None if rotations is None else rotations[at]
@@ -113,7 +115,7 @@ def decode_step(
         heads = _plus(product(_norm(x, ln_1, ln_1_bias, kind), qkv), qkv_bias)
         if q_norm is k_norm is turns is None:
             round_stored(heads, precision)
-        heads = _ready(heads, (settings.n_head, G), q_norm, k_norm, turns)
+        heads = _ready(heads, (settings.n_head, G), q_norm, k_norm, settings.norm_eps, turns)
         attn = _attend(heads, slots, lengths, keys[i], values[i])
         x = x + _plus(product(attn, proj), proj_bias)
         ln_2, ln_2_bias, fc_bias, down_bias = _parts(
@@ -147,7 +149,7 @@ def decoding_copies(
 
 
 def _ready(
-    qkv: Array, heads: tuple[int, int], q_norm: Array | None, k_norm: Array | None,
+    qkv: Array, heads: tuple[int, int], q_norm: Array | None, k_norm: Array | None, eps: float,
     turns: Array | None,
 ) -> Array:  # fmt: skip
     """What attention reads, (B, C + 2 G D): queries and keys normalised and turned."""
@@ -156,7 +158,7 @@ def _ready(
     ready = np.empty_like(qkv)
     for b in range(len(qkv)):  # each a sequence of one position, with turns of its own
         queries_keys_forward(
-            qkv[b : b + 1, None], *heads, q_norm=q_norm, k_norm=k_norm,
+            qkv[b : b + 1, None], *heads, q_norm=q_norm, k_norm=k_norm, eps=eps,
             rotations=None if turns is None else turns[b : b + 1], out=ready[b : b + 1, None],
         )  # fmt: skip
     return ready
@@ -178,12 +180,13 @@ def _attend(qkv: Array, slots: Array, lengths: Array, keys: Array, values: Array
     return attn.reshape(len(slots), H * D)
 
 
-def _norm(x: Array, weight: Array, bias: Array | None, kind: str) -> Array:
+def _norm(x: Array, weight: Array, bias: Array | None, kind: tuple[str, float]) -> Array:
     out, mean, rstd = np.empty_like(x), np.empty(len(x), x.dtype), np.empty(len(x), x.dtype)
-    if kind == RMSNORM:
-        rmsnorm_forward(x, weight, out=out, rstd=rstd)
+    name, eps = kind
+    if name == RMSNORM:
+        rmsnorm_forward(x, weight, out=out, rstd=rstd, eps=eps)
     else:
-        layernorm_forward(x, weight, bias, out=out, mean=mean, rstd=rstd)
+        layernorm_forward(x, weight, bias, out=out, mean=mean, rstd=rstd, eps=eps)
     return out
 
 

@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 from gpt_numpy.base.arrays import Array
 from gpt_numpy.reference.cross_entropy import cross_entropy_backward, cross_entropy_forward
+from gpt_numpy.reference.layernorm import EPS
 from gpt_numpy.reference.linear import FULL, linear_backward, linear_forward
 from gpt_numpy.reference.norms import LAYERNORM, NORMS
 from gpt_numpy.reference.tap import Tap, no_tap
@@ -50,6 +51,7 @@ class HeadSettings(NamedTuple):
     softcap: float = 0.0  # of the logits; 0: none
     precision: str = FULL
     smoothing: float = 0.0  # of the targets in the loss
+    norm_eps: float = EPS
 
 
 def head_forward(
@@ -63,7 +65,7 @@ def head_forward(
 ) -> None:
     """Write the logits, before the soft cap, to `out`; of `kept`, only mean, rstd and norm."""
     w, k = weights, kept
-    NORMS[settings.norm_kind].forward(x, w, k)
+    NORMS[settings.norm_kind].forward(x, w, k, settings.norm_eps)
     tap("norm", k.norm)
     linear_forward(k.norm, w.weight.T, None, out=out, precision=settings.precision)
     tap("logits", out)

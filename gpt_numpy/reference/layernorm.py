@@ -54,18 +54,25 @@ import numpy as np
 
 from gpt_numpy.base.arrays import Array
 
-EPS = 1e-5
+EPS = 1e-5  # of all norms, unless a model says something else
 
 
 def layernorm_forward(
-    x: Array, weight: Array, bias: Array | None, out: Array, mean: Array, rstd: Array
+    x: Array,
+    weight: Array,
+    bias: Array | None,
+    out: Array,
+    mean: Array,
+    rstd: Array,
+    *,
+    eps: float = EPS,
 ) -> None:
     """Write the normalised rows to `out`, and each row's `mean` and `rstd`."""
     # In float64 at least: a constant row then has exactly its value as mean, and xhat exactly 0.
     mean[...] = x.mean(axis=-1, dtype=np.result_type(x.dtype, np.float64))
     centred = x - mean[..., None]
     # Two passes: the mean of squares less the squared mean would cancel for a large mean.
-    rstd[...] = 1 / np.sqrt((centred * centred).mean(axis=-1) + EPS)
+    rstd[...] = 1 / np.sqrt((centred * centred).mean(axis=-1) + eps)
     normalise(x, weight, bias, mean, rstd, out=out)
 
 

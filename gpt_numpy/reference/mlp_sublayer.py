@@ -22,6 +22,7 @@ import numpy as np
 from gpt_numpy.base.arrays import Array
 from gpt_numpy.reference import activation as activations
 from gpt_numpy.reference.dropout import Dropout, dropout_backward, dropout_forward
+from gpt_numpy.reference.layernorm import EPS
 from gpt_numpy.reference.linear import FULL, linear_backward, linear_forward, round_stored
 from gpt_numpy.reference.norms import LAYERNORM, NORMS
 from gpt_numpy.reference.tap import Tap, no_tap
@@ -54,6 +55,7 @@ class MLPSettings(NamedTuple):
     activation: str
     norm_kind: str = LAYERNORM
     precision: str = FULL
+    norm_eps: float = EPS
 
 
 def mlp_sublayer_forward(
@@ -69,7 +71,7 @@ def mlp_sublayer_forward(
     """Write the residual stream after the MLP to `out`; `dropout` is the branch's."""
     w, k, branch = weights, kept, np.empty_like(x)
     activation, precision = settings.activation, settings.precision
-    NORMS[settings.norm_kind].forward(x, w, k)
+    NORMS[settings.norm_kind].forward(x, w, k, settings.norm_eps)
     tap("norm", k.norm)
     linear_forward(k.norm, w.fc_weight, w.fc_bias, out=k.fc, precision=precision)
     halves = precision if activation != "swiglu" else FULL

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from gpt_numpy.base.arrays import Array
-from gpt_numpy.reference.layernorm import layernorm_backward, layernorm_forward, normalise
+from gpt_numpy.reference.layernorm import EPS, layernorm_backward, layernorm_forward, normalise
 from gpt_numpy.reference.rmsnorm import divide, rmsnorm_backward, rmsnorm_forward
 
 LAYERNORM, RMSNORM, NO_NORM = "layernorm", "rmsnorm", "none"
@@ -20,17 +20,18 @@ LAYERNORM, RMSNORM, NO_NORM = "layernorm", "rmsnorm", "none"
 class Norm(NamedTuple):
     """What a sublayer does with its norm.
 
-    `forward(x, weights, kept)` writes `kept.norm` and the statistics, `again` only `kept.norm`,
-    from the statistics; `backward(x, weights, kept, dx, dweights, dkept)` reads `dkept.norm`.
+    `forward(x, weights, kept, eps)` writes `kept.norm` and the statistics, `again(x, weights,
+    kept)` only `kept.norm`, from the statistics; `backward(x, weights, kept, dx, dweights, dkept)`
+    reads `dkept.norm`.
     """
 
-    forward: Callable[[Array, Any, Any], None]
+    forward: Callable[..., None]
     again: Callable[[Array, Any, Any], None]
     backward: Callable[[Array, Any, Any, Array, Any, Any], None]
 
 
-def _layernorm(x: Array, w: Any, k: Any) -> None:
-    layernorm_forward(x, w.ln_weight, w.ln_bias, out=k.norm, mean=k.mean, rstd=k.rstd)
+def _layernorm(x: Array, w: Any, k: Any, eps: float = EPS) -> None:
+    layernorm_forward(x, w.ln_weight, w.ln_bias, out=k.norm, mean=k.mean, rstd=k.rstd, eps=eps)
 
 
 def _layernorm_again(x: Array, w: Any, k: Any) -> None:
@@ -44,8 +45,8 @@ def _layernorm_gradients(x: Array, w: Any, k: Any, dx: Array, dw: Any, dk: Any) 
     )  # fmt: skip
 
 
-def _rmsnorm(x: Array, w: Any, k: Any) -> None:
-    rmsnorm_forward(x, w.ln_weight, out=k.norm, rstd=k.rstd)
+def _rmsnorm(x: Array, w: Any, k: Any, eps: float = EPS) -> None:
+    rmsnorm_forward(x, w.ln_weight, out=k.norm, rstd=k.rstd, eps=eps)
 
 
 def _rmsnorm_again(x: Array, w: Any, k: Any) -> None:
@@ -56,7 +57,7 @@ def _rmsnorm_gradients(x: Array, w: Any, k: Any, dx: Array, dw: Any, dk: Any) ->
     rmsnorm_backward(dk.norm, x, w.ln_weight, k.rstd, dx=dx, dweight=dw.ln_weight)
 
 
-def _identity(x: Array, w: Any, k: Any) -> None:
+def _identity(x: Array, w: Any, k: Any, eps: float = EPS) -> None:
     k.norm[...] = x
 
 

@@ -25,6 +25,7 @@ k_norm (D,); rotations (block_size >= T, D).
 import numpy as np
 
 from gpt_numpy.base.arrays import Array
+from gpt_numpy.reference.layernorm import EPS
 from gpt_numpy.reference.rmsnorm import rmsnorm_backward, rmsnorm_forward
 from gpt_numpy.reference.rotary import turn, turn_back
 
@@ -37,6 +38,7 @@ def queries_keys_forward(
     q_norm: Array | None = None,
     k_norm: Array | None = None,
     rotations: Array | None = None,
+    eps: float = EPS,
     out: Array,
 ) -> None:
     """Write what attention reads to `out`: queries, keys and values."""
@@ -46,7 +48,7 @@ def queries_keys_forward(
         strict=True,
     ):  # fmt: skip
         if weight is not None:
-            rmsnorm_forward(x, weight, out=ready, rstd=np.empty(x.shape[:-1], x.dtype))
+            rmsnorm_forward(x, weight, out=ready, rstd=np.empty(x.shape[:-1], x.dtype), eps=eps)
         if rotations is not None:
             turn(ready, rotations, out=ready)
 
@@ -60,6 +62,7 @@ def queries_keys_backward(
     q_norm: Array | None = None,
     k_norm: Array | None = None,
     rotations: Array | None = None,
+    eps: float = EPS,
     dqkv: Array,
     dq_norm: Array | None = None,
     dk_norm: Array | None = None,
@@ -76,7 +79,7 @@ def queries_keys_backward(
         # forward: normed = rmsnorm(x)
         if weight is not None and dweight is not None:
             rstd = np.empty(x.shape[:-1], x.dtype)
-            rmsnorm_forward(x, weight, out=np.empty_like(x), rstd=rstd)
+            rmsnorm_forward(x, weight, out=np.empty_like(x), rstd=rstd, eps=eps)
             rmsnorm_backward(dx.copy(), x, weight, rstd, dx=dx, dweight=dweight)
 
 

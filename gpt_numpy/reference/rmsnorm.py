@@ -1,7 +1,8 @@
 """RMSNorm: divide each position's channels by their root mean square, then scale.
 
 Source: Zhang, Sennrich, "Root Mean Square Layer Normalization" (2019), equation 4; eps is layer
-norm's, 1e-5, as in Llama 2 and 3. It is layer norm without the mean and without a bias.
+norm's, 1e-5, as in Llama 2 and 3 (1e-6 in Llama 1 and Qwen3). It is
+layer norm without the mean and without a bias.
 
 Forward, for one row x of C channels (one position of one sequence):
 
@@ -46,9 +47,9 @@ from gpt_numpy.base.arrays import Array
 from gpt_numpy.reference.layernorm import EPS
 
 
-def rmsnorm_forward(x: Array, weight: Array, out: Array, rstd: Array) -> None:
+def rmsnorm_forward(x: Array, weight: Array, out: Array, rstd: Array, *, eps: float = EPS) -> None:
     """Write the normalised rows to `out`, and each row's `rstd`."""
-    rstd[...] = 1 / np.sqrt((x * x).mean(axis=-1) + EPS)
+    rstd[...] = 1 / np.sqrt((x * x).mean(axis=-1) + eps)
     divide(x, weight, rstd, out=out)
 
 

@@ -178,6 +178,10 @@ def test_the_estimate_of_memory_is_not_above_what_a_model_takes():
         ({"init_head": "zero"}, "init_head='zero' with tied=True.*use tied=False"),
         ({"rope_base": 1.0}, "rope_base=1.0: must be a finite number, greater than 1"),
         ({"logit_softcap": -1}, "logit_softcap=-1.0: must be a finite number, at least 0"),
+        ({"norm_eps": 0}, "norm_eps=0.0: must be a finite number, at least 1e-12 and at most 1"),
+        ({"norm_eps": 1.5}, "norm_eps=1.5: must be a finite number, at least 1e-12 and at most 1"),
+        ({"norm_eps": float("nan")}, "norm_eps=nan: must be a finite number"),
+        ({"norm_eps": "small"}, "norm_eps=.small.: must be a finite number"),
         ({"norm": "batchnorm"}, "norm='batchnorm': must be one of layernorm, rmsnorm"),
     ],
 )

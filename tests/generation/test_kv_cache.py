@@ -36,6 +36,7 @@ SHAPES = [
         "qk_norm": True,
         "activation": "relu2",
         "logit_softcap": 1.5,
+        "norm_eps": 0.1,
         "n_head": 2,
         "n_kv_head": 1,
         "n_embd": 36,
@@ -43,6 +44,7 @@ SHAPES = [
     },
     {"positions": "none", "qk_norm": True, "activation": "swiglu", "n_head": 3, "n_embd": 9},
     {"n_head": 2, "n_embd": 300, "vocab_size": 1601, "block_size": 33},  # most tasks: the logits
+    {"norm_eps": 0.1},
 ]
 
 

@@ -35,7 +35,10 @@ CONFIGS = {
         {"qk_norm": True, "positions": "rotary", "norm": "rmsnorm", "n_embd": 8, "tied": False},
         7,
     ),
-    "QK norm, grouped heads": ({"qk_norm": True, "n_head": 6, "n_kv_head": 2, "n_embd": 12}, 8),
+    "QK norm, grouped heads, eps": (
+        {"qk_norm": True, "n_head": 6, "n_kv_head": 2, "n_embd": 12, "norm_eps": 0.01},
+        8,
+    ),
     "grouped heads, rotary": (
         {"n_head": 4, "n_kv_head": 1, "n_embd": 24, "positions": "rotary"},
         6,
@@ -260,7 +263,7 @@ def test_every_function_of_the_twin_names_one_that_the_package_has():
 
 GPT2, UNTIED, SQUARE = "as GPT-2", "untied, no biases", "H = T = D"
 MODERN, GATED = "RMSNorm, rotary", "SwiGLU, soft cap"
-NORMED, GROUPED = "QK norm, rotary", "QK norm, grouped heads"
+NORMED, GROUPED = "QK norm, rotary", "QK norm, grouped heads, eps"
 # Old, new: a mistake in the twin, and the configuration whose numbers must differ.
 MISTAKES = [
     ("linear.js", "product(dout, transposed(weight), dx)", "product(dout, weight, dx)", SQUARE),
@@ -268,7 +271,12 @@ MISTAKES = [
     ("linear.js", "+= bias[o]", "+= 0 * bias[o]", GPT2),
     ("layernorm.js", "- xhat[k] * alongXhat", "", GPT2),
     ("layernorm.js", "- alongOnes ", "", "wide"),
-    ("layernorm.js", "const EPS = 1e-5", "const EPS = 1e-3", GPT2),
+    ("layernorm.js", "squares / C + eps", "squares / C + 1e-3", GPT2),
+    ("sublayers.js", "pass.model.config.norm_eps", "1e-5", GROUPED),
+    ("queries_keys.js", "normHead(ready, norms[part], config.norm_eps)",
+     "normHead(ready, norms[part], 1e-5)", GROUPED),
+    ("queries_keys.js", "norms[part], config.norm_eps, dnorms", "norms[part], 1e-5, dnorms",
+     GROUPED),
     ("layernorm.js", "dweight[c] += dout[k] * xhat[k]", "dweight[c] += dout[k]", GPT2),
     ("layernorm.js", "dxhat[k] = dout[k] * weight[c]", "dxhat[k] = dout[k]", GPT2),
     ("layernorm.js", "(bias ? bias[c] : 0)", "0", GPT2),
@@ -299,7 +307,7 @@ MISTAKES = [
     ("attention.js", "x, T, D, head * D, width", "x, T, D, 0, width", "wide"),
     ("rmsnorm.js", "- xhat[k] * alongXhat", "", MODERN),
     ("rmsnorm.js", "dxhat[k] = dout[k] * weight[c]", "dxhat[k] = dout[k]", MODERN),
-    ("rmsnorm.js", "squares / C + EPS", "squares / C + 1e-3", MODERN),
+    ("rmsnorm.js", "squares / C + eps", "squares / C + 1e-3", MODERN),
     ("rotary.js", "base ** (-2 * i / D)", "base ** (-i / D)", MODERN),
     ("rotary.js", "first * cos - second * sin", "first * cos + second * sin", MODERN),
     ("queries_keys.js", "config.rope_base, 1)", "1, 1)", MODERN),

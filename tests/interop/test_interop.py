@@ -72,7 +72,7 @@ VARIANTS = [
     {"bias": False, "activation": "gelu"},
     {"tied": False, "activation": "relu"},
     {"positions": "sinusoidal", "bias": False},
-    {"positions": "none", "n_inner": 13},
+    {"positions": "none", "n_inner": 13, "norm_eps": 1e-2},
 ]
 
 
@@ -149,10 +149,11 @@ def test_names_without_a_prefix_and_masks_are_read_as_in_openais_own_file(tmp_pa
     assert np.array_equal(read.params.flat, model.params.flat)
 
 
-def test_another_width_of_the_mlp_comes_back(tmp_path):
-    model = exported(tmp_path, "huggingface", n_inner=13)
+def test_another_width_of_the_mlp_and_eps_come_back(tmp_path):
+    model = exported(tmp_path, "huggingface", n_inner=13, norm_eps=1e-6)
     read = gn.from_pretrained(tmp_path, ops="reference")
-    assert read.config.n_inner == 13 and np.array_equal(read.params.flat, model.params.flat)
+    assert read.config.n_inner == 13 and read.config.norm_eps == 1e-6
+    assert np.array_equal(read.params.flat, model.params.flat)
 
 
 def test_float64_and_dropout_can_be_chosen(tmp_path):
@@ -171,7 +172,7 @@ def test_float64_and_dropout_can_be_chosen(tmp_path):
         ("scale_attn_by_inverse_layer_idx", True),
         ("add_cross_attention", True),
         ("is_encoder_decoder", True),
-        ("layer_norm_epsilon", 1e-6),
+        ("layer_norm_epsilon", 0),
         ("layer_norm_epsilon", "1e-5"),
         ("activation_function", "silu"),
         ("activation_function", ["gelu"]),
@@ -197,6 +198,7 @@ def test_an_unsupported_configuration_is_refused_by_name(key, value, tmp_path):
     edit(tmp_path, **{key: value})
     expected = {
         "vocab_size": "vocab_size|wte.weight",
+        "layer_norm_epsilon": "layer_norm_epsilon|norm_eps=0.0",
         "n_layer": "n_layer|h.1|h.2",
         "tie_word_embeddings": "tie_word_embeddings|lm_head",
         "n_positions": "n_positions|wpe|block_size",

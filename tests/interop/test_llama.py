@@ -20,8 +20,8 @@ LLAMA = {
 }  # fmt: skip
 VARIANTS = [
     {},
-    {"bias": True, "n_inner": 11, "tied": True},
-    {"qk_norm": True, "rope_base": 100.0, "n_kv_head": 0},
+    {"bias": True, "n_inner": 11, "tied": True, "norm_eps": 1e-6},
+    {"qk_norm": True, "rope_base": 100.0, "n_kv_head": 0, "norm_eps": 1e-2},
 ]
 
 
@@ -110,7 +110,7 @@ def test_what_transformers_saved_is_read_with_the_same_logits(kind, tmp_path, tr
     torch.manual_seed(0)
     config = getattr(transformers, f"{kind}Config")(
         vocab_size=23, max_position_embeddings=12, num_hidden_layers=2, num_attention_heads=4,
-        num_key_value_heads=2, hidden_size=24, head_dim=6, intermediate_size=40, rms_norm_eps=1e-5,
+        num_key_value_heads=2, hidden_size=24, head_dim=6, intermediate_size=40, rms_norm_eps=1e-2,
         initializer_range=0.3,
     )  # fmt: skip
     theirs = getattr(transformers, f"{kind}ForCausalLM")(config).eval()
@@ -126,7 +126,8 @@ def test_what_transformers_saved_is_read_with_the_same_logits(kind, tmp_path, tr
     ("key", "value"),
     [
         ("hidden_act", "gelu"),
-        ("rms_norm_eps", 1e-6),
+        ("rms_norm_eps", "1e-6"),
+        ("rms_norm_eps", 0),
         ("rope_scaling", {"factor": 2.0}),
         ("rope_parameters", {"rope_type": "llama3", "rope_theta": 5e5}),
         ("rope_parameters", {"rope_type": "default", "rope_theta": "much"}),
@@ -147,6 +148,7 @@ def test_an_unsupported_configuration_is_refused_by_name(key, value, tmp_path):
     edit(tmp_path, **{key: value})
     expected = {
         "rope_parameters": "rope_parameters|rope_theta",
+        "rms_norm_eps": "rms_norm_eps|norm_eps=0.0",
         "intermediate_size": "mlp.c_fc",
         "num_hidden_layers": "layers.2",
         "num_key_value_heads": "num_key_value_heads|n_kv_head=3",
@@ -189,7 +191,9 @@ def test_what_no_program_has_is_not_exported(changed, message, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "changed", [{"norm": "rmsnorm"}, {"qk_norm": True}, {"n_kv_head": 1}, {"n_inner": 9}], ids=str
+    "changed",
+    [{"norm": "rmsnorm"}, {"qk_norm": True}, {"n_kv_head": 1}, {"n_inner": 9}, {"norm_eps": 1e-6}],
+    ids=str,
 )
 def test_nanogpt_has_none_of_it(changed, tmp_path):
     config = gn.GPTConfig(

@@ -60,6 +60,7 @@ CONFIGS = {
             n_layer=1,
             logit_softcap=2.0,
             rope_base=50.0,
+            norm_eps=0.1,
         ),
         5,
     ),

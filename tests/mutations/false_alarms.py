@@ -84,6 +84,7 @@ def _model_error(seed: int) -> float:
         activation=str(rng.choice(ACTIVATIONS)),
         positions=str(rng.choice(positions)),
         logit_softcap=float(rng.choice([0.0, 2.0])),
+        norm_eps=float(rng.choice([1e-5, 0.1])),
         tied=bool(rng.integers(2)),
     )
     model = gn.GPT(config, seed=seed, dtype="float64", ops="reference")

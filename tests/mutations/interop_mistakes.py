@@ -16,7 +16,7 @@ HUGGINGFACE = listed(
     (
         "F01", "another width of the MLP is taken for 4 n_embd",
         ("n_inner=0 if inner in (None, usual) else inner", "n_inner=0"),
-        "interop:another_width_of_the_mlp_comes_back",
+        "interop:another_width_of_the_mlp_and_eps_come_back",
     ),
     (
         "F02", "values that change the mathematics are not looked at",

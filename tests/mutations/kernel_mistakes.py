@@ -37,7 +37,7 @@ ENGINE = [
 ROWS = [
     _kernel(
         "N01", "layer norm: the variance lacks eps", "layernorm",
-        ("square / x.size + EPS", "square / x.size"), ("kernel:layernorm", "large:layernorm"),
+        ("square / x.size + eps", "square / x.size"), ("kernel:layernorm", "large:layernorm"),
     ),
     _kernel(
         "N02", "layer norm: the last row of a chunk is lost in backward", "layernorm",
@@ -68,7 +68,7 @@ ROWS = [
         "D7k", "layer norm: the variance as mean of squares less squared mean", "layernorm",
         (
             "square += (np.float64(x[i]) - mean) ** 2", "square += np.float64(x[i] * x[i])",
-            "(square / x.size + EPS)", "(square / x.size - mean * mean + EPS)",
+            "(square / x.size + eps)", "(square / x.size - mean * mean + eps)",
         ),
         (
             "edges:test_layernorm_of_rows_with_a_large_mean_is_as_good_as_its_input"

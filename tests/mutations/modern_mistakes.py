@@ -53,7 +53,7 @@ TABLES = [
         "kernels/rmsnorm.py",
         (
             "L41", "RMSNorm: the mean square lacks eps",
-            ("square / x.size + EPS", "square / x.size"), "kernel:rmsnorm",
+            ("square / x.size + eps", "square / x.size"), "kernel:rmsnorm",
         ),
         (
             "L42", "RMSNorm: the last row of a chunk is lost in backward",
@@ -103,6 +103,11 @@ POSITIONS = [
             ("(q_norm, k_norm),\n        strict", "(q_norm, q_norm),\n        strict"),
             "pair:queries_keys", "modern",
         ),
+        (
+            "L50", "QK norm: backward has the usual eps, whatever the model says",
+            ("out=np.empty_like(x), rstd=rstd, eps=eps)", "out=np.empty_like(x), rstd=rstd)"),
+            "pair:queries_keys", "model",
+        ),
     ),
     *listed(
         "generation/kv_cache.py",
@@ -126,6 +131,11 @@ POSITIONS = [
     ),
     *listed(
         "reference/decoding.py",
+        (
+            "L52", "reference of decoding: norms have the usual eps, whatever the model says",
+            ("kind = settings.norm_kind, settings.norm_eps", "kind = settings.norm_kind, 1e-5"),
+            "prefix",
+        ),
         (
             "L16", "reference of decoding: every slot turns by its number",
             ("None if rotations is None else rotations[at]",
@@ -234,9 +244,8 @@ HEADS = [
             "llama:the_arrays_are_transformers_under_its_names",
         ),
         (
-            "L32", "Llama's files: another eps is not noticed",
-            ('if keys.get("rms_norm_eps", 1e-6) != EPSILON:', "if False:"),
-            "llama:an_unsupported_configuration_is_refused_by_name",
+            "L32", "Llama's files: their eps is not read",
+            ("norm_eps=float(eps), ", ""), "llama:what_is_exported_comes_back_to_the_bit",
         ),
         (
             "L33", "Llama's files: heads of another size are not noticed",
@@ -294,6 +303,10 @@ KERNELS = [
         (
             "L49", "decoding: all heads share the values of the first",
             ("C + (G + shared) * D", "C + G * D"), "decode",
+        ),
+        (
+            "L51", "decoding: norms have the usual eps, whatever the model says",
+            ("    kind, eps = norm\n", "    kind, eps = norm[0], 1e-5\n"), "decode",
         ),
     ),
 ]  # fmt: skip

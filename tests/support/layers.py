@@ -21,6 +21,7 @@ from gpt_numpy.reference.dropout import Dropout
 from gpt_numpy.reference.rotary import rotation_table
 
 B, T, C, H, F, V = 2, 5, 6, 2, 7, 11
+EPS = 0.3  # of norms: large enough to show
 DROPOUT = {"rate": 0.4, "key": 0xDEADBEEF12345678, "site": 3}
 
 
@@ -40,13 +41,13 @@ def _norm_params(rng):
 def _layernorm(rng):
     weight, bias = _norm_params(rng)
     x = 2 + rng.standard_normal((B, T, C))
-    inputs = {"x": x, "weight": weight, "bias": bias}
+    inputs = {"x": x, "weight": weight, "bias": bias, "eps": EPS}
     return Example(inputs, {"out": (B, T, C), "mean": (B, T), "rstd": (B, T)})
 
 
 def _rmsnorm(rng):
     example = _layernorm(rng)
-    inputs = {name: example.inputs[name] for name in ("x", "weight")}
+    inputs = {name: example.inputs[name] for name in ("x", "weight", "eps")}
     return Example(inputs, {"out": (B, T, C), "rstd": (B, T)})
 
 
@@ -57,6 +58,7 @@ def _with_rmsnorm(make):
         made = make(rng)
         made.inputs = {n: v for n, v in made.inputs.items() if n != "ln_bias"}
         made.inputs["norm_kind"] = "rmsnorm"
+        made.inputs["norm_eps"] = EPS
         made.outputs = {n: v for n, v in made.outputs.items() if n != "mean"}
         return made
 
@@ -124,7 +126,7 @@ def _queries_keys(rng, normed=True, turned=True):
         "n_kv_head": groups,
     }
     if normed:
-        inputs |= {f"{x}_norm": 1 + 0.5 * rng.standard_normal(D) for x in "qk"}
+        inputs |= {f"{x}_norm": 1 + 0.5 * rng.standard_normal(D) for x in "qk"} | {"eps": EPS}
     if turned:
         inputs["rotations"] = rotation_table(T + 2, D, 100.0)
     return Example(inputs, {"out": (B, T, (heads + 2 * groups) * D)})

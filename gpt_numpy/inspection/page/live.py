@@ -42,6 +42,7 @@ SETTINGS: dict[str, set[Any] | None] = {
     "n_kv_head": None,
     "precision": None,
     "norm_kind": {"layernorm", "rmsnorm"},
+    "norm_eps": None,
     "activation": {"gelu", "gelu_tanh", "relu", "relu2", "swiglu"},
     "softcap": None,
     "smoothing": {0.0},

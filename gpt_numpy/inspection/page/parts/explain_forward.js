@@ -41,7 +41,7 @@ rule(/\.?ln_\w+\.rstd$/, ({ name, r, c }) => {
   const x = streamBefore(name), t = r + c, mean = isRms() ? 0 : entryOf(name.replace("rstd", "mean"), t), row_ = rowOf_(x, "value", t);
   const squares = Array.from(row_, y => num((y - mean) ** 2)), deviation = isRms() ? sub("x", "t", "c") : brackets(sub("x", "t", "c"), "−", sub("mean", "t"));
   return { formula: [sub("rstd", "t"), "=", fraction("1", root(row(fraction("1", "C"), sumOver("c", power(deviation, "2")), "+", "ε")))],
-    numbers: over(num(1), rootOf(plus(over(total(squares), num(config.n_embd)), num(1e-5)))), sources: [from(x, t, null)] };
+    numbers: over(num(1), rootOf(plus(over(total(squares), num(config.n_embd)), num(config.norm_eps)))), sources: [from(x, t, null)] };
 });
 rule(/ln_\w+\.xhat$/, ({ name, r, c }) => {
   const x = streamBefore(name), n = name.replace(".xhat", "");

@@ -24,7 +24,7 @@ function normWeight(b, part) { return config.qk_norm && part < 2 ? tensor(`${b}.
 // A head's numbers in qkv at a position, and one over their root mean square.
 function numbersOfHead(b, t, first) {
   const x = rowOf_(`${b}.attn.qkv`, "value", t).slice(first, first + config.head_size);
-  return { x, rstd: 1 / Math.sqrt(x.reduce((sum, y) => sum + y * y, 0) / x.length + 1e-5) };
+  return { x, rstd: 1 / Math.sqrt(x.reduce((sum, y) => sum + y * y, 0) / x.length + config.norm_eps) };
 }
 
 rule(/\.attn\.(query|key|value)$/, ({ name, b, r, c, head }) => {

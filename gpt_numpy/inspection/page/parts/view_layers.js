@@ -58,7 +58,7 @@ function drawNorm() {
     el("div", { class: "bar" }, chooser(centred ? "layer norm" : "RMSNorm", 3, kinds.indexOf(state.norm), "norm", k => change({ norm: kinds[k] }), k => ["before attention (ln_1)", "before the MLP (ln_2)", "before the head (ln_f)"][k]), last ? null : chooseBlock()),
     el("div", { class: "grid" },
       row("Input", before, `The vector of ${quoted(t)} ${centred ? `has mean ${number(mean)} and ` : ""}is divided by ${number(1 / rstd)}, the root of its ${centred ? "variance" : "mean square"} + eps.`),
-      figure("Normalised", `Every row now has ${centred ? "mean 0 and variance 1" : "mean square 1"}, less a trace: eps = 1e-5 is added to the ${centred ? "variance" : "mean square"} that it is divided by.`, { size: "half", formula: lines[1] }, textMap(`${norm}.xhat`, "normalised")),
+      figure("Normalised", `Every row now has ${centred ? "mean 0 and variance 1" : "mean square 1"}, less a trace: eps = ${config.norm_eps} is added to the ${centred ? "variance" : "mean square"} that it is divided by.`, { size: "half", formula: lines[1] }, textMap(`${norm}.xhat`, "normalised")),
       figure("Weight", `One learned factor for each channel, initially 1; now they lie between ${number(least)} and ${number(most)}.`, {},
         heatmap(w, { height: 26, label: "weight of the norm", describe: (r, col, x) => `weight of channel ${channel(col, w)}: ${number(x)}` })),
       figure("Output", `Normalised, scaled${config.bias && centred ? " and shifted" : ""}, channel by channel: the sublayer reads ${norm}.out.`, { formula: lines[0] }, textMap(`${norm}.out`, "output"))),

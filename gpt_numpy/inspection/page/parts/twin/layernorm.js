@@ -1,9 +1,7 @@
 // reference/layernorm.py: bring each position's channels to mean 0 and variance 1, scale and shift.
 
-const EPS = 1e-5;
-
 // layernorm_forward; xhat is stored here, because the page shows it
-function layernormForward(x, { weight, bias }, { mean, rstd, xhat, out }) {
+function layernormForward(x, { weight, bias }, eps, { mean, rstd, xhat, out }) {
   const T = mean.length, C = weight.length;
   for (let t = 0; t < T; t++) {
     const row = x.subarray(t * C, (t + 1) * C);
@@ -11,7 +9,7 @@ function layernormForward(x, { weight, bias }, { mean, rstd, xhat, out }) {
     for (let c = 0; c < C; c++) sum += row[c];
     mean[t] = sum / C;
     for (let c = 0; c < C; c++) squares += (row[c] - mean[t]) ** 2;
-    rstd[t] = 1 / Math.sqrt(squares / C + EPS);
+    rstd[t] = 1 / Math.sqrt(squares / C + eps);
     for (let c = 0; c < C; c++) {
       xhat[t * C + c] = (row[c] - mean[t]) * rstd[t];
       out[t * C + c] = xhat[t * C + c] * weight[c] + (bias ? bias[c] : 0);

@@ -10,7 +10,7 @@ function queriesKeysForward(qkv, T, config, norms, out) {
     const [first, count] = headsOfPart(part, config);
     for (let head = first; head < first + count; head++) {
       const ready = headView(out, T, head, headsIn(config));
-      if (norms[part]) normHead(ready, norms[part]);
+      if (norms[part]) normHead(ready, norms[part], config.norm_eps);
       if (config.positions === "rotary") turnHead(ready, config.rope_base, 1);
     }
   }
@@ -27,7 +27,7 @@ function queriesKeysBackward(dout, qkv, T, config, norms, { dqkv, dnorms }) {
       // forward: out = turn(normed)
       if (config.positions === "rotary") turnHead(dx, config.rope_base, -1);
       // forward: normed = rmsnorm(x)
-      if (norms[part]) normHeadBack(dx, headView(qkv, T, head, headsIn(config)), norms[part], dnorms[part]);
+      if (norms[part]) normHeadBack(dx, headView(qkv, T, head, headsIn(config)), norms[part], config.norm_eps, dnorms[part]);
     }
   }
 }
@@ -43,16 +43,16 @@ function scatter(found, { data, rows, cols, start, row }) {
 }
 
 // RMSNorm over the D channels of a head, in place.
-function normHead(head, weight) {
+function normHead(head, weight, eps) {
   const x = gathered(head), out = zeros(x.length);
-  rmsnormForward(x, { weight }, { rstd: zeros(head.rows), xhat: zeros(x.length), out });
+  rmsnormForward(x, { weight }, eps, { rstd: zeros(head.rows), xhat: zeros(x.length), out });
   scatter(out, head);
 }
 // Its gradient, in place; the weight is shared by all heads, so its gradient is a sum over them.
-function normHeadBack(dhead, head, weight, dweight) {
+function normHeadBack(dhead, head, weight, eps, dweight) {
   const x = gathered(head), dx = zeros(x.length), own = zeros(weight.length);
   const kept = { rstd: zeros(head.rows), xhat: zeros(x.length) };
-  rmsnormForward(x, { weight }, { ...kept, out: zeros(x.length) });
+  rmsnormForward(x, { weight }, eps, { ...kept, out: zeros(x.length) });
   rmsnormBackward(gathered(dhead), { weight }, kept, { dx, dxhat: zeros(x.length), dweight: own });
   for (let d = 0; d < own.length; d++) dweight[d] += own[d];
   scatter(dx, dhead);

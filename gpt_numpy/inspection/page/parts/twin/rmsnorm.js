@@ -1,12 +1,12 @@
 // reference/rmsnorm.py: divide each position's channels by their root mean square, then scale.
 
 // rmsnorm_forward
-function rmsnormForward(x, { weight }, { rstd, xhat, out }) {
+function rmsnormForward(x, { weight }, eps, { rstd, xhat, out }) {
   const T = rstd.length, C = weight.length;
   for (let t = 0; t < T; t++) {
     let squares = 0;
     for (let k = t * C; k < (t + 1) * C; k++) squares += x[k] * x[k];
-    rstd[t] = 1 / Math.sqrt(squares / C + EPS);
+    rstd[t] = 1 / Math.sqrt(squares / C + eps);
     for (let c = 0; c < C; c++) {
       xhat[t * C + c] = x[t * C + c] * rstd[t];
       out[t * C + c] = xhat[t * C + c] * weight[c];

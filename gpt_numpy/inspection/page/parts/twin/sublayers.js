@@ -6,7 +6,7 @@ function normForward(pass, x, name) {
   const { forward, statistics } = NORMS[pass.model.norm];
   const kept = { xhat: pass.at(`${name}.xhat`), out: pass.at(`${name}.out`) };
   for (const statistic of statistics) kept[statistic] = pass.at(`${name}.${statistic}`);
-  forward(pass.at(x), weightsOf(pass.model, name), kept);
+  forward(pass.at(x), weightsOf(pass.model, name), pass.model.config.norm_eps, kept);
 }
 function normBackward(pass, name, dx) {
   const { backward, statistics } = NORMS[pass.model.norm], { model } = pass;

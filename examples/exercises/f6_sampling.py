@@ -7,6 +7,9 @@ fixed: out is the first token whose *cumulative* probability, its own and those 
 it, is larger than u. At tau = 0 nothing is drawn: take the token with the largest logit (and do not
 divide by 0).
 
+(Two other settings of a sampler are not asked for. *Top k* leaves only the k most probable tokens
+to draw from, *top p* only the most probable ones that together have the probability p.)
+
 logits is 500 x 11, u and out have 500 numbers. out is an array of floats; write the numbers of
 tokens.
 

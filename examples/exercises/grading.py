@@ -20,7 +20,7 @@ import gpt_numpy as gn
 from examples.exercises.forward_grading import copies, equal, grade_forward
 from examples.exercises.known_mistakes import known_mistakes
 from examples.exercises.running import CannotRun, guarded, load
-from examples.exercises.terms import explain
+from examples.exercises.terms import ROUNDED, explain, rounding
 from gpt_numpy.base.arrays import Array
 from gpt_numpy.gradients.diagnosis.clues import layer_clues
 from gpt_numpy.gradients.diagnosis.regions import where as where_wrong
@@ -30,7 +30,7 @@ from gpt_numpy.gradients.report import Report, TensorCheck
 
 HERE = Path(__file__).parent
 TOLERANCE = 1e-10
-ROUNDED = 1e-5  # errors below it are roundings, such as those of float32
+_LIKELY = "is something computed in float32, with a constant of few digits, or without EPS"
 
 
 def exercise_of(stem: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -141,7 +141,7 @@ def _explained(
     if left.all() or any("adds to what was" in text for text in remarks):
         return row
     if row.error < ROUNDED and not left.any():
-        return dataclasses.replace(row, diagnosis=(_rounding(row.error),))
+        return dataclasses.replace(row, diagnosis=(rounding(row.error, _LIKELY),))
     if not left.any():
         given_theirs = _after_wrong_step(row.name, wrong, arrays, solution)
         if given_theirs:
@@ -153,6 +153,7 @@ def _explained(
         found = list(solution.get("recognise", _nothing)(row.name, hand, **arrays))
         found = found or _array_itself(hand, arrays)
         found = found or explain(hand, terms, layer_clues(arrays).numbers)
+        found = found or _in_rows_that_count(hand, right, terms, arrays)
     if not found:
         # Without terms that fit, a guess at a missing mean would be no more than that.
         facts = (text.partition(": a sum or a mean over the")[0] for text in row.diagnosis)
@@ -191,6 +192,18 @@ def _after_wrong_step(
     return f"{'; '.join(found)} (in addition to the mistake in your {before})" if found else ""
 
 
+def _in_rows_that_count(
+    hand: Array, right: Array, terms: Any, arrays: Mapping[str, Any]
+) -> list[str]:
+    """What is wrong with the rows that count, where those with target -1 are wrong as well."""
+    kept = np.asarray(arrays.get("targets", 0)) >= 0
+    if kept.shape != hand.shape[:-1] or equal(hand[~kept], right[~kept]):
+        return []
+    among = np.where(kept[..., None], hand, right)
+    found = explain(among, terms, layer_clues(arrays).numbers)
+    return ["rows that do not count (target -1) are not 0", *found] if found else []
+
+
 def _written_part(hand: Array, left: Array, terms: Any) -> list[str]:
     """The one thing that gives what was written, where some elements were not."""
     for term in terms:
@@ -217,11 +230,3 @@ def _is_about_writing(text: str) -> bool:
 
 def _nothing(name: str, hand: Array, **_: Any) -> Iterator[str]:
     return iter(())
-
-
-def _rounding(error: float) -> str:
-    digits = int(-np.log10(error)) if error else 16
-    return (
-        f"right to {digits} digits, which is no mistake in the derivation but a rounding: is "
-        "something computed in float32, with a constant of few digits, or without EPS?"
-    )

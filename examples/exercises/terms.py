@@ -25,6 +25,7 @@ from gpt_numpy.base.arrays import Array
 MATCH = 1e-8  # largest deviation of a fit, relative to the largest element
 SAME = 1e-6  # largest relative deviation of a coefficient from one that has a name
 LARGEST_CONDITION = 1e6  # of the terms as columns: beyond it their coefficients mean nothing
+ROUNDED = 1e-5  # errors below it are roundings, such as those of float32
 MOST_PAIRS = 3000
 
 
@@ -176,6 +177,12 @@ def _powers(term: Term, power: int) -> Iterator[tuple[str, Array]]:
             yield f"{words.format(name)} in {term.text}", term.array * factor**power
 
 
+def rounding(error: float, likely: str) -> str:
+    """What an error below `ROUNDED` is, and where it is `likely` from."""
+    digits = int(-np.log10(error)) if error else 16
+    return f"right to {digits} digits, which is no mistake in the formula but a rounding: {likely}?"
+
+
 def divided_by_all_rows(hand: Array, right: Array, kept: Array) -> Iterator[str]:
     """Say that a mean over the `kept` rows was taken over all of them; their gradient decides."""
     if np.allclose(hand[kept] * len(kept), right[kept] * kept.sum(), rtol=0, atol=1e-9):
@@ -193,8 +200,10 @@ def _named(c: float, right: float, numbers: Mapping[str, float]) -> bool:
 
 def ratio_in_words(ratio: float, numbers: Mapping[str, float]) -> str:
     """What a wrong factor is, in words; "" if it is not known."""
+    if abs(ratio + 1) < SAME:
+        return "the sign"
     size = abs(ratio)
-    for known, words in ((1.0, "the sign"), (2.0, "twice"), (0.5, "half")):
+    for known, words in ((2.0, "twice"), (0.5, "half")):
         if abs(size / known - 1) < SAME:
             return words
     for name, n in numbers.items():

@@ -197,4 +197,5 @@ products = [turned[0, q, 0] @ turned[0, k, 0] for q, k in ((3, 0), (7, 4))]
 print("2. {:.6f} before and {:.6f} after.".format(*products))
 # Try (see examples/ANSWERS.md): base=100.0. Leave ROTATIONS out (None in both calls): a transformer
 # without positions; how much worse is it, and why not more? Turn the values as well, the last C
-# channels of a["ready"], with `turn` and, in backward, `turn_back`.
+# channels of a["ready"], with turn(..., out=) and, in backward, those of d["ready"], with
+# turn_back(..., dx=).

@@ -204,9 +204,11 @@ for i in range(L):
     q, k, _ = (x.reshape(500, T, H, C // H) for x in np.split(a[f"{i}.ready"], 3, axis=-1))
     scores = np.einsum("bthd,bshd->bhts", q, k) / (C // H) ** 0.5
     largest = max(largest, np.abs(scores).max())
-weights = [[np.abs(params[f"{i}.{n}"]).max() for n in ("q_norm", "k_norm")] for i in range(L)]
-root, factor = (C // H) ** 0.5, max(q * k for q, k in weights)
-print(f"2. {largest:.1f}. With weights of 1 in the norms no score is above sqrt(D) = {root:.2f};")
-print(f"   the learned weights move this bound to {root * factor:.1f}.")
+print(f"2. {largest:.1f}.")
+if "q_norm" in block_shapes:
+    weights = [[np.abs(params[f"{i}.{n}"]).max() for n in ("q_norm", "k_norm")] for i in range(L)]
+    root, factor = (C // H) ** 0.5, max(q * k for q, k in weights)
+    print(f"   With weights of 1 in the norms no score is above sqrt(D) = {root:.2f};")
+    print(f"   the learned weights move this bound to {root * factor:.1f}.")
 # Try (see examples/ANSWERS.md): a learning rate of 1e-2, with the two norms and without (q_norm and
-# k_norm out of block_shapes, and out of `norms` and `dnorms`).
+# k_norm out of block_shapes, and out of `norms` and `dnorms`, in forward and in backward).

@@ -98,6 +98,8 @@ def backward(p, tokens, targets, a):
     dlogits[b, t, targets] -= 1
     dlogits /= targets.size
     daverage = dlogits @ p["unembed"].T
+    # einsum names the axes: letters that are missing after -> are summed over. Here b and t are, as
+    # in average.T @ dlogits, but over the rows of all sequences at once.
     dunembed = np.einsum("btc,btv->cv", a["average"], dlogits)
     dx = a["weights"].T @ daverage
     dwte = np.zeros_like(p["wte"])

@@ -7,8 +7,8 @@ to 4 C channels, an activation function, and a linear layer back to C:
     hidden = np.maximum(x @ fc + fc_b, 0)
     out = hidden @ down + down_b
 
-The activation is ReLU, which sets negative numbers to 0. Without it two linear layers could do no
-more than one: (x @ fc) @ down is x @ (fc @ down).
+The hidden channels are called *neurons*. The activation is ReLU, which sets negative numbers to 0.
+Without it two linear layers could do no more than one: (x @ fc) @ down is x @ (fc @ down).
 
 From here on the layers of the earlier rungs are those of the package, so that what is new can be
 seen: linear_forward, attention_forward, cross_entropy_forward and their backward functions. They do

@@ -196,4 +196,5 @@ print(f"1. root mean square of the stream: {np.round(sizes, 2)}")
 print(f"2. validation loss {loss:.3f}; the lecture: {PUBLISHED}")
 # Try (see examples/ANSWERS.md): let norm_backward ignore rstd (`dx /= rstd[..., None]` after the
 # call). The check lists all that is wrong: which gradients are right, and why just these? Larger:
-# the norms after the sums instead of before the branches, as in the paper of 2017 ("post-norm").
+# the norms after the sums instead of before the branches, as in the paper of 2017 ("post-norm");
+# the last norm, `ln`, stays.

@@ -17,6 +17,10 @@ SOFTMAXES = [
         "e = np.exp(x - np.abs(x).max(-1, keepdims=True)); out[...] = e / e.sum(-1, keepdims=True)",
         "absolute",
     ),
+    (f"{SOFTMAX}; out[...] = e / (e.sum(-1, keepdims=True) + 1e-8)", "^right to 8 digits.*1e-8"),
+    (f"{SOFTMAX}; out[...] = (e / e.sum(-1, keepdims=True)).astype('float32')", "^right to . dig"),
+    ("e = np.exp(x); out[...] = e / (e.sum(-1, keepdims=True) + 1e-8)", "finite"),
+    (f"{SOFTMAX}; out[...] = -e / e.sum(-1, keepdims=True)", r"-1 times .*\(the sign\)"),
     (f"{SOFTMAX}; out[...] = e / np.sqrt((e * e).sum(-1, keepdims=True))", "length"),
     (f"{SOFTMAX}; out[...] = e / np.exp(x).sum(-1, keepdims=True)", "overflow|below|sum"),
     (
@@ -71,6 +75,7 @@ MASKS = [
         "diag",
     ),
     (f"{MASKED}; e = np.exp(s); {OVER_ROW}", "overflows"),
+    (f"{MASKED}; {E_OF_S}; weights[...] = e / (e.sum(-1, keepdims=True) + 1e-8)", "^right to 8"),
     (f"{MASKED}; {E_OF_S}; weights[...] = e", "division"),
     (f"{MASKED}; weights[...] = s", "softmax is missing|-inf"),
     (f"s = scores * np.tri(len(scores[0])); {E_OF_S}; {OVER_ROW}", "masked scores are 0"),
@@ -85,6 +90,7 @@ HEADS = [
     (f"{S}; s = np.where(np.tri(5, k=1) == 1, s, -np.inf); {W}; out[...] = w @ v", "off by one"),
     (f"{S}; {TRI}; {W}; out[...] = w @ v / np.sqrt(7)", "twice|after softmax|once more"),
     (f"{S}; {TRI}; {E_OF_S}; out[...] = e @ v", "division"),
+    (f"{S}; {TRI}; {E_OF_S}; out[...] = e / (e.sum(-1, keepdims=True) + 1e-8) @ v", "^right to "),
     (f"{S}; {TRI}; {E_OF_S}; out[...] = e / e.sum() @ v", "whole array"),
     (f"s = q @ k.mT / np.sqrt(21); {TRI}; {W}; out[...] = w @ v", r"21|no known"),
     (f"s = q @ k.mT; {TRI}; {W}; out[...] = w @ v", r"not divided by sqrt\(7\)"),
@@ -140,6 +146,29 @@ SAMPLES = [
         "random",
     ),
     (f"{ZERO}z = logits / tau; {P}; out[...] = (p.cumsum(-1) > u[:, None]).argmax(-1) + 1", "late"),
+    (
+        f"{ZERO}z = logits / tau; {P}; c = p.cumsum(-1)\n"
+        "    for r in range(500):\n"
+        "        for k in range(11):\n"
+        "            if c[r, k] > u[r]: out[r] = k",
+        "last token.*stop at the first",
+    ),
+    (f"{ZERO}z = logits / tau; {P}; c = p.cumsum(-1); out[...] = c.argmax(-1)", "the last one"),
+    (
+        f"{ZERO}z = logits / tau; {P}; c = p.cumsum(-1); "
+        "out[...] = np.abs(c - u[:, None]).argmin(-1)",
+        "nearest to u",
+    ),
+    (
+        f"{ZERO}z = logits / tau; {P}; out[...] = [np.random.default_rng(0).choice(11, p=row) "
+        "for row in p]",
+        "no known",
+    ),
+    (
+        f"{ZERO.replace('argmax', 'max')}z = logits / tau; {P}; "
+        "out[...] = (p > u[:, None]).argmax(-1)",
+        "itself is compared.*; and at tau = 0 it is the largest logit itself",
+    ),
 ]
 M = "m[...] = beta1 * m + (1 - beta1) * g"
 V = "v[...] = beta2 * v + (1 - beta2) * g * g"

@@ -162,5 +162,9 @@ OTHERS = [
         "dout * (P - 0.7 * Y - 0.3 / 13) / n",
         "do not count and must be zero|padding",
     ),
+    (
+        *("18", "dlogits", "dout * (P + 0.7 * Y - 0.3 / 12) / n"),
+        r"rows that do not count \(target -1\) are not 0; .*the sign.*-1.083 where -1",
+    ),
 ]
 LATER = STEPS + OTHERS

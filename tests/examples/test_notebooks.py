@@ -55,21 +55,83 @@ def test_the_outputs_are_those_of_the_code_and_small(path):
             assert "/tmp/" not in text and "/home/" not in text
 
 
+def settings_of(stem, folder):
+    """Settings with which a notebook takes a second."""
+    words = "the sun was low and the men sat by the old stone wall to hear what she had said\n"
+    text = folder / "text.txt"
+    text.write_text("".join(words[k % 7 :] for k in range(120)), encoding="utf-8")
+    if stem == "cross_attention":
+        return {"STEPS": 5, "EARLY": 2, "B": 4}
+    settings = {} if stem == "backpropagation" else {"FILE": str(text), "STEPS": 5, "B": 4}
+    return settings | ({"COPY_STEPS": 5} if stem == "attention" else {})
+
+
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
 def test_a_notebook_runs_and_what_it_asserts_holds(path, tmp_path):
     pytest.importorskip("matplotlib", reason="the notebooks draw with matplotlib")
-    words = "the sun was low and the men sat by the old stone wall to hear what she had said\n"
-    text = tmp_path / "text.txt"
-    text.write_text("".join(words[k % 7 :] for k in range(120)), encoding="utf-8")
     notebook = read(path)
-    settings = {} if path.stem == "backpropagation" else {"FILE": str(text), "STEPS": 5, "B": 4}
-    settings |= {"COPY_STEPS": 5} if path.stem == "attention" else {}
-    if path.stem == "cross_attention":
-        settings = {"STEPS": 5, "EARLY": 2, "B": 4}
-    names = notebooks.run(notebook, settings)
+    names = notebooks.run(notebook, settings_of(path.stem, tmp_path))
     assert all(cell["execution_count"] for cell in code_of(notebook))
     assert {"loss", "last"} & names.keys()
     assert sum("assert" in "".join(cell["source"]) for cell in code_of(notebook)) >= 3
+
+
+SINUSOIDAL = [
+    ("n_head=4, n_embd=C)", 'n_head=4, n_embd=C, positions="sinusoidal")'),
+    ('("wte.weight", "wpe.weight")', '("wte.weight",)'),
+    ('print("tokens:", before["wte.weight"].shape, "positions:", before["wpe.weight"].shape)', ""),
+]
+TWO_HEADS = [
+    ("n_head=4, n_embd=C)", "n_head=2, n_embd=C)"),
+    ("plt.subplots(2, 4", "plt.subplots(2, 2"),
+    ("range(4)", "range(2)"),
+]
+LONGER = [
+    ('0.99 * s.get("v"', '0.999 * s.get("v"'),
+    ('0.01 * g * g\n        m, v = s["m"]', '0.001 * g * g\n        m, v = s["m"]'),
+    ('s["v"] / (1 - 0.99**t)', 's["v"] / (1 - 0.999**t)'),
+]
+TASKS = [  # a notebook, what to exchange, and how many cells at the end are left out
+    ("cross_attention", [("48, 1  #", "48, 2  #")], 0),
+    ("cross_attention", [('norm_place="pre",\n)', 'norm_place="post",\n)')], 0),
+    ("embeddings", SINUSOIDAL, 2),
+    ("embeddings", [("n_embd=C)", "n_embd=C, tied=False)"), ("assert (norms > 0).all()", "")], 0),
+    ("attention", TWO_HEADS, 3),
+    ("optimisers", [('mistakes = ("",', 'mistakes = ("", "residual path missing",')], 0),
+    ("optimisers", LONGER, 0),
+    ("optimisers", [('if n in ("wte", "wpe", "unembed"):', "if False:")], 0),
+]
+
+
+@pytest.mark.parametrize(("stem", "exchanges", "left"), TASKS)
+def test_a_task_of_a_notebook_can_be_done_as_it_is_written(stem, exchanges, left, tmp_path):
+    pytest.importorskip("matplotlib", reason="the notebooks draw with matplotlib")
+    notebook = read(FOLDER / f"{stem}.ipynb")
+    cells = code_of(notebook)
+    notebook["cells"] = cells[: len(cells) - left]
+    for old, new in exchanges:
+        assert any(old in "".join(cell["source"]) for cell in cells), old
+        for cell in cells:
+            cell["source"] = ["".join(cell["source"]).replace(old, new)]
+    names = notebooks.run(notebook, settings_of(stem, tmp_path))
+    assert names["loss"] > 0
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "stopped"),
+    [
+        ("dwte_head = np", "dwte_head = -np", "wte.weight"),
+        ("dn = dlogits", "dn = -dlogits", "ln_f.out"),
+        ("dQ[...] = ds", "dQ[...] = -ds", "h.0.attn.qkv"),
+    ],
+)
+def test_a_wrong_sign_is_stopped_where_the_text_says(old, new, stopped):
+    pytest.importorskip("matplotlib", reason="the runner collects figures")
+    notebook = read(FOLDER / "backpropagation.ipynb")
+    for cell in code_of(notebook):
+        cell["source"] = ["".join(cell["source"]).replace(old, new)]
+    with pytest.raises(AssertionError, match=re.escape(stopped)):
+        notebooks.run(notebook)
 
 
 def test_what_a_cell_asserts_is_seen_to_fail():

@@ -110,6 +110,19 @@ CHANGES = (
         {"draw": lambda p, u: (p > u[:, None]).argmax(axis=-1)},
     ),
     (
+        "it is the last token whose cumulative probability is larger than u, which the last of all "
+        "always is: stop at the first",
+        {"draw": lambda p, u: np.full_like(u, p.shape[-1] - 1)},
+    ),
+    (
+        "the largest of the cumulative probabilities is taken, the last one: compare with u first",
+        {"draw": lambda p, u: np.cumsum(p, axis=-1).argmax(axis=-1)},
+    ),
+    (
+        "the cumulative probability nearest to u is taken, not the first that is larger",
+        {"draw": lambda p, u: np.abs(np.cumsum(p, axis=-1) - u[:, None]).argmin(axis=-1)},
+    ),
+    (
         "the probabilities were sorted first: it is a place in the sorted row, not a token",
         {"draw": lambda p, u: _first(np.sort(p)[:, ::-1], u)},
     ),
@@ -131,7 +144,7 @@ CHANGES = (
     ),
     (
         "tau = 0 divides by 0: take the largest logit then",
-        {"zero": lambda logits, drawn: drawn(0.0)},
+        {"zero": lambda logits, drawn: drawn(np.float64(0))},  # by which 1 / tau is no error
     ),
     (
         "tau = 0 is treated as 1: take the largest logit then",

@@ -65,8 +65,9 @@ def at_targets(grad: WrongGradient) -> Iterator[str]:
         kept = np.asarray(array >= 0)
         zero = np.asarray((np.abs(grad.exact) <= grad.match).all(axis=-1))
         if (~kept).any() and zero[~kept].all() and grad.wrong[~kept].any():
-            only = " (the others are right)" * (not grad.wrong[kept].any())
-            yield f"rows whose {name} is negative do not count and must be zero: they are not{only}"
+            others = "wrong as well" if grad.wrong[kept].any() else "right"
+            rows = f"rows where {name} < 0"
+            yield f"{rows} do not count and must be zero: they are not (the others are {others})"
         named = np.clip(array, 0, grad.exact.shape[-1] - 1)[..., None]
         at = np.zeros(grad.exact.shape, bool)
         np.put_along_axis(at, named, kept[..., None], axis=-1)

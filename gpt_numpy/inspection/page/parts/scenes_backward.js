@@ -10,7 +10,7 @@ function low(name) { return { height: Math.max(2, Math.min(4, 220 / contents.arr
 const BACKWARD_SCENES = [
   { place: "head", question: () => "What does the loss want of each logit?",
     text: () => [`${insteadOfLast()}At every place the same: the logit of the token that did come should rise, all others should fall, each as much as it was wrongly believed in. The gradient is P − 1 for the right one and P for the others, divided by ${contents.targets.filter(v => v >= 0).length} because the loss is a mean over that many places.`],
-    columns: () => [[picture_("Probabilities", "What the model believed.", "probabilities", { kind: "sequential" })], [g("Of each loss", "1 / N: all places count alike.", "losses", { height: 24 })], [g("Of the logits", "Blue should rise, orange should fall.", "logits")]],
+    columns: () => [[picture_("Probabilities", "What the model believed.", "probabilities", { kind: "sequential" })], [g("Of each loss", "1 / N: all places count alike.", "losses", { height: 24, ...WITHOUT_LOSS })], [g("Of the logits", "Blue should rise, orange should fall.", "logits")]],
     out: () => ["logits"],
     cell: () => cell_("logits", "grad", hereWithTarget(), Math.max(contents.targets[hereWithTarget()], 0)) },
 

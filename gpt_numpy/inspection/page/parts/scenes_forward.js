@@ -73,7 +73,7 @@ const FORWARD_SCENES = [
     cell: () => cell_("logits", "value", here(), contents.next.tokens[here()][0]) },
 
   { place: "loss", question: () => "How wrong was the guess?",
-    text: () => lossInWords(), pictures: () => [el("figure", {}, el("h3", {}, "What the model gave to the right token"), el("figcaption", {}, surprisesInWords()), surprises()), picture_("The loss of each place", "Minus the logarithm of that probability.", "losses", { kind: "sequential", height: 30, colNames: rowNames, masked: (row, col) => !hasTarget(col), maskedWords: "nothing is predicted here", hatch: true })],
+    text: () => lossInWords(), pictures: () => [el("figure", {}, el("h3", {}, "What the model gave to the right token"), el("figcaption", {}, surprisesInWords()), surprises()), picture_("The loss of each place", "Minus the logarithm of that probability.", "losses", { kind: "sequential", height: 30, colNames: rowNames, ...WITHOUT_LOSS })],
     cell: () => cell_("losses", "value", 0, hereWithTarget()) },
 ];
 
@@ -118,8 +118,8 @@ function weightsPicture(sentence = "Each row adds up to 1; colours are relative 
 function lossInWords() {
   const t = hereWithTarget(), loss = numbersOf(contents.next.losses)[t];
   if (!hasTarget(t)) return ["A text of one token has nothing to predict: write a few more."];
-  return [`${insteadOfLast()}After ${quoted(t)} came “${targetAt(t)}”, to which the model had given ${percent(Math.exp(-loss))}. The loss is the surprise: −log ${number(Math.exp(-loss))} = ${number(loss)} nats, as unsure as between ${number(Math.exp(loss))} equally likely tokens.`,
-    `The mean over the text is ${number(about.loss)} nats: as unsure as between ${number(Math.exp(about.loss))} tokens. Guessing blindly among ${config.vocab_size} would be ${number(Math.log(config.vocab_size))}. Now the way back: how should each number of the model change to make this smaller?`];
+  return [`${insteadOfLast()}After ${quoted(t)} came “${targetAt(t)}”, to which the model had given ${percent(Math.exp(-loss))}. The loss is the surprise: −log ${number(Math.exp(-loss))} = ${number(loss)} nats (units of the natural logarithm), ${unsure(loss)}.`,
+    `The mean over the text is ${number(about.loss)} nats: ${unsure(about.loss)}. ${about.loss > Math.log(config.vocab_size) ? "" : `Guessing blindly among ${config.vocab_size} would be ${number(Math.log(config.vocab_size))}. `}Now the way back: how should each number of the model change to make this smaller?`];
 }
 const PLACES_SHOWN = 9;
 function placesAround() {

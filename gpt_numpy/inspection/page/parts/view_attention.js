@@ -8,7 +8,7 @@ function drawAttention() {
   const weights = rowOf(p, q), order = ranked(weights, q + 1);
   return [
     el("h2", {}, "One attention head"),
-    el("p", {}, `The query of each token is compared with the keys of that token and of all earlier ones. The better a key matches, the more of that token's value is taken. Head ${h} of block ${state.block} uses ${config.head_size} of the ${config.n_embd} channels.`),
+    el("p", {}, `The query of each token is compared with the keys of that token and of all earlier ones. The better a key matches, the more of that token's value is taken. Head ${h} of block ${state.block} reads all ${config.n_embd} channels and makes queries, keys and values of ${config.head_size} numbers each.`),
     el("div", { class: "bar" }, chooseBlock(), chooseHead()),
     attentionStrip(p),
     el("div", { class: "grid" },

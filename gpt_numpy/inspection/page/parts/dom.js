@@ -28,6 +28,9 @@ function figure(title, sentence, options, ...children) {
     children);
 }
 
+// What one does with a finger, or with a pointer that hovers.
+const TOUCHES = window.matchMedia("(pointer: coarse)").matches, POINT_AT = TOUCHES ? "Tap" : "Point at", CLICK_ON = TOUCHES ? "Tap" : "Click on";
+
 function tokenBox(text) { return el("span", { class: "token" }, text); }
 
 // Bars with a label before and a number after; `right` marks one; `warm` are orange, those below 0

@@ -1,8 +1,8 @@
 // The map of the model, always in view: where one is, forward and backward, and how wide the stream is.
 
 const PLACES = [
-  ["tokens", "tokens", "tok"], ["embedding", "two tables", "emb"], ["ln_1", "norm", "ln"], ["attention", "attention", "att"], ["add_1", "+", "+"],
-  ["ln_2", "norm", "ln"], ["mlp", "MLP", "mlp"], ["add_2", "+", "+"], ["ln_f", "last norm", "ln"], ["head", "logits", "out"], ["loss", "loss", "loss"],
+  ["tokens", "tokens", "tok"], ["embedding", ["learned", "sinusoidal"].includes(config.positions) ? "two tables" : "table", "tab"], ["ln_1", "norm", "norm"], ["attention", "attention", "att"], ["add_1", "+", "+"],
+  ["ln_2", "norm", "norm"], ["mlp", "MLP", "MLP"], ["add_2", "+", "+"], ["ln_f", "last norm", "norm"], ["head", "logits", "logits"], ["loss", "loss", "loss"],
 ];
 const OF_BLOCK = ["ln_1", "attention", "add_1", "ln_2", "mlp", "add_2"];
 

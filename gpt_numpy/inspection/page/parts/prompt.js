@@ -48,7 +48,7 @@ function edited(field) {
 
 function statusText() {
   if (running.failed) return running.failed;
-  if (experiment.writing) return "The model writes; click on the button again to stop it.";
+  if (experiment.writing) return `The model writes; ${CLICK_ON.toLowerCase()} the button again to stop it.`;
   if (!running.forward) return "Computing the first pass …";
   if (Number.isNaN(about.loss) && T > 1) return "The loss is not a number: the model has diverged.";
   const known = contents.targets.filter(v => v >= 0).length, left = experiment.leftOut.length ? `Left out, since the model does not know them: ${experiment.leftOut.join(" ")}. ` : "";

@@ -101,7 +101,7 @@ function gradients(step) {
     ["Needed from forward", contents.live ? step.needed : [], "what the equations read in addition to the gradient"],
     ["Incoming", step.incoming, "the gradient of what the line wrote"],
     ["Outgoing", step.outgoing, "the gradient of what the line read"],
-    ["Parameters", step.parameters, "the gradient of the parameters, for the optimizer"],
+    ["Parameters", step.parameters, "the gradient of the parameters, by which the optimizer, the rule of training, moves them"],
   ];
   return groups.filter(([, names]) => names.length).map(([title, names, what]) =>
     title === "Needed from forward" ? needed(title, names, what) : figure(title, `${what[0].toUpperCase()}${what.slice(1)}: ${names.map(normSentence).join("; ")}.`, {},

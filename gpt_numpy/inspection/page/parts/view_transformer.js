@@ -8,7 +8,7 @@ function drawTransformer() {
   const p = at(matrixOf(contents.next.probabilities), state.position, 0);
   return [
     el("h2", {}, "The transformer"),
-    el("p", {}, `Each token of the text enters at the top as a vector of ${config.n_embd} numbers and flows down the residual stream. Every block reads the stream and adds to it. At the bottom the head turns each vector into a distribution of the next token. Click on a box to see inside.`),
+    el("p", {}, `Each token of the text enters at the top as a vector of ${config.n_embd} numbers and flows down the residual stream. Every block reads the stream and adds to it. At the bottom the head turns each vector into a distribution of the next token. ${CLICK_ON} a box to see inside.`),
     el("div", { class: "grid" },
       contents.live ? null : figure("The text", `The model has read ${T} tokens; ${hasTarget(state.position) ? `after ${quoted(state.position)} comes “${targetAt(state.position)}”` : `the text ends with ${quoted(state.position)}`}.`, { size: "third" }, tokenStrip()),
       figure("The model", `The blue line is the residual stream; its width shows the mean length of the vectors, ${streamSentence()}.`, { size: contents.live ? "half" : "third" }, diagram()),

@@ -138,7 +138,7 @@ def code_of(place: Place, names: tuple[str, ...]) -> dict[str, Any]:
     lines = dict(enumerate(place.source.splitlines(), start=place.line))
     name = "|".join(map(re.escape, names))
     # An assignment, np.add.at(name, ...), or an argument that a call writes to (out=name).
-    written = re.compile(rf"^\s*\(?({name})(,\)|\[.*\])? [-+]?= |\.at\(({name}),|=({name})\b")
+    written = re.compile(rf"^\s*\(?({name})(,\)|\[.*\])? [-+*]?= |\.at\(({name}),|=({name})\b")
     found = {number for number, line in lines.items() if written.search(line)}
     marked = sorted(found.union(*(s for s in statements_of(place) if s & found)))
     first, last = (marked[0], marked[-1]) if marked else (place.line, max(lines))

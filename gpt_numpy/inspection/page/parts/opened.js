@@ -78,7 +78,7 @@ const WORDS = {
   wte: () => "the token table", wpe: () => hasPositions() && config.positions !== "learned" ? "the waves of positions" : "the position table",
   "x̂": () => "the normalised vector", rstd: () => `1 / ${isRms() ? "root mean square" : "standard deviation"} of the vector’s ${config.n_embd} numbers`, "ε": () => "a tiny number, against division by 0",
   branch: () => "what the layer adds to the stream", lse: () => "log of the sum of e to the power of every logit", y: () => "the token that did come next", "[v=y]": () => "1 for the token that did come next, 0 for all others",
-  D: () => "numbers of a head’s query", N: () => "predictions of the text", "σ": () => "sigmoid, 1 / (1 + e to the power of minus it)",
+  D: () => "how many numbers a query has", N: () => "how many places of the text have a loss", "σ": () => "sigmoid, 1 / (1 + e to the power of minus it)",
 };
 function wordsOf(pieces) {
   const written = new Set(pieces.flat(Infinity).filter(Boolean).flatMap(piece => piece instanceof Node ? [piece, ...piece.querySelectorAll("*")].filter(node => !node.childElementCount).map(node => node.textContent) : [piece]));

@@ -13,8 +13,7 @@ const FORWARD_SCENES = [
   { place: "tokens", question: () => "How does text become numbers?",
     text: () => [`The model knows ${config.vocab_size} tokens, here ${contents.live.characters ? "single characters" : "pieces of text"}, and every token has a number. “${tokenAt(here())}” is number ${contents.tokens[here()]}. All the model ever sees is this list of ${T} numbers.`,
       "Its only task: at each place, guess the number that comes next. Positions, like all else here, are counted from 0."],
-    pictures: () => [el("figure", { class: "wide" }, el("h3", {}, "The text as the model sees it"), el("figcaption", {}, "Each token with its number; the dark frame is the one that you chose above."), numbered())],
-    cell: () => null },
+    pictures: () => [el("figure", { class: "wide" }, el("h3", {}, "The text as the model sees it"), el("figcaption", {}, "Each token with its number; the dark frame is the one that you chose above."), numbered())] },
 
   { place: "embedding", question: () => "How does a number become a vector?",
     text: () => !hasPositions() ? [`A table is learned, with a row of ${config.n_embd} numbers for each token. The row of “${tokenAt(here())}” is lifted out: it is the token’s embedding, its vector in the residual stream, which runs through the whole model. Each of its ${config.n_embd} numbers is a channel.`, config.positions === "rotary" ? "Where the token stands is not added here: later, queries and keys turn with their position." : "This model is not given where a token stands, except by what it may see."] : [`Two tables are learned. One has a row of ${config.n_embd} numbers for each token: what is it? The other has a row for each position: where is it? ${config.positions === "learned" ? "" : "(Here the second is not learned, but fixed waves.) "}The row of “${tokenAt(here())}” and the row of position ${here()} are lifted out and added.`,

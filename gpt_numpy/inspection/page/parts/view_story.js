@@ -6,7 +6,7 @@ let sceneOfOpened = "";  // the scene whose worked cell was opened last
 
 function drawStory() {
   const scene = SCENES[state.scene], needs = scene.backward && !running.backward;
-  if (!needs && sceneOfOpened !== sceneKey()) { opened = scene.cell(); sceneOfOpened = sceneKey(); }
+  if (!needs && sceneOfOpened !== sceneKey()) { opened = scene.cell ? scene.cell() : null; sceneOfOpened = sceneKey(); }
   const part = scene.backward ? "The way back" : "Forward", number_ = state.scene + 1;
   const pictures = needs ? [el("p", { class: "soft" }, "Backward is being computed …")] : scene.backward ? [columnsOf(scene), derivation(scene.out())] : [el("div", { class: "pictures" }, scene.pictures())];
   return [
@@ -16,7 +16,7 @@ function drawStory() {
     sceneRail(),
     el("div", { class: `scene ${scene.backward ? "sublayer" : ""}` },
       el("div", { class: "scene-text" }, scene.text().map(text => el("p", {}, text))),
-      pictures, scene.cell() ? openedPanel() : null),
+      pictures, scene.cell ? openedPanel() : null),
     el("div", { class: "bar below" }, el("button", { type: "button", class: "button main", "data-key": "scene-next-below", disabled: state.scene === SCENES.length - 1, onclick: () => turnScene(1) }, "next →")),
   ];
 }

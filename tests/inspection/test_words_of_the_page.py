@@ -10,9 +10,10 @@ from tests.inspection.test_live_page import (  # noqa: F401
     opened,
     seen,
     settled,
+    written,
 )
 from tests.inspection.test_page_in_browser import three_digits
-from tests.support.pages import CHARACTERS
+from tests.support.pages import CHARACTERS, look, make_run
 
 V = len(CHARACTERS)
 
@@ -59,7 +60,10 @@ def test_where_the_text_ends_there_is_no_loss_to_change(opened):  # noqa: F811
     np.testing.assert_allclose(gradient, [*[1 / (tokens - 1)] * (tokens - 1), 0])
     norm = page.evaluate("inside.contents.arrays.losses.grad_numbers.norm")
     assert norm == pytest.approx((tokens - 1) ** -0.5)
-    for place, label in (("story&scene=12", "Of each loss"), ("backwards&step=0", "gradient of l")):
+    for place, label in (
+        ("story&scene=12", "Of each loss"),
+        ("backwards&step=0", "gradient of losses"),
+    ):
         visit(page, f"#{place}")
         canvas = page.locator(f"canvas[aria-label^='{label}']")
         canvas.wait_for()
@@ -227,3 +231,13 @@ def test_a_table_a_head_and_what_is_switched_off_in_words(opened):  # noqa: F811
     page.keyboard.press("1")
     page.keyboard.press("2")
     assert "hardly any difference (1.00e−6 lower)" in page.inner_text("main")
+
+
+def test_the_norm_has_its_own_name(opened, tmp_path):  # noqa: F811
+    _, _, contents = look(make_run(tmp_path, norm="rmsnorm"), live=True)
+    page = opened(path=written(tmp_path, "page.html", contents), at="#transformer")
+    for view in ("transformer", "layers"):
+        visit(page, f"#{view}")
+        page.wait_for_selector(f"#tab-{view}[aria-selected=true]")
+        text = page.locator("main").text_content()
+        assert "RMSNorm" in text and "layer norm" not in text.lower(), view

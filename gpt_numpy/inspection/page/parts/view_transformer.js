@@ -14,7 +14,7 @@ function drawTransformer() {
       figure("The model", `The blue line is the residual stream; its width shows the mean length of the vectors, ${streamSentence()}.`, { size: contents.live ? "half" : "third" }, diagram()),
       figure("The next token", `After ${quoted(state.position)} the most likely token is “${nameOf(best)}”, with ${percent(p)}${hasTarget(state.position) ? "; the green frame marks the actual next token" : ""}.`, { size: contents.live ? "half" : "third" },
         nextTokens(state.position),
-        el("p", { class: "small soft" }, `${hasTarget(state.position) ? `Its loss there: ${number(numbersOf(contents.next.losses)[state.position])} nats; the` : "The"} mean over the text is ${number(about.loss)}, that of a uniform guess ${number(about.uniform)}.`))),
+        el("p", { class: "small soft" }, `${hasTarget(state.position) ? `Its loss there: ${number(numbersOf(contents.next.losses)[state.position])} nats (units of the natural logarithm); the` : "The"} mean over the text is ${number(about.loss)}, that of a uniform guess ${number(about.uniform)}.`))),
     unusual(),
   ];
 }
@@ -60,7 +60,7 @@ function diagram() {
   stream(drawing, end - 6, end + 20, width(before));
   drawing.append(
     door(MAP.stream - 66, 14, 304, 44, ...tablesInWords(), "embedding", {}),
-    door(MAP.stream - 66, end + 20, 304, 44, "last layer norm, head, softmax", `${config.n_embd} → ${config.vocab_size}`, "layers", { section: "head" }),
+    door(MAP.stream - 66, end + 20, 304, 44, `last ${isRms() ? "RMSNorm" : "layer norm"}, head, softmax`, `${config.n_embd} → ${config.vocab_size}`, "layers", { section: "head" }),
     svg("path", { d: `M ${MAP.stream} ${end + 64} v 14`, class: "wire" }),
     door(MAP.stream - 66, end + 78, 304, 40, "loss, and back again", `${number(about.loss)} nats a token`, "backwards", { step: 0 }));
   return drawing;
@@ -80,7 +80,7 @@ function branch(drawing, y, before, after, norm, text, view, block) {
     svg("path", { d: `M ${right} ${y + 38} V ${y + 54} H ${x + 9}`, class: "wire" }),
     svg("circle", { cx: x, cy: y + 54, r: 9, class: "plus" }),
     svg("path", { d: `M ${x - 5} ${y + 54} h 10 M ${x} ${y + 49} v 10`, class: "wire" }),
-    door(MAP.box, y, MAP.boxWide, 38, text, `after layer norm ${norm.split(".").pop()}`, view, { block }));
+    door(MAP.box, y, MAP.boxWide, 38, text, `after ${isRms() ? "RMSNorm" : "layer norm"} ${norm.split(".").pop()}`, view, { block }));
 }
 
 function door(x, y, width, height, text, below, view, values) {

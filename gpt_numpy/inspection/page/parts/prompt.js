@@ -52,7 +52,7 @@ function statusText() {
   if (!running.forward) return "Computing the first pass …";
   if (Number.isNaN(about.loss) && T > 1) return "The loss is not a number: the model has diverged.";
   const known = contents.targets.filter(v => v >= 0).length, left = experiment.leftOut.length ? `Left out, since the model does not know them: ${experiment.leftOut.join(" ")}. ` : "";
-  const loss = known ? `Loss ${number(about.loss)} nats (units of the natural logarithm) a token: ${unsure(about.loss)}. The stronger a token’s colour, the harder it was to predict.` : "With one token there is nothing to predict yet.";
+  const loss = known ? `Loss ${number(about.loss)} nats (natural logarithm) a token: ${unsure(about.loss)}. Stronger colour: harder to predict.` : "With one token there is nothing to predict yet.";
   const off = isAnythingOff() && known ? ` Some parts are switched off${experiment.baseline ? `; with all of them it is ${number(experiment.baseline.loss)}` : ""}.` : "";
   const steps = experiment.steps.length ? ` The model is ${experiment.steps.length - 1} ${experiment.steps.length === 2 ? "step" : "steps"} downhill from the one in the file.` : "";
   const full = contents.tokens.length === config.block_size ? ` The context of ${config.block_size} tokens is full.` : "";

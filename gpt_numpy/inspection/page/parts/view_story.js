@@ -43,7 +43,7 @@ function badge(name) {
   const found = contents.verdicts[name], untouched = isUntouched(), difference = agreement(name);
   if (!found || !untouched) return el("span", { class: "badge verdict none", "data-badge": name }, found ? "not checked for this change" : "not checked");
   const right = found.ok && (difference === null || difference <= 1e-3);
-  return el("span", { class: `badge verdict ${right ? "ok" : "bad"}`, "data-badge": name, title: verdict(name).textContent }, right ? `✓ an independent derivative differs by ${number(found.error)} of its size` : "✗ WRONG");
+  return el("span", { class: `badge verdict ${right ? "ok" : "bad"}`, "data-badge": name, title: verdict(name).textContent }, right ? `✓ an independent derivative agrees to ${number(found.error)}` : "✗ WRONG");
 }
 
 // Pictures of the way back are as high as the screen allows, so that their scene needs no scrolling.

@@ -155,6 +155,8 @@ def test_every_array_of_the_page_is_that_of_the_trace(opened, seen):
                 [name, which],
             )
             wanted = array if entry.kind == "parameter" else array[0]
+            if (name, which) == ("losses", "grad"):  # the page has no loss where the text ends
+                wanted = np.where(known[0] < 0, 0, wanted)
             np.testing.assert_allclose(
                 np.reshape(found, wanted.shape), wanted, rtol=0,
                 atol=1e-6 * max(np.abs(wanted).max(), 1e-3), err_msg=f"{name} {which}",
@@ -347,7 +349,8 @@ def test_every_scene_by_keyboard(opened, size, scheme, tmp_path):
         assert f"scene {scene + 1} of {SCENES}" in page.inner_text("main")
         questions.append(page.inner_text("#question"))
         assert look_at(page, "problems") == [], questions[-1]
-        assert page.query_selector("#opened h3"), questions[-1]  # one worked cell
+        # One worked cell; the first scene is about no array yet.
+        assert bool(page.query_selector("#opened h3")) == (scene > 0), questions[-1]
         place = page.get_attribute("[aria-current=location]", "data-key")
         assert place == "map-" + page.evaluate("inside.SCENES[inside.state.scene].place")
         if os.environ.get("GPT_NUMPY_SCREENSHOTS"):

@@ -483,7 +483,7 @@ CALL = ["linear_backward(", "dout, k.norm, w.weight.T, None,", "dx=dk.norm, dwei
             "token and position embedding",
             "wte.weight",
             "row = scale wte[tokens] + wpe[:T]",
-            ["dwte[...] = 0", "np.add.at(dwte, tokens, drow"],
+            ["np.add.at(dwte, tokens, drow"],  # tied: what the head wrote stays
         ),
     ],
 )

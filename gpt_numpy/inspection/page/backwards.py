@@ -9,6 +9,7 @@ import re
 from functools import cache
 from typing import Any
 
+from gpt_numpy.inspection.page.conditions import code_that_runs
 from gpt_numpy.inspection.trace.diagram import Node, layer_title
 from gpt_numpy.inspection.trace.operation import Place, function_named, place_of
 from gpt_numpy.inspection.trace.trace import Trace
@@ -90,7 +91,7 @@ def _equation(trace: Trace, node: Node, letter: str, backward: list[Node]) -> di
         "text": text,
         "others": [k for k, r in readers.items() if array in r and backward[k - 1] is not node],
         "computed": str(step.function),
-        "code": code_of(place, names),
+        "code": code_that_runs(code_of(place, names), place, trace.config),
     }
 
 
@@ -113,7 +114,8 @@ def forward_code(trace: Trace) -> dict[str, Any]:
         place = operation.function("reference", "forward")
         for letter in node.written:
             names = FORWARD_NAMES.get((operation.derivation, letter), (letter,))
-            found[node.arrays[letter]] = code_of(place, names)
+            code = code_of(place, names)
+            found[node.arrays[letter]] = code_that_runs(code, place, trace.config)
     return found
 
 
@@ -136,7 +138,7 @@ def code_of(place: Place, names: tuple[str, ...]) -> dict[str, Any]:
     lines = dict(enumerate(place.source.splitlines(), start=place.line))
     name = "|".join(map(re.escape, names))
     # An assignment, np.add.at(name, ...), or an argument that a call writes to (out=name).
-    written = re.compile(rf"^\s*\(?({name})(,\)|\[.*\])? [-+]?= |\.at\(({name}),|=({name})\b")
+    written = re.compile(rf"^\s*\(?({name})(,\)|\[.*\])? [-+*]?= |\.at\(({name}),|=({name})\b")
     found = {number for number, line in lines.items() if written.search(line)}
     marked = sorted(found.union(*(s for s in statements_of(place) if s & found)))
     first, last = (marked[0], marked[-1]) if marked else (place.line, max(lines))

@@ -22,14 +22,17 @@ function lineChart(lines, options) {
   axes(drawing, scale, o);
   for (const line of shown) {
     const points = line.points.filter(([, y]) => !o.log || y > 0).map(([x, y]) => [scale.x(x), scale.y(y)]);
-    drawing.append(svg("polyline", {
-      points: points.map(([x, y]) => `${x.toFixed(1)},${y.toFixed(1)}`).join(" "), fill: "none", stroke: line.colour,
-      "stroke-width": line.width || 1.8, "stroke-dasharray": line.dash, "stroke-linejoin": "round", opacity: line.quiet ? 0.45 : null }));
+    drawing.append(strokeOf(line, "polyline", { points: points.map(([x, y]) => `${x.toFixed(1)},${y.toFixed(1)}`).join(" "), fill: "none", "stroke-linejoin": "round" }));
     if (line.dots) for (const [x, y] of points) drawing.append(svg("circle", { cx: x, cy: y, r: 3, fill: line.colour }));
   }
-  const readout = el("p", { class: "readout idle", "aria-live": "polite" }, "Point at the lines for their numbers.");
+  const readout = el("p", { class: "readout idle", "aria-live": "polite" }, `${POINT_AT} the lines for their numbers.`);
   pointing(drawing, shown, scale, readout, { ...o, wide });
   return el("div", {}, drawing, key(shown), el("div", { class: "under" }, readout));
+}
+
+// A line as it is drawn, in the chart and in its key.
+function strokeOf({ colour, width, dash, quiet }, tag, where) {
+  return svg(tag, { ...where, stroke: colour, "stroke-width": width || 1.8, "stroke-dasharray": dash, opacity: quiet ? 0.45 : null });
 }
 
 function scales(lines, o) {
@@ -77,7 +80,7 @@ function axes(drawing, s, o) {
 function tick(y) { return Math.abs(y) < 1e-3 && y ? y.toExponential(0).replace("-", "−") : String(Number(y.toPrecision(6))).replace("-", "−"); }
 function key(lines) {
   return lines.length < 2 ? null : el("div", { class: "key" }, lines.map(line =>
-    el("span", {}, el("i", { style: { background: line.colour, opacity: line.quiet ? 0.45 : 1 } }), line.name)));
+    el("span", {}, svg("svg", { class: "stroke", viewBox: "0 0 24 8", width: 24, height: 8, "aria-hidden": "true" }, strokeOf(line, "line", { x1: 0, x2: 24, y1: 4, y2: 4 })), line.name)));
 }
 
 function pointing(drawing, lines, s, readout, o) {

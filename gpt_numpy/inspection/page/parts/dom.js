@@ -28,15 +28,19 @@ function figure(title, sentence, options, ...children) {
     children);
 }
 
+// What one does with a finger, or with a pointer that hovers.
+const TOUCHES = window.matchMedia("(pointer: coarse)").matches, POINT_AT = TOUCHES ? "Tap" : "Point at", CLICK_ON = TOUCHES ? "Tap" : "Click on";
+
 function tokenBox(text) { return el("span", { class: "token" }, text); }
 
-// Bars with a label before and a number after; `right` marks one, `warm` colours negative ones.
+// Bars with a label before and a number after; `right` marks one; `warm` are orange, those below 0
+// unless said otherwise.
 function bars(items, largest) {
   const most = largest || Math.max(...items.map(item => Math.abs(item.size)), 1e-300);
   return el("div", { class: "bars" }, items.map(item => [
     el("span", { class: item.right ? "right" : "" }, item.label),
     el("span", { class: "track", "aria-hidden": "true" },
-      el("i", { class: item.size < 0 ? "warm" : "", style: { width: `${100 * Math.min(1, Math.abs(item.size) / most)}%` } })),
+      el("i", { class: (item.warm === undefined ? item.size < 0 : item.warm) ? "warm" : "", style: { width: `${100 * Math.min(1, Math.abs(item.size) / most)}%` } })),
     el("span", {}, item.text)]));
 }
 

@@ -29,10 +29,11 @@ if (contents.live) {
   experiment.settings.known = contents.live.characters ? contents.live.characters.length : config.vocab_size;
 }
 
-function isAnythingOff() {
+function partsOff() {
   const { heads, neurons, attention, mlp } = experiment.off;
-  return attention.length + mlp.length + Object.values(heads).flat().length + Object.values(neurons).flat().length > 0;
+  return attention.length + mlp.length + Object.values(heads).flat().length + Object.values(neurons).flat().length;
 }
+function isAnythingOff() { return partsOff() > 0; }
 function isOriginalText() { return experiment.tokens.length === experiment.original.length && experiment.tokens.every((token, k) => token === experiment.original[k]); }
 // Text and model are those of which Python checked the gradients.
 function isUntouched() { return !contents.live || (isOriginalText() && !isAnythingOff() && !experiment.steps.length && experiment.checkpoint === null); }

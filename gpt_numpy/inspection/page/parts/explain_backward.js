@@ -5,7 +5,7 @@ function back(pattern, explain) { BACKWARD_RULES.push([pattern, explain]); }
 const G = { which: "grad" };
 function gradCell(name, r, c, head) { return cellOf(name, "grad", r, c, head); }
 
-back(/^losses$/, () => ({ formula: [grad("loss", "t"), "=", fraction("1", "N")], numbers: over(num(1), num(Math.max(contents.targets.filter(v => v >= 0).length, 1))), sources: [],
+back(/^losses$/, ({ r, c }) => !hasTarget(r + c) ? { formula: [grad("loss", "t"), "=", "0"], numbers: num(0), sources: [], note: "No loss here: the text ends." } : ({ formula: [grad("loss", "t"), "=", fraction("1", "N")], numbers: over(num(1), num(Math.max(contents.targets.filter(v => v >= 0).length, 1))), sources: [],
   note: "The loss of the text is the mean over its N predictions." }));
 back(/^logits$/, ({ r, c }) => {
   if (!hasTarget(r)) return { formula: [grad("z", "t", "v"), "=", "0"], numbers: num(0), sources: [], note: "Nothing is predicted here, so nothing is to be changed." };

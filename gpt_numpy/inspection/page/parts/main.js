@@ -62,7 +62,7 @@ document.getElementById("foot").append(el("p", {},
   `gpt_numpy ${about.version}. Every number is from this pass, shown with three digits.`,
   about.group > 1 ? ` Channels are shown in groups of ${about.group}, each represented by its largest in magnitude.` : "",
   contents.live ? " Computed in this page, in float64, from the model’s own parameters." : contents.recorded === "asked for" ? "" : ` A recorded pass: ${contents.recorded}.`,
-  " Keys: ", el("kbd", {}, "1"), "–", el("kbd", {}, Object.keys(VIEWS).length), " open the views, ", el("kbd", {}, "←"), " ", el("kbd", {}, "→"), contents.live ? [", ", el("kbd", {}, "Space"), " turn over, "] : " go through backward, ", "Tab reaches everything else."));
+  " Keys: ", el("kbd", {}, "1"), "–", el("kbd", {}, Object.keys(VIEWS).length), " open the views, ", el("kbd", {}, "←"), " ", el("kbd", {}, "→"), contents.live ? [", ", el("kbd", {}, "Space"), " turn over"] : " go through backward", " (at a token ", el("kbd", {}, "←"), " ", el("kbd", {}, "→"), " choose another, in a picture another cell), ", "Tab reaches everything else."));
 restore();
 draw();
 if (contents.live) { drawPrompt(); startLive().then(() => { document.documentElement.dataset.ready = "true"; }); } else document.documentElement.dataset.ready = "true";

@@ -1,8 +1,8 @@
 // The map of the model, always in view: where one is, forward and backward, and how wide the stream is.
 
 const PLACES = [
-  ["tokens", "tokens", "tok"], ["embedding", "two tables", "emb"], ["ln_1", "norm", "ln"], ["attention", "attention", "att"], ["add_1", "+", "+"],
-  ["ln_2", "norm", "ln"], ["mlp", "MLP", "mlp"], ["add_2", "+", "+"], ["ln_f", "last norm", "ln"], ["head", "logits", "out"], ["loss", "loss", "loss"],
+  ["tokens", "tokens", "tok"], ["embedding", ["learned", "sinusoidal"].includes(config.positions) ? "two tables" : "table", "tab"], ["ln_1", "norm", "norm"], ["attention", "attention", "att"], ["add_1", "+", "+"],
+  ["ln_2", "norm", "norm"], ["mlp", "MLP", "MLP"], ["add_2", "+", "+"], ["ln_f", "last norm", "norm"], ["head", "logits", "logits"], ["loss", "loss", "loss"],
 ];
 const OF_BLOCK = ["ln_1", "attention", "add_1", "ln_2", "mlp", "add_2"];
 
@@ -26,18 +26,15 @@ function drawMap() {
       return el("li", { class: OF_BLOCK.includes(key) ? "of-block" : "" },
         el("i", { class: "stream", "aria-hidden": "true", style: { width: `${wide.toFixed(1)}px`, marginLeft: `${(8 - wide / 2).toFixed(1)}px` } }),
         el("button", { type: "button", class: "place", "data-key": `map-${key}`, "aria-current": key === place ? "location" : null, "aria-label": `${long === "+" ? "sum with the stream" : long}${OF_BLOCK.includes(key) ? `, block ${state.block}` : ""}`,
-          title: stream ? `${stream}: ${backward ? "gradient" : "length"} ${number(sizes[stream])}` : long, onclick: () => goToPlace(key) },
+          title: stream ? `${stream}: ${backward ? `gradient ${number(sizes[stream])}, all tokens together` : `mean length of a token’s vector ${number(sizes[stream])}`}` : long, onclick: () => goToPlace(key) },
           el("span", { class: "long" }, long), el("span", { class: "short" }, short_)));
     })),
     config.n_layer > 1 ? el("div", { class: "which-block" }, chooser("block", config.n_layer, state.block, "map-block", block => change({ block }), k => `${k} of 0–${config.n_layer - 1}`)) : null,
     config.n_head > 1 ? el("div", { class: "which-block" }, chooser("head", config.n_head, state.head, "map-head", head => change({ head }), k => `${k} of 0–${config.n_head - 1}`)) : null,
     el("p", { class: "small soft width-note" }, `The stream is as wide as ${backward ? "its gradient" : "its vectors are long"}.`));
 }
-// Root mean square over the text of the vectors' lengths, or of their gradients'.
-function streamSize(name, backward) {
-  const numbers = backward ? contents.arrays[name].grad_numbers : contents.arrays[name].numbers;
-  return numbers ? numbers.norm / Math.sqrt(T) : 0;
-}
+// The mean length of the vectors, or the length of their whole gradient, as the scenes have it.
+function streamSize(name, backward) { return backward ? gradientNorm(name) : lengthOf(name); }
 
 function whereOnMap() {
   if (state.view === "story") return { place: SCENES[state.scene].place, backward: SCENES[state.scene].backward };

@@ -36,7 +36,9 @@ function brackets(...inside) { return row("(", inside, ")"); }
 
 // Expressions. Each has value(), and show(): pieces of MathML with the numbers in place, between which a
 // line may break.
-function num(x) { return { value: () => x, show: () => [signed(number(x))] }; }
+function num(x) { return { value: () => x, show: () => [signed(inFormula(x))] }; }
+// Counts are whole.
+function inFormula(x) { return Number.isInteger(x) && Math.abs(x) < 1e4 ? String(x).replace("-", "−") : number(x); }
 function signed(text) { return text.startsWith("−") ? row("(", text, ")") : row(text); }
 const LONG = 24;  // letters, from which on a line may break before a sign
 function infix(sign, a, b, value) {

@@ -8,10 +8,20 @@ function openCell(cell) {
   const panel = document.getElementById("opened");
   if (panel) panel.replaceWith(openedPanel());
   paintAll();
+  pointToOpened();
+}
+// On a narrow screen the equation may open far below its picture: a button leads there.
+function pointToOpened() {
+  for (const old of document.querySelectorAll(".to-opened")) old.remove();
+  const panel = document.getElementById("opened");
+  if (!opened || !opened.chosen || !panel || panel.getBoundingClientRect().top < window.innerHeight - 40) return;
+  const painter = [...painters].find(({ of, canvas }) => of && of.name === opened.name && of.which === opened.which && (of.head || 0) === (opened.head || 0) && canvas.isConnected && canvas.tabIndex === 0);
+  if (painter) painter.canvas.parentElement.querySelector(".under").append(el("button", { type: "button", class: "link to-opened", onclick: () => panel.scrollIntoView() }, "↓ where it comes from"));
 }
 function closeCell() {
   const cell = opened;
   opened = null;
+  pointToOpened();
   const panel = document.getElementById("opened");
   if (panel) panel.replaceWith(openedPanel());
   paintAll();
@@ -48,21 +58,36 @@ function explanationOfOpened() {
 
 function openedPanel() {
   const found = opened && explanationOfOpened();
-  if (!found) return el("section", { id: "opened", class: "opened empty", "aria-label": "The opened cell" }, el("p", { class: "soft small" }, "Tap or click on a cell to see where its number comes from."));
+  if (!found) return el("section", { id: "opened", class: "opened empty", "aria-label": "The opened cell" }, el("p", { class: "soft small" }, `${CLICK_ON} a cell to see where its number comes from.`));
   const { name, which, head, row, col } = opened, value = cellOf(name, which, row, col, head || 0);
   const d = which === "grad" ? "d" : "";
   return el("section", { id: "opened", class: `opened${opened.chosen ? " chosen" : ""}`, "aria-label": "The opened cell", "aria-live": "polite" },
     el("button", { type: "button", class: "close", "aria-label": "Close the opened cell", onclick: closeCell }, "×"),
     el("h3", {}, `${d ? "The gradient of " : ""}${cellInWords(name, row, col, head)}: ${number(value)}`),
+    opened.largest ? el("p", { class: "small soft" }, `The largest number of its picture; ${CLICK_ON.toLowerCase()} another cell for its own.`) : null,
     found.note ? el("p", { class: "small" }, found.note) : null,
     formula(found.formula),
     numbersInPlace(found.numbers),
+    wordsOf(found.formula),
     found.sources.length ? el("p", { class: "small soft sources" }) : null,
     codeLines(name, which));
 }
 
+// The words of an equation that do not speak for themselves.
+const WORDS = {
+  wte: () => "the token table", wpe: () => hasPositions() && config.positions !== "learned" ? "the waves of positions" : "the position table",
+  "x̂": () => "the normalised vector", rstd: () => `1 / ${isRms() ? "root mean square" : "standard deviation"} of the vector’s ${config.n_embd} numbers`, "ε": () => "a tiny number, against division by 0",
+  branch: () => "what the layer adds to the stream", lse: () => "log of the sum of e to the power of every logit", y: () => "the token that did come next", "[v=y]": () => "1 for the token that did come next, 0 for all others",
+  D: () => "how many numbers a query has", N: () => "how many places of the text have a loss", "σ": () => "sigmoid, 1 / (1 + e to the power of minus it)",
+};
+function wordsOf(pieces) {
+  const written = new Set(pieces.flat(Infinity).filter(Boolean).flatMap(piece => piece instanceof Node ? [piece, ...piece.querySelectorAll("*")].filter(node => !node.childElementCount).map(node => node.textContent) : [piece]));
+  const plain = [...written].map(text => text.replace(/^d(?=x̂$|branch$)/, "")), known = Object.keys(WORDS).filter(text => plain.includes(text));
+  return known.length ? el("p", { class: "small soft words" }, known.map((text, k) => `${k ? "; " : ""}${text}: ${WORDS[text]()}`), ".") : null;
+}
+
 function numbersInPlace(numbers) {
-  const pieces = numbers.show(), same = pieces.length === 1 && pieces[0].textContent.replace(/[()]/g, "") === number(numbers.value());
+  const pieces = numbers.show(), same = pieces.length === 1 && pieces[0].textContent.replace(/[()]/g, "") === inFormula(numbers.value());
   return el("p", { class: "numbers" }, same ? [] : ["= ", pieces.map(piece => [ml("math", piece), " "])], "= ", el("b", {}, number(numbers.value())));
 }
 
@@ -77,15 +102,14 @@ function cellInWords(name, row, col, head) {
   return `${NAMES_IN_WORDS[name] || NAMES_IN_WORDS[name.split(".").slice(-2).join(".")] || NAMES_IN_WORDS[part] || part}${where}${heads}, ${quoted(row)}, channel ${col}`;
 }
 const NAMES_IN_WORDS = {
-  losses: "the loss", lse: "the log-sum-exp of the logits", mean: "the mean", rstd: "the reciprocal deviation",
+  losses: "the loss", lse: "the log-sum-exp of the logits", mean: "the mean", rstd: "rstd",
   "embedding.out": "the vector at the start of the stream", "ln_1.out": "what attention reads", "ln_2.out": "what the MLP reads", "ln_f.out": "what the output head reads", "attn.out": "the heads side by side", qkv: "query, key and value", ready: "query, key and value as attention reads them",
   query: "the query", key: "the key", value: "the value", heads: "the head’s output", proj: "what is added to the stream", resid_mid: "the stream after attention", resid_post: "the stream after the MLP", xhat: "the normalised vector", act: "the neuron after the nonlinearity", fc: "the neuron before the nonlinearity" };
 
 function codeLines(name, which) {
   const code = which === "grad" ? codeOfGradient(name) : contents.code[name.replace(/\.(query|key|value)$/, isReady_() ? ".ready" : ".qkv")];
   if (!code) return null;
-  // A model without biases has none in its equations either; a tied table is not emptied first.
-  const marked = code.lines.filter(([line, text]) => code.marked.includes(line) && (config.bias || !text.includes("+= bias")) && !(config.tied && text.includes("dwte[...] = 0"))), lines = (marked.length ? marked : code.lines).slice(0, 5);
+  const marked = code.lines.filter(([line]) => code.marked.includes(line)), lines = (marked.length ? marked : code.lines).slice(0, 5);
   return el("div", {}, el("pre", { class: "source", tabindex: 0, "aria-label": "Lines of the reference" }, lines.map(([line, text]) => el("span", {}, el("b", {}, line), text.trim()))),
     el("p", { class: "small soft" }, `${code.file}, ${code.function}`));
 }

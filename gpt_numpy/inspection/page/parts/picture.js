@@ -7,7 +7,7 @@ function addPictureButtons(place) {
     figure.prepend(el("button", { type: "button", class: "png", "aria-label": `Save “${title}” as a PNG`, title: "Save as a PNG", onclick: () => savePicture(figure, title) }, "PNG"));
   }
 }
-function drawingsOf(figure) { return [...figure.querySelectorAll("canvas, svg")].filter(drawing => drawing.getClientRects().length); }
+function drawingsOf(figure) { return [...figure.querySelectorAll("canvas, svg:not(.stroke)")].filter(drawing => drawing.getClientRects().length); }
 
 const AIR = 16, TITLE = 30;  // around the picture, and above a drawing for its title
 

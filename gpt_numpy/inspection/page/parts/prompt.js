@@ -48,15 +48,21 @@ function edited(field) {
 
 function statusText() {
   if (running.failed) return running.failed;
-  if (experiment.writing) return "The model writes; click on the button again to stop it.";
+  if (experiment.writing) return `The model writes; ${CLICK_ON.toLowerCase()} the button again to stop it.`;
   if (!running.forward) return "Computing the first pass …";
   if (Number.isNaN(about.loss) && T > 1) return "The loss is not a number: the model has diverged.";
   const known = contents.targets.filter(v => v >= 0).length, left = experiment.leftOut.length ? `Left out, since the model does not know them: ${experiment.leftOut.join(" ")}. ` : "";
-  const loss = known ? `Loss ${number(about.loss)} nats a token: as unsure as between ${number(Math.exp(about.loss))} tokens.` : "With one token there is nothing to predict yet.";
+  const loss = known ? `Loss ${number(about.loss)} nats (natural logarithm) a token: ${unsure(about.loss)}. Stronger colour: harder to predict.` : "With one token there is nothing to predict yet.";
   const off = isAnythingOff() && known ? ` Some parts are switched off${experiment.baseline ? `; with all of them it is ${number(experiment.baseline.loss)}` : ""}.` : "";
   const steps = experiment.steps.length ? ` The model is ${experiment.steps.length - 1} ${experiment.steps.length === 2 ? "step" : "steps"} downhill from the one in the file.` : "";
   const full = contents.tokens.length === config.block_size ? ` The context of ${config.block_size} tokens is full.` : "";
   return `${left}${loss}${off}${steps}${full}${running.backward ? "" : " Backward is being computed …"}`;
+}
+
+// What a loss means: a blind guess is the worst that a number of equally likely tokens can stand for.
+function unsure(loss) {
+  const V = config.vocab_size, blind = Math.log(V);
+  return loss > blind ? `worse than a blind guess among ${V} (${number(blind)})` : `as unsure as between ${number(Math.exp(loss))} equally likely tokens`;
 }
 
 // Each token in the colour of the loss with which it was predicted: dark is a surprise. The first token

@@ -10,7 +10,7 @@ function low(name) { return { height: Math.max(2, Math.min(4, 220 / contents.arr
 const BACKWARD_SCENES = [
   { place: "head", question: () => "What does the loss want of each logit?",
     text: () => [`${insteadOfLast()}At every place the same: the logit of the token that did come should rise, all others should fall, each as much as it was wrongly believed in. The gradient is P − 1 for the right one and P for the others, divided by ${contents.targets.filter(v => v >= 0).length} because the loss is a mean over that many places.`],
-    columns: () => [[picture_("Probabilities", "What the model believed.", "probabilities", { kind: "sequential" })], [g("Of each loss", "1 / N: all places count alike.", "losses", { height: 24 })], [g("Of the logits", "Blue should rise, orange should fall.", "logits")]],
+    columns: () => [[picture_("Probabilities", "What the model believed.", "probabilities", { kind: "sequential" })], [g("Of each loss", "1 / N: all places count alike.", "losses", { height: 24, ...WITHOUT_LOSS })], [g("Of the logits", "Blue should rise, orange should fall.", "logits")]],
     out: () => ["logits"],
     cell: () => cell_("logits", "grad", hereWithTarget(), Math.max(contents.targets[hereWithTarget()], 0)) },
 
@@ -88,12 +88,12 @@ function placesOf(token) {
 function embeddingWords() {
   const token = contents.tokens[here()], count = contents.tokens.filter(v => v === token).length;
   return [`Its row was read at ${count} ${count === 1 ? "place" : "places"} of this text. What each of these places wants changed is added up in the one row: gradients add wherever a number is used more than once.`,
-    `${config.tied ? "The same row also was the token’s row in the output head, so it gets a share there from every place, even where the token does not stand. " : ""}Then the optimizer moves every number of the model a little against its gradient, and training goes on with the next text. Try it: “Play” takes such a step.`];
+    `${config.tied ? "The same row also was the token’s row in the output head, so it gets a share there from every place, even where the token does not stand. " : ""}Then the optimizer, the rule of training, moves every number of the model a little against its gradient, and training goes on with the next text. Try it: “Play” takes such a step.`];
 }
-// The cell of the chosen head in the row with the largest gradient.
+// The cell with the largest gradient of the chosen head, whichever token's it is.
 function strongestCell(name) {
-  const row = strongestRow(name, "grad", state.head);
-  return cell_(name, "grad", row, dStrongest(name, row, state.head), state.head);
+  const m = mat(name, "grad", state.head), place = argmax(m.data.map(Math.abs), m.data.length);
+  return { ...cell_(name, "grad", Math.floor(place / m.cols), place % m.cols, state.head), largest: true };
 }
 function streamNames() { return ["embedding.out", ...Array.from({ length: config.n_layer }, (_, i) => [`h.${i}.resid_mid`, `h.${i}.resid_post`]).flat()]; }
 function streamInWords(name) {

@@ -12,13 +12,12 @@ function cell_(name, which, row, col, head = null) { return { name, which, head,
 const FORWARD_SCENES = [
   { place: "tokens", question: () => "How does text become numbers?",
     text: () => [`The model knows ${config.vocab_size} tokens, here ${contents.live.characters ? "single characters" : "pieces of text"}, and every token has a number. “${tokenAt(here())}” is number ${contents.tokens[here()]}. All the model ever sees is this list of ${T} numbers.`,
-      "Its only task: at each place, guess the number that comes next. Positions, like channels, heads and blocks, are counted from 0."],
-    pictures: () => [el("figure", { class: "wide" }, el("h3", {}, "The text as the model sees it"), el("figcaption", {}, "Each token with its number; the dark frame is the one that you chose above."), numbered())],
-    cell: () => cell_("embedding.out", "value", here(), strongestChannel("embedding.out", "value", here())) },
+      "Its only task: at each place, guess the number that comes next. Positions, like all else here, are counted from 0."],
+    pictures: () => [el("figure", { class: "wide" }, el("h3", {}, "The text as the model sees it"), el("figcaption", {}, "Each token with its number; the dark frame is the one that you chose above."), numbered())] },
 
   { place: "embedding", question: () => "How does a number become a vector?",
-    text: () => !hasPositions() ? [`A table is learned, with a row of ${config.n_embd} numbers for each token. The row of “${tokenAt(here())}” is lifted out: it is the token’s vector in the residual stream, which runs through the whole model.`, config.positions === "rotary" ? "Where the token stands is not added here: later, queries and keys turn with their position." : "This model is not given where a token stands, except by what it may see."] : [`Two tables are learned. One has a row of ${config.n_embd} numbers for each token: what is it? The other has a row for each position: where is it? ${config.positions === "learned" ? "" : "(Here the second is not learned, but fixed waves.) "}The row of “${tokenAt(here())}” and the row of position ${here()} are lifted out and added.`,
-      "The sum is the token’s vector in the residual stream, which runs through the whole model."],
+    text: () => !hasPositions() ? [`A table is learned, with a row of ${config.n_embd} numbers for each token. The row of “${tokenAt(here())}” is lifted out: it is the token’s embedding, its vector in the residual stream, which runs through the whole model. Each of its ${config.n_embd} numbers is a channel.`, config.positions === "rotary" ? "Where the token stands is not added here: later, queries and keys turn with their position." : "This model is not given where a token stands, except by what it may see."] : [`Two tables are learned. One has a row of ${config.n_embd} numbers for each token: what is it? The other has a row for each position: where is it? ${config.positions === "learned" ? "" : "(Here the second is not learned, but fixed waves.) "}The row of “${tokenAt(here())}” and the row of position ${here()} are lifted out and added.`,
+      `The sum is the token’s embedding: its vector in the residual stream, which runs through the whole model. Each of its ${config.n_embd} numbers is a channel.`],
     pictures: () => [tablePicture(), ...liftedRows()],
     cell: () => cell_("embedding.out", "value", here(), strongestChannel("embedding.out", "value", here())) },
 
@@ -36,7 +35,7 @@ const FORWARD_SCENES = [
     cell: () => cell_(`${attn_()}.query`, "value", here(), strongestChannel(`${attn_()}.query`, "value", here(), state.head), state.head) },
 
   { place: "attention", question: () => "How well does a key match a query?",
-    text: () => [`Multiply the two vectors number by number and add up: that is the score. It is large when both are strong in the same channels. A sum of D = ${config.head_size} products of spread 1 has spread √D; dividing by √D = ${number(Math.sqrt(config.head_size))} keeps scores near 1 (spread: standard deviation). With larger scores softmax, two scenes on, would give nearly all the attention to one token; the shares of the others would be near 0, and a share near 0 passes almost no gradient to its score (scene ${sceneAt("attention", 1)}).`,
+    text: () => [`Multiply the two vectors number by number and add up: that is the score. It is large when both are strong in the same channels. A sum of D = ${config.head_size} products of spread 1 has spread √D; dividing by √D = √${config.head_size} = ${number(Math.sqrt(config.head_size))} keeps scores near 1 (spread: standard deviation). With larger scores softmax, two scenes on, would give nearly all the attention to one token; the shares of the others would be near 0, and a share near 0 passes almost no gradient to its score (scene ${sceneAt("attention", 1)}).`,
       `Every query meets every key: ${T} × ${T} scores.`],
     pictures: () => scorePictures(), cell: () => cell_(`${attn_()}.scores`, "value", here(), bestKey(here()), state.head) },
 
@@ -63,7 +62,7 @@ const FORWARD_SCENES = [
     cell: () => cell_(`${block_()}.resid_mid`, "value", here(), strongestChannel(`${attn_()}.proj`, "value", here())) },
 
   { place: "mlp", question: () => "What does a token think by itself?",
-    text: () => [`The MLP: ${config.n_hidden} neurons look at each vector, each with a learned direction; ${config.activation === "swiglu" ? "each has a second one as its gate, which lets little pass where it is negative" : `${ACTIVATION_NAMES[config.activation]} lets hardly anything negative pass${activationInWords()}`}; every neuron that is left adds its own learned vector to the stream. Here ${contents.neurons[state.block].active[here()]} of ${config.n_hidden} neurons are active.`, config.n_layer > 1 ? `Attention and MLP together are a block. This model has ${config.n_layer}: choose another one in the map.` : ""],
+    text: () => [`The MLP (multilayer perceptron): ${config.n_hidden} neurons look at each vector, each with a learned direction; ${config.activation === "swiglu" ? "each has a second one as its gate, which lets little pass where it is negative" : `${ACTIVATION_NAMES[config.activation]} lets hardly anything negative pass${activationInWords()}`}; every neuron that is left adds its own learned vector to the stream. Here ${contents.neurons[state.block].active[here()]} of ${config.n_hidden} neurons are active: their output is above ${ACTIVE}.`, config.n_layer > 1 ? `Attention and MLP together are a block. This model has ${config.n_layer}: choose another one in the map.` : ""],
     pictures: () => [picture_("Before the nonlinearity", "How well each neuron’s direction fits.", `${block_()}.mlp.fc`), picture_(`After ${ACTIVATION_NAMES[config.activation]}`, "What is left.", `${block_()}.mlp.act`), picture_("What the MLP adds", "The vectors of the active neurons, added up.", `${block_()}.mlp.proj`)],
     cell: () => cell_(`${block_()}.mlp.act`, "value", here(), strongestChannel(`${block_()}.mlp.act`, "value", here())) },
 
@@ -73,7 +72,7 @@ const FORWARD_SCENES = [
     cell: () => cell_("logits", "value", here(), contents.next.tokens[here()][0]) },
 
   { place: "loss", question: () => "How wrong was the guess?",
-    text: () => lossInWords(), pictures: () => [el("figure", {}, el("h3", {}, "What the model gave to the right token"), el("figcaption", {}, surprisesInWords()), surprises()), picture_("The loss of each place", "Minus the logarithm of that probability.", "losses", { kind: "sequential", height: 30, colNames: rowNames, masked: (row, col) => !hasTarget(col), maskedWords: "nothing is predicted here", hatch: true })],
+    text: () => lossInWords(), pictures: () => [el("figure", {}, el("h3", {}, "What the model gave to the right token"), el("figcaption", {}, surprisesInWords()), surprises()), picture_("The loss of each place", "Minus the logarithm of that probability.", "losses", { kind: "sequential", height: 30, colNames: rowNames, ...WITHOUT_LOSS })],
     cell: () => cell_("losses", "value", 0, hereWithTarget()) },
 ];
 
@@ -108,7 +107,7 @@ function sharedInWords() {
 function scorePictures() {
   const cell = opened && opened.name === `${attn_()}.scores` && opened.which === "value" ? opened : { row: here(), col: bestKey(here()) }, name = part => `${attn_()}.${part}`;
   const q = rowOf_(name("query"), "value", cell.row, state.head), k = rowOf_(name("key"), "value", cell.col, state.head), products = { rows: 1, cols: q.length, data: q.map((x, d) => x * k[d]), group: [1, 1] };
-  return [picture_("Scores", "Rows are queries, columns are keys: tap one to open it.", name("scores"), { head: state.head, pick: () => draw() }),
+  return [picture_("Scores", `Rows are queries, columns are keys. ${CLICK_ON} one to open it.`, name("scores"), { head: state.head, pick: () => draw() }),
     el("figure", {}, el("h3", {}, `The score of ${quoted(cell.row)} and ${quoted(cell.col)}`), el("figcaption", {}, "Query times key, channel by channel; the sum of the third strip, over √D, is the score."),
       el("div", { class: "flow" }, [["query", rowOf_(name("query"), "value", cell.row, state.head), cell.row], ["key", rowOf_(name("key"), "value", cell.col, state.head), cell.col]].map(([part, data, row_]) => [el("h4", {}, `${part} of ${quoted(row_)}`), heatmap({ rows: 1, cols: data.length, data, group: [1, 1] }, { of: { name: name(part), which: "value", head: state.head, first: row_ }, height: 26, label: part, key: `score-${part}`, plain: true })]),
         el("h4", {}, "products"), heatmap(products, { height: 26, label: "products", key: "score-products" })))];
@@ -118,8 +117,8 @@ function weightsPicture(sentence = "Each row adds up to 1; colours are relative 
 function lossInWords() {
   const t = hereWithTarget(), loss = numbersOf(contents.next.losses)[t];
   if (!hasTarget(t)) return ["A text of one token has nothing to predict: write a few more."];
-  return [`${insteadOfLast()}After ${quoted(t)} came “${targetAt(t)}”, to which the model had given ${percent(Math.exp(-loss))}. The loss is the surprise: −log ${number(Math.exp(-loss))} = ${number(loss)} nats, as unsure as between ${number(Math.exp(loss))} equally likely tokens.`,
-    `The mean over the text is ${number(about.loss)} nats: as unsure as between ${number(Math.exp(about.loss))} tokens. Guessing blindly among ${config.vocab_size} would be ${number(Math.log(config.vocab_size))}. Now the way back: how should each number of the model change to make this smaller?`];
+  return [`${insteadOfLast()}After ${quoted(t)} came “${targetAt(t)}”, to which the model had given ${percent(Math.exp(-loss))}. The loss is the surprise: −log ${number(Math.exp(-loss))} = ${number(loss)} nats (units of the natural logarithm), ${unsure(loss)}.`,
+    `The mean over the text is ${number(about.loss)} nats: ${unsure(about.loss)}. ${about.loss > Math.log(config.vocab_size) ? "" : `Guessing blindly among ${config.vocab_size} would be ${number(Math.log(config.vocab_size))}. `}Now the way back: how should each number of the model change to make this smaller?`];
 }
 const PLACES_SHOWN = 9;
 function placesAround() {

@@ -73,6 +73,7 @@ function draw() {
   if (contents.live && running.forward) drawMap();
   fitScene();
   paintAll();
+  if (contents.live) pointToOpened();
   if (key && document.activeElement === document.body) {
     const again = document.querySelector(`[data-key="${CSS.escape(key)}"]`);
     (again && !again.disabled ? again : place).focus({ preventScroll: true });

@@ -41,6 +41,9 @@ function ofText(what, m, extra) {
   };
 }
 
+// Of the losses, one at each position: where the text ends there is none.
+const WITHOUT_LOSS = { masked: (row, col) => !hasTarget(col), maskedWords: "no loss here: the text ends", hatch: true };
+
 // The most likely next tokens after a position; the actual one is marked.
 function nextTokens(position, count = 10) {
   const p = matrixOf(contents.next.probabilities), right = contents.targets[position];

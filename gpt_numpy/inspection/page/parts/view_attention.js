@@ -8,7 +8,7 @@ function drawAttention() {
   const weights = rowOf(p, q), order = ranked(weights, q + 1);
   return [
     el("h2", {}, "One attention head"),
-    el("p", {}, `The query of each token is compared with the keys of that token and of all earlier ones. The better a key matches, the more of that token's value is taken. Head ${h} of block ${state.block} uses ${config.head_size} of the ${config.n_embd} channels.`),
+    el("p", {}, `The query of each token is compared with the keys of that token and of all earlier ones. The better a key matches, the more of that token's value is taken. Head ${h} of block ${state.block} reads all ${config.n_embd} channels and makes queries, keys and values of ${config.head_size} numbers each.`),
     el("div", { class: "bar" }, chooseBlock(), chooseHead()),
     attentionStrip(p),
     el("div", { class: "grid" },
@@ -16,7 +16,7 @@ function drawAttention() {
         heatmap(p, betweenTokens("weight", "sequential", 1))),
       figure("Scores, before mask and softmax", `How well each query matches each key: orange is a match, blue is not. Of the tokens that it may see, ${quoted(q)} matches ${quoted(argmax(rowOf(s, q), q + 1))} best. Above the diagonal are later tokens: computed, then masked.`, { size: "half", formula: contents.arrays[`${at_}.scores`].forward[0] },
         heatmap(s, betweenTokens("score", "diverging"))),
-      figure("All heads of the model", `The softmax of each head, one row for each block; click on one to choose it. Heads with a strong diagonal attend to the token itself or the one before it.`, { size: "half" }, allHeads()),
+      figure("All heads of the model", `The softmax of each head, one row for each block; ${CLICK_ON.toLowerCase()} one to choose it. Heads with a strong diagonal attend to the token itself or the one before it.`, { size: "half" }, allHeads()),
       el("div", { class: "half grid" },
         figure("From weights to output", `The output of ${quoted(q)} is the average of the values with these weights; the table shows the ${Math.min(6, q + 1)} largest.`, { formula: contents.arrays[`${at_}.heads`].forward[0] },
           weightsTable(at_, order.slice(0, 6), q)),
@@ -43,7 +43,7 @@ function attentionStrip(p) {
   strip.append(tokenStrip({ hover: show }));
   strip.addEventListener("pointerleave", () => show(state.position));
   show(state.position);
-  return el("figure", {}, el("h3", {}, "What a token attends to"), sentence, strip, el("p", { class: "small soft" }, "Point at a token, or use the arrow keys; click to select it. Grey tokens come later and are masked."));
+  return el("figure", {}, el("h3", {}, "What a token attends to"), sentence, strip, el("p", { class: "small soft" }, `${TOUCHES ? "Tap a token to choose it." : "Point at a token, or use the arrow keys; click to choose it."} Grey tokens come later and are masked.`));
 }
 
 function betweenTokens(what, kind, largest) {

@@ -101,7 +101,7 @@ function gradients(step) {
     ["Needed from forward", contents.live ? step.needed : [], "what the equations read in addition to the gradient"],
     ["Incoming", step.incoming, "the gradient of what the line wrote"],
     ["Outgoing", step.outgoing, "the gradient of what the line read"],
-    ["Parameters", step.parameters, "the gradient of the parameters, for the optimizer"],
+    ["Parameters", step.parameters, "the gradient of the parameters, by which the optimizer, the rule of training, moves them"],
   ];
   return groups.filter(([, names]) => names.length).map(([title, names, what]) =>
     title === "Needed from forward" ? needed(title, names, what) : figure(title, `${what[0].toUpperCase()}${what.slice(1)}: ${names.map(normSentence).join("; ")}.`, {},
@@ -138,7 +138,7 @@ function gradientMap(name) {
     : `${quoted(row)}, channel ${channel(col, m)}: ${number(x)}`;
   const square = many && m && m.rows === m.cols && entry.shape[1] === entry.shape[2];
   const rows = kind === "parameter" || !m || m.rows !== T ? null : rowNames;
-  return [note, heatmap(m, { of: { name, which: "grad", head: many ? state.head : undefined }, label: `gradient of ${name}`, rowNames: rows, colNames: square ? rowNames : null, describe, masked: square ? (row, col) => col > row : null,
+  return [note, heatmap(m, { of: { name, which: "grad", head: many ? state.head : undefined }, label: `gradient of ${name}`, rowNames: rows, colNames: square ? rowNames : null, describe, masked: square ? (row, col) => col > row : null, ...(name === "losses" ? WITHOUT_LOSS : {}),
     height: m && m.rows === 1 ? 24 : Math.max(3, Math.min(10, 300 / (m ? m.rows : 1))) })];
 }
 function rowOfParameter(name, row, m, { shape }) {
@@ -155,13 +155,14 @@ function specials(step) {
 
 function gradientOfLogits() {
   const t = contents.live ? hereWithTarget() : state.position, g = matrixOf(contents.next.gradients), right = contents.targets[t];
-  const items = contents.next.tokens[t].slice(0, 10).map((token, k) => ({ label: tokenBox(nameOf(token)), size: -at(g, t, k), text: number(-at(g, t, k)), right: token === right }));
+  const items = contents.next.tokens[t].slice(0, 10).map((token, k) => gradientBar(token, at(g, t, k), right));
   if (!items.some(item => item.right) && right >= 0) {
-    const x = numbersOf(contents.next.right_gradient)[t];
-    items.push({ label: tokenBox(nameOf(right)), size: -x, text: number(-x), right: true });
+    items.push(gradientBar(right, numbersOf(contents.next.right_gradient)[t], right));
   }
-  return figure(`The gradient of the loss at ${tokenAt(t)}`, `A step against the gradient raises the logit of “${targetAt(t)}”, the actual next token (blue), and lowers all others (orange), each in proportion to its probability.`, {}, tokenStrip(), bars(items));
+  return figure(`The gradient of each logit after ${quoted(t)}`, right < 0 ? "Nothing is predicted here, so every gradient is 0." : `Below 0, blue: a step against the gradient raises this logit, that of “${targetAt(t)}”, which did come next. Above 0, orange: it lowers the others, each in proportion to its probability.`, {}, tokenStrip(), bars(items));
 }
+// In the colours of the maps of gradients: blue below 0.
+function gradientBar(token, x, right) { return { label: tokenBox(nameOf(token)), size: x, text: number(x), warm: x > 0, right: token === right }; }
 
 function influenceOfRows() {
   if (contents.live && !isUntouched()) return el("p", { class: "soft small" }, "How strongly each position influences each single loss was computed for the original text only.");

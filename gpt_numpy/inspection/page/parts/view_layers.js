@@ -2,7 +2,7 @@
 // the prediction after each layer.
 
 VIEWS.layers = { title: "Layers", draw: drawLayers };
-const SECTIONS = { stream: ["Residual stream", drawStream], norm: ["Layer norm", drawNorm], mlp: ["MLP", drawMlp], head: ["Output head and logit lens", drawHead] };
+const SECTIONS = { stream: ["Residual stream", drawStream], norm: [isRms() ? "RMSNorm" : "Layer norm", drawNorm], mlp: ["MLP", drawMlp], head: ["Output head and logit lens", drawHead] };
 state.section = "stream";
 state.norm = "ln_1";
 
@@ -11,7 +11,7 @@ function drawLayers() {
     el("button", { type: "button", class: "button", "aria-pressed": state.section === name ? "true" : "false", "data-key": `section-${name}`,
       style: state.section === name ? { borderColor: "var(--accent)", color: "var(--accent)" } : {}, onclick: () => change({ section: name }) }, title)));
   return [
-    el("h2", {}, "Residual stream, layer norm, MLP, head"),
+    el("h2", {}, `Residual stream, ${isRms() ? "RMSNorm" : "layer norm"}, MLP, head`),
     el("p", {}, "The stream carries the vector of each token from the embedding to the head; every later block sees what a block has added."),
     part, tokenStrip(), ...SECTIONS[state.section][1](),
   ];

@@ -23,7 +23,7 @@ function logitsAt(t) { const V = config.vocab_size; return computed.value.logits
 function nextSentence() {
   const p = distribution(logitsAt(state.position), experiment.settings), kept = p.filter(x => x > 0).length;
   const last = state.position === T - 1;
-  return `${kept} of ${config.vocab_size} tokens may be drawn. ${last ? "Click on one to write it." : `In the text comes “${targetAt(state.position)}” (green frame). Click on another to write it instead: the text then ends with it.`}`;
+  return `${kept} of ${config.vocab_size} tokens may be drawn. ${last ? `${CLICK_ON} one to write it.` : `In the text comes “${targetAt(state.position)}” (green frame). ${CLICK_ON} another to write it instead: the text then ends with it.`}`;
 }
 
 function candidates() {
@@ -39,20 +39,20 @@ function candidates() {
     el("span", {}, share(token)))));
 }
 
-function slider(label, key, low, high, step, value, show, set) {
+function slider(label, key, low, high, step, value, show, set, words = null) {
   const out = el("output", {}, show(value));
   const input = el("input", { type: "range", min: low, max: high, step, value, "data-key": key, "aria-label": label, "aria-valuetext": show(value),
     oninput: event => { const x = Number(event.target.value); out.textContent = show(x); event.target.setAttribute("aria-valuetext", show(x)); set(x); } });
-  return el("label", { class: "slider" }, el("span", {}, label), input, out);
+  return el("label", { class: "slider" }, el("span", {}, label), input, out, words && el("small", { class: "soft" }, words));
 }
 
 function samplingControls() {
   const s = experiment.settings, V = s.known;
   const set = values => { Object.assign(s, values); draw(); };
   return el("div", { class: "controls" },
-    slider("temperature", "temperature", 0, 2, 0.05, s.temperature, x => x === 0 ? "0: always the most likely" : x.toFixed(2), temperature => set({ temperature })),
-    slider("top k", "top-k", 0, V, 1, s.topK, x => x === 0 ? "all tokens" : String(x), topK => set({ topK })),
-    slider("top p", "top-p", 0.05, 1, 0.05, s.topP, x => x.toFixed(2), topP => set({ topP })),
+    slider("temperature", "temperature", 0, 2, 0.05, s.temperature, x => x === 0 ? "0: always the most likely" : x.toFixed(2), temperature => set({ temperature }), "The logits are divided by it: below 1 bolder, above 1 more random."),
+    slider("top k", "top-k", 0, V, 1, s.topK, x => x === 0 ? "all tokens" : String(x), topK => set({ topK }), "Only so many of the most likely tokens may be drawn."),
+    slider("top p", "top-p", 0.05, 1, 0.05, s.topP, x => x.toFixed(2), topP => set({ topP }), "Only the most likely, until their probabilities add up to it."),
     el("div", { class: "bar" },
       el("button", { type: "button", class: "button", "data-key": "write-1", onclick: () => writeMore(1) }, "draw one"),
       el("button", { type: "button", class: "button", "data-key": "write-20", onclick: () => writeMore(20) }, experiment.writing ? "stop" : "write 20 more")));
@@ -99,7 +99,9 @@ function switchSentence() {
   if (!isAnythingOff()) return "A head, a neuron or a whole sublayer can be silenced: its output becomes zero, and all that follows is computed again. What is it good for?";
   if (!experiment.baseline) return "The loss with these parts switched off.";
   const change = about.loss - experiment.baseline.loss;
-  return `Without them the loss is ${number(about.loss)} instead of ${number(experiment.baseline.loss)}: ${change > 0 ? `${number(change)} higher, the model needs them here` : `${number(-change)} lower, here they do harm`}.`;
+  const [now, before] = [about.loss, experiment.baseline.loss].map(number), one = partsOff() === 1, them = one ? "it" : "them";
+  if (now === before) return `Without ${them} the loss stays at ${now}: hardly any difference (${number(Math.abs(change))} ${change > 0 ? "higher" : "lower"}).`;
+  return `Without ${them} the loss is ${now} instead of ${before}: ${change > 0 ? `${number(change)} higher, the model needs ${them} here` : `${number(-change)} lower, here ${one ? "it does" : "they do"} harm`}.`;
 }
 
 function switchButton(kind, block, which, text) {

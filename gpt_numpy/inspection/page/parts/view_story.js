@@ -6,7 +6,7 @@ let sceneOfOpened = "";  // the scene whose worked cell was opened last
 
 function drawStory() {
   const scene = SCENES[state.scene], needs = scene.backward && !running.backward;
-  if (!needs && sceneOfOpened !== sceneKey()) { opened = scene.cell(); sceneOfOpened = sceneKey(); }
+  if (!needs && sceneOfOpened !== sceneKey()) { opened = scene.cell ? scene.cell() : null; sceneOfOpened = sceneKey(); }
   const part = scene.backward ? "The way back" : "Forward", number_ = state.scene + 1;
   const pictures = needs ? [el("p", { class: "soft" }, "Backward is being computed …")] : scene.backward ? [columnsOf(scene), derivation(scene.out())] : [el("div", { class: "pictures" }, scene.pictures())];
   return [
@@ -16,7 +16,7 @@ function drawStory() {
     sceneRail(),
     el("div", { class: `scene ${scene.backward ? "sublayer" : ""}` },
       el("div", { class: "scene-text" }, scene.text().map(text => el("p", {}, text))),
-      pictures, openedPanel()),
+      pictures, scene.cell ? openedPanel() : null),
     el("div", { class: "bar below" }, el("button", { type: "button", class: "button main", "data-key": "scene-next-below", disabled: state.scene === SCENES.length - 1, onclick: () => turnScene(1) }, "next →")),
   ];
 }
@@ -43,7 +43,7 @@ function badge(name) {
   const found = contents.verdicts[name], untouched = isUntouched(), difference = agreement(name);
   if (!found || !untouched) return el("span", { class: "badge verdict none", "data-badge": name }, found ? "not checked for this change" : "not checked");
   const right = found.ok && (difference === null || difference <= 1e-3);
-  return el("span", { class: `badge verdict ${right ? "ok" : "bad"}`, "data-badge": name, title: verdict(name).textContent }, right ? `✓ checked: right to ${number(found.error)}` : "✗ WRONG");
+  return el("span", { class: `badge verdict ${right ? "ok" : "bad"}`, "data-badge": name, title: verdict(name).textContent }, right ? `✓ an independent derivative agrees to ${number(found.error)}` : "✗ WRONG");
 }
 
 // Pictures of the way back are as high as the screen allows, so that their scene needs no scrolling.
@@ -90,11 +90,12 @@ function turnScene(by) {
   if (window.innerWidth < 640) document.querySelector(".scene-head").scrollIntoView();
 }
 
-// Space and the arrow keys turn over; so does a swipe that is not a scroll.
+// Space and the arrow keys turn over; so does a swipe that is not a scroll. A button that is chosen already
+// has nothing to do with Space, as the token that was clicked, which has the focus.
 document.addEventListener("keydown", event => {
   if (state.view !== "story" || event.altKey || event.ctrlKey || event.metaKey || event.defaultPrevented) return;
   if (["TEXTAREA", "SELECT", "INPUT"].includes(event.target.tagName)) return;
-  const pressed = ["BUTTON", "CANVAS"].includes(event.target.tagName);
+  const pressed = event.target.tagName === "BUTTON" && !event.target.matches('[aria-pressed="true"], [aria-current]');
   const by = event.key === " " && !pressed ? (event.shiftKey ? -1 : 1) : { ArrowRight: 1, ArrowLeft: -1, PageDown: 1, PageUp: -1 }[event.key];
   if (!by) return;
   event.preventDefault();
@@ -124,9 +125,5 @@ function picture_(title, sentence, name, options = {}) {
 }
 // The position of which a scene speaks: for the loss and the way back one whose next token is known.
 function here() { return state.position; }
-function strongestRow(name, which, head = 0) {
-  const m = mat(name, which, head), sizes = Array.from({ length: m.rows }, (_, r) => rowOf(m, r).reduce((sum, x) => sum + x * x, 0));
-  return argmax(sizes, m.rows);
-}
 function insteadOfLast() { return hasTarget(state.position) || T < 2 ? "" : `After ${quoted(state.position)} the text ends, so ${quoted(hereWithTarget())} is looked at instead. `; }
 function hereWithTarget() { return hasTarget(state.position) ? state.position : Math.max(T - 2, 0); }

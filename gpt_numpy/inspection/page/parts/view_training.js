@@ -5,7 +5,7 @@ VIEWS.training = { title: "Training", draw: drawTraining };
 function drawTraining() {
   const { curves, layers, samples, facts, clipped } = contents.history;
   const some = Object.values(curves).some(curve => curve.length) || samples.length;
-  const intro = [el("h2", {}, "Training"), el("p", {}, some ? `The training of this model, from the log of its run${about.iteration === null || about.iteration === undefined ? "" : `; the checkpoint is of iteration ${about.iteration}`}.` : "The folder has no log of a training run: there is nothing to show here.")];
+  const intro = [el("h2", {}, "Training"), el("p", {}, some ? `The training of this model, from the log of its run${about.iteration === null || about.iteration === undefined ? "" : `; the checkpoint, the saved model that this page reads, is of iteration ${about.iteration}`}.` : "The folder has no log of a training run: there is nothing to show here.")];
   if (!some) return intro;
   return [...intro, el("div", { class: "grid" },
     figure("Loss", lossSentence(facts), {}, lineChart([
@@ -28,7 +28,7 @@ function byDepth(found) {
 }
 // In words: of all that was logged, of which the curves may show a part.
 function lossSentence({ val_loss, loss }) {
-  const fact = val_loss || loss, what = val_loss ? "The validation loss" : "The loss of single batches";
+  const fact = val_loss || loss, what = val_loss ? "The validation loss, on text that the model is not trained on," : "The loss of single batches";
   if (!fact) return "No loss was logged.";
   const { first, lowest } = fact;
   const course = lowest[0] === first[0] ? `starts at ${number(first[1])} nats a token and is never lower` : `falls from ${number(first[1])} to ${number(lowest[1])} nats a token at iteration ${lowest[0]}`;
@@ -36,7 +36,7 @@ function lossSentence({ val_loss, loss }) {
 }
 function normOfRun(fact, clipped) {
   if (!fact) return "No norms were logged.";
-  return `Before clipping, from ${number(fact.first[1])} at the start to ${number(fact.last[1])}${clipped === null ? "" : `; ${clipped ? percent(clipped) : "none"} of the logged norms ${clipped ? "are" : "is"} above ${about.grad_clip}, the dotted line, to which longer gradients are scaled down`}.`;
+  return `Before clipping, the scaling down of a gradient that is too long: from ${number(fact.first[1])} at the start to ${number(fact.last[1])}${clipped === null ? "" : `; ${clipped ? percent(clipped) : "none"} of the logged norms ${clipped ? "are" : "is"} above ${about.grad_clip}, the dotted line, to which longer ones are scaled down`}.`;
 }
 function rateSentence(fact) {
   if (!fact) return "No learning rate was logged.";

@@ -8,13 +8,13 @@ function drawTransformer() {
   const p = at(matrixOf(contents.next.probabilities), state.position, 0);
   return [
     el("h2", {}, "The transformer"),
-    el("p", {}, `Each token of the text enters at the top as a vector of ${config.n_embd} numbers and flows down the residual stream. Every block reads the stream and adds to it. At the bottom the head turns each vector into a distribution of the next token. Click on a box to see inside.`),
+    el("p", {}, `Each token of the text enters at the top as a vector of ${config.n_embd} numbers and flows down the residual stream. Every block reads the stream and adds to it. At the bottom the head turns each vector into a distribution of the next token. ${CLICK_ON} a box to see inside.`),
     el("div", { class: "grid" },
       contents.live ? null : figure("The text", `The model has read ${T} tokens; ${hasTarget(state.position) ? `after ${quoted(state.position)} comes “${targetAt(state.position)}”` : `the text ends with ${quoted(state.position)}`}.`, { size: "third" }, tokenStrip()),
-      figure("The model", `The blue line is the residual stream; its width shows the length of the vectors, ${streamSentence()}.`, { size: contents.live ? "half" : "third" }, diagram()),
+      figure("The model", `The blue line is the residual stream; its width shows the mean length of the vectors, ${streamSentence()}.`, { size: contents.live ? "half" : "third" }, diagram()),
       figure("The next token", `After ${quoted(state.position)} the most likely token is “${nameOf(best)}”, with ${percent(p)}${hasTarget(state.position) ? "; the green frame marks the actual next token" : ""}.`, { size: contents.live ? "half" : "third" },
         nextTokens(state.position),
-        el("p", { class: "small soft" }, `${hasTarget(state.position) ? `Its loss there: ${number(numbersOf(contents.next.losses)[state.position])} nats; the` : "The"} mean over the text is ${number(about.loss)}, that of a uniform guess ${number(about.uniform)}.`))),
+        el("p", { class: "small soft" }, `${hasTarget(state.position) ? `Its loss there: ${number(numbersOf(contents.next.losses)[state.position])} nats (units of the natural logarithm); the` : "The"} mean over the text is ${number(about.loss)}, that of a uniform guess ${number(about.uniform)}.`))),
     unusual(),
   ];
 }
@@ -26,7 +26,13 @@ function unusual() {
     : "Nothing in this pass is marked as unusual; gpt-numpy inspect --help lists what would be.");
 }
 
-function lengthOf(name) { return contents.arrays[name].numbers.norm / Math.sqrt(T); }
+// The mean over the text.
+function lengthOf(name) { const all = numbersOf(contents.arrays[name].lengths); return all.reduce((sum, x) => sum + x, 0) / all.length; }
+// What is added up where the text enters, and the sizes of the tables.
+function tablesInWords() {
+  const C = config.n_embd, { positions } = config;
+  return [`token${positions === "learned" ? " + position" : ""} embedding${positions === "sinusoidal" ? " + sinusoids" : ""}`, `${config.vocab_size} × ${C}${positions === "learned" ? ` and ${config.block_size} × ${C}` : ""}`];
+}
 function streamSentence() {
   const last = `h.${config.n_layer - 1}.resid_post`;
   return `${number(lengthOf("embedding.out"))} after the embedding and ${number(lengthOf(last))} before the head`;
@@ -53,8 +59,8 @@ function diagram() {
   const end = top + config.n_layer * blockHigh;
   stream(drawing, end - 6, end + 20, width(before));
   drawing.append(
-    door(MAP.stream - 66, 14, 304, 44, "token + position embedding", `${config.vocab_size} × ${config.n_embd}`, "embedding", {}),
-    door(MAP.stream - 66, end + 20, 304, 44, "last layer norm, head, softmax", `${config.n_embd} → ${config.vocab_size}`, "layers", { section: "head" }),
+    door(MAP.stream - 66, 14, 304, 44, ...tablesInWords(), "embedding", {}),
+    door(MAP.stream - 66, end + 20, 304, 44, `last ${isRms() ? "RMSNorm" : "layer norm"}, head, softmax`, `${config.n_embd} → ${config.vocab_size}`, "layers", { section: "head" }),
     svg("path", { d: `M ${MAP.stream} ${end + 64} v 14`, class: "wire" }),
     door(MAP.stream - 66, end + 78, 304, 40, "loss, and back again", `${number(about.loss)} nats a token`, "backwards", { step: 0 }));
   return drawing;
@@ -74,7 +80,7 @@ function branch(drawing, y, before, after, norm, text, view, block) {
     svg("path", { d: `M ${right} ${y + 38} V ${y + 54} H ${x + 9}`, class: "wire" }),
     svg("circle", { cx: x, cy: y + 54, r: 9, class: "plus" }),
     svg("path", { d: `M ${x - 5} ${y + 54} h 10 M ${x} ${y + 49} v 10`, class: "wire" }),
-    door(MAP.box, y, MAP.boxWide, 38, text, `after layer norm ${norm.split(".").pop()}`, view, { block }));
+    door(MAP.box, y, MAP.boxWide, 38, text, `after ${isRms() ? "RMSNorm" : "layer norm"} ${norm.split(".").pop()}`, view, { block }));
 }
 
 function door(x, y, width, height, text, below, view, values) {

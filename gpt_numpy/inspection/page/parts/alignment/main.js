@@ -32,7 +32,7 @@ function drawControls() {
 }
 
 function lossFigure() {
-  return figure("How surprised the model is", "The loss of each token of the target, in nats; behind it what the model finds most likely there, if that is another token.", { size: "half" },
+  return figure("How surprised the model is", "The loss of each token of the target, in nats (units of the natural logarithm); behind it what the model finds most likely there, if that is another token.", { size: "half" },
     bars(contents.target.map((_, t) => ({
       label: tokenBox(targetAt(t)), size: contents.losses[t], warm: false,
       text: `${number(contents.losses[t])}${contents.best[t] === contents.target[t] ? "" : ` (${shownText(contents.best[t])})`}` }))));

@@ -10,7 +10,7 @@ window.addEventListener("resize", () => requestAnimationFrame(paintAll));
 function mapFigure(numbers, kind) {
   const equation = contents.equations[state.kind], largest = largestOf(numbers);
   const cursor = { row: state.side === "target" ? state.index : 0, col: state.side === "source" ? state.index : 0, on: false };
-  const readout = el("p", { class: "readout idle", "aria-live": "polite" }, "Point at a cell for its numbers.");
+  const readout = el("p", { class: "readout idle", "aria-live": "polite" }, `${POINT_AT} a cell for its numbers.`);
   const canvas = el("canvas", { tabindex: 0, role: "img", "data-key": "map", "aria-label": `${kind.title} as a map; ${T} rows, ${S} columns` });
   const paint = () => paintMap(canvas, numbers, kind.palette, largest, { names: true, cursor });
   const move = (row, col) => {

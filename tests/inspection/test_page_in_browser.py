@@ -183,11 +183,11 @@ def test_numbers_under_the_pointer_and_the_keys_are_those_of_the_trace(opened, s
 
 def test_the_page_unpacks_the_numbers_that_were_packed(opened, seen):
     page = opened()
-    program = assemble._part("data.js")
+    program = assemble._part("twin/inflated.js") + assemble._part("data.js")
     for name, which in [("h.1.attn.key", "value"), ("h.0.mlp.fc", "grad"), ("logits", "value"),
                         ("h.0.attn.proj", "grad"), ("h.1.attn.scores", "grad")]:  # fmt: skip
         found = page.evaluate(
-            f"([name, which]) => {{ {program}; return Array.from(tensor(name, which).data); }}",
+            f"async ([name, which]) => {{ {program}; return Array.from(tensor(name, which).data); }}",
             [name, which],
         )
         entry = seen[0][name]
@@ -270,7 +270,7 @@ def three_digits(x):
 
 
 def test_lengths_in_words_are_exact_where_channels_are_in_groups(opened, tmp_path, monkeypatch):
-    monkeypatch.setattr(contents_module, "BUDGET", 70_000)
+    monkeypatch.setattr(contents_module, "BUDGET", 65_000)
     _, trace, contents = look(make_run(tmp_path, n_embd=10))
     assert contents["about"]["group"] == 4
     assemble.write_page(str(tmp_path / "page.html"), contents)

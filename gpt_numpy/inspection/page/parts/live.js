@@ -47,7 +47,7 @@ async function startLive() {
 async function loadModel(checkpoint) {
   const { table, numbers, earlier } = contents.live;
   const text = checkpoint === null ? numbers : earlier.find(({ iteration }) => iteration === checkpoint).numbers;
-  const { all } = await ask("load", { config, table, text, count: about.parameters });
+  const { all } = await ask("load", { config, table, text });
   let start = 0;
   for (const [name, shape] of table) {
     const size = shape.reduce((a, b) => a * b, 1);

@@ -1,8 +1,8 @@
 """Arrays as short strings: their bytes, sorted by weight and deflated, in base 85.
 
-The last bytes of all numbers stand together, and so on to the first: signs and exponents repeat, the
-low digits of fractions do not, and each compresses best among its own kind. The page inflates them
-with what browsers have for it (parts/twin/inflated.js).
+The last bytes of all numbers stand together, and so on to the first: signs and exponents repeat,
+the low digits of fractions do not, and each compresses best among its own kind. The page inflates
+them with what browsers have for it (parts/twin/inflated.js).
 """
 
 import zlib

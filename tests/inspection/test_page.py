@@ -470,7 +470,7 @@ CALL = ["linear_backward(", "dout, k.norm, w.weight.T, None,", "dx=dk.norm, dwei
             "sum with the residual stream",
             "h.0.attn.proj",
             "out = x + dropout(linear(attn))",
-            ["dbranch = dout.copy()", "dropout_backward(dbranch, "],
+            ["dbranch = dout.copy()"],
         ),
         ("MLP, first product", "h.0.ln_2.out", "out = x @ weight + bias", ["product(dout, "]),
         ("heads side by side", "h.0.attn.heads", "", ["(dO,) = split_heads(dout, "]),
@@ -478,7 +478,7 @@ CALL = ["linear_backward(", "dout, k.norm, w.weight.T, None,", "dx=dk.norm, dwei
             "average of the values",
             "h.0.attn.probabilities",
             "w = dropout(p); out = w @ V",
-            ["dw = dO @ V", "dropout_backward(dw, "],
+            ["dw = dO @ V"],
         ),
         (
             "split into heads",
@@ -506,6 +506,14 @@ def test_the_lines_of_code_are_those_that_write_the_gradient(seen, title, array,
     all_lines = source.read_text(encoding="utf-8").splitlines()
     assert all(all_lines[number - 1].strip() == text for number, text in lines.items())
     assert not any(text.startswith("tap(") for text in lines.values())
+
+
+def test_a_pass_without_dropout_shows_no_line_of_it(seen):
+    for step in seen[2]["steps"]:
+        for equation in step["equations"]:
+            lines = dict(map(tuple, equation["code"]["lines"]))
+            assert not any("dropout" in lines[number] for number in equation["code"]["marked"])
+            assert "dropout" not in equation["text"]
 
 
 def test_the_gradient_check_finds_all_right_and_a_mistake_wrong(seen, tmp_path, monkeypatch):

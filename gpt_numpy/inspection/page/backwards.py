@@ -137,7 +137,11 @@ def code_of(place: Place, names: tuple[str, ...]) -> dict[str, Any]:
     name = "|".join(map(re.escape, names))
     # An assignment, np.add.at(name, ...), or an argument that a call writes to (out=name).
     written = re.compile(rf"^\s*\(?({name})(,\)|\[.*\])? [-+]?= |\.at\(({name}),|=({name})\b")
-    found = {number for number, line in lines.items() if written.search(line)}
+    found = {
+        number
+        for number, line in lines.items()
+        if written.search(line) and "dropout_" not in line  # of which a trace has none
+    }
     marked = sorted(found.union(*(s for s in statements_of(place) if s & found)))
     first, last = (marked[0], marked[-1]) if marked else (place.line, max(lines))
     above = [n for n, line in lines.items() if "# forward:" in line and n < first]

@@ -947,16 +947,6 @@ MISTAKES = [
             ("*+-;,=.?@", "*+-;<=>?@"),
             "computes:the_parameters_arrive_as_they_are",
         ),
-        (
-            "VL16", "the bytes of each number stay together and compress badly",
-            ("numbers.itemsize).T", "numbers.itemsize)"),
-            "page:test_packed_numbers_take_few_characters",
-        ),
-        (
-            "VL17", "bytes that are no whole words lose their last ones",
-            ("digits[: len(digits) - missing]", "digits[: len(digits) - 2 * missing]"),
-            _DIGITS,
-        ),
     ),
     *listed(
         "inspection/page/live.py",

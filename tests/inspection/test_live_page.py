@@ -504,6 +504,24 @@ def test_a_token_under_the_pointer_is_outlined_in_all_figures(opened):
     assert keys.evaluate(drawn) == before
 
 
+def test_a_turn_of_the_story_lays_the_page_out_few_times(opened):
+    if IS_FIREFOX:
+        pytest.skip("a Firefox does not count its layouts")
+    page = opened((390, 844), has_touch=True, is_mobile=True)
+    session = page.context.new_cdp_session(page)
+    session.send("Performance.enable")
+
+    def layouts():
+        found = session.send("Performance.getMetrics")["metrics"]
+        return next(metric["value"] for metric in found if metric["name"] == "LayoutCount")
+
+    for scene in range(1, SCENES):
+        before = layouts()
+        page.evaluate("document.querySelector('[data-key=scene-next]').click()")
+        assert f"scene {scene + 1} of" in page.inner_text("main")
+        assert layouts() - before <= 4, scene  # 4 to 8 if parts measure while others still write
+
+
 def test_focus_is_never_lost(opened):
     page = opened()
     for key in ("scene-next", "map-attention", "map-loss", "off-heads-0-0", "temperature", "step"):

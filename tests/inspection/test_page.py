@@ -508,12 +508,13 @@ def test_the_lines_of_code_are_those_that_write_the_gradient(seen, title, array,
     assert not any(text.startswith("tap(") for text in lines.values())
 
 
-def test_a_pass_without_dropout_shows_no_line_of_it(seen):
+def test_a_pass_without_dropout_and_smoothing_shows_no_line_of_them(seen):
     for step in seen[2]["steps"]:
         for equation in step["equations"]:
             lines = dict(map(tuple, equation["code"]["lines"]))
-            assert not any("dropout" in lines[number] for number in equation["code"]["marked"])
-            assert "dropout" not in equation["text"]
+            shown = [equation["text"], *(lines[number] for number in equation["code"]["marked"])]
+            assert not any("dropout" in text or "smoothing" in text for text in shown)
+            assert len(shown) > 1
 
 
 def test_the_gradient_check_finds_all_right_and_a_mistake_wrong(seen, tmp_path, monkeypatch):

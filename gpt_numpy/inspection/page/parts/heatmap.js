@@ -34,7 +34,7 @@ function heatmap(m, options) {
   painters.add(painter);
   if (o.bare) return canvas;
   const shades = o.plain ? null : o.byRow ? legendOfRows(o.kind) : legend(o.kind, o.largest);
-  const readout = el("p", { class: "readout idle", "aria-live": "polite" }, "Point at a cell for its number.");
+  const readout = el("p", { class: "readout idle", "aria-live": "polite" }, `${matchMedia("(hover: none)").matches ? "Tap" : "Point at"} a cell for its number.`);
   const move = (row, col) => {
     Object.assign(cursor, { row: clamp(row, m.rows), col: clamp(col, m.cols), on: true });
     pointed = { name, row: cursor.row, col: cursor.col };

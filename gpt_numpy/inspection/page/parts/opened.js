@@ -86,7 +86,7 @@ function codeLines(name, which) {
   if (!code) return null;
   // A model without biases has none in its equations either; a tied table is not emptied first.
   const marked = code.lines.filter(([line, text]) => code.marked.includes(line) && (config.bias || !text.includes("+= bias")) && !(config.tied && text.includes("dwte[...] = 0"))), lines = (marked.length ? marked : code.lines).slice(0, 5);
-  return el("div", {}, el("pre", { class: "source", tabindex: 0, "aria-label": "Lines of the reference" }, lines.map(([line, text]) => el("span", {}, el("b", {}, line), text.trim()))),
+  return el("div", {}, el("pre", { class: "source", tabindex: 0, "aria-label": "Lines of the reference" }, lines.map(([line, text]) => el("span", {}, el("b", {}, line), text.replace("# fmt: skip", "").trim()))),
     el("p", { class: "small soft" }, `${code.file}, ${code.function}`));
 }
 function codeOfGradient(name) {

@@ -10,11 +10,11 @@ function drawPrompt() {
   const status = document.getElementById("status"), text = statusText();
   if (status.textContent !== text) status.textContent = text;
   // Laying out a long strip takes long: it is drawn again only if something in it has changed.
-  const shows = [running.forward && contents.next, state.position, theme()];
+  const shows = [running.forward && computed.value, state.position, theme()];
   if (shows[0] && shows.every((x, k) => x === shown_[k])) return;
   shown_ = shows;
   document.getElementById("strip").replaceChildren(lossStrip());
-  showChosen();
+  requestAnimationFrame(showChosen);
 }
 let shown_ = [];  // what the strip was drawn of
 

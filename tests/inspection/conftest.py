@@ -2,7 +2,8 @@
 
 It may name an installed Firefox, which playwright drives by WebDriver BiDi: Firefox 140 (Debian's
 firefox-esr) with playwright 1.55, which has no public name for it yet, newer ones with a newer
-playwright.
+playwright. By that protocol playwright sends no taps, so a mouse clicks instead, and cannot ask for
+paper or for forced colours: those tests are skipped.
 """
 
 import os
@@ -31,7 +32,7 @@ def browser():
 
     with sync_playwright() as playwright, pytest.MonkeyPatch.context() as patch:
         if IS_FIREFOX:
-            browser = launched_firefox(playwright)
+            browser = Firefox(playwright)
             part = assemble._part  # WebDriver BiDi evaluates strings, which the policy forbids
             patch.setattr(assemble, "_part", lambda name: part(name).replace(POLICY, "name"))
         else:
@@ -40,8 +41,32 @@ def browser():
         browser.close()
 
 
-def launched_firefox(playwright):
+class Firefox:
+    """What the tests use of a browser; one Firefox for each colour scheme, which is a setting."""
+
+    def __init__(self, playwright):
+        self.playwright, self.launched = playwright, {}
+
+    def new_context(self, *, color_scheme="light", **how):
+        if color_scheme not in self.launched:
+            settings = {
+                "layout.css.prefers-color-scheme.content-override": int(color_scheme == "light"),
+                "dom.w3c_touch_events.enabled": 1,  # a script may make touches
+            }
+            self.launched[color_scheme] = launched_firefox(self.playwright, settings)
+        return self.launched[color_scheme].new_context(**how)
+
+    def new_page(self):
+        return self.new_context().new_page()
+
+    def close(self):
+        for browser in self.launched.values():
+            browser.close()
+
+
+def launched_firefox(playwright, settings):
     """The installed Firefox: playwright's `firefox` is a build with another protocol."""
+    how = {"executable_path": PATH, "firefox_user_prefs": settings}
     from playwright._impl._connection import from_channel
     from playwright.sync_api import BrowserType
 
@@ -49,8 +74,19 @@ def launched_firefox(playwright):
     if "_bidiFirefox" in inner._initializer:  # until playwright 1.55
         bidi = from_channel(inner._initializer["_bidiFirefox"])
         bidi._playwright = inner
-        return BrowserType(bidi).launch(executable_path=PATH)
-    return playwright.firefox.launch(executable_path=PATH, channel="moz-firefox")
+        return BrowserType(bidi).launch(**how)
+    return playwright.firefox.launch(**how, channel="moz-firefox")
+
+
+def tap(target, *args, **how):
+    """A finger on the page or on an element; with a Firefox it is the mouse."""
+    (target.click if IS_FIREFOX else target.tap)(*args, **how)
+
+
+def skip_without_media():
+    """Skip where no other medium can be asked for."""
+    if IS_FIREFOX:
+        pytest.skip("playwright cannot ask a Firefox for paper or forced colours")
 
 
 def visit(page, fragment):

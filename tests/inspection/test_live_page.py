@@ -12,7 +12,7 @@ import pytest
 import gpt_numpy as gn
 from gpt_numpy.inspection.page import assemble, live
 from gpt_numpy.training.checkpoint import load
-from tests.inspection.conftest import IS_FIREFOX, visit
+from tests.inspection.conftest import IS_FIREFOX, skip_without_media, tap, visit
 from tests.support.pages import CHARACTERS, HOSTILE, SAMPLE, look, make_run
 
 SIZES = {"320": (320, 568), "390": (390, 844), "768": (768, 1024), "1024": (1024, 768),
@@ -465,13 +465,13 @@ def test_a_masked_weight_says_that_its_gradient_goes_no_further(opened):
 
 def test_scenes_by_pointer_swipe_and_map_and_back(opened):
     page = opened((390, 844), has_touch=True, is_mobile=True)
-    page.tap("[data-key=scene-next]")
+    tap(page, "[data-key=scene-next]")
     assert "scene 2 of" in page.inner_text("main")
     look_at(page, "swipe", -120)
     assert "scene 3 of" in page.inner_text("main")
     look_at(page, "swipe", 120)
     assert "scene 2 of" in page.inner_text("main")
-    page.tap("[data-key=map-mlp]")
+    tap(page, "[data-key=map-mlp]")
     assert page.inner_text("#question") == "What does a token think by itself?"
     page.go_back()
     assert "scene 2 of" in page.inner_text("main")
@@ -480,15 +480,15 @@ def test_scenes_by_pointer_swipe_and_map_and_back(opened):
 def test_a_tap_opens_a_cell_which_stays_and_lights_its_sources(opened):
     page = opened((390, 844), at="#story&scene=4", has_touch=True, is_mobile=True)
     canvas = page.locator("canvas[aria-label^='Scores']")
-    box = canvas.bounding_box()
-    canvas.tap(position={"x": box["width"] * 0.5, "y": box["height"] * 0.8})
+    box, before = canvas.bounding_box(), page.inner_text("#opened h3")
+    tap(canvas, position={"x": box["width"] * 0.5, "y": box["height"] * 0.8})
     text = page.inner_text("#opened h3")
-    assert text.startswith("the score of query")
+    assert text.startswith("the score of query") and text != before
     assert len(page.query_selector_all("#opened math")) >= 3
     assert "scores(Q, K)" in page.inner_text("#opened")
     lit = page.locator("canvas[aria-label^='query']")
     assert lit.evaluate(f"c => {{ {LOOK}; return dotsOf(c, '--warm'); }}") > 100
-    page.tap("[data-key=scene-next]")
+    tap(page, "[data-key=scene-next]")
     page.keyboard.press("Escape")
     assert page.query_selector("#opened.empty")
     assert lit.count() == 0
@@ -505,6 +505,24 @@ def test_a_token_under_the_pointer_is_outlined_in_all_figures(opened):
     page.mouse.move(2, 2)
     page.wait_for_timeout(100)
     assert keys.evaluate(drawn) == before
+
+
+def test_a_turn_of_the_story_lays_the_page_out_few_times(opened):
+    if IS_FIREFOX:
+        pytest.skip("a Firefox does not count its layouts")
+    page = opened((390, 844), has_touch=True, is_mobile=True)
+    session = page.context.new_cdp_session(page)
+    session.send("Performance.enable")
+
+    def layouts():
+        found = session.send("Performance.getMetrics")["metrics"]
+        return next(metric["value"] for metric in found if metric["name"] == "LayoutCount")
+
+    for scene in range(1, SCENES):
+        before = layouts()
+        page.evaluate("document.querySelector('[data-key=scene-next]').click()")
+        assert f"scene {scene + 1} of" in page.inner_text("main")
+        assert layouts() - before <= 4, scene  # 4 to 8 if parts measure while others still write
 
 
 def test_focus_is_never_lost(opened):
@@ -566,6 +584,7 @@ def test_text_has_contrast(opened, scheme):
 
 
 def test_print_and_forced_colours_keep_the_marks(opened):
+    skip_without_media()
     page = opened(at="#play")
     page.emulate_media(forced_colors="active")
     bar = "getComputedStyle(document.querySelector('.candidates .track i')).backgroundColor"

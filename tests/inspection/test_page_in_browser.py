@@ -12,7 +12,7 @@ import pytest
 
 from gpt_numpy.inspection.page import assemble, gradient_check
 from gpt_numpy.inspection.page import contents as contents_module
-from tests.inspection.conftest import visit
+from tests.inspection.conftest import skip_without_media, visit
 from tests.support.pages import HOSTILE, SAMPLE, look, make_run
 
 VIEWS = ("transformer", "embedding", "attention", "layers", "backwards", "training")
@@ -183,11 +183,11 @@ def test_numbers_under_the_pointer_and_the_keys_are_those_of_the_trace(opened, s
 
 def test_the_page_unpacks_the_numbers_that_were_packed(opened, seen):
     page = opened()
-    program = assemble._part("data.js")
+    program = assemble._part("twin/inflated.js") + assemble._part("data.js")
     for name, which in [("h.1.attn.key", "value"), ("h.0.mlp.fc", "grad"), ("logits", "value"),
                         ("h.0.attn.proj", "grad"), ("h.1.attn.scores", "grad")]:  # fmt: skip
         found = page.evaluate(
-            f"([name, which]) => {{ {program}; return Array.from(tensor(name, which).data); }}",
+            f"async ([n, which]) => {{ {program}; return Array.from(tensor(n, which).data); }}",
             [name, which],
         )
         entry = seen[0][name]
@@ -240,6 +240,7 @@ def test_back_and_reload_show_the_same_again(opened):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_paper_is_light_and_the_bars_stay(opened, scheme):
+    skip_without_media()
     page = opened("desktop", scheme)
     page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
     page.emulate_media(media="print")
@@ -252,6 +253,7 @@ def test_paper_is_light_and_the_bars_stay(opened, scheme):
 
 
 def test_bars_stay_where_the_system_chooses_the_colours(opened):
+    skip_without_media()
     page = opened()
     page.emulate_media(forced_colors="active")
     style = "getComputedStyle(document.querySelector('.track i')).backgroundColor"
@@ -270,7 +272,7 @@ def three_digits(x):
 
 
 def test_lengths_in_words_are_exact_where_channels_are_in_groups(opened, tmp_path, monkeypatch):
-    monkeypatch.setattr(contents_module, "BUDGET", 70_000)
+    monkeypatch.setattr(contents_module, "BUDGET", 65_000)
     _, trace, contents = look(make_run(tmp_path, n_embd=10))
     assert contents["about"]["group"] == 4
     assemble.write_page(str(tmp_path / "page.html"), contents)

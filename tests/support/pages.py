@@ -1,6 +1,8 @@
 """A run, with hostile names and texts, of which the tests of the page look at the page."""
 
+import base64
 import json
+import zlib
 
 import numpy as np
 
@@ -50,3 +52,11 @@ def look(folder, text=HOSTILE, live=False):
     tokens = run.tokenizer.encode(text)
     trace = gn.trace(run.model, tokens[None, :-1], tokens[None, 1:])
     return run, trace, contents(run, trace, str(folder), text, live=live)
+
+
+def inflated(text, kind):
+    """The numbers of a string of deflated.py, as parts/twin/inflated.js gives them."""
+    back = text.encode().translate(bytes.maketrans(b",./", b"<>&"))
+    data = np.frombuffer(zlib.decompress(base64.b85decode(back)), np.uint8)
+    width = np.dtype(kind).itemsize
+    return np.ascontiguousarray(data.reshape(width, -1).T).view(kind).reshape(-1)

@@ -17,7 +17,7 @@ from gpt_numpy.base.errors import InputError
 from gpt_numpy.files.durable import written_durably
 
 SCRIPTS = (  # each uses only earlier ones
-    "twin/erf.js", "twin/activation.js", "twin/sampling.js", "numbers.js",
+    "twin/inflated.js", "twin/erf.js", "twin/activation.js", "twin/sampling.js", "numbers.js",
     "data.js", "dom.js", "palette.js", "state.js", "heatmap.js", "charts.js", "tokens.js",
     "picture.js", "mathml.js", "live.js", "experiment.js", "prompt.js", "map.js",
     "explain_forward.js", "explain_backward.js", "explain_queries_keys.js", "opened.js",
@@ -28,7 +28,7 @@ SCRIPTS = (  # each uses only earlier ones
 TWIN = (  # the twin of the reference, which runs in a thread of its own
     "matrices.js", "linear.js", "layernorm.js", "rmsnorm.js", "erf.js", "activation.js",
     "attention.js", "rotary.js", "queries_keys.js", "embedding.js", "cross_entropy.js",
-    "sublayers.js", "model.js", "sampling.js", "experiments.js", "worker.js",
+    "sublayers.js", "model.js", "sampling.js", "experiments.js", "inflated.js", "worker.js",
 )  # fmt: skip
 
 OF_ALIGNMENT = (
@@ -62,7 +62,7 @@ def _filled(
 ) -> str:
     """The markup with its style, its scripts, the contents, and the policy that allows these."""
     style = "".join(map(_part, styles))
-    script = '"use strict";\n(() => {\n' + "\n".join(map(_part, scripts)) + "})();\n"
+    script = '"use strict";\n(async () => {\n' + "\n".join(map(_part, scripts)) + "})();\n"
     policy = (
         f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; "
         f"img-src data:; {also_allowed}base-uri 'none'; form-action 'none'"

@@ -1,4 +1,4 @@
-"""Arrays as strings for the page: half floats with a common power of two, in base64.
+"""Arrays as strings for the page: half floats with a common power of two, deflated.
 
 The page shows three decimal digits, to which numbers are rounded first: a half float has 11
 significant bits and tells all of 1,000 < 2^10 such numbers apart, so no digit changes. Its range is
@@ -9,16 +9,16 @@ Large arrays are shown in groups of neighbours, each represented by its largest 
 is said in words (a length, a count) is computed here, from all numbers.
 """
 
-import base64
 import math
 from typing import Any
 
 import numpy as np
 
 from gpt_numpy.base.arrays import Array, Shape
+from gpt_numpy.inspection.page.deflated import deflated
 
 TOP = 14  # the largest number lies between 2^14 and 2^15; half floats end at 2^16
-BYTES_A_NUMBER = 8 / 3  # base64 writes four characters for three bytes
+BYTES_A_NUMBER = 5 / 2  # at most: five characters for two numbers that do not compress
 
 
 def pack(array: Array, *, lower: bool = False, wide: bool = False) -> dict[str, Any]:
@@ -31,8 +31,7 @@ def pack(array: Array, *, lower: bool = False, wide: bool = False) -> dict[str, 
     """
     if wide:
         data = np.asarray(array, dtype="<f4")
-        text = base64.b64encode(data.tobytes()).decode()
-        return {"shape": list(data.shape), "wide": True, "data": text}
+        return {"shape": list(data.shape), "wide": True, "data": deflated(data)}
     x = three_digits(np.asarray(array, dtype=np.float64))
     shape = list(x.shape)
     if lower:
@@ -41,7 +40,7 @@ def pack(array: Array, *, lower: bool = False, wide: bool = False) -> dict[str, 
     largest = float(finite.max()) if finite.size else 0.0
     shift = min(TOP - math.frexp(largest)[1] + 1, 1000) if largest else 0
     half = np.ldexp(x, shift).astype("<f2")
-    packed = {"shape": shape, "shift": shift, "data": base64.b64encode(half.tobytes()).decode()}
+    packed = {"shape": shape, "shift": shift, "data": deflated(half)}
     return packed | {"lower": True} if lower else packed
 
 

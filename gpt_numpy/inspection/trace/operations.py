@@ -47,13 +47,13 @@ def _linear(title: str, x: str, prefix: str, out: str, kernel: str) -> Operation
     )
 
 
-def _residual_sum(stage: Stage, site: str, way: str = "the branch") -> Operation:
+def _residual_sum(stage: Stage, way: str = "the branch") -> Operation:
     return Operation(
         "sum with the residual stream",
         stage.layer,
         {"out": "out = x + branch(x)"},
         {
-            "branch": f"dropout_backward(dbranch, {site}, dx=dbranch)",
+            "branch": "dbranch = dout.copy()",  # a trace has no dropout
             "x": f"dx = dout + (what comes back through {way})",
         },
         kernels={"forward": FUSED, "backward": _norm(stage).kernels["backward"]},
@@ -203,14 +203,14 @@ OPERATIONS: dict[str, Callable[[Stage], list[Operation]]] = {
         *_split(stage),
         *ATTENTION,
         _linear("attention's projection", "attn", "proj", "branch", "linear.linear_forward"),
-        _residual_sum(stage, "dropout.next_site()"),
+        _residual_sum(stage),
     ],
     "mlp_sublayer": lambda stage: [
         _norm(stage),
         _linear("MLP, first product", "norm", "fc", "fc", MULTIPLY),
         ACTIVATIONS[stage.settings.activation],
         _linear("MLP, second product", "act", "proj", "branch", FUSED),
-        _residual_sum(stage, "dropout"),
+        _residual_sum(stage),
     ],
     "head_loss": lambda stage: [
         _last_norm(stage),
@@ -225,7 +225,7 @@ OPERATIONS: dict[str, Callable[[Stage], list[Operation]]] = {
         *CROSS_SPLIT,
         *CROSS_ATTENTION,
         _linear("cross-attention's projection", "attn", "proj", "branch", "linear.linear_forward"),
-        _residual_sum(stage, "dropout.next_site()", "q"),
+        _residual_sum(stage, "q"),
     ],
 }
 

@@ -1,6 +1,14 @@
-// The contents of the page; arrays are unpacked on first use.
+// The contents of the page; arrays are inflated at once, which a browser does not do while one waits, and unpacked on first use.
 
 const contents = JSON.parse(document.getElementById("contents").textContent);
+if (typeof DecompressionStream === "undefined") {
+  document.getElementById("view").textContent = "This page needs a newer browser: Chrome 80, Firefox 113, Safari 16.4, or a later one.";
+}
+await Promise.all(packedIn(contents).map(async packed => { packed.data = await inflated(packed.data, packed.wide ? 4 : 2); }));
+function packedIn(found) {
+  if (found === null || typeof found !== "object") return [];
+  return typeof found.data === "string" ? [found] : Object.values(found).flatMap(packedIn);
+}
 const about = contents.about;
 const config = about.config;
 let T = contents.tokens.length;  // live.js changes it together with the tokens
@@ -20,8 +28,8 @@ const HALF = (() => {
 
 // The inverse of encoding.py's pack: {shape, data}, data in rows.
 function unpack(packed) {
-  if (typeof packed.data !== "string") return described(packed.data, packed);  // computed by the page
-  const bytes = Uint8Array.from(atob(packed.data), letter => letter.charCodeAt(0));
+  const bytes = packed.data;
+  if (!(bytes instanceof Uint8Array)) return described(bytes, packed);  // computed by the page
   if (packed.wide) return described(Float64Array.from(new Float32Array(bytes.buffer)), packed);
   const scale = 2 ** -packed.shift;
   const numbers = new Float64Array(bytes.length / 2);

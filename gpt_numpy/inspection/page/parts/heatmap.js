@@ -109,7 +109,7 @@ function cellAt(canvas, m, o, event) {
 }
 
 function paint(canvas, m, o, cursor) {
-  const l = layout(canvas, m, o), dots = window.devicePixelRatio || 1;
+  const l = layout(canvas, m, o), dots = Math.min(window.devicePixelRatio || 1, 2);  // finer takes a phone too long
   canvas.style.height = `${l.height}px`;
   canvas.width = Math.round(l.width * dots);
   canvas.height = Math.round(l.height * dots);

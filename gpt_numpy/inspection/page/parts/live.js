@@ -47,7 +47,7 @@ async function startLive() {
 async function loadModel(checkpoint) {
   const { table, numbers, earlier } = contents.live;
   const text = checkpoint === null ? numbers : earlier.find(({ iteration }) => iteration === checkpoint).numbers;
-  const { all } = await ask("load", { config, table, text, count: about.parameters });
+  const { all } = await ask("load", { config, table, text });
   let start = 0;
   for (const [name, shape] of table) {
     const size = shape.reduce((a, b) => a * b, 1);
@@ -179,7 +179,8 @@ function sinusoids() {
 }
 function liveEmbedding() {
   const C = config.n_embd, wte = modelParams["wte.weight"], wpe = hasPositions() ? positionsTable() : null;
-  const token = { shape: [T, C], data: Float64Array.from(contents.tokens.flatMap(v => Array.from(wte.subarray(v * C, (v + 1) * C)))) };
+  const token = { shape: [T, C], data: new Float64Array(T * C) };
+  contents.tokens.forEach((v, t) => token.data.set(wte.subarray(v * C, (v + 1) * C), t * C));
   if (!wpe) return { token, lengths: { token: lengthsOf(token) } };
   const position = { shape: [T, C], data: Float64Array.from(wpe.subarray(0, T * C)) };
   const channels = [...new Set([0, 0.125, 0.3, 0.6].map(share => Math.floor(share * (C - 1))))];

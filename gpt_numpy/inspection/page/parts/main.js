@@ -16,11 +16,13 @@ function drawHeader() {
 
 function drawTabs() {
   const nav = document.getElementById("tabs");
+  if (nav.dataset.chosen === state.view) return;
+  nav.dataset.chosen = state.view;
   nav.replaceChildren(...Object.entries(VIEWS).map(([name, { title }], k) => el("button", {
     type: "button", role: "tab", id: `tab-${name}`, "aria-selected": name === state.view ? "true" : "false", "aria-controls": "view", "data-key": `tab-${name}`,
     tabindex: name === state.view ? 0 : -1, onclick: () => go(name), onkeydown: event => walkTabs(event, k) }, el("kbd", {}, k + 1), title)));
   const chosen = document.getElementById(`tab-${state.view}`);
-  nav.scrollLeft = chosen.offsetLeft - nav.clientWidth / 2 + chosen.offsetWidth / 2;
+  requestAnimationFrame(() => { nav.scrollLeft = chosen.offsetLeft - nav.clientWidth / 2 + chosen.offsetWidth / 2; });
 }
 
 function walkTabs(event, k) {

@@ -110,7 +110,7 @@ function codeLines(name, which) {
   const code = which === "grad" ? codeOfGradient(name) : contents.code[name.replace(/\.(query|key|value)$/, isReady_() ? ".ready" : ".qkv")];
   if (!code) return null;
   const marked = code.lines.filter(([line]) => code.marked.includes(line)), lines = (marked.length ? marked : code.lines).slice(0, 5);
-  return el("div", {}, el("pre", { class: "source", tabindex: 0, "aria-label": "Lines of the reference" }, lines.map(([line, text]) => el("span", {}, el("b", {}, line), text.trim()))),
+  return el("div", {}, el("pre", { class: "source", tabindex: 0, "aria-label": "Lines of the reference" }, lines.map(([line, text]) => el("span", {}, el("b", {}, line), text.replace("# fmt: skip", "").trim()))),
     el("p", { class: "small soft" }, `${code.file}, ${code.function}`));
 }
 function codeOfGradient(name) {

@@ -69,7 +69,13 @@ function depth(k, count) {
   return `rgb(${colours[low].map((c, i) => Math.round(c + (place - low) * (colours[low + 1][i] - c))).join(",")})`;
 }
 function line(k) { return LINES[theme()][k]; }
-function named(variable) { return getComputedStyle(document.documentElement).getPropertyValue(variable).trim(); }
+// A colour of the style sheet, asked for once: each question makes the browser apply all styles.
+const asked = new Map();
+function named(variable) {
+  const key = `${theme()} ${variable}`;
+  if (!asked.has(key)) asked.set(key, getComputedStyle(document.documentElement).getPropertyValue(variable).trim());
+  return asked.get(key);
+}
 
 // Colours that are relative to the largest number of each row.
 function legendOfRows(kind) {

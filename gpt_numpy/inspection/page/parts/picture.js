@@ -1,8 +1,8 @@
 // A figure as a PNG: its title, and all that is drawn in it, one below the other.
 
 function addPictureButtons(place) {
-  for (const figure of place.querySelectorAll("figure")) {
-    if (!drawingsOf(figure).length) continue;
+  // All are found before the first button is added, which would make the browser lay the page out again.
+  for (const figure of [...place.querySelectorAll("figure")].filter(figure => drawingsOf(figure).length)) {
     const title = figure.querySelector("h3").textContent;
     figure.prepend(el("button", { type: "button", class: "png", "aria-label": `Save “${title}” as a PNG`, title: "Save as a PNG", onclick: () => savePicture(figure, title) }, "PNG"));
   }

@@ -7,10 +7,16 @@ function drawPrompt() {
   if (!place.childElementCount) place.append(...promptParts());
   const field = document.getElementById("text");
   if (field && document.activeElement !== field) field.value = textOf(experiment.tokens);
-  document.getElementById("status").textContent = statusText();
+  const status = document.getElementById("status"), text = statusText();
+  if (status.textContent !== text) status.textContent = text;
+  // Laying out a long strip takes long: it is drawn again only if something in it has changed.
+  const shows = [running.forward && computed.value, state.position, theme()];
+  if (shows[0] && shows.every((x, k) => x === shown_[k])) return;
+  shown_ = shows;
   document.getElementById("strip").replaceChildren(lossStrip());
-  showChosen();
+  requestAnimationFrame(showChosen);
 }
+let shown_ = [];  // what the strip was drawn of
 
 // A long text scrolls within its strip: the chosen token is always in sight.
 function showChosen() {

@@ -4,24 +4,10 @@
 let model = null, weights = null, current = null;
 let changed = false;  // the parameters, since the page got them
 
-// The inverse of live.py's in_base85: five digits of base 85 are four bytes.
-function float32(text, count) {
-  const digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%/()*+-;,=.?@^_`{|}~";
-  const value = new Uint8Array(128), words = new DataView(new ArrayBuffer(4)), found = new Float32Array(count);
-  for (let k = 0; k < 85; k++) value[digits.charCodeAt(k)] = k;
-  for (let k = 0; k < count; k++) {
-    let word = 0;
-    for (let j = 5 * k; j < 5 * k + 5; j++) word = word * 85 + value[text.charCodeAt(j)];
-    words.setUint32(0, word);  // the bytes of a little-endian number, the first one highest
-    found[k] = words.getFloat32(0, true);
-  }
-  return found;
-}
-
 const ANSWERS = {
   // The parameters go back as numbers: to decode them takes longer than a page may stand still.
-  load({ config, table, text, count }) {
-    const all = float32(text, count);
+  async load({ config, table, text }) {
+    const all = new Float32Array((await inflated(text, 4)).buffer);
     weights = { config, table, numbers: all };
     model = makeModel(config, table, all);
     return { all };
@@ -64,12 +50,15 @@ const ANSWERS = {
   check({ name, seed }) { return checkParameter(current, name, seed); },
 };
 
-onmessage = ({ data }) => {
+let last = Promise.resolve();  // a question waits until the one before it is answered
+onmessage = ({ data }) => { last = last.then(() => reply(data)); };
+async function reply(data) {
   try {
-    const answer = ANSWERS[data.kind](data);
+    const answer = await ANSWERS[data.kind](data);
     // The gradients of activations are of no use here any more: they move instead of being copied.
     postMessage({ id: data.id, part: "done", ...answer }, Object.values(answer.gradients || {}).map(x => x.buffer));
   } catch (error) {
     postMessage({ id: data.id, part: "failed", why: String(error) });
   }
-};
+
+}

@@ -143,7 +143,7 @@ def code_of(place: Place, names: tuple[str, ...]) -> dict[str, Any]:
     marked = sorted(
         number
         for number in found.union(*(s for s in statements_of(place) if s & found))
-        if not re.search("dropout_|smoothing", lines[number])  # of which a traced GPT has none
+        if not re.search("dropout_", lines[number])  # of which a traced GPT has none
     )
     first, last = (marked[0], marked[-1]) if marked else (place.line, max(lines))
     above = [n for n, line in lines.items() if "# forward:" in line and n < first]

@@ -410,8 +410,8 @@ ROUNDED = [
     ),
     _kernel(
         "B42", "decoding in bfloat16: the hidden channels are not rounded", "decoding_parts",
-        ("activate_row(kind, row, row)\n        round_for(pairs, row)\n",
-         "activate_row(kind, row, row)\n"), ("decode16",),
+        ("activate_row(kind, first_half, row)\n        round_for(pairs, row)\n",
+         "activate_row(kind, first_half, row)\n"), ("decode16",),
     ),
     _kernel(
         "B43", "decoding in bfloat16: the last row of an odd number is lost", "decoding_products",

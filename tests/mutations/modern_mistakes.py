@@ -104,7 +104,7 @@ POSITIONS = [
             "pair:queries_keys", "modern",
         ),
         (
-            "L50", "QK norm: backward has the usual eps, whatever the model says",
+            "L36", "QK norm: backward has the usual eps, whatever the model says",
             ("out=np.empty_like(x), rstd=rstd, eps=eps)", "out=np.empty_like(x), rstd=rstd)"),
             "pair:queries_keys", "model",
         ),
@@ -132,7 +132,7 @@ POSITIONS = [
     *listed(
         "reference/decoding.py",
         (
-            "L52", "reference of decoding: norms have the usual eps, whatever the model says",
+            "L37", "reference of decoding: norms have the usual eps, whatever the model says",
             ("kind = settings.norm_kind, settings.norm_eps", "kind = settings.norm_kind, 1e-5"),
             "prefix",
         ),
@@ -305,7 +305,7 @@ KERNELS = [
             ("C + (G + shared) * D", "C + G * D"), "decode",
         ),
         (
-            "L51", "decoding: norms have the usual eps, whatever the model says",
+            "L50", "decoding: norms have the usual eps, whatever the model says",
             ("    kind, eps = norm\n", "    kind, eps = norm[0], 1e-5\n"), "decode",
         ),
     ),

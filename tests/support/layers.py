@@ -21,7 +21,7 @@ from gpt_numpy.reference.dropout import Dropout
 from gpt_numpy.reference.rotary import rotation_table
 
 B, T, C, H, F, V = 2, 5, 6, 2, 7, 11
-EPS = 0.3  # of norms: large enough to show
+EPS = 0.1  # of norms: large enough to show
 DROPOUT = {"rate": 0.4, "key": 0xDEADBEEF12345678, "site": 3}
 
 

@@ -114,7 +114,7 @@ def test_a_task_of_a_notebook_can_be_done_as_it_is_written(stem, exchanges, left
         for cell in cells:
             cell["source"] = ["".join(cell["source"]).replace(old, new)]
     names = notebooks.run(notebook, settings_of(stem, tmp_path))
-    assert names["loss"] > 0
+    assert {"loss", "last"} & names.keys()
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,9 @@ const ANSWERS = {
   pass({ tokens, targets, off, id }) {
     current = makePass(model, tokens, targets, off);
     const loss = forward(current);
-    postMessage({ id, part: "forward", loss, values: current.values, lens: logitLens(current) });
+    send({ id, part: "forward", loss, values: copies(current.values), lens: logitLens(current) });
     backward(current);
-    const answer = { gradients: current.gradients, parameters: changed ? model.params : null, grads: model.grads };
+    const answer = { gradients: current.gradients, parameters: changed ? copies(model.params) : null, grads: copies(model.grads) };
     changed = false;
     return answer;
   },
@@ -50,13 +50,19 @@ const ANSWERS = {
   check({ name, seed }) { return checkParameter(current, name, seed); },
 };
 
+// Arrays move to the page, which would stand still while it copies them; what is still of use here is copied here.
+function copies(arrays) { return Object.fromEntries(Object.entries(arrays).map(([name, x]) => [name, x.slice()])); }
+function send(answer) {
+  const { values, gradients, parameters, grads } = answer;
+  postMessage(answer, [values, gradients, parameters, grads].flatMap(arrays => Object.values(arrays || {}).map(x => x.buffer)));
+}
+
 let last = Promise.resolve();  // a question waits until the one before it is answered
 onmessage = ({ data }) => { last = last.then(() => reply(data)); };
 async function reply(data) {
   try {
     const answer = await ANSWERS[data.kind](data);
-    // The gradients of activations are of no use here any more: they move instead of being copied.
-    postMessage({ id: data.id, part: "done", ...answer }, Object.values(answer.gradients || {}).map(x => x.buffer));
+    send({ id: data.id, part: "done", ...answer });
   } catch (error) {
     postMessage({ id: data.id, part: "failed", why: String(error) });
   }

@@ -7,7 +7,8 @@ causal mask a strip sees the same keys as all others of its sequence, those befo
 
 Queries and keys may lie in two arrays, of T and of S positions, as in cross-attention, or in one,
 behind each other in every position. The kernels only see where the first of each lies, and how far
-it is from one position to the next.
+it is from one position to the next. Either may be stored in 16 bits (halves.py): then it is widened
+a head's keys, values or a strip of queries at a time, in a worker's own memory.
 
 Backward. The weights are recomputed from `lse`. Strips are higher here, so that the products that
 sum over queries (dK, dV) have enough to sum; they add to what earlier strips left. The factor
@@ -19,15 +20,16 @@ p, p + parts, p + 2 parts, ..., and the parts' dK and dV are added up in order.
 """
 
 import math
-from typing import NamedTuple
 
 import numpy as np
 
 from gpt_numpy.base.arrays import Array
+from gpt_numpy.kernels.attention_sizes import STRIP, WIDEST, Sizes
 from gpt_numpy.kernels.dropout import drop_row, mask_arguments, mask_base
 from gpt_numpy.kernels.elementary import exp, like
 from gpt_numpy.kernels.engine.jit import (
     Counter,
+    Half,
     In,
     Int,
     Ints,
@@ -35,26 +37,23 @@ from gpt_numpy.kernels.engine.jit import (
     Out,
     Real,
     Word,
+    by_width,
     flat,
     kernel,
     prange,
     routine,
     tasks,
     threads,
-    workspace,
 )  # fmt: skip
 from gpt_numpy.kernels.engine.tasks import next_task, reset
+from gpt_numpy.kernels.halves import numbers_of
 from gpt_numpy.kernels.products.matmul import EDGE, strip_by_columns, strip_by_rows
 from gpt_numpy.kernels.products.packing import pack, pack_transposed
 from gpt_numpy.kernels.products.tile import TILE_ROWS, Matrix, panel_width, tile_by_rows
 from gpt_numpy.kernels.rows import add_in_place, dot, exp_in_place, fill, largest, scale_in_place
 from gpt_numpy.reference.dropout import Dropout
 
-STRIP = 48 // TILE_ROWS * TILE_ROWS  # queries of a strip in backward
-WIDEST = 64  # elements of a panel's row, at most
 _CAUSAL = np.empty(0, np.int64)  # no lengths
-
-FEW = 8  # sequences times heads below which a task is a part of one
 
 
 @routine
@@ -74,7 +73,7 @@ def strip_scores(a, rows, panels, D, out, seen):
 
 @kernel
 def forward(
-    q: In, kv: In, lengths: Ints, out: Out, lse: Out,
+    q: In, q16: Half, kv: In, kv16: Half, lengths: Ints, out: Out, lse: Out,
     B: Int, T: Int, S: Int, H: Int, G: Int, D: Int, parts: Int,
     q_stride: Int, kv_at: Int, kv_stride: Int,
     key: Key, site: Int, threshold: Word, scale: Real,
@@ -91,14 +90,17 @@ def forward(
         edge, mine = mine[:EDGE], mine[EDGE:]
         totals, mine = mine[:WIDEST], mine[WIDEST:]
         keys, mine = mine[: wide_S * D], mine[wide_S * D :]
-        values, weights = mine[: S * whole_panels(D, width)], mine[S * whole_panels(D, width) :]
+        values, mine = mine[: S * whole_panels(D, width)], mine[S * whole_panels(D, width) :]
+        single, weights = mine[: max(S, STRIP) * D], mine[max(S, STRIP) * D :]
         task = next_task(counter, worker, workers, B * G * parts)
         while task < B * G * parts:
             shared, part = task // parts, task % parts
             start = shared // G * S * kv_stride + kv_at + shared % G * D
             count = S if causal else lengths[shared // G]
-            pack_transposed(kv, start, kv_stride, D, count, keys)
-            pack(kv, start + G * D, kv_stride, count, D, values)
+            k_rows = numbers_of(kv, kv16, start, kv_stride, count, D, single)
+            pack_transposed(k_rows.array, k_rows.at, k_rows.stride, D, count, keys)
+            v_rows = numbers_of(kv, kv16, start + G * D, kv_stride, count, D, single)
+            pack(v_rows.array, v_rows.at, v_rows.stride, count, D, values)
             for head in range(shared * group, (shared + 1) * group):
                 q_start = head // H * T * q_stride + head % H * D
                 out_start = head // H * T * C + head % H * D
@@ -106,7 +108,8 @@ def forward(
                     rows = min(TILE_ROWS, T - q0)
                     last = q0 + rows if causal else count
                     scores = Matrix(weights, 0, wide_S)
-                    queries = Matrix(q, q_start + q0 * q_stride, q_stride)
+                    q_at = q_start + q0 * q_stride
+                    queries = numbers_of(q, q16, q_at, q_stride, rows, D, single)
                     strip_scores(queries, rows, keys, D, scores, last)
                     wide = whole_panels(last, width)
                     for r in range(rows):
@@ -161,7 +164,8 @@ def collect(sums, parts, S, D, dkv, at, stride, apart):
 
 @kernel
 def backward(
-    dout: In, q: In, kv: In, lengths: Ints, out: In, lse: In, dq: Out, dkv: Out, partial: Out,
+    dout: In, q: In, q16: Half, kv: In, kv16: Half, lengths: Ints, out: In, lse: In,
+    dq: Out, dkv: Out, partial: Out,
     B: Int, T: Int, S: Int, H: Int, G: Int, D: Int, parts: Int,
     q_stride: Int, kv_at: Int, kv_stride: Int,
     key: Key, site: Int, threshold: Word, scale: Real,
@@ -182,6 +186,7 @@ def backward(
         keys, mine = mine[: S * wide_D], mine[S * wide_D :]
         queries, mine = mine[: STRIP * wide_D], mine[STRIP * wide_D :]
         douts, mine = mine[: STRIP * wide_D], mine[STRIP * wide_D :]
+        single, mine = mine[: max(S, STRIP) * D], mine[max(S, STRIP) * D :]
         half = (STRIP + TILE_ROWS) * across
         w, ds = mine[:half], mine[half : 2 * half]
         task = next_task(counter, worker, workers, B * G * parts)
@@ -190,9 +195,11 @@ def backward(
             k_start = shared // G * S * kv_stride + kv_at + shared % G * D
             v_start = k_start + G * D
             count = S if causal else lengths[shared // G]
-            pack_transposed(kv, k_start, kv_stride, D, count, keys_across)
-            pack_transposed(kv, v_start, kv_stride, D, count, values_across)
-            pack(kv, k_start, kv_stride, count, D, keys)
+            v_rows = numbers_of(kv, kv16, v_start, kv_stride, count, D, single)
+            pack_transposed(v_rows.array, v_rows.at, v_rows.stride, D, count, values_across)
+            k_rows = numbers_of(kv, kv16, k_start, kv_stride, count, D, single)
+            pack_transposed(k_rows.array, k_rows.at, k_rows.stride, D, count, keys_across)
+            pack(k_rows.array, k_rows.at, k_rows.stride, count, D, keys)
             sums, dk, dv, sums_stride = dkv, k_start, v_start, kv_stride
             if parts > 1:
                 sums, dk, dv, sums_stride = partial, 2 * task * S * D, (2 * task + 1) * S * D, D
@@ -202,12 +209,15 @@ def backward(
                 out_start = head // H * T * C + head % H * D
                 for q0 in range(part * STRIP, T, parts * STRIP):
                     q1 = min(q0 + STRIP, T)
+                    q_at = start + q0 * q_stride
+                    q_rows = numbers_of(q, q16, q_at, q_stride, q1 - q0, D, single)
                     for i in range(q0, q1, TILE_ROWS):
                         rows, at = min(TILE_ROWS, T - i), (i - q0) * across
                         last = i + rows if causal else count
-                        q_at, out_at = start + i * q_stride, out_start + i * C
+                        out_at, stride = out_start + i * C, q_rows.stride
                         w_strip, ds_strip = Matrix(w, at, across), Matrix(ds, at, across)
-                        q_strip, dout_strip = Matrix(q, q_at, q_stride), Matrix(dout, out_at, C)
+                        q_strip = Matrix(q_rows.array, q_rows.at + (i - q0) * stride, stride)
+                        dout_strip = Matrix(dout, out_at, C)
                         strip_scores(q_strip, rows, keys_across, D, w_strip, last)
                         strip_scores(dout_strip, rows, values_across, D, ds_strip, last)
                         wide = whole_panels(last, width)
@@ -220,9 +230,9 @@ def backward(
                                 w[first : first + wide], ds[first : first + wide], lse[row], delta,
                                 factor, row * S, base, threshold, scale,
                             )  # fmt: skip
-                        dq_strip = Matrix(dq, q_at, q_stride)
+                        dq_strip = Matrix(dq, start + i * q_stride, q_stride)
                         strip_by_rows(ds_strip, rows, keys, count, last, dq_strip, D, False, edge)
-                    pack(q, start + q0 * q_stride, q_stride, q1 - q0, D, queries)
+                    pack(q_rows.array, q_rows.at, q_rows.stride, q1 - q0, D, queries)
                     pack(dout, out_start + q0 * C, C, q1 - q0, D, douts)
                     reached = q1 if causal else count
                     for k in range(0, reached, TILE_ROWS):
@@ -248,53 +258,6 @@ def backward(
             collect(mine, parts, S, D, dkv, start, kv_stride, G * D)
 
 
-class Sizes(NamedTuple):
-    """The sizes of a call, and how queries and keys lie (see above); `parts` of each task."""
-
-    B: int
-    T: int
-    S: int
-    H: int
-    G: int
-    D: int
-    parts: int
-    q_stride: int
-    kv_at: int
-    kv_stride: int
-
-    @classmethod
-    def within(cls, qkv: Array, n_head: int, n_kv_head: int) -> "Sizes":
-        """Of queries, keys and values next to each other."""
-        (B, T, channels), G = qkv.shape, n_kv_head or n_head
-        D = channels // (n_head + 2 * G)
-        return cls(B, T, T, n_head, G, D, _parts(B * G, T), channels, n_head * D, channels)
-
-    @classmethod
-    def across(cls, q: Array, kv: Array, n_head: int) -> "Sizes":
-        """Of queries from one stream, keys and values from another."""
-        (B, T, C), S = q.shape, kv.shape[1]
-        return cls(B, T, S, n_head, n_head, C // n_head, _parts(B * n_head, T), C, 0, 2 * C)
-
-    def space(self, dtype: np.dtype) -> tuple[Array, int]:
-        """Memory for each worker: packed keys and values, two strips of weights, their operands."""
-        S, D = self.S, self.D
-        wide_S, wide_D = S + WIDEST, D + WIDEST
-        weights = (STRIP + TILE_ROWS) * (wide_S + WIDEST)
-        each = EDGE + WIDEST + 2 * wide_S * D + S * wide_D + 2 * weights + 2 * STRIP * wide_D
-        each = -(-each // WIDEST) * WIDEST  # no worker writes to a cache line of another's
-        return workspace("attention", threads() * each, dtype), each
-
-    def partial(self, dtype: np.dtype) -> Array:
-        """Memory for the sums of each part."""
-        each = 2 * self.S * self.D * self.parts if self.parts > 1 else 0
-        return workspace("attention parts", self.B * self.G * each, dtype)
-
-
-def _parts(heads: int, T: int) -> int:
-    """How many parts each sequence and head of keys is cut into."""
-    return 1 if heads >= FEW else max(1, min(-(-FEW // heads), T // (2 * STRIP)))
-
-
 def attention_forward(
     qkv: Array,
     n_head: int,
@@ -307,13 +270,13 @@ def attention_forward(
 ) -> None:
     """Write each position's average of values to `out`, and its log-sum-exp to `lse`.
 
-    qkv (B, T, C + 2 G D), G being n_kv_head or n_head; out (B, T, C); lse (B, H, T); lengths (B,),
-    or None for a causal mask.
+    qkv (B, T, C + 2 G D), G being n_kv_head or n_head, may be in 16 bits; out (B, T, C);
+    lse (B, H, T); lengths (B,), or None for a causal mask.
     """
-    sizes, x = Sizes.within(qkv, n_head, n_kv_head), flat(qkv)
+    sizes, x = Sizes.within(qkv, n_head, n_kv_head), by_width(qkv)
     forward(
-        x, x, integers(lengths), flat(out), flat(lse), *sizes, *mask_arguments(dropout),
-        threads(), tasks(), *sizes.space(qkv.dtype),
+        *x, *x, integers(lengths), flat(out), flat(lse), *sizes, *mask_arguments(dropout),
+        threads(), tasks(), *sizes.space(out.dtype),
     )  # fmt: skip
 
 
@@ -330,11 +293,11 @@ def attention_backward(
     lengths: Array | None = None,
 ) -> None:
     """Write the gradient of `qkv`."""
-    sizes, x, dx = Sizes.within(qkv, n_head, n_kv_head), flat(qkv), flat(dqkv)
+    sizes, x, dx = Sizes.within(qkv, n_head, n_kv_head), by_width(qkv), flat(dqkv)
     backward(
-        flat(dout), x, x, integers(lengths), flat(out), flat(lse), dx, dx,
-        sizes.partial(qkv.dtype), *sizes, *mask_arguments(dropout), threads(), tasks(),
-        *sizes.space(qkv.dtype),
+        flat(dout), *x, *x, integers(lengths), flat(out), flat(lse), dx, dx,
+        sizes.partial(out.dtype), *sizes, *mask_arguments(dropout), threads(), tasks(),
+        *sizes.space(out.dtype),
     )  # fmt: skip
 
 

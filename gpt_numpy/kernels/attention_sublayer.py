@@ -7,7 +7,7 @@ the QKV weight needs `norm`, so it is computed last.
 
 from gpt_numpy.base.arrays import Array
 from gpt_numpy.kernels.attention import attention_backward, attention_forward
-from gpt_numpy.kernels.halves import is_half, round_into, widened, workspace_like
+from gpt_numpy.kernels.halves import is_half, round_into, widened
 from gpt_numpy.kernels.linear import (
     PRODUCTS,
     linear_and_sum,
@@ -24,8 +24,6 @@ from gpt_numpy.reference.attention_sublayer import (
     AttentionWeights,
 )
 from gpt_numpy.reference.dropout import Dropout
-
-ATTENDED = "queries, keys, values"  # a workspace: in float32 where they are stored in 16 bits
 
 
 def attention_sublayer_forward(
@@ -51,10 +49,9 @@ def attention_sublayer_forward(
             q_norm=w.q_norm, k_norm=w.k_norm, rotations=w.rotations,
             eps=settings.norm_eps, out=k.ready,
         )  # fmt: skip
-    attended = widened(k.attended, workspace_like(k.attended, ATTENDED))
     attn = out if is_half(k.attn) else k.attn  # `out` is written only after that
     attention_forward(
-        attended, n_head, dropout, out=attn, lse=k.lse,
+        k.attended, n_head, dropout, out=attn, lse=k.lse,
         n_kv_head=n_kv_head, lengths=settings.lengths,
     )  # fmt: skip
     round_into(attn, k.attn)
@@ -79,16 +76,16 @@ def attention_sublayer_backward(
     w, k, dw, dk = weights, kept, dweights, dkept
     n_head, n_kv_head, precision = settings.n_head, settings.n_kv_head, settings.precision
     # forward: out = x + dropout(linear(attn))
-    dbranch = through_dropout(dout, dropout.next_site(), workspace=dk.norm)
+    # `norm` is written again below; its gradient may lie where that of `attn` does.
+    dbranch = through_dropout(dout, dropout.next_site(), workspace=k.norm)
     linear_backward(
         dbranch, k.attn, w.proj_weight, w.proj_bias,
         dx=dk.attn, dweight=dw.proj_weight, dbias=dw.proj_bias, precision=precision,
     )  # fmt: skip
     # forward: attn = attention(attended)
-    attended = widened(k.attended, workspace_like(k.attended, ATTENDED))
-    attn = widened(k.attn, k.norm)  # which is written again below
+    attn = widened(k.attn, k.norm)
     attention_backward(
-        dk.attn, attended, n_head, dropout,
+        dk.attn, k.attended, n_head, dropout,
         out=attn, lse=k.lse, dqkv=dk.attended, n_kv_head=n_kv_head, lengths=settings.lengths,
     )  # fmt: skip
     # forward: ready = queries_keys(qkv)

@@ -3,7 +3,7 @@
 With bfloat16 products the queries, keys and values, attention's output and the MLP's hidden layer
 are stored as bfloat16 numbers, in arrays of uint16: products would round them anyway. Products read
 and write such arrays themselves (products/matmul_bf16.py). Here is what others need: attention
-works on float32 numbers in a workspace, which are widened before and rounded after it, and the
+widens rows of queries, keys and values as it reads them, its output is rounded after it, and the
 nonlinearity is a pass of its own, chunk by chunk in the first cache. `reference/` rounds the same
 arrays in place.
 """
@@ -26,12 +26,14 @@ from gpt_numpy.kernels.engine.jit import (
     flat,
     kernel,
     prange,
+    routine,
     tasks,
     threads,
     workspace,
 )  # fmt: skip
 from gpt_numpy.kernels.engine.tasks import next_task, reset
 from gpt_numpy.kernels.products.packing_bf16 import store_row
+from gpt_numpy.kernels.products.tile import Matrix
 
 CHUNK = 4096  # elements of a task
 
@@ -53,6 +55,17 @@ def widen_row(x, out):
     """Write bfloat16 numbers as float32."""
     for i in range(out.size):
         out[i] = single(x[i])
+
+
+@routine
+def numbers_of(x, x16, at, stride, rows, columns, space):
+    """Rows of whichever of two arrays has elements: those of `x16` are widened to `space`."""
+    if x16.size == 0:
+        return Matrix(x, at, stride)
+    for r in range(rows):
+        row = x16[at + r * stride : at + r * stride + columns]
+        widen_row(row, space[r * columns : (r + 1) * columns])
+    return Matrix(space, 0, columns)
 
 
 @kernel
@@ -115,13 +128,6 @@ def activate_backward(
 def is_half(x: Array) -> bool:
     """Whether an activation is stored as bfloat16 numbers."""
     return x.dtype == np.uint16
-
-
-def workspace_like(x: Array, name: str) -> Array:
-    """The workspace `name` as an array of float32 numbers for `x`; `x` itself if it has them."""
-    if not is_half(x):
-        return x
-    return workspace(name, x.size, np.float32)[: x.size].reshape(x.shape)
 
 
 def widened(x: Array, out: Array) -> Array:

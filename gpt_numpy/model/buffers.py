@@ -5,7 +5,8 @@ norm's output, say) share one, unless somebody asked to keep them; the last laye
 until backward, which begins with it. The flat buffer grows with the largest batch.
 
 With bfloat16 products the kernels store some activations in 16 bits, as uint16 arrays
-(kernels/halves.py); who asks for them by name gets float32 numbers.
+(kernels/halves.py); who asks for them by name gets float32 numbers. What backward may then write
+again over another activation, forward writes where its gradient will lie.
 """
 
 import fnmatch
@@ -24,7 +25,7 @@ from gpt_numpy.model.stages import activations, inputs
 from gpt_numpy.reference.bfloat16 import loaded
 
 # Buffers used only inside blocks, so the logits may overlay them.
-WITHIN_BLOCKS = ("act", "qkv", "d hidden", "d act", "d attn", "d kv")
+WITHIN_BLOCKS = ("act", "qkv", "d hidden", "d act", "d kv")
 
 MOST_LAYOUTS = 512  # kept; batches of sentences have many shapes
 
@@ -36,6 +37,7 @@ class Layout:
     inputs: dict[str, Array]
     acts: dict[str, Array]
     dacts: dict[str, Array]
+    again: dict[str, Array]  # where backward writes some of `acts` again, if it is not there
     calls: dict[tuple[Any, ...], Any] = field(default_factory=dict)
 
 
@@ -70,9 +72,12 @@ class Buffers:
     def _lay_out(self, counts: Shape, halves: bool) -> Layout:
         shapes = self._shapes(counts)
         inputs = {name: sized(shape, *counts) for name, shape in self._inputs.items()}
+        half = {name for name, array in self._arrays.items() if halves and array.half}
+        over = {name: self._arrays[name].again for name in half - self._keep}
+        again = {name: other for name, other in over.items() if other and other not in self._keep}
         places = {name: self._place(array) for name, array in self._arrays.items()}
         dplaces = {n: self._grad_place(array) for n, array in self._arrays.items() if array.grad}
-        half = {name for name, array in self._arrays.items() if halves and array.half}
+        places |= {name: dplaces[name] for name in again}
         needed = [(p, -(-math.prod(shapes[n]) // (1 + (n in half)))) for n, p in places.items()]
         needed += [(place, math.prod(shapes[name])) for name, place in dplaces.items()]
         sizes: dict[str, Shape] = {}
@@ -92,10 +97,12 @@ class Buffers:
         def activation(name: str, place: str) -> Array:
             return view(name, place, np.uint16) if name in half else view(name, place)
 
+        acts = {name: activation(name, place) for name, place in places.items()}
         return Layout(
             dict(NamedArrays(inputs, np.int64, buffer=self._integers)),
-            {name: activation(name, place) for name, place in places.items()},
+            acts,
             {name: view(name, place) for name, place in dplaces.items()},
+            {name: acts[other] for name, other in again.items()},
         )
 
     def _grow(self, floats: int, integers: int) -> None:

@@ -86,13 +86,13 @@ class CallBuilder:
 
     def forward_call(self, stage: Stage, ops: ModuleType) -> Call:
         """The forward call of a stage."""
-        args, kwargs = self._read(stage)
+        args, kwargs = self._read(stage, self.layout.acts)
         kwargs["out"] = self.layout.acts[stage.writes.name]
         return _call(stage, "forward", args, kwargs, ops)
 
     def backward_call(self, stage: Stage, ops: ModuleType) -> Call:
         """The backward call of a stage."""
-        args, kwargs = self._read(stage)
+        args, kwargs = self._read(stage, self.layout.acts | self.layout.again)
         dacts = self.layout.dacts
         args.insert(0, dacts[stage.writes.name])
         kwargs |= stage.backward_settings
@@ -103,12 +103,12 @@ class CallBuilder:
             kwargs["dkept"] = self._kept(stage, dacts)
         return _call(stage, "backward", args, kwargs, ops)
 
-    def _read(self, stage: Stage) -> tuple[list[Any], dict[str, Any]]:
+    def _read(self, stage: Stage, acts: Mapping[str, Array]) -> tuple[list[Any], dict[str, Any]]:
         """What both directions read: positional and keyword arguments."""
-        arrays = self.layout.inputs | self.layout.acts
+        arrays = {**self.layout.inputs, **acts}
         args: list[Any] = [self._streams(stage, arrays), self._weights(stage, self.params)]
         if stage.kept:
-            args.append(self._kept(stage, self.layout.acts))
+            args.append(self._kept(stage, acts))
         given = {argument: arrays[name] for argument, name in stage.also_reads.items()}
         kwargs: dict[str, Any] = {**stage.keywords}
         for argument in given.keys() - fields_of(stage.settings) - fields_of(stage.reads_type):

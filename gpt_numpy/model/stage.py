@@ -48,7 +48,8 @@ class Activation(NamedTuple):
     `buffer` and `grad_buffer` name buffers that several activations share, because no two of them
     are needed at once; None: a buffer of its own. `grad` is False for statistics (mean, rstd, lse):
     no gradient is passed for them, the layer's backward differentiates through them itself.
-    `half` is True for what may be stored as bfloat16 numbers, in 16 bits, with such products.
+    `half` is True for what may be stored as bfloat16 numbers, in 16 bits, with such products. Such
+    an activation may be written `again` over another in backward, which has read that by then.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Activation(NamedTuple):
     grad_buffer: str | None = None
     grad: bool = True
     half: bool = False
+    again: str | None = None
 
 
 def statistic(name: str, *shape: int | str) -> Activation:

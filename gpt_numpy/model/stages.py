@@ -84,7 +84,7 @@ def attention(i: int, stream: str, config: GPTConfig) -> Stage:
             **norm_outputs(f"{block}.ln_1", config),
             **qkv_outputs(f"{block}.attn", config),
             "lse": statistic(f"{block}.attn.lse", "B", H, "T"),
-            "attn": Activation(f"{block}.attn.out", ("B", "T", C), grad_buffer="attn", half=True),
+            "attn": Activation(f"{block}.attn.out", ("B", "T", C), grad_buffer="norm", half=True),
         },
         settings=AttentionSettings(H, G, config.norm, norm_eps=config.norm_eps),
         taps={"branch": f"{block}.attn.proj"},
@@ -116,6 +116,7 @@ def mlp(i: int, config: GPTConfig) -> Stage:
             "act": Activation(
                 f"{block}.mlp.act", ("B", "T", F), buffer="act",
                 grad_buffer="act" if gated else "hidden", half=not gated,
+                again=None if gated else f"{block}.mlp.fc",
             ),
         },
         settings=MLPSettings(config.activation, config.norm, norm_eps=config.norm_eps),

@@ -106,7 +106,7 @@ def _self_attention(
     kept = {
         "qkv": Activation(f"{block}.attn.qkv", ("B", P, 3 * C), grad_buffer="hidden", half=True),
         "lse": statistic(f"{block}.attn.lse", "B", H, P),
-        "attn": Activation(f"{block}.attn.out", ("B", P, C), grad_buffer="attn", half=True),
+        "attn": Activation(f"{block}.attn.out", ("B", P, C), grad_buffer="norm", half=True),
     }
     yield from _with_norm(f"{block}.ln_1", streams[1], config, Stage(
         name=f"{block}.attn", kind="attention", layer="attention_sublayer", reads=streams[0],
@@ -136,7 +136,7 @@ def _cross_attention(
         "q": Activation(f"{block}.cross.q", ("B", "T", C), grad_buffer="hidden", half=True),
         "kv": Activation(f"{block}.cross.kv", ("B", "S", 2 * C), grad_buffer="kv", half=True),
         "lse": statistic(f"{block}.cross.lse", "B", H, "T"),
-        "attn": Activation(f"{block}.cross.out", ("B", "T", C), grad_buffer="attn", half=True),
+        "attn": Activation(f"{block}.cross.out", ("B", "T", C), grad_buffer="norm", half=True),
     }
     yield from _with_norm(f"{block}.ln_2", streams[1], config, Stage(
         name=f"{block}.cross", kind="cross-attention", layer="cross_attention_sublayer",
@@ -164,7 +164,14 @@ def _mlp(
     hidden = ("B", P, F)
     kept = {
         "fc": Activation(f"{block}.mlp.fc", hidden, grad_buffer="hidden", half=True),
-        "act": Activation(f"{block}.mlp.act", hidden, "act", grad_buffer="hidden", half=True),
+        "act": Activation(
+            f"{block}.mlp.act",
+            hidden,
+            "act",
+            grad_buffer="hidden",
+            half=True,
+            again=f"{block}.mlp.fc",
+        ),
     }
     yield from _with_norm(f"{block}.{ln}", streams[1], config, Stage(
         name=f"{block}.mlp", kind="MLP", layer="mlp_sublayer", reads=streams[0],

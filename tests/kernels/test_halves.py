@@ -4,16 +4,18 @@ import numpy as np
 import pytest
 
 from gpt_numpy.kernels.activation import NUMBERS
+from gpt_numpy.kernels.attention import attention_backward, attention_forward
+from gpt_numpy.kernels.cross_attention import cross_attention_backward, cross_attention_forward
 from gpt_numpy.kernels.halves import (
     activate_halves,
     activate_halves_backward,
     is_half,
     round_into,
     widened,
-    workspace_like,
 )
 from gpt_numpy.reference.activation import BACKWARD, FORWARD
 from gpt_numpy.reference.bfloat16 import loaded, rounded, stored
+from gpt_numpy.reference.dropout import Dropout
 from tests.support.guards import Guards
 from tests.support.twins import spoil_workspaces
 
@@ -63,8 +65,66 @@ def test_nonlinearities_read_and_write_16_bits(size, name):
 
 def test_float32_is_its_own_workspace():
     x = numbers(6)
-    assert not is_half(x) and workspace_like(x, "unused") is x and widened(x, x) is x
+    assert not is_half(x) and widened(x, x) is x
     round_into(x, x)
-    half = stored(x).reshape(2, 3)
-    place = workspace_like(half, "tests")
-    assert place.dtype == np.float32 and place.shape == (2, 3)
+
+
+def attend(forward, backward, read, lse_shape, out_shape, grads):
+    """What both directions of attention write, each array between guards."""
+    guards = Guards()
+    read = [guards.array(x, x.dtype, True) for x in read]
+    out, lse, dout, *dread = (
+        guards.array(np.full(shape, np.nan), np.float32, True)
+        for shape in (out_shape, lse_shape, out_shape, *grads)
+    )
+    dout[...] = numbers(dout.size).reshape(out_shape)
+    spoil_workspaces()
+    forward(*read, out=out, lse=lse)
+    spoil_workspaces()
+    backward(dout, *read, out=out, lse=lse, **dict(zip(names_of(grads), dread, strict=True)))
+    guards.check()
+    return [out, lse, *dread]
+
+
+def names_of(grads):
+    return ("dqkv",) if len(grads) == 1 else ("dq", "dkv")
+
+
+@pytest.mark.parametrize(
+    ("T", "G", "D", "lengths"), [(7, 3, 4, None), (100, 1, 20, None), (45, 3, 16, [45, 3])]
+)
+def test_attention_reads_16_bits_as_the_numbers_that_they_are(T, G, D, lengths):
+    B, H = 2, 3
+    dropout = Dropout(0.2, np.array([5], np.uint64), 1)
+    lengths = None if lengths is None else np.array(lengths)
+
+    def forward(qkv, out, lse):
+        attention_forward(qkv, H, dropout, out, lse, n_kv_head=G, lengths=lengths)
+
+    def backward(dout, qkv, out, lse, dqkv):
+        attention_backward(dout, qkv, H, dropout, out, lse, dqkv, n_kv_head=G, lengths=lengths)
+
+    shape = (B, T, (H + 2 * G) * D)
+    half = stored(numbers(B * T * shape[2])).reshape(shape)
+    shapes = ((B, H, T), (B, T, H * D), [shape])
+    results = [attend(forward, backward, [x], *shapes) for x in (half, loaded(half))]
+    for ours, theirs in zip(*results, strict=True):
+        assert np.array_equal(ours, theirs) and np.isfinite(ours).all()
+
+
+def test_cross_attention_reads_16_bits_as_the_numbers_that_they_are():
+    B, T, S, H, C = 2, 17, 60, 2, 24
+    lengths, dropout = np.array([60, 31]), Dropout(0.2, np.array([5], np.uint64), 1)
+
+    def forward(q, kv, out, lse):
+        cross_attention_forward(q, kv, lengths, H, dropout, out, lse)
+
+    def backward(dout, q, kv, out, lse, dq, dkv):
+        cross_attention_backward(dout, q, kv, lengths, H, dropout, out, lse, dq, dkv)
+
+    halves = [stored(numbers(B * n * c)).reshape(B, n, c) for n, c in ((T, C), (S, 2 * C))]
+    shapes = ((B, H, T), (B, T, C), [half.shape for half in halves])
+    wide = [loaded(half) for half in halves]
+    results = [attend(forward, backward, read, *shapes) for read in (halves, wide)]
+    for ours, theirs in zip(*results, strict=True):
+        assert np.array_equal(ours, theirs) and np.isfinite(ours).all()

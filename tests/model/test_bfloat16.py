@@ -1,5 +1,6 @@
 """A model whose matrix products take operands rounded to bfloat16, and everything else float32."""
 
+import contextlib
 import copy
 import dataclasses
 import functools
@@ -111,6 +112,30 @@ def test_kernels_store_activations_in_16_bits_and_show_float32():
     assert model.activation_grads["h.1.attn.qkv"].dtype == np.float32
     with pytest.raises(ValueError, match="read-only"):
         qkv[0] = 0
+
+
+@pytest.mark.parametrize("replaced", [{}, {"h.1.attn.heads": 0.5, "h.1.mlp.act": 0.25}])
+@pytest.mark.parametrize("activation", ["gelu", "relu", "swiglu"])
+def test_memory_that_backward_uses_twice_changes_no_bit(activation, replaced):
+    """Backward writes `act` again over `fc`, unless somebody asked to keep either."""
+    config = dataclasses.replace(CONFIG, activation=activation)
+    grads = {}
+    for keep in ((), ("h.*.mlp.fc",), ("h.*.mlp.act",), ("*",)):
+        model = gn.GPT(config, seed=5, dtype="bfloat16", keep=keep)
+        with gn.replaced(model, replaced) if replaced else contextlib.nullcontext():
+            model.forward(*batch(), dropout_key=3)
+            before = {name: array.copy() for name, array in model.activations.items()}
+            model.backward()
+        for name, array in model.activations.items():
+            assert np.array_equal(array, before[name]) or not name.endswith(".fc"), name
+        layout = model._buffers.layout(3, 20, halves=True)
+        fc, act = layout.acts["h.0.mlp.fc"], layout.acts["h.0.mlp.act"]
+        over = layout.again.get("h.0.mlp.act", act)
+        assert not np.shares_memory(fc, act)
+        assert np.shares_memory(fc, over) == (not keep and activation != "swiglu")
+        grads[keep] = model.grads.flat.copy()
+    for keep, found in grads.items():
+        assert np.array_equal(found, grads[()]), keep
 
 
 def test_a_replaced_activation_is_rounded_where_it_is_stored():

@@ -359,7 +359,7 @@ OTHERS = [
     _model(
         "R2", "the gradients of an MLP's two sides share one buffer with attention's",
         "model/stages.py",
-        'buffer=buffer, grad_buffer="hidden"', 'buffer=buffer, grad_buffer="attn"',
+        'buffer=buffer, grad_buffer="hidden"', 'buffer=buffer, grad_buffer="norm"',
     ),
     _model(
         "R4", "the gradient of the last layer norm lies where the logits do", "model/buffers.py",

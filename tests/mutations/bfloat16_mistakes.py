@@ -210,6 +210,7 @@ MEASURED = [
 
 _BITS = "model16:what_products_alone_read_is_rounded_bit_for_bit"
 _BOTH = "model16:both_implementations_round_the_same_wherever_activations_lie"
+_TWICE = "model16:memory_that_backward_uses_twice_changes_no_bit"
 _SHOWN = "model16:kernels_store_activations_in_16_bits_and_show_float32"
 
 STORED = [
@@ -247,12 +248,26 @@ STORED = [
             "H84", "backward leaves the input of the nonlinearity as its output",
             ("store_row(again, out, start)", "store_row(row, out, start)"), f"{_BOTH}[keep0-gelu]",
         ),
+        (
+            "H90", "attention widens its first row only",
+            ("row = x16[at + r * stride : at + r * stride + columns]",
+             "row = x16[at : at + columns]"), "widens",
+        ),
     ),
     *listed(
         "model/buffers.py",
         (
             "H85", "writing to what is only a copy is not refused",
             ("    copy.setflags(write=False)\n", ""), _SHOWN,
+        ),
+        (
+            "H91", "backward writes act over fc, although somebody keeps fc",
+            ("if other and other not in self._keep}", "if other}"), f"{_TWICE}[gelu-replaced0]",
+        ),
+        (
+            "H92", "forward writes act where backward will: over fc",
+            ("places |= {name: dplaces[name] for name in again}", "places |= again"),
+            f"{_TWICE}[gelu-replaced0]",
         ),
     ),
     *listed(

@@ -143,6 +143,10 @@ CHECKS: dict[str, tuple[str, dict[str, tuple[object, ...]]]] = {
         "kernels/test_bfloat16.py::test_large_products_on_any_number_of_threads[1]",
         {},
     ),
+    "widens": (
+        "kernels/test_halves.py::test_attention_reads_16_bits_as_the_numbers_that_they_are",
+        {},
+    ),
     "halves": ("kernels/test_bfloat16.py::test_stored_operands_and_results", {}),
     "finished": ("kernels/test_bfloat16.py::test_epilogues_follow_the_product[shape1]", {}),
     "rounding": (

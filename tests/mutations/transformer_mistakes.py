@@ -252,8 +252,8 @@ KERNELS = [
         ),
         (
             "A41", "backward takes padding for keys",
-            ("if causal else lengths[shared // G]\n            pack_transposed(kv, k_start",
-             "\n            pack_transposed(kv, k_start"), "kernel:cross_attention",
+            ("if causal else lengths[shared // G]\n            v_rows = numbers_of(kv",
+             "\n            v_rows = numbers_of(kv"), "kernel:cross_attention",
         ),
         (
             "A42", "the gradients of padding are left as they were",

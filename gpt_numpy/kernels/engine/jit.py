@@ -26,7 +26,7 @@ from gpt_numpy.kernels.engine.pool import launch, refuse_in_fork, start_threads,
 
 __all__ = [
     "Counter", "Half", "In", "Int", "Ints", "Key", "Out", "Pairs", "Real", "Single", "Wide", "Word",
-    "by_type", "exact", "flat", "kernel", "prange", "routine", "same_memory", "tasks",
+    "by_type", "by_width", "exact", "flat", "kernel", "prange", "routine", "same_memory", "tasks",
     "threads", "workspace",
 ]  # fmt: skip
 
@@ -185,6 +185,7 @@ def tasks() -> Array:
 
 _workspaces: dict[tuple[str, Any], Array] = {}
 _nothing: dict[Any, Array] = {}
+_NO_SINGLE, _NO_HALF = np.empty(0, np.float32), np.empty(0, np.uint16)
 
 
 def workspace(name: str, size: int, dtype: Any) -> Array:
@@ -216,6 +217,15 @@ def flat(array: Array | None, like: Array | None = None) -> Array:
     if not array.flags.writeable:
         array = np.asarray(_Unlocked(array))
     return array.reshape(-1)
+
+
+def by_width(array: Array) -> tuple[Array, Array]:
+    """The array where a kernel expects its type, and an empty one of the other: 16 bits come last.
+
+    The empty one of float numbers has float32.
+    """
+    whole = flat(array)
+    return (_NO_SINGLE, whole) if whole.dtype == np.uint16 else (whole, _NO_HALF)
 
 
 def same_memory(a: Array, b: Array) -> bool:

@@ -22,6 +22,7 @@ from gpt_numpy.kernels.engine.jit import (
     Real,
     Single,
     Word,
+    by_width,
     flat,
     kernel,
     prange,
@@ -283,13 +284,7 @@ def product_of_columns(
         end_tiles()
 
 
-NO_SINGLE, NO_HALF = np.empty(0, np.float32), np.empty(0, np.uint16)
-
-
-def _by_type(array: Array) -> tuple[Array, Array]:
-    """The array where a kernel expects its type, and an empty one of the other type."""
-    whole = flat(array)
-    return (NO_SINGLE, whole) if whole.dtype == np.uint16 else (whole, NO_HALF)
+NO_SINGLE = np.empty(0, np.float32)
 
 
 def multiply(
@@ -310,7 +305,7 @@ def multiply(
     finish, kind, other, second, third, dropout = epilogue
     workers = threads()
     product(
-        *_by_type(x), *_by_type(weight), int(transposed), flat(bias, NO_SINGLE), *_by_type(out),
+        *by_width(x), *by_width(weight), int(transposed), flat(bias, NO_SINGLE), *by_width(out),
         x.size // inner, inner, columns, finish, kind,
         *(flat(array, NO_SINGLE) for array in (other, second, third)), *mask_arguments(dropout),
         workers, tasks(),
@@ -327,7 +322,7 @@ def multiply_columns(x: Array, dout: Array, out: Array, *, add: bool = False) ->
     rows, columns = out.shape
     workers = threads()
     product_of_columns(
-        *_by_type(x), *_by_type(dout), flat(out), rows, x.size // rows, columns, int(add),
+        *by_width(x), *by_width(dout), flat(out), rows, x.size // rows, columns, int(add),
         workers, tasks(),
         workspace("product in bfloat16", workers * EDGE, np.float32),
         workspace("product in bfloat16", workers * PACKED, np.uint32),

@@ -136,8 +136,11 @@ def test_queries_and_keys_have_the_equations_of_this_model(changes, forward, nee
     assert step["needed"] == [f"h.0.attn.{name}" for name in needed]
     for equation in step["equations"]:
         lines = dict(map(tuple, equation["code"]["lines"]))
-        marked = [lines[number] for number in equation["code"]["marked"]]
-        assert marked and ("dweight" in marked[0]) == ("norm" in equation["array"])
+        marked = "".join(lines[number] for number in equation["code"]["marked"])
+        of_weight = "norm" in equation["array"]
+        assert ("dweight=dweight" if of_weight else "dx") in marked
+        turned = "turn_back(" in marked or "* sin" in marked
+        assert turned == ("positions" in changes and not of_weight)
     (code,) = {str(backwards.forward_code(trace)["h.0.attn.ready"]["marked"])}
     assert code != "[]"
 

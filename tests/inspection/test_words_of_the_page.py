@@ -187,10 +187,11 @@ def test_what_one_does_with_a_finger_is_to_tap(opened):  # noqa: F811
         assert sum(words.values()) == words["Tap"] or not how, words
 
 
-def test_a_tapped_cell_leads_to_its_equation_below(opened):  # noqa: F811
-    page = opened((390, 844), at="#story&scene=4", has_touch=True, is_mobile=True)
+@pytest.mark.parametrize(("scene", "title"), [(3, "Queries"), (4, "Scores")])
+def test_a_tapped_cell_leads_to_its_equation_below(opened, scene, title):  # noqa: F811
+    page = opened((390, 844), at=f"#story&scene={scene}", has_touch=True, is_mobile=True)
     assert page.locator(".to-opened").count() == 0
-    page.locator("canvas[aria-label^='Scores']").tap(position={"x": 60, "y": 60})
+    page.locator(f"canvas[aria-label^='{title}']").tap(position={"x": 60, "y": 60})
     page.locator("figure .to-opened").tap()
     top = page.locator("#opened").bounding_box()["y"]
     assert 0 <= top < 500

@@ -545,15 +545,6 @@ BFLOAT16 = [
         ("pairs", "many_pairs"),
     ),
     _kernel(
-        "B22", "bfloat16 packing: columns that do not fill a panel are lost", "packing_bf16",
-        ("full = inner // 2 if j + WIDTH <= columns else 0", "full = inner // 2"),
-        ("many_pairs",),
-    ),
-    _kernel(
-        "B23", "bfloat16 packing: of two rows the second comes first in a pair", "rounding_bf16",
-        ("i // 2 + i % 2 * LANES", "i // 2 + (1 - i % 2) * LANES"), ("many_pairs",),
-    ),
-    _kernel(
         "B14", "bfloat16: the tail of a stored row is lost", "packing_bf16",
         ("range(whole, row.size)", "range(whole, row.size - 1)"), ("halves",),
     ),

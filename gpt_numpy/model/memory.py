@@ -37,10 +37,10 @@ def check_memory(
     positions = longest_sequences(config)
     sizes = batch_size, *positions.values()
     activations = _of_blocks(config, lambda c: activation_shapes(c, *sizes))
-    # Of the logits only a part need exist, and some activations share a buffer: half of the others
-    # is a bound from below.
+    # Of the logits only a part need exist, some activations share a buffer, and in bfloat16 some
+    # have 16 bits: a third of the others is a bound from below.
     activations -= batch_size * next(iter(positions.values())) * config.vocab_size
-    needed = itemsize * (copies * parameters + activations // 2) + more
+    needed = itemsize * (copies * parameters + activations // 3) + more
     needed += 8 * max(positions.values()) * config.n_embd  # the sinusoids
     available = _memory()
     if needed > available:

@@ -5,6 +5,7 @@ import copy
 import dataclasses
 import functools
 import pickle
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import pytest
 import gpt_numpy as gn
 from gpt_numpy.kernels import bfloat16_order
 from gpt_numpy.kernels.engine import pool
+from gpt_numpy.model import memory
 from gpt_numpy.reference import bfloat16
 
 CONFIG = gn.GPTConfig(
@@ -228,6 +230,23 @@ def test_the_precision_may_change_between_two_steps(ops):
     assert model.forward(*batch()) == single
     with pytest.raises(gn.InputError, match="make a model of the other type"):
         model.set_precision("float64")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_model_that_fits_is_not_refused(dtype, monkeypatch):
+    deep = gn.GPTConfig(vocab_size=37, block_size=64, n_layer=40, n_head=2, n_embd=32)
+    tokens, targets = batch(shape=(64, 64))
+    tracemalloc.start()
+    model = gn.GPT(deep, seed=5, dtype=dtype)
+    model.forward(tokens, targets)
+    model.backward()
+    used = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    monkeypatch.setattr(memory, "_memory", lambda: used)
+    memory.check_memory(deep, 64, itemsize=4, copies=2)
+    monkeypatch.setattr(memory, "_memory", lambda: used // 3)
+    with pytest.raises(gn.InputError, match="this machine has"):
+        memory.check_memory(deep, 64, itemsize=4, copies=2)
 
 
 def test_a_run_may_go_on_in_the_other_precision(tmp_path):

@@ -41,6 +41,31 @@ def browser():
         browser.close()
 
 
+@pytest.fixture
+def visited(browser):
+    """A function that opens a page; whatever it logs, asks for or alerts is a failure."""
+    complaints, contexts = [], []
+
+    def open_page(path, size, at="", **how):
+        width, height = size
+        context = browser.new_context(viewport={"width": width, "height": height}, **how)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("dialog", lambda dialog: (complaints.append(dialog.message), dialog.dismiss()))
+        page.on("request", lambda request: request.is_navigation_request()
+                or request.url.startswith("blob:") or complaints.append(request.url))  # fmt: skip
+        page.goto(path.as_uri() + at)
+        page.wait_for_selector("html[data-ready]", timeout=20_000)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
 class Firefox:
     """What the tests use of a browser; one Firefox for each colour scheme, which is a setting."""
 

@@ -133,27 +133,13 @@ def test_strings_are_only_in_the_json_and_nothing_is_loaded(seen):
 
 
 @pytest.fixture
-def opened(browser, seen):
-    """A function that opens the page; whatever it logs, asks for or alerts is a failure."""
-    complaints, contexts = [], []
+def opened(visited, seen):
+    """A function that opens the page."""
 
     def open_page(size=(1280, 900), scheme="light", at=""):
-        context = browser.new_context(
-            viewport=dict(zip(("width", "height"), size, strict=True)), color_scheme=scheme
-        )
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda message: complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("dialog", lambda dialog: (complaints.append(dialog.message), dialog.dismiss()))
-        page.goto(seen[2].as_uri() + at)
-        page.wait_for_selector("html[data-ready]", timeout=20_000)
-        return page
+        return visited(seen[2], size, at, color_scheme=scheme)
 
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert complaints == []
+    return open_page
 
 
 def is_sound(page):

@@ -55,28 +55,15 @@ def seen(tmp_path_factory):
 
 
 @pytest.fixture
-def opened(browser, seen):
-    """A function that opens the page; whatever it logs, asks for or alerts is a failure."""
-    complaints, contexts = [], []
+def opened(visited, seen):
+    """A function that opens the page and waits for both passes."""
 
     def open_page(size=(1280, 900), path=None, at="", **how):
-        context = browser.new_context(viewport={"width": size[0], "height": size[1]}, **how)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda message: complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("dialog", lambda dialog: (complaints.append(dialog.message), dialog.dismiss()))
-        address = (path or seen[3]).as_uri()
-        page.on("request", lambda request: request.url.split("#")[0] == address
-                or request.url.startswith("blob:") or complaints.append(request.url))  # fmt: skip
-        page.goto(address + at)
-        ready(page)
+        page = visited(path or seen[3], size, at, **how)
+        settled(page)
         return page
 
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert complaints == []
+    return open_page
 
 
 def look_at(page, what, given=None):

@@ -30,31 +30,13 @@ def seen(tmp_path_factory):
 
 
 @pytest.fixture
-def opened(browser, seen):
-    """A function that opens the page; whatever it logs, asks for or alerts is a failure."""
-    complaints, contexts = [], []
+def opened(visited, seen):
+    """A function that opens the page."""
 
     def open_page(size="desktop", scheme="light", path=None):
-        width, height = SIZES[size]
-        context = browser.new_context(
-            viewport={"width": width, "height": height}, color_scheme=scheme
-        )
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda message: complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("dialog", lambda dialog: (complaints.append(dialog.message), dialog.dismiss()))
-        address = (path or seen[2]).as_uri()
-        page.on("request", lambda request: request.url.split("#")[0] == address
-                or complaints.append(request.url))  # fmt: skip
-        page.goto(address)
-        page.wait_for_selector("html[data-ready]", timeout=10_000)
-        return page
+        return visited(path or seen[2], SIZES[size], color_scheme=scheme)
 
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert complaints == []
+    return open_page
 
 
 def chosen(page):

@@ -1,9 +1,10 @@
 """Exercise 16: grouped heads.
 
 Forward. When a model writes a text, it can keep the keys and values of earlier positions instead of
-computing them again for every new token (the *key/value cache*). They take space, for every head.
-So several heads of queries share one head of keys and values: here 15 heads of queries and 3 of
-keys and values, and the heads 0 to 4 of the queries use head 0, 5 to 9 head 1, and so on:
+computing them again for every new token (the *key/value cache*): earlier positions do not see the
+new token, so theirs stay the same. They take space, for every head. So several heads of queries
+share one head of keys and values: here 15 heads of queries and 3 of keys and values, and the heads
+0 to 4 of the queries use head 0, 5 to 9 head 1, and so on:
 
     shared_k, shared_v = np.repeat(k, 5, axis=0), np.repeat(v, 5, axis=0)
 

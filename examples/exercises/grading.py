@@ -20,7 +20,7 @@ import gpt_numpy as gn
 from examples.exercises.forward_grading import copies, equal, grade_forward
 from examples.exercises.known_mistakes import known_mistakes
 from examples.exercises.running import CannotRun, guarded, load
-from examples.exercises.terms import ROUNDED, explain, rounding
+from examples.exercises.terms import ROUNDED, explain, rounding, unnamed
 from gpt_numpy.base.arrays import Array
 from gpt_numpy.gradients.diagnosis.clues import layer_clues
 from gpt_numpy.gradients.diagnosis.regions import where as where_wrong
@@ -150,10 +150,7 @@ def _explained(
     terms = solution["terms"](**arrays)[row.name]
     found = _written_part(hand, left, terms) if left.any() else []
     if not left.any():
-        found = list(solution.get("recognise", _nothing)(row.name, hand, **arrays))
-        found = found or _array_itself(hand, arrays)
-        found = found or explain(hand, terms, layer_clues(arrays).numbers)
-        found = found or _in_rows_that_count(hand, right, terms, arrays)
+        found = _in_words(row.name, hand, right, terms, arrays, solution)
     if not found:
         # Without terms that fit, a guess at a missing mean would be no more than that.
         facts = (text.partition(": a sum or a mean over the")[0] for text in row.diagnosis)
@@ -192,16 +189,56 @@ def _after_wrong_step(
     return f"{'; '.join(found)} (in addition to the mistake in your {before})" if found else ""
 
 
+def _in_words(
+    name: str,
+    hand: Array,
+    right: Array,
+    terms: Any,
+    arrays: Mapping[str, Any],
+    solution: Mapping[str, Any],
+) -> list[str]:
+    """What is wrong with a gradient that was written as a whole; [] if that is not known."""
+    numbers, dout = layer_clues(arrays).numbers, arrays["dout"]
+
+    def recognised(gradient: Array) -> list[str]:
+        return list(solution.get("recognise", _nothing)(name, gradient, **arrays))
+
+    def explained(gradient: Array) -> list[str]:
+        found = explain(gradient, terms, numbers)
+        return found or _in_rows_that_count(gradient, right, terms, arrays)
+
+    found = recognised(hand) or _array_itself(hand, arrays)
+    if found:
+        return found
+
+    def odd(gradient: Array) -> bool:
+        return unnamed(_rows_that_count(gradient, right, arrays), terms, numbers)
+
+    found = explained(hand)
+    if dout.ndim or found and not odd(hand):
+        return found
+    # A single number as dout is easily left out, together with something else.
+    whole = hand * dout
+    others = recognised(whole) or (explained(whole) if not odd(whole) else [])
+    return ["dout is left out", *others] if others else found
+
+
 def _in_rows_that_count(
     hand: Array, right: Array, terms: Any, arrays: Mapping[str, Any]
 ) -> list[str]:
     """What is wrong with the rows that count, where those with target -1 are wrong as well."""
-    kept = np.asarray(arrays.get("targets", 0)) >= 0
-    if kept.shape != hand.shape[:-1] or equal(hand[~kept], right[~kept]):
+    among = _rows_that_count(hand, right, arrays)
+    if equal(among, hand):
         return []
-    among = np.where(kept[..., None], hand, right)
     found = explain(among, terms, layer_clues(arrays).numbers)
-    return ["rows that do not count (target -1) are not 0", *found] if found else []
+    not_0 = ["rows that do not count (target -1) are not 0"]
+    return [*not_0, *found] if found or equal(among, right) else []
+
+
+def _rows_that_count(hand: Array, right: Array, arrays: Mapping[str, Any]) -> Array:
+    """The gradient, with what it should be in the rows with target -1."""
+    kept = np.asarray(arrays.get("targets", 0)) >= 0
+    return hand if kept.shape != hand.shape[:-1] else np.where(kept[..., None], hand, right)
 
 
 def _written_part(hand: Array, left: Array, terms: Any) -> list[str]:

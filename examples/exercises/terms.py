@@ -85,6 +85,13 @@ def explain(hand: Array, terms: Sequence[Term], numbers: Mapping[str, float]) ->
     return min(found, key=lambda pair: pair[0])[1] if found else []
 
 
+def unnamed(hand: Array, terms: Sequence[Term], numbers: Mapping[str, float]) -> bool:
+    """Whether the terms fit, but with a coefficient that no mistake of one step gives."""
+    fit = _fit(hand, [term.array for term in terms])
+    pairs = zip(() if fit is None else fit, terms, strict=fit is not None)
+    return not all(_named(c, term.coefficient or 1.0, numbers) for c, term in pairs)
+
+
 def _plain(c: float, right: float) -> bool:
     """Whether a coefficient is right, or wrong in a way that needs no second guess."""
     if abs(c - right) < SAME or abs(c) < SAME or not right:

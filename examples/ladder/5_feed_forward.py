@@ -67,7 +67,8 @@ shapes = {"wte": (V, C), "wpe": (T, C), "qkv": (C, 3 * C), "proj": (C, C), "proj
 shapes |= {"fc": (C, 4 * C), "fc_b": (4 * C,), "down": (4 * C, C), "down_b": (C,)}
 shapes |= {"unembed": (C, V), "unembed_b": (V,)}
 PARTS = {"attention": ("qkv", "proj", "proj_b"), "MLP": ("fc", "fc_b", "down", "down_b")}
-spread = {n: 1 if n in ("wte", "wpe") else (3 * C) ** -0.5 for n in shapes}  # as in rung 2
+# As in rung 2. PyTorch would start `down`, which adds up 4 C products, with half as much.
+spread = {n: 1 if n in ("wte", "wpe") else (3 * C) ** -0.5 for n in shapes}
 params = {n: (spread[n] * rng.standard_normal(s)).astype("float32") for n, s in shapes.items()}
 widths = {
     "x": C,

@@ -13,7 +13,8 @@ scales the others up, so that a large model cannot rely on any single one and me
 
 Here it acts on the embeddings, on what each branch adds to the stream and, as in GPT-2, on the
 weights of attention. This model is too small to memorise. Backward needs the same `keep` again. It
-is not stored, but computed from a key and the number (`site`) of the layer. The rest is exercise 4.
+is not stored, but computed from a seed (the package's name for it is `key`; it has nothing to do
+with the keys of attention) and the number (`site`) of the layer. The rest is exercise 4.
 
 The lecture's loss is for 10 million parameters, T = 256, and 5000 steps with B = 64: hours on two
 cores. This model has half a million parameters and takes a minute or two. Do not compare losses.

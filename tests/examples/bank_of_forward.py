@@ -74,6 +74,13 @@ MASKS = [
         f"s = np.where(np.tri(len(scores[0]), k=-1) == 1, scores, -np.inf); {E_OF_S}; {OVER_ROW}",
         "diag",
     ),
+    *(
+        (
+            f"s = np.where(np.tri(len(scores[0]), k=-1) == 1, scores, {low}); {E_OF_S}; {OVER_ROW}",
+            "diagonal.*the first has no other",
+        )
+        for low in ("-1e9", "-1e30")
+    ),
     (f"{MASKED}; e = np.exp(s); {OVER_ROW}", "overflows"),
     (f"{MASKED}; {E_OF_S}; weights[...] = e / (e.sum(-1, keepdims=True) + 1e-8)", "^right to 8"),
     (f"{MASKED}; {E_OF_S}; weights[...] = e", "division"),
@@ -87,6 +94,10 @@ HEADS = [
     (f"{S}; s = s * np.tri(5); {W}; out[...] = w @ v", "masked scores are 0"),
     (f"{S}; {W}; out[...] = (w * np.tri(5)) @ v", "mask comes after softmax"),
     (f"{S}; s = np.where(np.tri(5, k=-1) == 1, s, -np.inf); {W}; out[...] = w @ v", "diagonal"),
+    (
+        f"{S}; s = np.where(np.tri(5, k=-1) == 1, s, -1e9); {W}; out[...] = w @ v",
+        "diagonal.*the first has no other",
+    ),
     (f"{S}; s = np.where(np.tri(5, k=1) == 1, s, -np.inf); {W}; out[...] = w @ v", "off by one"),
     (f"{S}; {TRI}; {W}; out[...] = w @ v / np.sqrt(7)", "twice|after softmax|once more"),
     (f"{S}; {TRI}; {E_OF_S}; out[...] = e @ v", "division"),

@@ -144,6 +144,7 @@ LAYERS = [
     ("5", "dx", "dy @ weight.T", "dout is missing"),
     ("5", "dx", "dout", "dout itself|dy @ weight.T is missing"),
     ("5", "dx", "dout - dy @ weight.T", "sign is wrong"),
+    ("5", "dx", "dout * (1 + (1 - np.tanh(x @ weight) ** 2) @ weight.T)", "dout comes after"),
     ("5", "dx", "2 * dout + dy @ weight.T", r"\+2 where \+1|once too often"),
     ("5", "dx", "dout + 2 * dy @ weight.T", r"\+2 where \+1"),
     ("5", "dx", "(dout + dy @ weight.T) / 2", "half"),

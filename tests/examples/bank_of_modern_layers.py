@@ -75,6 +75,10 @@ MODERN = [
     ("15", "dgate", "dout * up * (share - gate * share * (1 - share))", "sign is wrong"),
     ("15", "dgate", "dout * up * (share + gate * (1 - share**2))", "not 1 - share"),
     (
+        *("15", "dgate", "dout * up * (share + gate * share * (1 + share))"),
+        r"not share \* \(1 \+ share\)",
+    ),
+    (
         "15",
         "dgate",
         "dout * up * (1 + gate * share * (1 - share))",

@@ -36,6 +36,13 @@ TRANSLATION = [
     ("18", "dlogits", "dout * (P - 0.7 * Y * kept - 0.3 / 13) * kept / n * 2", "2 times"),
     ("18", "dlogits", "dout * (P * kept - 0.7 * Y * kept - 0.3 / 13) / n", "padding"),
     ("18", "dlogits", "(P - 0.7 * Y - 0.3 / 13) * kept / n", "dout is left out"),
+    ("18", "dlogits", "(P - Y) * kept / n", "^.*dout is left out; the targets are not smoothed"),
+    (
+        "18",
+        "dlogits",
+        "(P - 0.7 * Y * kept - 0.3 / 13) / n",
+        "dout is left out; rows that do not count",
+    ),
     ("18", "dlogits", "dout * (P - 0.7 * Y - 0.7 / 13) * kept / n", "1 - e is spread"),
     ("18", "dlogits", "dout * (P - Y - 0.3 / 13) * kept / n", "1 stands where 1 - e"),
     ("18", "dlogits", "dout * (P - 0.7 * Y + 0.3 / 13) * kept / n", r"\+1 where -1|sign"),

@@ -44,6 +44,22 @@ def test_the_verdict_on_an_entry_can_be_each_of_three(entry, kind):
     assert verdict(entry)[0] == kind
 
 
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ("P / n", "dout is left out; the term 1 at the target.* is missing; .1 times p in rows"),
+        ("P", r"dout is left out; \+5 where \+1 belongs.*a factor 5, the number of targets that"),
+        ("(P - Y) / 7", "dout is left out; it is divided by all 7 rows"),
+        ("(logits - Y) * kept / n", "dout is left out; logits stand where probabilities belong"),
+        ("(P * dout - Y) * kept / n", "counted from 0. dout is left out at the target"),
+        ("0.37 * (P - Y) * kept", "counted from 0. the whole is -3.08"),  # that has no name
+    ],
+)
+def test_a_single_dout_is_missed_next_to_another_mistake(answer, words):
+    kind, text = verdict(("8", "dlogits", answer, words))
+    assert kind == "named", text
+
+
 @pytest.mark.parametrize("number", [n for n in EXERCISES if not n[0].isdigit()])
 def test_no_known_mistake_stops_the_grader_alone_or_with_another(number, tmp_path, monkeypatch):
     """All of them are tried, in every case, on an answer that none explains."""

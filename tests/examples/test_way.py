@@ -41,3 +41,15 @@ def test_places_are_named_by_the_axes_of_the_exercise(tmp_path):
     path.write_text(answered("10a", "!dweights[:, 1:3, 2:4] += 1", ""), "utf-8")
     first = grade("10a_attention_steps", path).rows[0]
     assert "all of queries 1-2, keys 2-3" in first.diagnosis[0]
+
+
+def test_the_scenes_that_the_way_names_are_those_of_the_page():
+    """Forward ends with the twelfth; three of the way back are about attention."""
+    parts = HERE.parents[1] / "gpt_numpy" / "inspection" / "page" / "parts"
+    texts = [(parts / f"scenes_{way}ward.js").read_text("utf-8") for way in ("for", "back")]
+    places = [re.findall(r"^  \{ place: \"(\w+)\", question:", text, re.M) for text in texts]
+    assert (len(places[0]), places[0][-1]) == (12, "loss")
+    of_attention = [k for k, place in enumerate(sum(places, []), 1) if place == "attention"]
+    assert [k for k in of_attention if k > 12] == [19, 20, 21]
+    way = " ".join((HERE.parent / "README.md").read_text("utf-8").split())
+    assert "stop at scene 12" in way and "scenes 19 to 21" in way

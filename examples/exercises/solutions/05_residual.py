@@ -68,7 +68,9 @@ def terms(dout, x, weight, **_):
     outside = (
         "the slope of tanh is taken outside, after the product with weight.T: dout has it first"
     )
+    late = "dout comes after the product with weight.T: it belongs before it, with the slope"
     branch |= {
+        late: dout * ((1 - t**2) @ weight.T),
         outside: (1 - t**2) * (dout @ weight.T),
         "the weight is not transposed: dy @ weight.T": dy @ weight,
         "the weight is not transposed, and the slope of tanh is left out": dout @ weight,

@@ -48,6 +48,11 @@ def terms(dout, gate, up, out, **_):
     share = 1 / (1 + np.exp(-gate))
     base = {"dout": dout, "up": up, "share": share}
     second = {
+        "the slope of the logistic function is share * (1 - share), not share * (1 + share)": dout
+        * up
+        * gate
+        * share
+        * (1 + share),
         "the slope of the logistic function is share * (1 - share), not 1 - share^2": dout
         * up
         * gate

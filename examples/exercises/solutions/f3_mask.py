@@ -83,6 +83,10 @@ CHANGES = (
         {"mask": lambda s: _masked(s, _tri(s, -1))},
     ),
     (
+        "the diagonal is masked: a position sees itself, too (the first has no other to look at)",
+        {"mask": lambda s: _masked(s, _tri(s, -1), value=-1e30)},
+    ),
+    (
         "the mask is off by one: a position sees the one after it",
         {"mask": lambda s: _masked(s, _tri(s, 1))},
     ),

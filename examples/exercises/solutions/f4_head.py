@@ -79,6 +79,10 @@ CHANGES = (
         {"mask": lambda s: np.where(np.tri(5, k=-1) == 1, s, -np.inf)},
     ),
     (
+        "the diagonal is masked: a position sees itself, too (the first has no other to look at)",
+        {"mask": lambda s: np.where(np.tri(5, k=-1) == 1, s, -1e30)},
+    ),
+    (
         "the mask is off by one: a position sees the one after it",
         {"mask": lambda s: np.where(np.tri(5, k=1) == 1, s, -np.inf)},
     ),

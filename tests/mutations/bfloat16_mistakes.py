@@ -255,6 +255,13 @@ STORED = [
         ),
     ),
     *listed(
+        "kernels/attention_sizes.py",
+        (
+            "H93", "keys begin where queries do",
+            ("channels, n_head * D, channels)", "channels, 0, channels)"), "kernel:attention",
+        ),
+    ),
+    *listed(
         "model/buffers.py",
         (
             "H85", "writing to what is only a copy is not refused",

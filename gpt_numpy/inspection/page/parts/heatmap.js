@@ -17,13 +17,16 @@ function paintAll() {
   const seen = new Set([...painters].filter(isSeen)), waits = unpainted.length > 0;
   unpainted = [...painters].filter(painter => !seen.has(painter));
   for (const painter of seen) painter.paint();
+  tellPainted();
   if (!waits && unpainted.length) requestAnimationFrame(() => paintRest(SPELL));
 }
+function tellPainted() { document.getElementById("view").dataset.painted = unpainted.length === 0; }
 let unpainted = [];  // of the painters, those that have not painted what they show now
 const SPELL = 12;  // ms of each frame
 function paintRest(most = Infinity) {
   const end = performance.now() + most;
   while (unpainted.length && performance.now() < end) unpainted.shift().paint();
+  tellPainted();
   if (unpainted.length) requestAnimationFrame(() => paintRest(SPELL));
 }
 let scrolls = null;  // where to scroll to, once all heights are known

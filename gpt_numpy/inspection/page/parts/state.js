@@ -66,6 +66,7 @@ function draw() {
   place.replaceChildren(...(waits ? [el("p", { class: "soft" }, running.failed || "Computing the first pass …")] : VIEWS[state.view].draw().filter(Boolean)));
   if (contents.live && !waits && state.view !== "story" && state.view !== "play" && state.view !== "training") place.append(openedPanel());
   document.body.dataset.view = state.view;
+  place.dataset.painted = false;
   place.setAttribute("aria-labelledby", `tab-${state.view}`);
   drawTabs();
   if (!waits && contents.live) drawPrompt();

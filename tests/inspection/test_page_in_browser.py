@@ -45,6 +45,7 @@ def chosen(page):
 
 def is_sound(page):
     """Every figure has its sentence and something drawn; nothing is wider than the screen."""
+    page.wait_for_selector("#view[data-painted=true]")  # what is out of sight is painted last
     assert page.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0
     assert page.evaluate(
         """[...document.querySelectorAll('figure')].every(f => {

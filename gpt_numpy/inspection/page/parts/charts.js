@@ -5,10 +5,10 @@ let WIDE = 560;  // of the chart that is being drawn: one unit is one dot of the
 
 // As wide as its figure: `half` of the page, if it is wide enough for two.
 function chartWidth(half) {
-  const page = Math.min(window.innerWidth, 1408) - (window.innerWidth < 640 ? 56 : 74);
-  return Math.max(half && window.innerWidth >= 896 ? page / 2 - 26 : page, 240);
+  const page = Math.min(drawnWidth, 1408) - (drawnWidth < 640 ? 56 : 74);
+  return Math.max(half && drawnWidth >= 896 ? page / 2 - 26 : page, 240);
 }
-let drawnWidth = window.innerWidth;
+let drawnWidth = window.innerWidth;  // to ask for it makes the browser lay the page out
 window.addEventListener("resize", () => { if (window.innerWidth !== drawnWidth) { drawnWidth = window.innerWidth; draw(); } });
 
 // lines: [{ name, points: [[x, y]], colour, dash, width, dots, quiet }]; options: log, label, xLabel, guide

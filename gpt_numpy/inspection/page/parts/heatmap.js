@@ -9,9 +9,27 @@ function paintAll() {
   for (const painter of [...painters]) if (!painter.canvas.isConnected) painters.delete(painter);
   // All widths first: each height that is set would make the browser lay the page out again.
   for (const { canvas } of painters) widths.set(canvas, canvas.clientWidth);
-  for (const painter of painters) painter.paint();
+  for (const painter of painters) painter.fit();
   nameSources();
+  if (scrolls) { scrolls(); scrolls = null; }
+  // What is in sight at once, the rest with the next frames: a phone would stand still meanwhile.
+  const isSeen = ({ canvas }) => { const { top, bottom } = canvas.getBoundingClientRect(); return bottom > 0 && top < window.innerHeight; };
+  const seen = new Set([...painters].filter(isSeen)), waits = unpainted.length > 0;
+  unpainted = [...painters].filter(painter => !seen.has(painter));
+  for (const painter of seen) painter.paint();
+  tellPainted();
+  if (!waits && unpainted.length) requestAnimationFrame(() => paintRest(SPELL));
 }
+function tellPainted() { document.getElementById("view").dataset.painted = unpainted.length === 0; }
+let unpainted = [];  // of the painters, those that have not painted what they show now
+const SPELL = 12;  // ms of each frame
+function paintRest(most = Infinity) {
+  const end = performance.now() + most;
+  while (unpainted.length && performance.now() < end) unpainted.shift().paint();
+  tellPainted();
+  if (unpainted.length) requestAnimationFrame(() => paintRest(SPELL));
+}
+let scrolls = null;  // where to scroll to, once all heights are known
 window.addEventListener("resize", () => requestAnimationFrame(() => { fitScene(); paintAll(); }));
 
 function largestOf(m) {
@@ -30,7 +48,7 @@ function heatmap(m, options) {
   const cursor = { row: o.chosen === undefined ? 0 : o.chosen, col: 0, on: false };
   const name = o.key || `map-${o.label}`;
   const canvas = el("canvas", { tabindex: o.bare ? null : 0, role: "img", "aria-label": `${o.label}; ${m.rows} rows, ${m.cols} columns`, "data-key": name, "data-fit": o.fit ? "true" : null });
-  const painter = { canvas, of: o.of, paint: () => paint(canvas, m, o, cursor) };
+  const painter = { canvas, of: o.of, fit: () => fit(canvas, m, o), paint: () => paint(canvas, m, o, cursor) };
   painters.add(painter);
   if (o.bare) return canvas;
   const shades = o.plain ? null : o.byRow ? legendOfRows(o.kind) : legend(o.kind, o.largest);
@@ -108,9 +126,13 @@ function cellAt(canvas, m, o, event) {
   ];
 }
 
-function paint(canvas, m, o, cursor) {
-  const l = layout(canvas, m, o), dots = Math.min(window.devicePixelRatio || 1, 2);  // finer takes a phone too long
+function fit(canvas, m, o) {
+  const l = layout(canvas, m, o);
   canvas.style.height = `${l.height}px`;
+  return l;
+}
+function paint(canvas, m, o, cursor) {
+  const l = fit(canvas, m, o), dots = Math.min(window.devicePixelRatio || 1, 2);  // finer takes a phone too long
   canvas.width = Math.round(l.width * dots);
   canvas.height = Math.round(l.height * dots);
   const pen = canvas.getContext("2d");

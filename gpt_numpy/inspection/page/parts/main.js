@@ -59,7 +59,7 @@ window.addEventListener("popstate", () => {
 });
 
 drawHeader();
-followTheme(draw);
+followTheme(drawAtOnce);
 document.getElementById("foot").append(el("p", {},
   `gpt_numpy ${about.version}. Every number is from this pass, shown with three digits.`,
   about.group > 1 ? ` Channels are shown in groups of ${about.group}, each represented by its largest in magnitude.` : "",

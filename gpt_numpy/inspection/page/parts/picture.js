@@ -1,17 +1,17 @@
 // A figure as a PNG: its title, and all that is drawn in it, one below the other.
 
 function addPictureButtons(place) {
-  // All are found before the first button is added, which would make the browser lay the page out again.
   for (const figure of [...place.querySelectorAll("figure")].filter(figure => drawingsOf(figure).length)) {
     const title = figure.querySelector("h3").textContent;
     figure.prepend(el("button", { type: "button", class: "png", "aria-label": `Save “${title}” as a PNG`, title: "Save as a PNG", onclick: () => savePicture(figure, title) }, "PNG"));
   }
 }
-function drawingsOf(figure) { return [...figure.querySelectorAll("canvas, svg:not(.stroke)")].filter(drawing => drawing.getClientRects().length); }
+function drawingsOf(figure) { return [...figure.querySelectorAll("canvas, svg:not(.stroke)")]; }
 
 const AIR = 16, TITLE = 30;  // around the picture, and above a drawing for its title
 
 async function savePicture(figure, title) {
+  paintRest();
   const drawings = drawingsOf(figure), boxes = drawings.map(drawing => drawing.getBoundingClientRect()), dots = 2;
   const wide = Math.max(...boxes.map(box => box.width)) + 2 * AIR;
   const high = boxes.reduce((sum, box) => sum + box.height + TITLE, AIR);

@@ -9,13 +9,13 @@ function change(values) {
   history.replaceState(null, "", address());
   draw();
 }
-function go(view, values) {
+function go(view, values, scroll = () => window.scrollTo(0, 0)) {
   const before = address();
   if (view !== state.view) { opened = null; sceneOfOpened = ""; }  // a cell belongs to the pictures around it
   Object.assign(state, values || {}, { view });
   if (address() !== before) history.pushState(null, "", address());
+  scrolls = scroll;
   draw();
-  window.scrollTo(0, 0);
 }
 
 // The state is in the address, so that reload, a bookmark and Back show the same again.
@@ -66,16 +66,29 @@ function draw() {
   place.replaceChildren(...(waits ? [el("p", { class: "soft" }, running.failed || "Computing the first pass …")] : VIEWS[state.view].draw().filter(Boolean)));
   if (contents.live && !waits && state.view !== "story" && state.view !== "play" && state.view !== "training") place.append(openedPanel());
   document.body.dataset.view = state.view;
+  place.dataset.painted = false;
   place.setAttribute("aria-labelledby", `tab-${state.view}`);
   drawTabs();
   if (!waits && contents.live) drawPrompt();
   addPictureButtons(place);
   if (contents.live && running.forward) drawMap();
-  fitScene();
-  paintAll();
-  if (contents.live) pointToOpened();
+  if (!unfinished) requestAnimationFrame(finish);
+  unfinished = true;
   if (key && document.activeElement === document.body) {
     const again = document.querySelector(`[data-key="${CSS.escape(key)}"]`);
     (again && !again.disabled ? again : place).focus({ preventScroll: true });
   }
 }
+
+// The layout and all that depends on it come with the next frame, before it is shown: together with the
+// elements they would be one long task.
+let unfinished = false;
+function finish() {
+  if (!unfinished) return;
+  unfinished = false;
+  fitScene();
+  paintAll();
+  if (contents.live) pointToOpened();
+}
+// At once and whole, for paper.
+function drawAtOnce() { draw(); finish(); paintRest(); }

@@ -121,8 +121,8 @@ function switches() {
 }
 // The neurons to offer: those that are off, and the most active ones at the chosen token.
 function neuronsOf(i) {
-  const off = experiment.off.neurons[i] || [];
-  return [...new Set([...off, ...contents.neurons[i].best[state.position].slice(0, 3)])];
+  const off = experiment.off.neurons[i] || [], F = config.n_hidden, t = state.position;
+  return [...new Set([...off, ...mostLikely(computed.value[`h.${i}.mlp.act`].subarray(t * F, (t + 1) * F), 3)])];
 }
 
 // Each token in the colour of how its loss changed.

@@ -85,9 +85,9 @@ function explore() {
 function turnScene(by) {
   const scene = clamp(state.scene + by, SCENES.length);
   if (scene === state.scene) return;
-  go("story", { scene });
   // On a phone text and map stand above: the question is what one wants to see.
-  if (window.innerWidth < 640) document.querySelector(".scene-head").scrollIntoView();
+  if (drawnWidth < 640) go("story", { scene }, () => document.querySelector(".scene-head").scrollIntoView());
+  else go("story", { scene });
 }
 
 // Space and the arrow keys turn over; so does a swipe that is not a scroll. A button that is chosen already

@@ -947,6 +947,15 @@ MISTAKES = [
             ("*+-;,=.?@", "*+-;<=>?@"),
             "computes:the_parameters_arrive_as_they_are",
         ),
+        (
+            "VL90", "bytes of all weights are deflated mixed",
+            ("numbers.itemsize).T", "numbers.itemsize)"),
+            "page:test_packed_numbers_take_few_characters",
+        ),
+        (
+            "VL91", "the end of what was packed is cut off",
+            ("len(digits) - missing]", "len(digits) - 2 * missing]"), _DIGITS,
+        ),
     ),
     *listed(
         "inspection/page/live.py",

@@ -1,8 +1,8 @@
 """RMSNorm: divide each position's channels by their root mean square, then scale.
 
 Source: Zhang, Sennrich, "Root Mean Square Layer Normalization" (2019), equation 4; eps is layer
-norm's, 1e-5, as in Llama 2 and 3 (1e-6 in Llama 1 and Qwen3). It is
-layer norm without the mean and without a bias.
+norm's, 1e-5, as in Llama 2 and 3 (1e-6 in Llama 1 and Qwen3). It is layer norm without the mean and
+without a bias.
 
 Forward, for one row x of C channels (one position of one sequence):
 

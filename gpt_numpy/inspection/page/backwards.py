@@ -140,11 +140,7 @@ def code_of(place: Place, names: tuple[str, ...]) -> dict[str, Any]:
     # An assignment, np.add.at(name, ...), or an argument that a call writes to (out=name).
     written = re.compile(rf"^\s*\(?({name})(,\)|\[.*\])? [-+*]?= |\.at\(({name}),|=({name})\b")
     found = {number for number, line in lines.items() if written.search(line)}
-    marked = sorted(
-        number
-        for number in found.union(*(s for s in statements_of(place) if s & found))
-        if not re.search("dropout_", lines[number])  # of which a traced GPT has none
-    )
+    marked = sorted(found.union(*(s for s in statements_of(place) if s & found)))
     first, last = (marked[0], marked[-1]) if marked else (place.line, max(lines))
     above = [n for n, line in lines.items() if "# forward:" in line and n < first]
     return {

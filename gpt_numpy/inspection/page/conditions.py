@@ -1,4 +1,6 @@
-"""Which lines of a reference function a model never runs: those behind a condition it lacks."""
+"""Which lines of a reference function do nothing here: behind a condition that the model lacks, or
+of dropout, which a trace has not.
+"""
 
 import ast
 from functools import cache
@@ -26,8 +28,9 @@ def false_conditions(config: GPTConfig) -> frozenset[str]:
 
 
 def code_that_runs(code: dict[str, Any], place: Place, config: GPTConfig) -> dict[str, Any]:
-    """`code` of backwards.code_of, without the marks of lines that this model never runs."""
+    """`code` of backwards.code_of, without the marks of lines that do nothing here."""
     skipped = _lines_behind(place, false_conditions(config))
+    skipped |= {number for number, line in code["lines"] if "dropout_" in line}
     marked = [number for number in code["marked"] if number not in skipped]
     if not marked:
         return code

@@ -25,6 +25,7 @@ from gpt_numpy.kernels.engine.machine_code import PARALLEL, cache_directory, rep
 from gpt_numpy.kernels.engine.pool import launch, refuse_in_fork, start_threads, threads
 
 __all__ = [
+    "NO_SINGLE",
     "Counter", "Half", "In", "Int", "Ints", "Key", "Out", "Pairs", "Real", "Single", "Wide", "Word",
     "by_type", "by_width", "exact", "flat", "kernel", "prange", "routine", "same_memory", "tasks",
     "threads", "workspace",
@@ -185,7 +186,7 @@ def tasks() -> Array:
 
 _workspaces: dict[tuple[str, Any], Array] = {}
 _nothing: dict[Any, Array] = {}
-_NO_SINGLE, _NO_HALF = np.empty(0, np.float32), np.empty(0, np.uint16)
+NO_SINGLE, _NO_HALF = np.empty(0, np.float32), np.empty(0, np.uint16)
 
 
 def workspace(name: str, size: int, dtype: Any) -> Array:
@@ -225,7 +226,7 @@ def by_width(array: Array) -> tuple[Array, Array]:
     The empty one of float numbers has float32.
     """
     whole = flat(array)
-    return (_NO_SINGLE, whole) if whole.dtype == np.uint16 else (whole, _NO_HALF)
+    return (NO_SINGLE, whole) if whole.dtype == np.uint16 else (whole, _NO_HALF)
 
 
 def same_memory(a: Array, b: Array) -> bool:

@@ -14,6 +14,7 @@ import numpy as np
 from gpt_numpy.base.arrays import Array
 from gpt_numpy.kernels.dropout import mask_arguments, mask_base
 from gpt_numpy.kernels.engine.jit import (
+    NO_SINGLE,
     Counter,
     Half,
     Int,
@@ -282,9 +283,6 @@ def product_of_columns(
                     )  # fmt: skip
             task = next_task(counter, worker, workers, down * across)
         end_tiles()
-
-
-NO_SINGLE = np.empty(0, np.float32)
 
 
 def multiply(

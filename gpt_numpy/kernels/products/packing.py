@@ -15,6 +15,7 @@ from gpt_numpy.kernels.products.tile import (
 )
 
 GROUP = 4  # panels filled at a time, so that several cache lines of each row are read together
+ABREAST = 4  # strips packed at a time, for the same reason
 
 
 @routine
@@ -88,12 +89,22 @@ def pack_left(a, a_at, a_stride, inner, rows, panels):
     wide = -(-TILE_ROWS // lanes) * lanes
     vectors = max(inner - 1 - wide // a_stride, 0)  # steps that are not read beyond the end of `a`
     strips = strips_of(rows)
-    for first in range(0, strips, GROUP):
+    abreast = strips // ABREAST * ABREAST
+    for s in range(0, abreast, ABREAST):  # divisions do not belong in the loop over steps
+        i0, i1 = strip_start(s, strips, rows), strip_start(s + 1, strips, rows)
+        i2, i3 = strip_start(s + 2, strips, rows), strip_start(s + 3, strips, rows)
+        i4 = strip_start(s + 4, strips, rows)
         for k in range(vectors):
-            for s in range(first, min(first + GROUP, strips)):
-                i = strip_start(s, strips, rows)
-                height = strip_start(s + 1, strips, rows) - i
-                copy_tile_column(a, a_at + k * a_stride + i, panels, i * inner + k * height)
+            row = a_at + k * a_stride
+            copy_tile_column(a, row + i0, panels, i0 * inner + k * (i1 - i0))
+            copy_tile_column(a, row + i1, panels, i1 * inner + k * (i2 - i1))
+            copy_tile_column(a, row + i2, panels, i2 * inner + k * (i3 - i2))
+            copy_tile_column(a, row + i3, panels, i3 * inner + k * (i4 - i3))
+    for s in range(abreast, strips):
+        i = strip_start(s, strips, rows)
+        height = strip_start(s + 1, strips, rows) - i
+        for k in range(vectors):
+            copy_tile_column(a, a_at + k * a_stride + i, panels, i * inner + k * height)
     for s in range(strips):
         i = strip_start(s, strips, rows)
         height = strip_start(s + 1, strips, rows) - i

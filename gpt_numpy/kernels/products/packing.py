@@ -23,10 +23,15 @@ def pack(b, b_at, b_stride, inner, columns, panels):
     """Lay rows of `b` (inner, columns) in panels, the last one filled up with zeros."""
     width = panel_width(panels)
     whole = columns // width * width
-    for j0 in range(0, whole, GROUP * width):
+    grouped = whole // (GROUP * width) * (GROUP * width)
+    for j in range(0, grouped, GROUP * width):
         for k in range(inner):
-            for j in range(j0, min(j0 + GROUP * width, whole), width):
-                copy_panel_row(b, b_at + k * b_stride + j, panels, j * inner + k * width)
+            source, target = b_at + k * b_stride + j, j * inner + k * width
+            for g in range(GROUP):
+                copy_panel_row(b, source + g * width, panels, target + g * width * inner)
+    for j in range(grouped, whole, width):
+        for k in range(inner):
+            copy_panel_row(b, b_at + k * b_stride + j, panels, j * inner + k * width)
     if whole < columns:
         for k in range(inner):
             for c in range(width):

@@ -5,6 +5,7 @@ is wide, or of the left operand as a tile is high; panels follow one another.
 """
 
 from gpt_numpy.kernels.engine.jit import routine
+from gpt_numpy.kernels.products.prefetch import address_of, prefetch
 from gpt_numpy.kernels.products.tile import (
     TILE_ROWS,
     copy_panel_row,
@@ -15,6 +16,7 @@ from gpt_numpy.kernels.products.tile import (
 )
 
 GROUP = 4  # panels filled at a time, so that several cache lines of each row are read together
+AHEAD = 16  # rows further on are asked for: the processor does not foresee a jump from row to row
 ABREAST = 4  # strips packed at a time, for the same reason
 
 
@@ -28,6 +30,7 @@ def pack(b, b_at, b_stride, inner, columns, panels):
         for k in range(inner):
             source, target = b_at + k * b_stride + j, j * inner + k * width
             for g in range(GROUP):
+                prefetch(address_of(b, source + AHEAD * b_stride + g * width))
                 copy_panel_row(b, source + g * width, panels, target + g * width * inner)
     for j in range(grouped, whole, width):
         for k in range(inner):
@@ -101,6 +104,8 @@ def pack_left(a, a_at, a_stride, inner, rows, panels):
         i4 = strip_start(s + 4, strips, rows)
         for k in range(vectors):
             row = a_at + k * a_stride
+            prefetch(address_of(a, row + AHEAD * a_stride + i0))
+            prefetch(address_of(a, row + AHEAD * a_stride + i4 - 1))
             copy_tile_column(a, row + i0, panels, i0 * inner + k * (i1 - i0))
             copy_tile_column(a, row + i1, panels, i1 * inner + k * (i2 - i1))
             copy_tile_column(a, row + i2, panels, i2 * inner + k * (i3 - i2))

@@ -8,6 +8,10 @@ class InputError(ValueError):
     """Bad input: the message names the argument, its value and the fix."""
 
 
+class VariableError(InputError):
+    """An environment variable cannot be used: no argument and no file is at fault."""
+
+
 class NotFiniteError(ArithmeticError):
     """A loss or gradient is not finite; the message names the step and the first such array."""
 

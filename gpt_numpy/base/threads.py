@@ -14,7 +14,7 @@ from pathlib import Path
 
 from gpt_numpy.base.cgroups import processor_quota
 from gpt_numpy.base.checks import integer
-from gpt_numpy.base.errors import InputError
+from gpt_numpy.base.errors import VariableError
 
 VARIABLES = (
     "OMP_NUM_THREADS",
@@ -76,17 +76,17 @@ def check_numba_variables() -> None:
 
     Raises
     ------
-    InputError : NUMBA_DISABLE_JIT is set, or NUMBA_NUM_THREADS is not a number of threads.
+    VariableError : NUMBA_DISABLE_JIT is set, or NUMBA_NUM_THREADS is not a number of threads.
     """
     disabled = os.environ.get("NUMBA_DISABLE_JIT", "")
     if disabled not in ("", "0"):
-        raise InputError(
+        raise VariableError(
             f"NUMBA_DISABLE_JIT={disabled}: the kernels exist only compiled; unset it, or use the "
             "NumPy layers with ops='reference' (--ops=reference)"
         )
     threads = os.environ.get("NUMBA_NUM_THREADS", "1")
     if not threads.isdigit() or not int(threads):
-        raise InputError(
+        raise VariableError(
             f"NUMBA_NUM_THREADS={threads!r}: must be an integer of at least 1; change or unset it"
         )
 

@@ -27,6 +27,7 @@ from gpt_numpy.gradients.plan import choose_method
 from gpt_numpy.gradients.report import Report, TensorCheck, scale_of
 from gpt_numpy.model.base_model import Model
 from gpt_numpy.model.gpt import GPT
+from gpt_numpy.reference.cross_entropy import IGNORED
 
 TOLERANCE = 1e-10
 TOLERANCE_OF_DIFFERENCES = 1e-6
@@ -66,7 +67,7 @@ def gradcheck(
 
     Raises
     ------
-    InputError : the tokens or targets cannot be used; an unknown method.
+    InputError : the tokens or targets cannot be used, or no target counts; an unknown method.
     """
     start = time.perf_counter()
     instance("model", model, Model, "a GPT or a Transformer")
@@ -84,6 +85,11 @@ def gradcheck(
         # Each position's loss is kept, so that missing positions can be named.
         oracle = twin_with(model, "complex128", "reference", keep=("losses",))
     plan = choose_method(hand, oracle, tokens, targets, dropout_key, method)
+    if isinstance(model, GPT) and np.all(plan.targets == IGNORED):
+        raise InputError(
+            f"targets: those of the check ({plan.description}) are all {IGNORED}, so that every "
+            "gradient is 0: give some that count, near the beginning of the first sequence"
+        )
     say(f"{plan.description}: about {duration(max(plan.seconds, 1))}")
 
     hand.forward(plan.tokens, plan.targets, dropout_key=dropout_key)

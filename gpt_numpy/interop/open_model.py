@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from gpt_numpy.base.errors import InputError, did_you_mean
+from gpt_numpy.base.checks import path as checked_path
+from gpt_numpy.base.errors import InputError, VariableError, did_you_mean
 from gpt_numpy.base.shell import quoted
 from gpt_numpy.config.choices import EXPORT_DTYPES, FORMATS, IMPLEMENTATIONS
 from gpt_numpy.config.transformer import TransformerConfig
@@ -63,7 +64,7 @@ def from_pretrained(
     ------
     InputError : there is no such model, it is damaged, or of a kind that is not supported here.
     """
-    return _open(Path(folder), "best", dropout, dtype, ops, None).model
+    return _open(checked_path("folder", folder), "best", dropout, dtype, ops, None).model
 
 
 def open_run(
@@ -230,7 +231,7 @@ def _errors_name(path: Path) -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        named = str(error).startswith(str(path))
+        named = isinstance(error, VariableError) or str(error).startswith(str(path))
         raise (error if named else InputError(f"{path}: {error}")) from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error

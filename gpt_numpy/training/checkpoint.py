@@ -32,7 +32,7 @@ from gpt_numpy.base.arrays import Array
 from gpt_numpy.base.checks import instance
 from gpt_numpy.base.checks import path as checked_path
 from gpt_numpy.base.environment import describe
-from gpt_numpy.base.errors import InputError
+from gpt_numpy.base.errors import InputError, VariableError
 from gpt_numpy.base.version import __version__
 from gpt_numpy.config.choices import DTYPES, IMPLEMENTATIONS
 from gpt_numpy.config.model import GPTConfig
@@ -164,7 +164,7 @@ def load(path: str | os.PathLike[str], *, ops: str | None = None) -> Run:
             with archives.open_archive(file) as archive:
                 return _read(path, archive, ops)
     except InputError as error:
-        if str(path) in str(error):
+        if isinstance(error, VariableError) or str(path) in str(error):
             raise
         raise InputError(f"{path} cannot be used: {error}") from None
     except IsADirectoryError:

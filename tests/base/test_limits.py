@@ -121,3 +121,17 @@ def test_a_variable_that_keeps_kernels_from_running_is_named(monkeypatch, name, 
     with pytest.raises(InputError, match=f"{name}='?{value}"):
         GPT(config)
     assert GPT(config, ops="reference").n_params
+
+
+@pytest.mark.parametrize("name", ["run.npz", "huggingface"])
+def test_a_variable_that_keeps_kernels_from_running_is_not_the_files_fault(
+    monkeypatch, tmp_path, name
+):
+    from gpt_numpy import GPT, GPTConfig, from_pretrained, save
+    from gpt_numpy.interop.open_model import export, open_run
+
+    save(tmp_path / "run.npz", GPT(GPTConfig(vocab_size=5, block_size=4, n_layer=1, n_embd=12)))
+    export(open_run(tmp_path / "run.npz"), tmp_path / "huggingface", "huggingface")
+    monkeypatch.setenv("NUMBA_NUM_THREADS", "0")
+    with pytest.raises(InputError, match=r"^NUMBA_NUM_THREADS='0'"):
+        from_pretrained(tmp_path / name)

@@ -244,6 +244,7 @@ def test_the_sweep_finds_a_step_that_is_as_good_as_differences_get():
         (np.zeros(3, int), np.zeros(3, int), "tokens has shape"),
         (np.zeros((2, 3), int), np.zeros((1, 3), int), "targets has shape"),
         (np.full((2, 3), 99), np.zeros((2, 3), int), "tokens contains 99"),
+        (np.zeros((2, 3), int), np.full((2, 3), -1), "every gradient is 0"),
     ],
 )
 def test_tokens_that_cannot_be_used_are_refused(tokens, targets, said, method):

@@ -732,3 +732,9 @@ def test_bench_accepts_the_settings_of_nanogpts(monkeypatch, call):
     monkeypatch.setattr(bench, "bench", lambda *_, **__: None)
     words = "--real_data=False --seed=3 --profile=True --batch_size=1 --n_embd=8 --n_layer=1"
     assert call("bench", *words.split())[0] == 0
+
+
+@pytest.mark.parametrize("folder", [None, 3, "a\0b"])
+def test_what_is_no_path_is_refused_by_name(folder):
+    with pytest.raises(gn.InputError, match="^folder="):
+        gn.from_pretrained(folder)

@@ -18,7 +18,7 @@ import llvmlite.binding
 import numba
 
 from gpt_numpy.base.cache_folder import cache_folder
-from gpt_numpy.base.errors import InputError
+from gpt_numpy.base.errors import InputError, VariableError
 from gpt_numpy.kernels.engine.amx import obstacle
 
 _cache: Path | None = None
@@ -31,7 +31,7 @@ def vector_bits() -> int:
     wanted = os.environ.get("GPT_NUMPY_VECTOR_BITS", "")
     if wanted:
         if wanted not in ("128", "256", "512"):
-            raise InputError(f"GPT_NUMPY_VECTOR_BITS={wanted!r}: must be 128, 256 or 512")
+            raise VariableError(f"GPT_NUMPY_VECTOR_BITS={wanted!r}: must be 128, 256 or 512")
         return int(wanted)
     features = llvmlite.binding.get_host_cpu_features()
     return 512 if features.get("avx512f") else 256 if features.get("avx2") else 128
@@ -49,20 +49,22 @@ def bfloat16_tile() -> str:
 
     Raises
     ------
-    InputError : another name, or what this processor or system does not have.
+    VariableError : another name, or what this processor or system does not have.
     """
     wanted = os.environ.get("GPT_NUMPY_TILE", "")
     features = llvmlite.binding.get_host_cpu_features()
     able = bool(features.get("avx512bf16")) and vector_bits() == 512
     if wanted not in ("", AMX, INSTRUCTION, EMULATED):
-        raise InputError(f"GPT_NUMPY_TILE={wanted!r}: must be {AMX}, {INSTRUCTION} or {EMULATED}")
+        raise VariableError(
+            f"GPT_NUMPY_TILE={wanted!r}: must be {AMX}, {INSTRUCTION} or {EMULATED}"
+        )
     reason = ""
     if wanted in ("", AMX):  # the trial costs 16 ms
         reason = obstacle() if vector_bits() == 512 else "it needs vectors of 512 bits"
     if wanted == AMX and reason:
-        raise InputError(f"GPT_NUMPY_TILE={wanted}: {reason}; unset it, or use {EMULATED}")
+        raise VariableError(f"GPT_NUMPY_TILE={wanted}: {reason}; unset it, or use {EMULATED}")
     if wanted == INSTRUCTION and not able:
-        raise InputError(
+        raise VariableError(
             f"GPT_NUMPY_TILE={wanted}: needs a processor with AVX512_BF16, and vectors of 512 "
             f"bits; {EMULATED} computes the same bits"
         )

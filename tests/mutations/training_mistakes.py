@@ -437,11 +437,13 @@ CHECKPOINT = listed(
     "training/checkpoint.py",
     (
         "T93", "only the first block of a large array is read",
-        ("    while done < view.nbytes:\n", "    if done < view.nbytes:\n"), _LARGE,
+        ("read_into(file, array.reshape(-1).view(np.uint8).data)",
+         "read_into(file, array.reshape(-1).view(np.uint8).data[: 1 << 22])"), _LARGE,
     ),
     (
-        "T94", "every block of a large array is read to its beginning",
-        ("view[done : done + BLOCK]", "view[:BLOCK]"), _LARGE,
+        "T94", "an array is read from where its description begins",
+        ("file.seek(archives.start_of(file, item) + begin)",
+         "file.seek(archives.start_of(file, item))"), _LARGE,
     ),
     (
         "T96", "a checkpoint with more tokens than its model is accepted",

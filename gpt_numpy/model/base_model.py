@@ -1,7 +1,7 @@
 """What both kinds of model are: parameters, gradients, buffers, and two lists of prepared calls.
 
 A model is a list of stages (stages.py, transformer_stages.py); everything here follows from it. How
-a batch is given, and what else a model can do, is the business of gpt.py and transformer.py.
+a batch is given, and what else a model can do, is the business of gpt.py and encoder_decoder.py.
 """
 
 import dataclasses

@@ -27,6 +27,11 @@ def aligned_empty(size: int, dtype: DTypeLike) -> Array:
     return _aligned(np.empty, size, np.dtype(dtype))
 
 
+def aligned_zeros(size: int, dtype: DTypeLike) -> Array:
+    """The same, of zeros; the system clears a page when it is first touched."""
+    return _aligned(np.zeros, size, np.dtype(dtype))
+
+
 def as_array(name: str, values: Any) -> Array:
     """The argument `name` as an array.
 
@@ -57,17 +62,40 @@ def array_or_rows(name: str, values: Any) -> Array | list[Array]:
     return as_array(name, array)
 
 
+def sequences_of_integers(name: str, values: Any) -> Array:
+    """The argument as an array of integers, (sequences, positions).
+
+    Raises
+    ------
+    InputError : another shape or type.
+    """
+    array = as_array(name, values)
+    if array.ndim != 2 or 0 in array.shape:
+        raise InputError(
+            f"{name} has shape {array.shape}: must be (sequences, positions), none of them 0"
+        )
+    if array.dtype.kind not in "iu":
+        raise InputError(f"{name} is of type {array.dtype}: must be integers, such as int64")
+    return array
+
+
+def check_range(name: str, array: Array, below: int, *, low: int = 0, also: str = "") -> None:
+    """Raise `InputError` if an integer is not from `low` to `below` - 1; `also` ends the message.
+
+    A `low` of less than 0 is not named: `also` says what it stands for.
+    """
+    least, largest = int(array.min()), int(array.max())
+    if least < low or largest >= below:
+        wrong = least if least < low else largest
+        raise InputError(f"{name} contains {wrong}: must be from 0 to {below - 1}{also}")
+
+
 def refuse_mask(name: str, values: Any) -> None:
     """Raise `InputError` for a masked array: what it hides would be computed with, unseen."""
     if isinstance(values, np.ma.MaskedArray):
         raise InputError(
             f"{name} is a masked array, whose mask would be lost: pass {name}.filled(VALUE)"
         )
-
-
-def aligned_zeros(size: int, dtype: DTypeLike) -> Array:
-    """The same, of zeros; the system clears a page when it is first touched."""
-    return _aligned(np.zeros, size, np.dtype(dtype))
 
 
 def _aligned(allocate: Any, size: int, dtype: np.dtype[Any]) -> Array:

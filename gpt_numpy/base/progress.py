@@ -25,12 +25,12 @@ class Progress:
     def __exit__(self, *error: object) -> None:
         self._bar.close()
 
-    def advance(self, units: int = 1) -> None:
-        """Count `units` more as done."""
-        self.done += units
+    def advance(self) -> None:
+        """Count one more unit as done."""
+        self.done += 1
         if self._first is None:  # the first one may have compiled kernels: not part of the pace
             self._first, self._start = self.done, time.perf_counter()
-        self._bar.update(units)
+        self._bar.update()
 
     def left(self) -> str:
         """The time left at the pace so far, such as "2 min 05 s"."""

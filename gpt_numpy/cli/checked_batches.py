@@ -52,7 +52,7 @@ def batch_of_run(run: Run, config: GradcheckConfig, say: Callable[[str], None]) 
 
 
 def _pairs_of(data: PairDataset, size: int, seed: int) -> Batch:
-    """Pairs of the test, of different lengths where there are such: padding is checked, too."""
+    """Pairs for validation, of different lengths where there are such: padding is checked, too."""
     texts = data.val.texts(size, seed=seed, stream=EVALUATE_VAL)
     source = padded([source_tokens(data.tokenizer, source) for source, _ in texts])
     target = padded([target_tokens(data.tokenizer, target) for _, target in texts])

@@ -23,7 +23,7 @@ from gpt_numpy.base.threads import set_variables
 from gpt_numpy.base.version import __version__
 from gpt_numpy.cli import options
 from gpt_numpy.cli.exit_status import BAD_INPUT, INTERRUPTED, NOT_FINITE, OK
-from gpt_numpy.cli.settings import field_types, presets_for, shape_of
+from gpt_numpy.cli.settings import field_types, parted, presets_for, shape_of
 from gpt_numpy.config.fields import REQUIRED
 from gpt_numpy.config.model import GPTConfig
 from gpt_numpy.config.presets import DEFAULT_PRESET, GRADCHECK_MODEL, NANOGPT_DEFAULTS
@@ -165,11 +165,11 @@ def _run(words: list[str]) -> int:
         if command in presets_for(types_of("train")) or command.startswith("--"):
             hint = f"did you mean gpt-numpy train {command}?"
         raise InputError(f"no command {command!r}: {hint}")
-    end = rest.index("--") if "--" in rest else len(rest)  # after it nothing is a setting
-    if "-h" in rest[:end] or "--help" in rest[:end]:
+    given, _ = parted(rest)
+    if "-h" in given or "--help" in given:
         print(help_of(command))
         return OK
-    rest = [*_set_threads(rest[:end]), *rest[end:]]
+    rest = [*_set_threads(given), *rest[len(given) :]]
     if launched()[1] > 1 and not _works_in_processes(command, rest):
         return _refuse_processes(command)
     module = importlib.import_module(f"gpt_numpy.cli.commands.{command}")

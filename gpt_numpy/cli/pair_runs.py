@@ -40,8 +40,13 @@ _INSTEAD = {
 
 def of_pairs(values: Mapping[str, Any]) -> bool:
     """Whether these settings are of a run of an encoder-decoder."""
-    named = values.get("dataset") in PAIR_DATASETS
+    named = values.get("dataset") in PAIR_DATASETS or _of_preset(values)
     return named or any(values.get(name) for name in _FILES)
+
+
+def _of_preset(values: Mapping[str, Any]) -> bool:
+    """Whether a preset of pairs was named, whatever --dataset says."""
+    return any(preset.keys() <= values.keys() for preset in TRANSLATION_PRESETS.values())
 
 
 def refuse_settings_of_pairs(values: Mapping[str, Any]) -> None:
@@ -77,7 +82,7 @@ def start_pairs(
             "resumes the run in out_dir (--init_from=resume)"
         )
     preset = TRANSLATION_PRESETS["translate"]
-    if values.get("dataset") not in (*TASKS, FROM_FILES) and not preset.keys() <= values.keys():
+    if values.get("dataset") not in (*TASKS, FROM_FILES) and not _of_preset(values):
         print("no preset named: starting from the preset translate")
         source = VERSES if values.get("dataset") == VERSES else FROM_FILES
         values = preset | {**values, "dataset": source}

@@ -223,6 +223,12 @@ def settings_of(config: type, values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if name in names}
 
 
+def parted(words: list[str]) -> tuple[list[str], list[str]]:
+    """The words before a lone --, and those after it, of which none is a setting."""
+    end = words.index("--") if "--" in words else len(words)
+    return words[:end], words[end + 1 :]
+
+
 def split(words: Iterable[str], types: Types) -> tuple[list[str], dict[str, Any]]:
     """The presets, files and folders of a command line, and the settings given as flags."""
     words = list(words)

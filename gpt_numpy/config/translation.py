@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from gpt_numpy.base.errors import InputError
+from gpt_numpy.base.errors import InputError, did_you_mean
 from gpt_numpy.config.fields import setting
 from gpt_numpy.config.train import TrainConfig
 
@@ -57,8 +57,8 @@ class TranslationConfig(TrainConfig):
             )
         if self.dataset not in PAIR_DATASETS:
             raise InputError(
-                f"dataset={self.dataset!r}: pairs are one of {', '.join((*TASKS, VERSES))}, or "
-                f"{FROM_FILES} with --source and --target, or --mo"
+                f"dataset={self.dataset!r}: no pairs have this name; "
+                f"{did_you_mean(self.dataset, PAIR_DATASETS)}"
             )
         if self.dataset == FROM_FILES and not (self.source or self.mo):
             raise InputError(

@@ -12,6 +12,7 @@ from gpt_numpy.base.arrays import Array
 from gpt_numpy.base.checks import path, shown
 from gpt_numpy.base.errors import InputError, did_you_mean
 from gpt_numpy.config.presets import NANOGPT_BYTE_PAIRS
+from gpt_numpy.config.translation import TASKS, VERSES
 from gpt_numpy.data import texts
 from gpt_numpy.data.nanogpt_bins import read_bins, token_dtype
 from gpt_numpy.data.token_file import Tokens
@@ -77,7 +78,7 @@ def open_dataset(
         )
     if dataset not in texts.NAMES:
         prepared = sorted(path.parent.name for path in Path().glob("data/*/train.bin"))
-        like = did_you_mean(dataset, [*texts.NAMES, *prepared])
+        like = did_you_mean(dataset, [*texts.NAMES, *TASKS, VERSES, *prepared])
         raise InputError(
             f"dataset={dataset!r}: no data set has this name, and {missing}; {like}; "
             "gpt-numpy prepare FILE --dataset=NAME makes one"

@@ -23,6 +23,7 @@ from gpt_numpy.config.model import GPTConfig
 from gpt_numpy.files.durable import written_durably
 from gpt_numpy.files.reading import read_json
 from gpt_numpy.interop import llama
+from gpt_numpy.interop.config_keys import CONFIG, ConfigKeys
 from gpt_numpy.interop.safetensors_files import read_safetensors, write_safetensors
 from gpt_numpy.interop.torch_reader import open_torch, tensors_of
 from gpt_numpy.interop.weights import BF16, StoredModel, Tensor, parameter_table
@@ -30,7 +31,6 @@ from gpt_numpy.model.gpt import GPT
 from gpt_numpy.reference.bfloat16 import rounded
 from gpt_numpy.reference.embedding import sinusoidal_positions
 
-CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 # Preferred first: .safetensors can hold nothing but numbers.
 SINGLE = (WEIGHTS, "pytorch_model.bin")
@@ -67,47 +67,29 @@ def read_config(
 
     Raises `InputError`, naming the key, for a model that this project does not support.
     """
-    keys = read_json(folder / CONFIG, _JSON_LIMIT)
+    keys = ConfigKeys(read_json(folder / CONFIG, _JSON_LIMIT))
     if keys.get("model_type") in llama.CLASSES:
         return llama.read_keys(keys, dropout)
-
-    def refused(name: str, allowed: str) -> InputError:
-        return InputError(f"{CONFIG}: {name}={shown(keys.get(name))}: must be {allowed}")
-
-    for name, known in FIXED.items():
-        value = keys.get(name, known[0])
-        if not any(type(value) is type(one) and value == one for one in known):
-            raise refused(name, f"{known[0]!r}, the only value supported here")
+    keys.check_fixed(FIXED)
     activation = keys.get("activation_function", "gelu_new")
     if not isinstance(activation, str) or activation not in THEIR_ACTIVATIONS:
-        raise refused("activation_function", "one of " + ", ".join(THEIR_ACTIVATIONS))
-    for name in SIZES:
-        if type(keys.get(name)) is not int:
-            raise refused(name, "an integer")
-    inner, usual = keys.get("n_inner"), 4 * keys["n_embd"]
+        raise keys.refused("activation_function", "one of " + ", ".join(THEIR_ACTIVATIONS))
+    sizes: dict[str, Any] = {ours: keys.integer(theirs) for theirs, ours in SIZES.items()}
+    inner = keys.get("n_inner")
     if inner is not None and (type(inner) is not int or inner < 1):
-        raise refused("n_inner", "null or an integer, at least 1")
-    eps = keys.get("layer_norm_epsilon", 1e-5)
-    if type(eps) not in (int, float):
-        raise refused("layer_norm_epsilon", "a number")
-    tied = keys.get("tie_word_embeddings", True)
-    if type(tied) is not bool:
-        raise refused("tie_word_embeddings", "true or false")
+        raise keys.refused("n_inner", "null or an integer, at least 1")
     return GPTConfig(
-        **{ours: keys[theirs] for theirs, ours in SIZES.items()},
+        **sizes,
         dropout=_dropout(keys, say) if dropout is None else dropout,
         activation=THEIR_ACTIVATIONS[activation],
-        norm_eps=float(eps),
-        n_inner=0 if inner in (None, usual) else inner,
-        tied=tied,
+        norm_eps=keys.number("layer_norm_epsilon", 1e-5),
+        n_inner=0 if inner in (None, 4 * sizes["n_embd"]) else inner,
+        tied=keys.flag("tie_word_embeddings", True),
     )
 
 
-def _dropout(keys: Mapping[str, Any], say: Callable[[str], None] | None) -> float:
-    rates = {name: keys.get(name, 0.1) for name in DROPOUTS}
-    for name, rate in rates.items():
-        if type(rate) not in (int, float):
-            raise InputError(f"{CONFIG}: {name}={shown(rate)}: must be a number")
+def _dropout(keys: ConfigKeys, say: Callable[[str], None] | None) -> float:
+    rates = {name: keys.number(name, 0.1) for name in DROPOUTS}
     if len(set(rates.values())) > 1:
         listed = ", ".join(f"{name}={shown(rate)}" for name, rate in rates.items())
         if say is None:
@@ -115,7 +97,7 @@ def _dropout(keys: Mapping[str, Any], say: Callable[[str], None] | None) -> floa
                 f"{CONFIG}: {listed}: there is one rate here: set it with dropout=RATE"
             )
         say(f"{CONFIG}: {listed}: there is one rate here, resid_pdrop")
-    return float(rates["resid_pdrop"])
+    return rates["resid_pdrop"]
 
 
 @contextmanager

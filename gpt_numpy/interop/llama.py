@@ -12,15 +12,15 @@ Source: transformers, `models/llama` and `models/qwen3`, configuration and model
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from gpt_numpy.base.arrays import Array
-from gpt_numpy.base.checks import shown
 from gpt_numpy.base.errors import InputError
 from gpt_numpy.config.model import GPTConfig
+from gpt_numpy.interop.config_keys import ConfigKeys
 from gpt_numpy.interop.weights import Tensor
 
 LLAMA, QWEN3 = "llama", "qwen3"
@@ -93,66 +93,44 @@ def config_keys(config: GPTConfig, dtype: str) -> dict[str, Any]:
     }
 
 
-def read_keys(keys: Mapping[str, Any], dropout: float | None) -> GPTConfig:
+def read_keys(keys: ConfigKeys, dropout: float | None) -> GPTConfig:
     """The configuration that the content of a config.json means.
 
     Raises
     ------
     InputError : a key with a value that this project does not support, by name.
     """
-
-    def refused(name: str, allowed: str) -> InputError:
-        return InputError(f"config.json: {name}={shown(keys.get(name))}: must be {allowed}")
-
-    for name, known in FIXED.items():
-        value = keys.get(name, known[0])
-        if not any(type(value) is type(one) and value == one for one in known):
-            raise refused(name, f"{known[0]!r}, the only value supported here")
-    eps = keys.get("rms_norm_eps", 1e-6)
-    if type(eps) not in (int, float):
-        raise refused("rms_norm_eps", "a number")
-    for name in SIZES:
-        if type(keys.get(name)) is not int:
-            raise refused(name, "an integer")
-    heads, channels = keys["num_attention_heads"], keys["hidden_size"]
+    keys.check_fixed(FIXED)
+    sizes: dict[str, Any] = {ours: keys.integer(theirs) for theirs, ours in SIZES.items()}
+    heads, channels = sizes["n_head"], sizes["n_embd"]
     if heads < 1 or channels % heads:
-        raise refused("num_attention_heads", f"a divisor of hidden_size={channels}")
+        raise keys.refused("num_attention_heads", f"a divisor of hidden_size={channels}")
     if keys.get("head_dim", channels // heads) not in (None, channels // heads):
-        raise refused("head_dim", f"hidden_size / num_attention_heads = {channels // heads}")
-    groups = keys.get("num_key_value_heads", heads)
-    if type(groups) is not int or groups < 1:
-        raise refused("num_key_value_heads", "an integer, at least 1")
-    flags = {"attention_bias": False, "mlp_bias": False, "tie_word_embeddings": False}
-    flags = {name: keys.get(name, default) for name, default in flags.items()}
-    for name, value in flags.items():
-        if type(value) is not bool:
-            raise refused(name, "true or false")
-    kind = keys["model_type"]
-    if flags["attention_bias"] != (flags["mlp_bias"] if kind == LLAMA else False):
-        raise refused("attention_bias", "the same as mlp_bias: there are biases everywhere or none")
-    rate = keys.get("attention_dropout", 0.0) if dropout is None else dropout
-    if type(rate) not in (int, float):
-        raise refused("attention_dropout", "a number")
+        raise keys.refused("head_dim", f"hidden_size / num_attention_heads = {channels // heads}")
+    groups = keys.integer("num_key_value_heads", least=1, default=heads)
+    qwen3, bias = keys.get("model_type") == QWEN3, keys.flag("attention_bias", False)
+    if bias != (keys.flag("mlp_bias", False) and not qwen3):
+        raise keys.refused(
+            "attention_bias", "the same as mlp_bias: there are biases everywhere or none"
+        )
     config = GPTConfig(
-        **{ours: keys[theirs] for theirs, ours in SIZES.items()},
-        n_kv_head=0 if groups == heads else groups,
-        dropout=float(rate), bias=flags["attention_bias"], norm="rmsnorm",
-        norm_eps=float(eps), positions="rotary", rope_base=_base(keys, refused),
-        qk_norm=kind == QWEN3, activation="swiglu", tied=flags["tie_word_embeddings"],
+        **sizes, n_kv_head=0 if groups == heads else groups, bias=bias,
+        dropout=keys.number("attention_dropout", 0.0) if dropout is None else dropout,
+        norm="rmsnorm", norm_eps=keys.number("rms_norm_eps", 1e-6),
+        positions="rotary", rope_base=_base(keys), qk_norm=qwen3,
+        activation="swiglu", tied=keys.flag("tie_word_embeddings", False),
     )  # fmt: skip
     usual = dataclasses.replace(config, n_inner=0)
     return usual if usual.n_hidden == config.n_hidden else config
 
 
-def _base(keys: Mapping[str, Any], refused: Callable[[str, str], InputError]) -> float:
+def _base(keys: ConfigKeys) -> float:
     """The base of the angles, from either place where transformers writes it."""
     rope = keys.get("rope_parameters") or {}
     if not isinstance(rope, dict) or rope.get("rope_type", "default") != "default":
-        raise refused("rope_parameters", "of rope_type default, the only one supported here")
-    base = rope.get("rope_theta", keys.get("rope_theta", 10000.0))
-    if type(base) not in (int, float):
-        raise refused("rope_theta", "a number")
-    return float(base)
+        raise keys.refused("rope_parameters", "of rope_type default, the only one supported here")
+    older = {"rope_theta": keys.get("rope_theta", 10000.0)}
+    return ConfigKeys(older | rope).number("rope_theta", 10000.0)
 
 
 def array_pieces(config: GPTConfig) -> dict[str, Piece]:

@@ -22,6 +22,7 @@ from gpt_numpy.data.tokenizers.tokenizer import Tokenizer
 from gpt_numpy.data.tokenizers.tokenizer_files import read_tokenizer, write_tokenizer
 from gpt_numpy.files.reading import os_errors_as_input_errors
 from gpt_numpy.interop import huggingface, nanogpt
+from gpt_numpy.interop.config_keys import CONFIG
 from gpt_numpy.interop.nanogpt_training import StoredTraining, load_moments
 from gpt_numpy.interop.weights import StoredModel, check_stored, load_parameters
 from gpt_numpy.model.gpt import GPT
@@ -123,7 +124,7 @@ def open_out_dir(
 def holds_foreign_model(out_dir: str) -> bool:
     """Whether a folder holds a model of Hugging Face or nanoGPT, and no run of this project."""
     folder = Path(out_dir)
-    foreign = (huggingface.CONFIG, nanogpt.CHECKPOINT)
+    foreign = (CONFIG, nanogpt.CHECKPOINT)
     return any(os.path.isfile(folder / name) for name in foreign) and not any(
         os.path.isfile(folder / name) for name in (LAST, BEST)
     )
@@ -289,7 +290,7 @@ def export(
         raise InputError(f"dtype={dtype!r}: {did_you_mean(dtype, EXPORT_DTYPES)}")
     if dtype != "float32" and form in _KEEP_FLOAT32:
         raise InputError(f"dtype={dtype} with format={form}: {_KEEP_FLOAT32[form]}")
-    for name in (huggingface.CONFIG, huggingface.WEIGHTS, nanogpt.CHECKPOINT, LAST, BEST):
+    for name in (CONFIG, huggingface.WEIGHTS, nanogpt.CHECKPOINT, LAST, BEST):
         if (path / name).exists():
             raise InputError(f"{path} already holds {name}: name another folder")
     existed = path.exists()
@@ -327,7 +328,7 @@ def _stored_model(
     path: Path, dropout: float | None, say: Callable[[str], None] | None
 ) -> AbstractContextManager[tuple[StoredModel, StoredTraining | None]]:
     """A model in another program's files, and its training if they hold it, while they are open."""
-    if (path / huggingface.CONFIG).exists():
+    if (path / CONFIG).exists():
         return huggingface.open_huggingface(path, dropout, say)
     file = path / nanogpt.CHECKPOINT if path.is_dir() else path
     if file.is_file():
@@ -336,7 +337,7 @@ def _stored_model(
     if path.exists() and not path.is_dir():
         reason = "it is neither a regular file nor a folder: name a folder with a model"
     elif path.is_dir():
-        reason = f"the folder has no {huggingface.CONFIG}, no {nanogpt.CHECKPOINT} and no {LAST}"
+        reason = f"the folder has no {CONFIG}, no {nanogpt.CHECKPOINT} and no {LAST}"
     elif path.parent == Path() and path.name.startswith("gpt2"):
         reason = (
             "there is no such folder, and models are not downloaded by name: put config.json, "

@@ -17,7 +17,7 @@ from functools import partial
 
 import numpy as np
 
-from gpt_numpy.base.arrays import Array, as_array
+from gpt_numpy.base.arrays import Array, as_array, check_range
 from gpt_numpy.base.checks import integer
 from gpt_numpy.base.errors import InputError
 from gpt_numpy.config.transformer import TransformerConfig
@@ -93,8 +93,7 @@ class Decoder:
         rows = as_array("rows", rows)
         if rows.ndim != 1 or rows.dtype.kind not in "iu" or rows.size == 0:
             raise InputError(f"rows has shape {rows.shape}, type {rows.dtype}: must be integers")
-        if rows.min() < 0 or rows.max() >= self.rows:
-            raise InputError(f"rows contains {rows.max()}: must be from 0 to {self.rows - 1}")
+        check_range("rows", rows, self.rows)
         before = self.sources
         self.sources = before[rows]
         self._kept = self._kept[:, :, rows]
@@ -115,9 +114,7 @@ class Decoder:
                 f"tokens has shape {tokens.shape}, type {tokens.dtype}: must be {self.rows} "
                 "integers, one for each row"
             )
-        if tokens.min() < 0 or tokens.max() >= config.vocab_size:
-            wrong = tokens.min() if tokens.min() < 0 else tokens.max()
-            raise InputError(f"tokens contains {wrong}: must be from 0 to {config.vocab_size - 1}")
+        check_range("tokens", tokens, config.vocab_size)
         if self.positions == config.target_size:
             raise InputError(
                 f"every row has target_size={config.target_size} tokens: the model sees no more"

@@ -28,8 +28,9 @@ def flops_per_token(model: GPT) -> float:
     return 6.0 * counted_parameters(model) + attention
 
 
-def machine_peak(size: int = 768, seconds: float = 0.1, dtype: DTypeLike = "float32") -> float:
+def machine_peak(seconds: float = 0.1, dtype: DTypeLike = "float32") -> float:
     """Floating-point operations a second of NumPy's best on this machine: a square product."""
+    size = 768
     a = np.ones((size, size), dtype)
     out = np.empty_like(a)
     best, end = np.inf, time.perf_counter() + seconds

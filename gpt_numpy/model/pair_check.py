@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from gpt_numpy.base.arrays import Array, as_array
+from gpt_numpy.base.arrays import Array, check_range, sequences_of_integers
 from gpt_numpy.base.errors import InputError
 from gpt_numpy.config.transformer import BEGIN, PAD, TransformerConfig
 
@@ -61,18 +61,8 @@ def lengths_of(padded: Array) -> Array:
 
 
 def _checked(name: str, tokens: Array, vocab_size: int) -> Array:
-    tokens = as_array(name, tokens)
-    if tokens.ndim != 2 or 0 in tokens.shape:
-        raise InputError(
-            f"{name} has shape {tokens.shape}: must be (sequences, positions), none of them 0"
-        )
-    if tokens.dtype.kind not in "iu":
-        raise InputError(f"{name} is of type {tokens.dtype}: must be integers, such as int64")
-    low, high = int(tokens.min()), int(tokens.max())
-    if low < 0 or high >= vocab_size:
-        raise InputError(
-            f"{name} contains {low if low < 0 else high}: must be from 0 to {vocab_size - 1}"
-        )
+    tokens = sequences_of_integers(name, tokens)
+    check_range(name, tokens, vocab_size)
     return tokens.astype(np.int64, copy=False)  # which also holds the -1 of a target that is none
 
 

@@ -74,7 +74,7 @@ class AttentionSettings(NamedTuple):
     """
 
     n_head: int
-    n_kv_head: int = 0  # 0: n_head
+    n_kv_head: int
     norm_kind: str = LAYERNORM
     precision: str = FULL
     lengths: Array | None = None
@@ -110,16 +110,7 @@ def attention_sublayer_forward(
             eps=settings.norm_eps, out=k.ready,
         )  # fmt: skip
         tap("ready", k.ready)
-    attention_forward(
-        k.attended,
-        n_head,
-        dropout,
-        out=k.attn,
-        lse=k.lse,
-        n_kv_head=n_kv_head,
-        lengths=settings.lengths,
-    )
-    round_stored(k.attn, precision)
+    _attend(k, settings, dropout, out=k.attn)
     tap("attn", k.attn)
     linear_forward(k.attn, w.proj_weight, w.proj_bias, out=branch, precision=precision)
     dropout_forward(branch, dropout.next_site(), out=branch)
@@ -158,16 +149,7 @@ def attention_sublayer_backward(
     attn = k.attn
     if tap is not no_tap:  # a tap may have replaced it; delta needs the output of attention itself
         attn = np.empty_like(k.attn)
-        attention_forward(
-            k.attended,
-            n_head,
-            dropout,
-            out=attn,
-            lse=k.lse,
-            n_kv_head=n_kv_head,
-            lengths=settings.lengths,
-        )
-        round_stored(attn, precision)
+        _attend(k, settings, dropout, out=attn)
     attention_backward(
         dk.attn, k.attended, n_head, dropout,
         out=attn, lse=k.lse, dqkv=dk.attended, n_kv_head=n_kv_head, lengths=settings.lengths,
@@ -194,3 +176,12 @@ def attention_sublayer_backward(
     NORMS[settings.norm_kind].backward(x, w, k, dx_branch, dw, dk)
     # forward: out = x + branch(x)
     dx[...] = dout + dx_branch
+
+
+def _attend(k: AttentionKept, settings: AttentionSettings, dropout: Dropout, out: Array) -> None:
+    """Attention's output, rounded as it is stored, to `out`, and its log-sum-exp to `k.lse`."""
+    attention_forward(
+        k.attended, settings.n_head, dropout,
+        out=out, lse=k.lse, n_kv_head=settings.n_kv_head, lengths=settings.lengths,
+    )  # fmt: skip
+    round_stored(out, settings.precision)

@@ -42,7 +42,8 @@ from gpt_numpy.config.translation import TranslationConfig
 from gpt_numpy.data.tokenizers.tokenizer import Tokenizer
 from gpt_numpy.data.tokenizers.tokenizer_files import tokenizer_from_json
 from gpt_numpy.files import zip_archives as archives
-from gpt_numpy.files.durable import BLOCK, UNSEALED, seal, verify, written_durably
+from gpt_numpy.files.durable import UNSEALED, seal, verify, written_durably
+from gpt_numpy.files.reading import read_into
 from gpt_numpy.model.base_model import Model
 from gpt_numpy.model.encoder_decoder import Transformer
 from gpt_numpy.model.gpt import GPT
@@ -292,13 +293,8 @@ def _read_array(path: Path, archive: zipfile.ZipFile, name: str, array: Array) -
     # Read past zipfile: the checksum of the whole file was verified, so zip's CRC is not needed.
     file = cast(IO[bytes], archive.fp)
     file.seek(archives.start_of(file, item) + begin)
-    view = array.reshape(-1).view(np.uint8).data
-    done = 0
-    while done < view.nbytes:
-        count = file.readinto(view[done : done + BLOCK])  # type: ignore[attr-defined]
-        if not count:
-            raise InputError(f"{path}: {name} is cut off")
-        done += count
+    if read_into(file, array.reshape(-1).view(np.uint8).data):
+        raise InputError(f"{path}: {name} is cut off")
 
 
 def _optimizer_to_header(optimizer: AdamW) -> dict[str, Any]:

@@ -57,4 +57,7 @@ class Log:
             with written_durably(path) as file:
                 file.write("".join(kept).encode())
         except OSError as error:
-            raise InputError(f"cannot write {path}: {error.strerror or error}") from error
+            raise InputError(
+                f"cannot write {path}: {error.strerror or error}; free disk space, or make it "
+                "writable, then resume again"
+            ) from error

@@ -1,7 +1,8 @@
 """Training of an encoder-decoder: the loop of `loop.py` on batches of pairs.
 
 An evaluation measures the mean loss of both splits without label smoothing, its perplexity, and
-translates sources of the test: the share of targets that are right to the last token, and BLEU.
+translates sources of the validation split: the share of targets that are right to the last token,
+and BLEU. With `eval_test` the test split takes its place.
 """
 
 import json
@@ -59,7 +60,7 @@ class TranslationTraining(Training):
         return found
 
     def _write_sample(self) -> None:
-        """Log what the model makes of some sources of the test."""
+        """Log what the model makes of some sources of the validation split."""
         if not self.world.first:
             return
         pairs = self.dataset.val.texts(_SAMPLES, seed=self.config.seed, stream=EVALUATE_VAL)
@@ -108,7 +109,8 @@ def mean_loss(
     """The mean loss in nats a target, without smoothing; the batches are divided among `world`.
 
     `eval_iters` batches; or all there are, if they are stored and fewer, or with `eval_full`.
-    iteration : those of training that are drawn for it; None: the test, the same every time.
+    iteration : draws batches of its own; None: the same batches every time, of a split that is not
+        trained on.
     """
     found, count = [], 0
     for k, (source, target) in enumerate(_batches(pairs, config, iteration)):

@@ -102,7 +102,7 @@ def test_batches_of_a_task_are_read_as_they_were_written(name):
         ({"dataset": "date", "task_size": 3}, "dates have no size"),
         ({"dataset": "copy", "task_size": 40}, "source_size=32: a source of copy has up to 41"),
         ({"dataset": "copy", "mo": "."}, "mo='.' with dataset='copy'"),
-        ({"dataset": "sort"}, "dataset='sort': pairs are one of copy, reverse"),
+        ({"dataset": "sort"}, "dataset='sort': no pairs have this name; known: copy"),
         ({"dataset": "pairs"}, "without files: give --source=FILE"),
         ({"dataset": "pairs", "source": "a"}, "source='a' without target"),
         ({"dataset": "pairs", "source": "a", "target": "b", "mo": "c"}, "exclude each other"),

@@ -174,6 +174,7 @@ def test_float64_and_dropout_can_be_chosen(tmp_path):
         ("is_encoder_decoder", True),
         ("layer_norm_epsilon", 0),
         ("layer_norm_epsilon", "1e-5"),
+        ("layer_norm_epsilon", 10**400),  # no float is as large
         ("activation_function", "silu"),
         ("activation_function", ["gelu"]),
         ("n_inner", 40.5),

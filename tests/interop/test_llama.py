@@ -128,6 +128,7 @@ def test_what_transformers_saved_is_read_with_the_same_logits(kind, tmp_path, tr
         ("hidden_act", "gelu"),
         ("rms_norm_eps", "1e-6"),
         ("rms_norm_eps", 0),
+        ("rms_norm_eps", 10**400),  # no float is as large
         ("rope_scaling", {"factor": 2.0}),
         ("rope_parameters", {"rope_type": "llama3", "rope_theta": 5e5}),
         ("rope_parameters", {"rope_type": "default", "rope_theta": "much"}),

@@ -218,7 +218,7 @@ STORED = [
         "reference/attention_sublayer.py",
         (
             "H80", "with bfloat16 products attention's output is not rounded",
-            ("    round_stored(k.attn, precision)\n", ""), f"{_BITS}[reference]",
+            ("    round_stored(out, settings.precision)\n", ""), f"{_BITS}[reference]",
         ),
     ),
     *listed(

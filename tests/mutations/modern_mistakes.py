@@ -245,7 +245,8 @@ HEADS = [
         ),
         (
             "L32", "Llama's files: their eps is not read",
-            ("norm_eps=float(eps), ", ""), "llama:what_is_exported_comes_back_to_the_bit",
+            ('norm_eps=keys.number("rms_norm_eps", 1e-6)', "norm_eps=1e-6"),
+            "llama:what_is_exported_comes_back_to_the_bit",
         ),
         (
             "L33", "Llama's files: heads of another size are not noticed",

@@ -717,7 +717,7 @@ MISTAKES = [
     Mistake(
         edit(
             "VY8", "the next update without clipping", STATISTICS,
-            "min(1.0, optimizer.grad_clip / (norm + CLIP_EPS)) if",
+            "optimizer.clip_factor(norm) if",
             "1.0 if",
         ),
         ("inspect:test_the_update_is_that_of_the_next_step[0.01-AdamW]",),

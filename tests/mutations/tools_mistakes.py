@@ -684,7 +684,7 @@ MORE_SETTINGS = [
         ),
         (
             "X79", "-h is a setting",
-            ('if "-h" in rest[:end] or "--help" in rest[:end]:', 'if "--help" in rest[:end]:'),
+            ('if "-h" in given or "--help" in given:', 'if "--help" in given:'),
             "options:help_is_asked_for_in_four_ways",
         ),
         (

@@ -2,7 +2,7 @@
 resumed, and the batches.
 """
 
-from tests.mutations.mistake import Mistake, edit
+from tests.mutations.mistake import listed
 
 _CALLS = "loop:a_run_is_these_calls"
 _BEST = "loop:the_best_is_the_first_of_the_least_losses_even_at_the_start"
@@ -23,15 +23,7 @@ _FLAT = "batches:a_batch_across_the_end_of_an_epoch_takes_from_both"
 _WRONG = "loop:a_setting_of_the_optimizer_that_is_wrong_changes_nothing"
 
 
-def _mistakes(path, *listed):
-    """Of one file: (name, what, texts, check, ...)."""
-    return [
-        Mistake(edit(name, what, path, *texts), tuple(checks))
-        for name, what, texts, *checks in listed
-    ]
-
-
-LOOP = _mistakes(
+LOOP = listed(
     "training/loop.py",
     (
         "T01", "micro-batches overlap with those of the next update",
@@ -195,7 +187,7 @@ LOOP = _mistakes(
     ),
 )  # fmt: skip
 
-SCHEDULE = _mistakes(
+SCHEDULE = listed(
     "training/schedule.py",
     (
         "T40", "a constant learning rate is min_lr",
@@ -219,7 +211,7 @@ SCHEDULE = _mistakes(
     ),
 )  # fmt: skip
 
-EVALUATION = _mistakes(
+EVALUATION = listed(
     "training/evaluation.py",
     (
         "T44", "the same batch is evaluated eval_iters times",
@@ -257,7 +249,7 @@ EVALUATION = _mistakes(
     ),
 )  # fmt: skip
 
-FOLDER = _mistakes(
+FOLDER = listed(
     "training/run_folder.py",
     (
         "T54", "resuming ignores --dropout",
@@ -345,7 +337,7 @@ FOLDER = _mistakes(
     ),
 )  # fmt: skip
 
-LOG = _mistakes(
+LOG = listed(
     "training/log.py",
     (
         "T72", "the update of the checkpoint's iteration stays in the log",
@@ -369,7 +361,7 @@ LOG = _mistakes(
     ),
 )  # fmt: skip
 
-MONITOR = _mistakes(
+MONITOR = listed(
     "training/monitor.py",
     (
         "T33", "a parameter that is not finite is not found",
@@ -392,7 +384,7 @@ MONITOR = _mistakes(
     ),
 )  # fmt: skip
 
-OPTIMIZER = _mistakes(
+OPTIMIZER = listed(
     "training/optimizer.py",
     (
         "T82", "an untied head does not decay",
@@ -441,15 +433,17 @@ OPTIMIZER = _mistakes(
     ),
 )  # fmt: skip
 
-CHECKPOINT = _mistakes(
+CHECKPOINT = listed(
     "training/checkpoint.py",
     (
         "T93", "only the first block of a large array is read",
-        ("    while done < view.nbytes:\n", "    if done < view.nbytes:\n"), _LARGE,
+        ("read_into(file, array.reshape(-1).view(np.uint8).data)",
+         "read_into(file, array.reshape(-1).view(np.uint8).data[: 1 << 22])"), _LARGE,
     ),
     (
-        "T94", "every block of a large array is read to its beginning",
-        ("view[done : done + BLOCK]", "view[:BLOCK]"), _LARGE,
+        "T94", "an array is read from where its description begins",
+        ("file.seek(archives.start_of(file, item) + begin)",
+         "file.seek(archives.start_of(file, item))"), _LARGE,
     ),
     (
         "T96", "a checkpoint with more tokens than its model is accepted",
@@ -468,7 +462,7 @@ CHECKPOINT = _mistakes(
     ),
 )  # fmt: skip
 
-DURABLE = _mistakes(
+DURABLE = listed(
     "files/durable.py",
     (
         "T99", "the checksum leaves out all blocks after the first",
@@ -504,7 +498,7 @@ DURABLE = _mistakes(
     ),
 )  # fmt: skip
 
-BATCHES = _mistakes(
+BATCHES = listed(
     "data/batches.py",
     (
         "T105", "every epoch has the same order",
@@ -548,7 +542,7 @@ BATCHES = _mistakes(
         ("np.uint64(len(tokens) - block_size)", "np.uint64(max(1, len(tokens) - block_size - 1))"),
         "batches:every_place_is_drawn_about_equally_often_including_first_and_last",
     ),
-) + _mistakes(
+) + listed(
     "data/token_file.py",
     (
         "T114", "tokens of 32 bits are read at half their place",
@@ -557,7 +551,7 @@ BATCHES = _mistakes(
     ),
 )  # fmt: skip
 
-SIGNALS = _mistakes(
+SIGNALS = listed(
     "base/signals.py",
     (
         "T115", "a closed terminal ends a run that is not saved",
@@ -583,7 +577,7 @@ SIGNALS = _mistakes(
     ),
 )  # fmt: skip
 
-PRECOMPILE = _mistakes(
+PRECOMPILE = listed(
     "training/precompile.py",
     (
         "T119", "an interrupt while kernels compile waits for the compiler",

@@ -224,14 +224,17 @@ MODEL = [
         ),
     ),
     *listed(
+        "base/arrays.py",
+        (
+            "A37", "the first id beyond the vocabulary is accepted",
+            ("or largest >= below:", "or largest > below:"), _REFUSED,
+        ),
+    ),
+    *listed(
         "model/pair_check.py",
         (
             "A36", "padding in the middle is accepted",
             ("resumed = padding[:, :-1] & ~padding[:, 1:]", "resumed = padding[:, :0]"), _REFUSED,
-        ),
-        (
-            "A37", "the first id beyond the vocabulary is accepted",
-            ("high >= vocab_size", "high > vocab_size"), _REFUSED,
         ),
         (
             "A38", "a source of padding alone is accepted",

@@ -11,7 +11,7 @@ from gpt_numpy.base.errors import InputError
 from gpt_numpy.base.progress import is_terminal
 from gpt_numpy.cli.options import TranslateConfig
 from gpt_numpy.cli.prompts import encode_source
-from gpt_numpy.cli.settings import Types, gather, settings_of
+from gpt_numpy.cli.settings import Types, gather, parted, settings_of
 from gpt_numpy.config.decoding import Decoding
 from gpt_numpy.data.sentences import text_of
 from gpt_numpy.generation.translating import hypotheses
@@ -25,10 +25,9 @@ Sources = Iterator[tuple[str, str]]  # what a message calls it, and its text
 
 def run(words: list[str], types: Types) -> int:
     """`gpt-numpy translate`."""
-    # As everywhere, what follows a -- alone is no setting.
-    end = words.index("--") if "--" in words else len(words)
-    texts = [word for word in words[:end] if not word.startswith("--")] + words[end + 1 :]
-    flags = gather([word for word in words[:end] if word.startswith("--")], types)
+    given, others = parted(words)
+    texts = [word for word in given if not word.startswith("--")] + others
+    flags = gather([word for word in given if word.startswith("--")], types)
     config = TranslateConfig(**flags)
     how = Decoding(**settings_of(Decoding, flags))
     translator = open_translator(config.out_dir, config.checkpoint, config.ops or None)

@@ -170,7 +170,7 @@ def _change(old: Array, new: Array) -> float:
 
 
 class Replacements(dict[str, Callable[[Call], None]]):
-    """Overrides of a model's calls (model/gpt.py): the stages in which something is replaced."""
+    """Overrides of a model's calls (base_model.py): the stages in which something is replaced."""
 
     def __init__(self, config: ModelConfig, listed: list[tuple[str, Replacement]]) -> None:
         self.listed = listed

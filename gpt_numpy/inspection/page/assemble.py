@@ -43,14 +43,20 @@ def assemble(contents: dict[str, Any]) -> str:
     twin = "\n".join(_part(f"twin/{name}") for name in TWIN) if contents.get("live") else ""
     found = {"source": f'"use strict";\n{twin}'} if twin else {}
     allowed = "worker-src blob:; " if twin else ""
-    markup = _replaced(_part("page.html"), "TWIN", as_json(found))
+    body = _replaced(_part("page.html"), "TWIN", as_json(found))
+    markup = _with_head("Inside a GPT", body)
     return _filled(markup, ("page.css",), SCRIPTS, contents, allowed)
 
 
 def assemble_alignment(contents: dict[str, Any]) -> str:
     """The page of an encoder-decoder (alignment.py) as a string."""
     styles = ("page.css", "alignment/alignment.css")
-    return _filled(_part("alignment/page.html"), styles, OF_ALIGNMENT, contents)
+    markup = _with_head("Inside an encoder-decoder", _part("alignment/page.html"))
+    return _filled(markup, styles, OF_ALIGNMENT, contents)
+
+
+def _with_head(title: str, body: str) -> str:
+    return _replaced(_part("head.html"), "TITLE", title) + body
 
 
 def _filled(

@@ -11,7 +11,7 @@ from gpt_numpy.base.arrays import Array
 from gpt_numpy.inspection.summary.thresholds import DEAD, EXPLODING, SATURATED, SILENT, VANISHING
 from gpt_numpy.inspection.trace.trace import Trace
 from gpt_numpy.model.stage import within_stack
-from gpt_numpy.training.optimizer import CLIP_EPS, AdamW
+from gpt_numpy.training.optimizer import AdamW
 
 PROBABILITIES = (".attn.probabilities", ".cross.probabilities")
 
@@ -125,7 +125,7 @@ def _clip_factor(trace: Trace, optimizer: AdamW | None) -> float | None:
     if optimizer is None or not optimizer.grad_clip:
         return 1.0
     norm = trace.grad_norm
-    return min(1.0, optimizer.grad_clip / (norm + CLIP_EPS)) if math.isfinite(norm) else None
+    return optimizer.clip_factor(norm) if math.isfinite(norm) else None
 
 
 def _update(name: str, value: Array, grad: Array, optimizer: AdamW, clip: float) -> float | None:

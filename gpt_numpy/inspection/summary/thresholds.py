@@ -17,5 +17,6 @@ what is marked:
   saturated  heads whose queries, except the first, give on average more than {SATURATED:.0%} of
              their attention to one key: such a softmax passes hardly any gradient
   not finite a value or a gradient holds an infinity or NaN
-update / weight is the norm of AdamW's next step divided by that of the parameter, with this text as
-the batch, and the moments and learning rate of the checkpoint; about 0.001 is usual in training"""
+update / weight is the norm of the optimizer's next step divided by that of the parameter, with this
+text as the batch, and the optimizer's state and learning rate of the checkpoint; with AdamW about
+0.001 is usual in training"""

@@ -58,7 +58,7 @@ def test_the_picture_shows_every_folder_of_the_package_and_no_other():
     assert picture(read("README.md")) == real
 
 
-@pytest.mark.parametrize("document", DOCUMENTS)
+@pytest.mark.parametrize("document", [*DOCUMENTS, "benchmarks/README.md", "benchmarks/history.md"])
 def test_every_path_that_is_linked_exists(document):
     found = links(read(document))
     for target in found:

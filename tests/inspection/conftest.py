@@ -1,9 +1,9 @@
 """The browser in which pages are tested: what GPT_NUMPY_BROWSER names, or Chromium.
 
-It may name an installed Firefox, which playwright drives by WebDriver BiDi: Firefox 140 (Debian's
-firefox-esr) with playwright 1.55, which has no public name for it yet, newer ones with a newer
-playwright. By that protocol playwright sends no taps, so a mouse clicks instead, and cannot ask for
-paper or for forced colours: those tests are skipped.
+It may name an installed Firefox, which playwright drives by WebDriver BiDi: Firefox 140 and 153
+(Debian's firefox-esr) with playwright 1.55, which has no public name for it yet. By that protocol
+playwright sends no taps, so a mouse clicks instead, and cannot ask for paper or for forced colours:
+those tests are skipped.
 """
 
 import os

@@ -81,6 +81,11 @@ def settled(page):
     page.wait_for_function("() => inside.running.backward && !inside.running.busy", timeout=20_000)
 
 
+def painted(page):
+    """Wait until all pictures show what they should."""
+    page.wait_for_selector("#view[data-painted=true]")
+
+
 # ---------------------------------------------------------------- numbers
 
 
@@ -436,6 +441,7 @@ def test_the_row_of_the_opened_cell_has_its_name(opened):
         page.evaluate("window.written = []")
         y = 4 + (row + 0.5) * high
         canvas.click(position={"x": 60, "y": y})
+        painted(page)
         assert min(abs(y - other) for other in page.evaluate("window.written")) < 1
 
 
@@ -472,6 +478,7 @@ def test_a_tap_opens_a_cell_which_stays_and_lights_its_sources(opened):
     assert len(page.query_selector_all("#opened math")) >= 3
     assert "scores(Q, K)" in page.inner_text("#opened")
     lit = page.locator("canvas[aria-label^='query']")
+    painted(page)
     assert lit.evaluate(f"c => {{ {LOOK}; return dotsOf(c, '--warm'); }}") > 100
     tap(page, "[data-key=scene-next]")
     page.keyboard.press("Escape")
@@ -516,6 +523,94 @@ def test_a_turn_of_the_story_lays_the_page_out_few_times(opened):
         assert f"scene {scene + 1} of" in page.inner_text("main")
 
 
+TASK = {"ThreadControllerImpl::RunTask", "RunTask"}
+
+
+def tasks(page, act):
+    """What the page's thread does while act() runs: for each task the names of its parts.
+
+    A part of a task is an event of Chromium's trace: Layout, TimerFire, click, ...
+    """
+    session, events, ended = page.context.new_cdp_session(page), [], []
+    session.on("Tracing.dataCollected", lambda data: events.extend(data["value"]))
+    session.on("Tracing.tracingComplete", lambda _: ended.append(True))
+    categories = {"includedCategories": ["toplevel", "devtools.timeline"]}
+    session.send("Tracing.start", {"transferMode": "ReportEvents", "traceConfig": categories})
+    act()
+    session.send("Tracing.end")
+    while not ended:
+        page.wait_for_timeout(10)
+    threads = {(e["pid"], e["tid"]) for e in events if e["name"] == "EventDispatch"}
+    found = []
+    for thread in threads:
+        mine = [e for e in events if (e["pid"], e["tid"]) == thread and e["ph"] == "X"]
+        for task in (e for e in mine if e["name"] in TASK):
+            end = task["ts"] + task.get("dur", 0)
+            parts = [e for e in mine if task["ts"] <= e["ts"] < end]
+            found.append([
+                e["args"]["data"]["type"] if e["name"] == "EventDispatch" else e["name"]
+                for e in parts
+            ])  # fmt: skip
+    return found
+
+
+def test_a_turn_on_a_phone_is_made_of_short_tasks(opened):
+    """A tap, the elements and the layout are a task each, and a frame paints few dots.
+
+    Chromium lays the page out at the end of a tap, and whenever an element gets the focus.
+    """
+    if IS_FIREFOX:
+        pytest.skip("a Firefox has another trace")
+    page = opened((390, 844), has_touch=True, is_mobile=True)
+    page.evaluate("""() => {
+      const { prototype } = CanvasRenderingContext2D, draw = prototype.drawImage;
+      window.frames_ = [[]];
+      const next = () => { window.frames_.push([]); requestAnimationFrame(next); };
+      requestAnimationFrame(next);
+      prototype.drawImage = function (...given) {
+        window.frames_.at(-1).push(this.canvas.width * this.canvas.height);
+        draw.apply(this, given);
+      };
+    }""")
+    for key, turns in (("scene-next", SCENES - 1), ("scene-before", SCENES - 1)):
+        for turn in range(turns):
+            button = page.locator(f"[data-key={key}]")
+
+            def act(button=button):
+                tap(button)
+                painted(page)
+
+            for parts in tasks(page, act):
+                if "click" in parts or "TimerFire" in parts:
+                    assert "Layout" not in parts, (key, turn)
+                assert not {"click", "TimerFire"} <= set(parts), (key, turn)
+    frames = page.evaluate("window.frames_")
+    assert sum(map(len, frames)) > 2 * SCENES  # a test of nothing would pass
+    # A picture is painted whole; after so many dots none is begun.
+    assert max(sum(dots[:-1]) for dots in frames if dots) < 3e5
+
+
+def test_the_focus_stays_on_the_button_that_turns_over(opened):
+    page = opened()
+    focused = "document.activeElement.dataset.key || document.activeElement.id"
+    for key, end in (("scene-next", SCENES - 1), ("scene-before", 0)):
+        page.focus(f"[data-key={key}]")
+        page.evaluate("""() => {
+          window.left = 0;
+          document.addEventListener("focusout", () => { window.left += 1; });
+        }""")
+        for _ in range(SCENES - 2):
+            page.keyboard.press("Enter")
+            assert page.evaluate(focused) == key
+        assert page.evaluate("window.left") == 0
+        page.keyboard.press("Enter")  # there is no other scene: the button is off
+        assert page.evaluate("inside.state.scene") == end
+        assert page.evaluate(focused) == "view"
+    page.focus("[data-key=rail-5]")
+    page.keyboard.press("Enter")
+    assert page.evaluate("inside.state.scene") == 5 and page.evaluate(focused) == "rail-5"
+
+
 def test_focus_is_never_lost(opened):
     page = opened()
     for key in ("scene-next", "map-attention", "map-loss", "off-heads-0-0", "temperature", "step"):
@@ -525,6 +620,19 @@ def test_focus_is_never_lost(opened):
         page.keyboard.press("ArrowRight" if key == "temperature" else "Enter")
         settled(page)
         assert page.evaluate("document.activeElement !== document.body"), key
+
+
+def test_every_section_of_the_layers_and_every_norm(opened):
+    page = opened(at="#layers")
+    for section in ("norm", "mlp", "head", "stream"):
+        page.click(f"[data-key=section-{section}]")
+        assert len(page.query_selector_all("main figure")) > 1, section
+        assert look_at(page, "problems") == [], section
+    page.click("[data-key=section-norm]")
+    for norm in range(3):
+        page.locator("[data-key=norm]").select_option(str(norm))
+        assert look_at(page, "problems") == [], norm
+        assert "now they lie between" in page.inner_text("main")
 
 
 def test_the_last_scene_and_a_text_of_one_token_can_be_shown(opened):

@@ -5,7 +5,7 @@ const SVG = "http://www.w3.org/2000/svg";
 function fill(element, properties, children) {
   for (const [name, value] of Object.entries(properties || {})) {
     if (value === null || value === undefined || value === false) continue;
-    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    if (name.startsWith("on")) element[name] = value;
     else if (name === "style") Object.assign(element.style, value);
     else element.setAttribute(name, value === true ? "" : value);
   }
@@ -17,6 +17,34 @@ function fill(element, properties, children) {
 }
 function el(tag, properties, ...children) { return fill(document.createElement(tag), properties, children); }
 function svg(tag, properties, ...children) { return fill(document.createElementNS(SVG, tag), properties, children); }
+
+// The children of an element become like these, in place where one is of the same kind, so that it keeps the
+// focus and the browser lays out again only what differs; `stays` says which of them may. Those within one
+// that stays all may.
+function renewChildren(place, nodes, stays = () => true) {
+  nodes.forEach((fresh, k) => {
+    const old = place.childNodes[k];
+    if (!old) place.append(fresh);
+    else if (old.nodeType === Node.TEXT_NODE && fresh.nodeType === Node.TEXT_NODE) { if (old.data !== fresh.data) old.data = fresh.data; }
+    else if (isOfKind(old, fresh) && stays(fresh)) renew(old, fresh);
+    else old.replaceWith(fresh);
+  });
+  while (place.childNodes.length > nodes.length) place.lastChild.remove();
+}
+function isOfKind(a, b) { return a.tagName && a.tagName === b.tagName && ["id", "data-key", "data-stays"].every(name => a.getAttribute(name) === b.getAttribute(name)); }
+const HANDLERS = ["onclick", "onkeydown", "onchange", "onfocus", "onpointerenter"];
+function renew(old, fresh) {
+  for (const name of old.getAttributeNames()) if (!fresh.hasAttribute(name)) old.removeAttribute(name);
+  for (const name of fresh.getAttributeNames()) {
+    const text = fresh.getAttribute(name);
+    if (name === "style") { if (old.getAttribute(name) !== text) old.style.cssText = text; }  // the policy forbids the attribute
+    else if (old.getAttribute(name) !== text) old.setAttribute(name, text);
+  }
+  for (const name of HANDLERS) if (old[name] !== fresh[name]) old[name] = fresh[name];
+  const { value } = fresh;
+  renewChildren(old, [...fresh.childNodes]);
+  if (old.tagName === "SELECT") old.value = value;
+}
 
 // A figure: title, one sentence that says what it shows, and the drawing.
 function figure(title, sentence, options, ...children) {

@@ -57,7 +57,7 @@ function toggle(kind, block, which) {
   const what = which === undefined ? block : which, place = list.indexOf(what);
   if (place < 0) list.push(what); else list.splice(place, 1);
   rememberState();
-  draw();
+  drawSoon();
   recompute();
 }
 function isOff(kind, block, which) {
@@ -67,7 +67,7 @@ function isOff(kind, block, which) {
 function switchAllOn() {
   experiment.off = { heads: {}, neurons: {}, attention: [], mlp: [] };
   rememberState();
-  draw();
+  drawSoon();
   recompute();
 }
 // "h0.1 n1.5 a2 m0": what is off, for the address.
@@ -92,7 +92,7 @@ async function writeMore(count) {
   if (experiment.writing) { experiment.writing = false; return; }
   experiment.writing = true;
   drawPrompt();
-  draw();
+  drawSoon();
   const seed = Math.floor(Math.random() * 2 ** 31);
   for (let k = 0; k < count && experiment.writing; k++) {
     let next = null;

@@ -5,36 +5,60 @@ const widths = new WeakMap();  // of the canvases, as they were measured last
 const painters = new Set();  // of the figures on the screen; each draws at its width
 let pointed = {};  // the cell whose number was asked for last: it stays when the view is drawn again
 
-function paintAll() {
-  for (const painter of [...painters]) if (!painter.canvas.isConnected) painters.delete(painter);
-  // All widths first: each height that is set would make the browser lay the page out again.
+// The widths and heights of all figures. All widths first: each height that is set would make the browser lay
+// the page out again.
+function fitAll() {
+  for (const painter of painters) if (!painter.canvas.isConnected) { painters.delete(painter); gone.push(painter.canvas); }
   for (const { canvas } of painters) widths.set(canvas, canvas.clientWidth);
   for (const painter of painters) painter.fit();
+}
+let gone = [];  // the canvases of figures that are no longer there
+function layOut() {
+  fitScene();
   nameSources();
   if (scrolls) { scrolls(); scrolls = null; }
-  // What is in sight at once, the rest with the next frames: a phone would stand still meanwhile.
+  // What is in sight comes first.
   const isSeen = ({ canvas }) => { const { top, bottom } = canvas.getBoundingClientRect(); return bottom > 0 && top < window.innerHeight; };
-  const seen = new Set([...painters].filter(isSeen)), waits = unpainted.length > 0;
-  unpainted = [...painters].filter(painter => !seen.has(painter));
-  for (const painter of seen) painter.paint();
+  const seen = new Set([...painters].filter(isSeen));
+  unpainted = [...seen, ...[...painters].filter(painter => !seen.has(painter))];
   tellPainted();
-  if (!waits && unpainted.length) requestAnimationFrame(() => paintRest(SPELL));
 }
-function tellPainted() { document.getElementById("view").dataset.painted = unpainted.length === 0; }
-let unpainted = [];  // of the painters, those that have not painted what they show now
-const SPELL = 12;  // ms of each frame
-function paintRest(most = Infinity) {
-  const end = performance.now() + most;
-  while (unpainted.length && performance.now() < end) unpainted.shift().paint();
+let unpainted = [];  // the painters that may not have painted what they show now, in their order
+let waitsForFrame = false;
+const SPELL = 8, DOTS = 3e5;  // of each frame: ms, and the dots of its pictures, which the browser copies at its end
+// Paint until a time, the rest in the next frames, at least one in each: a phone would stand still meanwhile.
+function paintUntil(end, atLeastOne = false) {
+  for (let dots = 0; unpainted.length && dots < DOTS && (performance.now() < end || atLeastOne); atLeastOne = false) dots += unpainted.shift().paint();
   tellPainted();
-  if (unpainted.length) requestAnimationFrame(() => paintRest(SPELL));
+  if (waitsForFrame) return;
+  waitsForFrame = true;
+  nextFrame(() => {
+    waitsForFrame = false;
+    if (unpainted.length) paintUntil(performance.now() + SPELL, true);
+    else showLater();
+  });
+}
+// A frame is left out between two: the page's thread would wait until the last one is on the screen.
+function nextFrame(f) { requestAnimationFrame(() => setTimeout(() => requestAnimationFrame(f))); }
+function tellPainted() { document.getElementById("view").dataset.painted = unpainted.length === 0 && !unfinished && !soon.view && !soon.around; }
+function paintRest() {
+  while (unpainted.length) unpainted.shift().paint();
+  showLater();
+  tellPainted();
+}
+// What a phone shows only further down is laid out last. The dots of what is gone are given back: the browser
+// would stand still to collect them.
+function showLater() {
+  for (const part of document.querySelectorAll(".later")) part.classList.remove("later");
+  for (const canvas of gone.splice(0)) Object.assign(canvas, { width: 0, height: 0 });
 }
 let scrolls = null;  // where to scroll to, once all heights are known
-window.addEventListener("resize", () => requestAnimationFrame(() => { fitScene(); paintAll(); }));
+window.addEventListener("resize", () => finishSoon());
 
 function largestOf(m) {
+  const { data } = m;
   let largest = 0;
-  for (const x of m.data) if (Math.abs(x) > largest && Number.isFinite(x)) largest = Math.abs(x);
+  for (let k = 0; k < data.length; k++) { const x = Math.abs(data[k]); if (x > largest && x < Infinity) largest = x; }
   return largest;
 }
 
@@ -128,25 +152,35 @@ function cellAt(canvas, m, o, event) {
 
 function fit(canvas, m, o) {
   const l = layout(canvas, m, o);
-  canvas.style.height = `${l.height}px`;
-  return l;
+  const high = `${l.height}px`, dots = Math.min(window.devicePixelRatio || 1, 2);  // finer takes a phone too long
+  if (canvas.style.height !== high) canvas.style.height = high;
+  // Either empties the canvas, and makes the browser lay the page out.
+  const size = [l.width, l.height].map(x => Math.round(x * dots));
+  if (canvas.width !== size[0] || canvas.height !== size[1]) { [canvas.width, canvas.height] = size; shown.delete(canvas); }
+  return { ...l, dots };
 }
+// How many dots were painted.
 function paint(canvas, m, o, cursor) {
-  const l = fit(canvas, m, o), dots = Math.min(window.devicePixelRatio || 1, 2);  // finer takes a phone too long
-  canvas.width = Math.round(l.width * dots);
-  canvas.height = Math.round(l.height * dots);
+  const l = fit(canvas, m, o), { dots } = l, lit = litCells(o.of);
+  const ringed = opened && isOpenedIn(o.of, m), pale = isTextMap(m, o) && hovered !== null && hovered !== cursor.row;
+  const marks = JSON.stringify([theme(), lit, ringed && [opened.row, opened.col], pale && hovered, cursor.on && [cursor.row, cursor.col]]);
+  if (shown.get(canvas) === marks) return 0;
+  shown.set(canvas, marks);
   const pen = canvas.getContext("2d");
-  pen.scale(dots, dots);
+  pen.setTransform(dots, 0, 0, dots, 0, 0);
+  pen.clearRect(0, 0, l.width + 1, l.height + 1);
   pen.imageSmoothingEnabled = false;
   pen.drawImage(pictureOnce(m, o, Math.round((l.width - l.left) * dots)), l.left, l.top, l.width - l.left, l.cellHeight * m.rows);
   if (!o.bare) names(pen, m, o, l);
   if (o.chosen !== undefined) outline(pen, l, o.chosen, 0, m.cols, named("--accent"));
   if (o.hatch) hatch(pen, m, o, l);
-  for (const { row, col } of litCells(o.of)) outline(pen, l, row === null ? 0 : row, col === null ? 0 : col, col === null ? m.cols : 1, named("--warm"), row === null ? m.rows : 1);
-  if (opened && isOpenedIn(o.of, m)) ring(pen, l, opened.row - (o.of.first || 0), opened.col);
-  if (isTextMap(m, o) && hovered !== null && hovered !== cursor.row) outline(pen, l, hovered, 0, m.cols, named("--soft"));
+  for (const { row, col } of lit) outline(pen, l, row === null ? 0 : row, col === null ? 0 : col, col === null ? m.cols : 1, named("--warm"), row === null ? m.rows : 1);
+  if (ringed) ring(pen, l, opened.row - (o.of.first || 0), opened.col);
+  if (pale) outline(pen, l, hovered, 0, m.cols, named("--soft"));
   if (cursor.on) outline(pen, l, cursor.row, cursor.col, 1, named("--ink"));
+  return canvas.width * canvas.height;
 }
+const shown = new WeakMap();  // by canvas: what is marked in it; as long as that stays, so does the picture
 
 // The coloured cells of a figure stay the same while a cursor moves over it.
 const pictures = new WeakMap();  // by the options of a figure: { key, image }
@@ -162,28 +196,24 @@ function isTextMap(m, o) { return contents.live && !o.bare && o.rowNames === row
 function hover(row) {
   if (row === hovered) return;
   hovered = row;
-  if (!waiting) requestAnimationFrame(() => { waiting = false; paintAll(); });
+  if (!waiting) requestAnimationFrame(() => { waiting = false; for (const painter of painters) if (painter.canvas.isConnected) painter.paint(); });
   waiting = true;
 }
 
 function picture(m, o, dots) {
   const cols = Math.min(m.cols, Math.max(dots, 1)), per = m.cols / cols;
-  const image = new ImageData(cols, m.rows), mask = rgb(named("--masked")), colours = table(o.kind);
-  const both = o.kind === "diverging", { data } = m;
+  const image = new ImageData(cols, m.rows), mask = packed(rgb(named("--masked"))), colours = packedTable(o.kind);
+  const both = o.kind === "diverging", { data } = m, out = new Uint32Array(image.data.buffer);
   for (let row = 0, place = 0; row < m.rows; row++) {
     const largest = (o.byRow ? largestOf({ data: rowOf(m, row) }) : o.largest) || Infinity;
-    for (let col = 0; col < cols; col++, place += 4) {
+    for (let col = 0; col < cols; col++, place++) {
       // Of the numbers under one dot the largest in magnitude.
       const first = Math.floor(col * per), end = Math.min(Math.max((col + 1) * per, first + 1), m.cols);
       let x = 0;
       for (let k = row * m.cols + first; k < row * m.cols + end; k++) if (!(Math.abs(data[k]) <= Math.abs(x))) x = data[k];
       const share = both ? (x / largest + 1) / 2 : x / largest;
       const hidden = (o.masked && o.masked(row, col)) || Number.isNaN(x);
-      const shown = hidden ? mask : colours[Math.max(0, Math.min(255, Math.round(share * 255)))];
-      image.data[place] = shown[0];
-      image.data[place + 1] = shown[1];
-      image.data[place + 2] = shown[2];
-      image.data[place + 3] = 255;
+      out[place] = hidden ? mask : colours[Math.max(0, Math.min(255, Math.round(share * 255)))];
     }
   }
   const small = document.createElement("canvas");
@@ -236,16 +266,28 @@ function ring(pen, l, row, col) {
 
 // Thin slanted lines over what is masked: nothing that a number could look like.
 function hatch(pen, m, o, l) {
-  pen.save();
+  pen.fillStyle = slanted(pen, l.dots);
   pen.beginPath();
   for (let row = 0; row < m.rows; row++) {
-    for (let col = 0; col < m.cols; col++) if (o.masked(row, col)) pen.rect(l.left + col * l.cellWidth, l.top + row * l.cellHeight, l.cellWidth, l.cellHeight);
+    for (let col = 0, first = 0; col <= m.cols; col++) {
+      if (col < m.cols && o.masked(row, col)) continue;
+      if (col > first) pen.rect(l.left + first * l.cellWidth, l.top + row * l.cellHeight, (col - first) * l.cellWidth, l.cellHeight);
+      first = col + 1;
+    }
   }
-  pen.clip();
-  pen.beginPath();
-  pen.strokeStyle = named("--hatch");
-  pen.lineWidth = 1;
-  for (let x = -l.height; x < l.width; x += 7) { pen.moveTo(x, l.height); pen.lineTo(x + l.height, 0); }
-  pen.stroke();
-  pen.restore();
+  pen.fill();
+}
+// A tile of such lines, as a pattern: to stroke lines within thousands of cells takes long.
+function slanted(pen, dots) {
+  const size = Math.round(7 * dots), tile = document.createElement("canvas");
+  tile.width = tile.height = size;
+  const drawn = tile.getContext("2d");
+  drawn.strokeStyle = named("--hatch");
+  drawn.lineWidth = dots;
+  drawn.beginPath();
+  for (const x of [0, size, 2 * size]) { drawn.moveTo(x + dots, -dots); drawn.lineTo(x - size - dots, size + dots); }
+  drawn.stroke();
+  const pattern = pen.createPattern(tile, "repeat");
+  pattern.setTransform(new DOMMatrix().scale(1 / dots));
+  return pattern;
 }

@@ -2,7 +2,7 @@
 // recorded arrays, so that every view draws it.
 
 const running = { worker: null, asked: 0, waiting: new Map(), busy: false, again: false, forward: false, backward: false, failed: "" };
-let modelParams = {}, modelGrads = {};
+let modelParams = {}, modelGrads = {}, wholeNorm = 0;  // of all gradients together
 
 function startWorker() {
   const { source } = JSON.parse(document.getElementById("twin").textContent);
@@ -73,7 +73,7 @@ async function recompute() {
 // The loss with nothing switched off, where the page was opened with something off.
 async function compareWithAllOn({ tokens, targets }) {
   experiment.baseline = await ask("loss", { tokens, targets, off: { heads: {}, neurons: {}, attention: [], mlp: [] } });
-  draw();
+  drawSoon();
 }
 // Each token's target is the next one; of the last it is known if the page was made with one more.
 function targetsOf(tokens) { return [...tokens.slice(1), experiment.beyond]; }
@@ -101,19 +101,19 @@ function adoptForward({ tokens, targets }, { values, loss, lens }) {
   state.position = experiment.moved ? T - 1 : clamp(state.position, T);
   if (experiment.moved) { experiment.moved = false; rememberState(); }
   experiment.settle(loss, values.losses);
-  draw();
+  drawSoon();
 }
 
-function adoptBackward({ gradients, parameters, grads }) {
+function adoptBackward({ gradients, parameters, grads, norm }) {
   Object.assign(running, { backward: true });
   if (parameters) modelParams = parameters;
-  modelGrads = grads;
+  [modelGrads, wholeNorm] = [grads, norm];
   // The twin weights every loss alike; where the text ends there is none.
   contents.targets.forEach((target, t) => { if (target < 0) gradients.losses[t] = 0; });
   computed.grad = gradients;
   unpacked.clear();
   contents.next = liveNext(contents.next.tokens);
-  draw();
+  drawSoon();
 }
 
 // What the worker computed, by name.
@@ -143,23 +143,29 @@ function liveEntry(name, entry) {
   define("lengths", () => lengthsOf(whole("value")));
   define("remarks", () => isUntouched() ? entry.python.remarks : []);
   define("update", () => isUntouched() ? entry.python.update : null);
-  if (entry.range) define("range", () => extent(Array.from(modelParams[name])));
+  if (entry.kind === "parameter") define("range", () => extent(Array.from(modelParams[name])));
 }
 function partOf(name, which) { return tensor(name, which); }
-function statistics(x) {
-  if (!x) return { mean: 0, spread: 0, norm: 0 };
-  let sum = 0, squares = 0, deviations = 0;
-  for (const y of x.data) { sum += y; squares += y * y; }
-  const mean = sum / x.data.length;
-  for (const y of x.data) deviations += (y - mean) ** 2;
-  return { mean, spread: Math.sqrt(deviations / x.data.length), norm: Math.sqrt(squares) };
+// What a function says of an array of a pass, which never changes: it is asked again with every scene.
+function once(f) {
+  const known = new WeakMap();
+  return x => { if (!known.has(x.data)) known.set(x.data, f(x)); return known.get(x.data); };
 }
+function statistics(x) { return x ? statisticsOf(x) : { mean: 0, spread: 0, norm: 0 }; }
+const statisticsOf = once(x => {
+  const { data } = x;
+  let sum = 0, squares = 0, deviations = 0;
+  for (let k = 0; k < data.length; k++) { sum += data[k]; squares += data[k] * data[k]; }
+  const mean = sum / data.length;
+  for (let k = 0; k < data.length; k++) deviations += (data[k] - mean) * (data[k] - mean);
+  return { mean, spread: Math.sqrt(deviations / data.length), norm: Math.sqrt(squares) };
+});
 // The length of each vector along the last axis.
-function lengthsOf({ shape, data }) {
+const lengthsOf = once(({ shape, data }) => {
   const width = shape[shape.length - 1], found = new Float64Array(data.length / width);
   for (let k = 0; k < data.length; k++) found[Math.floor(k / width)] += data[k] ** 2;
   return { shape: shape.slice(0, -1), data: found.map(Math.sqrt) };
-}
+});
 
 // encoding.py and contents.py: _next, _embedding, _neurons, from the arrays of the page.
 function liveNext(ranked = null) {
@@ -196,7 +202,7 @@ function liveNeurons(i) {
 }
 
 // contents.py: probe. The page's gradient is the one that Python checked if this number is the same.
-function probeOf({ shape, data }) {
+const probeOf = once(({ shape, data }) => {
   let sum = 0;
   const width = shape[shape.length - 1], below = shape.length > 1 ? shape[shape.length - 2] : 1;
   for (let k = 0; k < data.length; k++) {
@@ -204,7 +210,7 @@ function probeOf({ shape, data }) {
     if (shape.length < 3 || column <= row) sum += data[k] * Math.cos(column + 991 * row + 991 * 991 * head);
   }
   return sum;
-}
+});
 // Whether the gradient on the page agrees with the one of which there is a verdict: null if the text
 // or the model has been changed since.
 function agreement(name) {

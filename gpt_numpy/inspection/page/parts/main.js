@@ -18,7 +18,7 @@ function drawTabs() {
   const nav = document.getElementById("tabs");
   if (nav.dataset.chosen === state.view) return;
   nav.dataset.chosen = state.view;
-  nav.replaceChildren(...Object.entries(VIEWS).map(([name, { title }], k) => el("button", {
+  renewChildren(nav, Object.entries(VIEWS).map(([name, { title }], k) => el("button", {
     type: "button", role: "tab", id: `tab-${name}`, "aria-selected": name === state.view ? "true" : "false", "aria-controls": "view", "data-key": `tab-${name}`,
     tabindex: name === state.view ? 0 : -1, onclick: () => go(name), onkeydown: event => walkTabs(event, k) }, el("kbd", {}, k + 1), title)));
   const chosen = document.getElementById(`tab-${state.view}`);
@@ -46,7 +46,7 @@ document.addEventListener("keydown", event => {
   }
 });
 
-function switchTheme() { setTheme(theme() === "dark" ? "light" : "dark"); draw(); }
+function switchTheme() { setTheme(theme() === "dark" ? "light" : "dark"); drawSoon(); }
 
 window.addEventListener("popstate", () => {
   const before = changesInAddress().join(), { checkpoint } = experiment;

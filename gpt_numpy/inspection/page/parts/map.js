@@ -19,7 +19,7 @@ function drawMap() {
   const { place, backward } = whereOnMap();
   const names = [...new Set(PLACES.map(([key]) => streamAt(key)).filter(Boolean))];
   const sizes = Object.fromEntries(names.map(name => [name, running.forward ? streamSize(name, backward) : 0])), largest = Math.max(...Object.values(sizes), 1e-300);
-  aside.replaceChildren(
+  renewChildren(aside, [
     el("p", { class: "direction" }, backward ? "↑ backward" : "↓ forward"),
     el("ol", { class: backward ? "map-places back" : "map-places" }, PLACES.map(([key, long, short_]) => {
       const stream = streamAt(key), wide = stream ? 2 + 12 * sizes[stream] / largest : 0;
@@ -31,7 +31,7 @@ function drawMap() {
     })),
     config.n_layer > 1 ? el("div", { class: "which-block" }, chooser("block", config.n_layer, state.block, "map-block", block => change({ block }), k => `${k} of 0–${config.n_layer - 1}`)) : null,
     config.n_head > 1 ? el("div", { class: "which-block" }, chooser("head", config.n_head, state.head, "map-head", head => change({ head }), k => `${k} of 0–${config.n_head - 1}`)) : null,
-    el("p", { class: "small soft width-note" }, `The stream is as wide as ${backward ? "its gradient" : "its vectors are long"}.`));
+    el("p", { class: "small soft width-note" }, `The stream is as wide as ${backward ? "its gradient" : "its vectors are long"}.`)].filter(Boolean));
 }
 // The mean length of the vectors, or the length of their whole gradient, as the scenes have it.
 function streamSize(name, backward) { return backward ? gradientNorm(name) : lengthOf(name); }

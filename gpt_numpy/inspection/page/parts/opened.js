@@ -7,8 +7,7 @@ function openCell(cell) {
   opened = { ...cell, chosen: true };
   const panel = document.getElementById("opened");
   if (panel) panel.replaceWith(openedPanel());
-  paintAll();
-  pointToOpened();
+  finishSoon();
 }
 // On a narrow screen the equation may open far below its picture: a button leads there.
 function pointToOpened() {
@@ -19,16 +18,15 @@ function pointToOpened() {
   if (painter) painter.canvas.parentElement.querySelector(".under").append(el("button", { type: "button", class: "link to-opened", onclick: () => panel.scrollIntoView() }, "↓ where it comes from"));
 }
 function closeCell() {
-  const cell = opened;
+  const cell = opened, panel = document.getElementById("opened");
+  // The focus was on the panel, or on the button that leads there: it goes to the figure of the cell.
+  if (document.activeElement.closest("#opened, .to-opened")) {
+    const painter = [...painters].find(({ of, canvas }) => of && of.name === cell.name && of.which === cell.which && canvas.isConnected && canvas.tabIndex === 0);
+    (painter ? painter.canvas : document.getElementById("view")).focus({ preventScroll: true });
+  }
   opened = null;
-  pointToOpened();
-  const panel = document.getElementById("opened");
   if (panel) panel.replaceWith(openedPanel());
-  paintAll();
-  // The focus was on the panel: it goes to the figure of the cell.
-  const painter = document.activeElement === document.body && cell && [...painters].find(({ of, canvas }) => of && of.name === cell.name && of.which === cell.which && canvas.tabIndex === 0);
-  if (painter) painter.canvas.focus({ preventScroll: true });
-  else if (document.activeElement === document.body) document.getElementById("view").focus({ preventScroll: true });
+  finishSoon();
 }
 // Which of the arrays that the opened cell was computed from stand on the page, framed, and which do not.
 function nameSources() {
@@ -50,7 +48,13 @@ function litCells(of) {
   const same = source => source.name === of.name && source.which === of.which && (source.head === null || of.head === undefined || source.head === of.head);
   return found.sources.filter(same).map(({ row, col }) => ({ row: row === null || row === undefined ? null : row - (of.first || 0), col }));
 }
+let explained = [];  // of which cell, by which numbers; what explains it
 function explanationOfOpened() {
+  const asked = [opened, opened && JSON.stringify(opened), computed.value, computed.grad, modelParams];
+  if (!asked.every((x, k) => x === explained[k])) explained = [...asked, explanationOf(opened)];
+  return explained[asked.length];
+}
+function explanationOf(opened) {
   const { name, which, head, row, col } = opened, x = mat(name, which, head || 0);
   if (!contents.live || !x || row >= x.rows || col >= x.cols) return null;
   return explain(name, which, head || 0, row, col);

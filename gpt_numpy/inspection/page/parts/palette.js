@@ -49,6 +49,13 @@ function table(kind) {
   return tables[key];
 }
 
+// The same as a number of 32 bits for each colour, as the dots of a picture lie in memory.
+function packed([r, g, b]) { return new Uint32Array(Uint8Array.of(r, g, b, 255).buffer)[0]; }
+function packedTable(kind) {
+  const key = `${theme()} ${kind} packed`;
+  return tables[key] || (tables[key] = Uint32Array.from(table(kind), packed));
+}
+
 // A number's colour; `largest` is the number that gets the last colour.
 function colour(kind, x, largest) {
   const share = largest ? x / largest : 0;

@@ -1,7 +1,7 @@
 // A figure as a PNG: its title, and all that is drawn in it, one below the other.
 
-function addPictureButtons(place) {
-  for (const figure of [...place.querySelectorAll("figure")].filter(figure => drawingsOf(figure).length)) {
+function addPictureButtons(parts) {
+  for (const figure of parts.flatMap(part => part.matches("figure") ? [part] : [...part.querySelectorAll("figure")]).filter(figure => drawingsOf(figure).length)) {
     const title = figure.querySelector("h3").textContent;
     figure.prepend(el("button", { type: "button", class: "png", "aria-label": `Save “${title}” as a PNG`, title: "Save as a PNG", onclick: () => savePicture(figure, title) }, "PNG"));
   }

@@ -13,7 +13,7 @@ function drawPrompt() {
   const shows = [running.forward && computed.value, state.position, theme()];
   if (shows[0] && shows.every((x, k) => x === shown_[k])) return;
   shown_ = shows;
-  document.getElementById("strip").replaceChildren(lossStrip());
+  renewChildren(document.getElementById("strip"), [lossStrip()]);
   requestAnimationFrame(showChosen);
 }
 let shown_ = [];  // what the strip was drawn of

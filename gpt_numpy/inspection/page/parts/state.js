@@ -7,7 +7,7 @@ const VIEWS = {};  // name: { title, draw }, in the order of the tabs
 function change(values) {
   Object.assign(state, values);
   history.replaceState(null, "", address());
-  draw();
+  drawSoon();
 }
 function go(view, values, scroll = () => window.scrollTo(0, 0)) {
   const before = address();
@@ -15,9 +15,8 @@ function go(view, values, scroll = () => window.scrollTo(0, 0)) {
   Object.assign(state, values || {}, { view });
   if (address() !== before) history.pushState(null, "", address());
   scrolls = scroll;
-  draw();
+  drawSoon();
 }
-
 // The state is in the address, so that reload, a bookmark and Back show the same again.
 function address() {
   return "#" + [state.view, ...Object.keys(limits()).map(name => `${name}=${state[name]}`), ...changesInAddress()].join("&");
@@ -59,36 +58,74 @@ function restoreChanges(parts) {
   state.position = experiment.tokens.length - 1;
 }
 
+// On a phone the view, and what stands around it, are drawn in tasks of their own: Chromium ends a tap with a
+// layout, and together with that all would be one long task.
+const soon = { view: false, around: false };
+function inItsOwnTask(part, f) {
+  document.getElementById("view").dataset.painted = false;
+  if (!soon[part]) setTimeout(() => { if (soon[part]) f(); });
+  soon[part] = true;
+}
+function drawSoon() { if (TOUCHES) inItsOwnTask("view", draw); else draw(); }
+
 function draw() {
+  soon.view = false;
   const place = document.getElementById("view");
-  const key = document.activeElement && document.activeElement.dataset.key;
   const waits = contents.live && !running.forward;
-  place.replaceChildren(...(waits ? [el("p", { class: "soft" }, running.failed || "Computing the first pass …")] : VIEWS[state.view].draw().filter(Boolean)));
-  if (contents.live && !waits && state.view !== "story" && state.view !== "play" && state.view !== "training") place.append(openedPanel());
+  const fresh = waits ? [el("p", { class: "soft" }, running.failed || "Computing the first pass …")] : VIEWS[state.view].draw().filter(Boolean);
+  if (contents.live && !waits && state.view !== "story" && state.view !== "play" && state.view !== "training") fresh.push(openedPanel());
+  addPictureButtons(fresh);
+  handOver(place, fresh);
+  renewChildren(place, fresh, child => Boolean(child.dataset.stays));
   document.body.dataset.view = state.view;
-  place.dataset.painted = false;
   place.setAttribute("aria-labelledby", `tab-${state.view}`);
+  if (TOUCHES) inItsOwnTask("around", drawAround); else drawAround();
+  finishSoon();
+}
+// The tabs, the text and the map.
+function drawAround() {
+  soon.around = false;
+  const had = document.activeElement !== document.body;
   drawTabs();
-  if (!waits && contents.live) drawPrompt();
-  addPictureButtons(place);
-  if (contents.live && running.forward) drawMap();
-  if (!unfinished) requestAnimationFrame(finish);
-  unfinished = true;
-  if (key && document.activeElement === document.body) {
-    const again = document.querySelector(`[data-key="${CSS.escape(key)}"]`);
-    (again && !again.disabled ? again : place).focus({ preventScroll: true });
-  }
+  if (contents.live && running.forward) { drawPrompt(); drawMap(); }
+  if (had && document.activeElement === document.body) document.getElementById("view").focus({ preventScroll: true });
+  tellPainted();
+}
+
+// What has the focus may be about to go. To give the focus to another element makes the browser lay the page
+// out, as long as all is new; so the view itself has it until finish() has laid all out.
+let focused = null;  // the key of what had it
+function handOver(place, fresh) {
+  const active = document.activeElement;
+  if (!place.contains(active)) return;
+  const { key } = active.dataset, selector = key && `[data-key="${CSS.escape(key)}"]`;
+  const again = selector && fresh.map(part => part.matches(selector) ? part : part.querySelector(selector)).find(Boolean);
+  if (again && !again.disabled && active.closest("[data-stays]") && again.closest("[data-stays]")) return;
+  if (active !== place) focused = again && !again.disabled ? key : null;
+  place.focus({ preventScroll: true });
+}
+function handBack() {
+  const place = document.getElementById("view"), again = focused && document.querySelector(`[data-key="${CSS.escape(focused)}"]`);
+  focused = null;
+  if (again && document.activeElement === place) again.focus({ preventScroll: true });
 }
 
 // The layout and all that depends on it come with the next frame, before it is shown: together with the
 // elements they would be one long task.
 let unfinished = false;
+function finishSoon() {
+  document.getElementById("view").dataset.painted = false;
+  if (!unfinished) requestAnimationFrame(finish);
+  unfinished = true;
+}
 function finish() {
   if (!unfinished) return;
   unfinished = false;
-  fitScene();
-  paintAll();
+  const end = performance.now() + SPELL;
+  layOut();
   if (contents.live) pointToOpened();
+  handBack();
+  paintUntil(end);
 }
 // At once and whole, for paper.
-function drawAtOnce() { draw(); finish(); paintRest(); }
+function drawAtOnce() { draw(); drawAround(); finish(); paintRest(); }

@@ -4,11 +4,12 @@ if (contents.live) VIEWS.play = { title: "Play", draw: drawPlay };
 const OFF_NAMES = { attention: "attention", mlp: "MLP" };
 
 function drawPlay() {
+  const p = distribution(logitsAt(state.position), experiment.settings);
   return [
     el("h2", {}, "Play with the model"),
     el("p", {}, "Everything here runs in this page: the text above is read again, forward and backward, whenever something changes."),
     el("div", { class: "grid" },
-      figure(`What comes after ${quoted(state.position)}?`, nextSentence(), { size: "half" }, candidates(), samplingControls()),
+      figure(`What comes after ${quoted(state.position)}?`, nextSentence(p), { size: "half" }, candidates(p), samplingControls()),
       el("div", { class: "half grid" },
         figure("One step downhill", "Every number of the model moves a little against its gradient: parameter − learning rate · gradient. Does the loss of this text fall?", {}, downhill()),
         contents.live.earlier.length ? figure("Before and after", checkpointSentence(), {}, checkpoints()) : null),
@@ -20,14 +21,14 @@ function drawPlay() {
 
 function logitsAt(t) { const V = config.vocab_size; return computed.value.logits.subarray(t * V, (t + 1) * V).map(capOf); }
 
-function nextSentence() {
-  const p = distribution(logitsAt(state.position), experiment.settings), kept = p.filter(x => x > 0).length;
+function nextSentence(p) {
+  const kept = p.filter(x => x > 0).length;
   const last = state.position === T - 1;
   return `${kept} of ${config.vocab_size} tokens may be drawn. ${last ? `${CLICK_ON} one to write it.` : `In the text comes “${targetAt(state.position)}” (green frame). ${CLICK_ON} another to write it instead: the text then ends with it.`}`;
 }
 
-function candidates() {
-  const t = state.position, p = distribution(logitsAt(t), experiment.settings), right = contents.targets[t];
+function candidates(p) {
+  const t = state.position, right = contents.targets[t];
   const share = token => p[token] > 0 ? percent(p[token]) : "0 %";  // the settings leave it out
   const best = mostLikely(p, 12).filter(token => p[token] > 0);
   if (right >= 0 && !best.includes(right)) best.push(right);
@@ -48,7 +49,7 @@ function slider(label, key, low, high, step, value, show, set, words = null) {
 
 function samplingControls() {
   const s = experiment.settings, V = s.known;
-  const set = values => { Object.assign(s, values); draw(); };
+  const set = values => { Object.assign(s, values); drawSoon(); };
   return el("div", { class: "controls" },
     slider("temperature", "temperature", 0, 2, 0.05, s.temperature, x => x === 0 ? "0: always the most likely" : x.toFixed(2), temperature => set({ temperature }), "The logits are divided by it: below 1 bolder, above 1 more random."),
     slider("top k", "top-k", 0, V, 1, s.topK, x => x === 0 ? "all tokens" : String(x), topK => set({ topK }), "Only so many of the most likely tokens may be drawn."),
@@ -70,14 +71,9 @@ function downhill() {
       el("button", { type: "button", class: "button", "data-key": "step", "aria-disabled": running.backward && known ? null : "true", onclick: () => running.backward && known && stepDownhill(rate()) }, "take the step"),
       el("button", { type: "button", class: "button", "data-key": "reset", disabled: !steps.length, onclick: backToStart }, "back to the model of the file")),
     el("p", { class: "readout", "aria-live": "polite" }, !known ? "There is nothing to predict yet, so there is no gradient." : last === null && !running.backward ? "Backward is being computed …" : last === null
-      ? `The gradient of all ${about.parameters.toLocaleString("en")} parameters has norm ${number(wholeNorm())}: a small step of rate r lowers the loss by about r · ${number(wholeNorm() ** 2)}.`
+      ? `The gradient of all ${about.parameters.toLocaleString("en")} parameters has norm ${number(wholeNorm)}: a small step of rate r lowers the loss by about r · ${number(wholeNorm ** 2)}.`
       : `The loss ${last < 0 ? "fell" : "rose"} by ${number(Math.abs(last))} to ${number(steps[steps.length - 1].loss)}${last < 0 ? "." : ": the step was too large for how the loss curves."}`),
     steps.length > 1 ? lineChart([{ name: "loss of this text", points: steps.map(({ loss }, k) => [k, loss]), colour: line(0), dots: true }], { label: "Loss after each step", xLabel: "step", half: true }) : null);
-}
-function wholeNorm() {
-  let squares = 0;
-  for (const grad of Object.values(modelGrads)) for (const g of grad) squares += g * g;
-  return Math.sqrt(squares);
 }
 
 // ---------------------------------------------------------------- before and after

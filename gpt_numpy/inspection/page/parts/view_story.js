@@ -10,15 +10,20 @@ function drawStory() {
   const part = scene.backward ? "The way back" : "Forward", number_ = state.scene + 1;
   const pictures = needs ? [el("p", { class: "soft" }, "Backward is being computed …")] : scene.backward ? [columnsOf(scene), derivation(scene.out())] : [el("div", { class: "pictures" }, scene.pictures())];
   return [
-    el("div", { class: "scene-head" },
+    el("div", { class: "scene-head", "data-stays": "scene-head" },
       el("div", {}, el("p", { class: "soft small" }, `${part} · scene ${number_} of ${SCENES.length}`), el("h2", { id: "question" }, scene.question())),
       sceneButtons()),
     sceneRail(),
     el("div", { class: `scene ${scene.backward ? "sublayer" : ""}` },
       el("div", { class: "scene-text" }, scene.text().map(text => el("p", {}, text))),
-      pictures, scene.cell ? openedPanel() : null),
-    el("div", { class: "bar below" }, el("button", { type: "button", class: "button main", "data-key": "scene-next-below", disabled: state.scene === SCENES.length - 1, onclick: () => turnScene(1) }, "next →")),
+      pictures, scene.cell ? laterOnAPhone(openedPanel()) : null),
+    el("div", { class: "bar below", "data-stays": "below" }, el("button", { type: "button", class: "button main", "data-key": "scene-next-below", disabled: state.scene === SCENES.length - 1, onclick: () => turnScene(1) }, "next →")),
   ];
+}
+// The equation stands below its pictures there, out of sight: to lay out its mathematics takes half of all.
+function laterOnAPhone(panel) {
+  if (drawnWidth < 640 && !panel.matches(".chosen, .empty")) panel.classList.add("later");
+  return panel;
 }
 function columnsOf(scene) {
   const columns = scene.columns();
@@ -52,13 +57,14 @@ const LEAST = 40, MOST = 320;
 function fitScene() {
   fitted = 0;
   const scene = document.querySelector(".scene.sublayer .three") && document.querySelector(".scene.sublayer");
-  if (!scene || window.innerWidth < 992) return;
+  if (!scene || drawnWidth < 992) { fitAll(); return; }
   const drawn = column => [...column.querySelectorAll("canvas")].filter(canvas => canvas.dataset.fit).length;
   const count = Math.max(...[...scene.querySelector(".three").children].map(drawn), 1);
   fitted = LEAST;
-  paintAll();
+  fitAll();
   const spare = window.innerHeight - 10 - (scene.getBoundingClientRect().bottom + window.scrollY);
   fitted = Math.max(LEAST, Math.min(MOST, LEAST + spare / count));
+  fitAll();
 }
 
 function sceneKey() { return `${state.scene} ${state.block} ${state.head} ${state.position} ${T}`; }
@@ -71,8 +77,8 @@ function sceneButtons() {
     el("button", { type: "button", class: "button main", "data-key": "scene-next", disabled: state.scene === last, onclick: () => turnScene(1) }, state.scene === FORWARD_SCENES.length - 1 ? "the way back →" : "next →"));
 }
 function sceneRail() {
-  return el("div", { class: "rail", role: "group", "aria-label": "Scenes" }, SCENES.map((scene, k) => el("button", {
-      type: "button", class: `${k < state.scene ? "done" : ""}${scene.backward ? " backward" : ""}`, tabindex: k === state.scene ? 0 : -1, "aria-current": k === state.scene ? "step" : null, "data-key": k === state.scene ? "scene-rail" : null,
+  return el("div", { class: "rail", role: "group", "aria-label": "Scenes", "data-stays": "rail" }, SCENES.map((scene, k) => el("button", {
+      type: "button", class: `${k < state.scene ? "done" : ""}${scene.backward ? " backward" : ""}`, tabindex: k === state.scene ? 0 : -1, "aria-current": k === state.scene ? "step" : null, "data-key": `rail-${k}`,
       title: scene.question(), "aria-label": `scene ${k + 1}: ${scene.question()}`, onclick: () => go("story", { scene: k }) })));
 }
 // Leave the story at the place of which the scene speaks.

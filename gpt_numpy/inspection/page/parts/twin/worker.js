@@ -18,7 +18,7 @@ const ANSWERS = {
     const loss = forward(current);
     send({ id, part: "forward", loss, values: copies(current.values), lens: logitLens(current) });
     backward(current);
-    const answer = { gradients: current.gradients, parameters: changed ? copies(model.params) : null, grads: copies(model.grads) };
+    const answer = { gradients: current.gradients, parameters: changed ? copies(model.params) : null, grads: copies(model.grads), norm: wholeNorm(model.grads) };
     changed = false;
     return answer;
   },
@@ -49,6 +49,12 @@ const ANSWERS = {
   },
   check({ name, seed }) { return checkParameter(current, name, seed); },
 };
+
+function wholeNorm(arrays) {
+  let squares = 0;
+  for (const x of Object.values(arrays)) for (let k = 0; k < x.length; k++) squares += x[k] * x[k];
+  return Math.sqrt(squares);
+}
 
 // Arrays move to the page, which would stand still while it copies them; what is still of use here is copied here.
 function copies(arrays) { return Object.fromEntries(Object.entries(arrays).map(([name, x]) => [name, x.slice()])); }

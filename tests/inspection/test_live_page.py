@@ -519,7 +519,8 @@ def test_a_turn_of_the_story_lays_the_page_out_few_times(opened):
     for scene in range(1, SCENES):
         before = layouts()
         page.evaluate(turn)
-        assert layouts() - before <= 4, scene  # 4 to 8 if parts measure while others still write
+        # The tap, the view, its surroundings, the frame; up to 8 if parts measure while others write.
+        assert layouts() - before <= 5, scene
         assert f"scene {scene + 1} of" in page.inner_text("main")
 
 

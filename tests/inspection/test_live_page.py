@@ -499,6 +499,27 @@ def test_a_token_under_the_pointer_is_outlined_in_all_figures(opened):
     assert keys.evaluate(drawn) == before
 
 
+def test_a_slider_can_be_dragged(opened):
+    """The bars are drawn again at each move; the slider under the pointer has to stay."""
+    page = opened(at="#play")
+    slider = page.locator("[data-key=temperature]")
+    slider.scroll_into_view_if_needed()
+    box = slider.bounding_box()
+    middle, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    bars = page.inner_text(".candidates")
+    page.mouse.move(middle, y)
+    page.mouse.down()
+    values = []
+    for share in (0.1, 0.2, 0.3, 0.4):
+        page.mouse.move(middle + share * box["width"], y)
+        painted(page)
+        values.append(float(slider.input_value()))
+    page.mouse.up()
+    assert values == sorted(set(values))
+    assert page.locator(".slider output").first.inner_text() == f"{values[-1]:.2f}"
+    assert page.inner_text(".candidates") != bars
+
+
 def test_a_turn_of_the_story_lays_the_page_out_few_times(opened):
     if IS_FIREFOX:
         pytest.skip("a Firefox does not count its layouts")
@@ -519,7 +540,7 @@ def test_a_turn_of_the_story_lays_the_page_out_few_times(opened):
     for scene in range(1, SCENES):
         before = layouts()
         page.evaluate(turn)
-        # The tap, the view, its surroundings, the frame; up to 8 if parts measure while others write.
+        # The tap, the view, its surroundings, the frame; 8 if parts measure while others write.
         assert layouts() - before <= 5, scene
         assert f"scene {scene + 1} of" in page.inner_text("main")
 

@@ -19,21 +19,21 @@ function el(tag, properties, ...children) { return fill(document.createElement(t
 function svg(tag, properties, ...children) { return fill(document.createElementNS(SVG, tag), properties, children); }
 
 // The children of an element become like these, in place where one is of the same kind, so that it keeps the
-// focus and the browser lays out again only what differs; `stays` says which of them may. Those within one
-// that stays all may.
+// focus, a pointer that drags it, and the browser lays out again only what differs; `stays` says which of them
+// may. Those within one with data-stays all may.
 function renewChildren(place, nodes, stays = () => true) {
   nodes.forEach((fresh, k) => {
     const old = place.childNodes[k];
     if (!old) place.append(fresh);
     else if (old.nodeType === Node.TEXT_NODE && fresh.nodeType === Node.TEXT_NODE) { if (old.data !== fresh.data) old.data = fresh.data; }
-    else if (isOfKind(old, fresh) && stays(fresh)) renew(old, fresh);
+    else if (isOfKind(old, fresh) && stays(fresh)) renew(old, fresh, stays);
     else old.replaceWith(fresh);
   });
   while (place.childNodes.length > nodes.length) place.lastChild.remove();
 }
-function isOfKind(a, b) { return a.tagName && a.tagName === b.tagName && ["id", "data-key", "data-stays"].every(name => a.getAttribute(name) === b.getAttribute(name)); }
-const HANDLERS = ["onclick", "onkeydown", "onchange", "onfocus", "onpointerenter"];
-function renew(old, fresh) {
+function isOfKind(a, b) { return a.tagName && a.tagName === b.tagName && a.tagName !== "CANVAS" && ["id", "data-key", "data-stays"].every(name => a.getAttribute(name) === b.getAttribute(name)); }
+const HANDLERS = ["onclick", "oninput", "onkeydown", "onchange", "onfocus", "onpointerenter"];
+function renew(old, fresh, stays) {
   for (const name of old.getAttributeNames()) if (!fresh.hasAttribute(name)) old.removeAttribute(name);
   for (const name of fresh.getAttributeNames()) {
     const text = fresh.getAttribute(name);
@@ -42,8 +42,8 @@ function renew(old, fresh) {
   }
   for (const name of HANDLERS) if (old[name] !== fresh[name]) old[name] = fresh[name];
   const { value } = fresh;
-  renewChildren(old, [...fresh.childNodes]);
-  if (old.tagName === "SELECT") old.value = value;
+  renewChildren(old, [...fresh.childNodes], fresh.dataset.stays ? undefined : stays);
+  if (old.tagName === "SELECT" || old.tagName === "INPUT" && old !== document.activeElement) old.value = value;
 }
 
 // A figure: title, one sentence that says what it shows, and the drawing.

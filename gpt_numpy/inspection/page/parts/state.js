@@ -76,7 +76,7 @@ function draw() {
   if (contents.live && !waits && state.view !== "story" && state.view !== "play" && state.view !== "training") fresh.push(openedPanel());
   addPictureButtons(fresh);
   handOver(place, fresh);
-  renewChildren(place, fresh, child => Boolean(child.dataset.stays));
+  renewChildren(place, fresh, child => Boolean(child.dataset.stays || child.querySelector("[data-stays]")));
   document.body.dataset.view = state.view;
   place.setAttribute("aria-labelledby", `tab-${state.view}`);
   if (TOUCHES) inItsOwnTask("around", drawAround); else drawAround();

@@ -41,10 +41,10 @@ function candidates(p) {
 }
 
 function slider(label, key, low, high, step, value, show, set, words = null) {
-  const out = el("output", {}, show(value));
   const input = el("input", { type: "range", min: low, max: high, step, value, "data-key": key, "aria-label": label, "aria-valuetext": show(value),
-    oninput: event => { const x = Number(event.target.value); out.textContent = show(x); event.target.setAttribute("aria-valuetext", show(x)); set(x); } });
-  return el("label", { class: "slider" }, el("span", {}, label), input, out, words && el("small", { class: "soft" }, words));
+    oninput: ({ target }) => { const x = Number(target.value); target.nextSibling.textContent = show(x); target.setAttribute("aria-valuetext", show(x)); set(x); } });
+  // It stays when all is drawn again, or one could not drag it.
+  return el("label", { class: "slider", "data-stays": key }, el("span", {}, label), input, el("output", {}, show(value)), words && el("small", { class: "soft" }, words));
 }
 
 function samplingControls() {

@@ -25,7 +25,6 @@ from gpt_numpy.model.initial_parameters import draw_parameters
 from gpt_numpy.model.memory import check_memory
 from gpt_numpy.model.stage import SINUSOIDS
 from gpt_numpy.model.stages import activations, parameter_shapes, stages_of
-from gpt_numpy.reference.cross_entropy import IGNORED
 from gpt_numpy.reference.linear import BFLOAT16, FULL
 
 MASK64 = 2**64 - 1
@@ -248,18 +247,11 @@ class Model(Guarded):
         if self._last is None:
             raise InputError("backward() has no forward(...) before it: call that first")
         last, self._last = self._last, None
-        dlosses = last.layout.dacts["losses"]
-        dlosses[...] = self._which_count(last.layout.inputs["targets"])
-        dlosses *= 1 / last.divisor
+        last.layout.dacts["losses"][...] = 1 / last.divisor
         how: dict[str, Any] = {"rate": last.rate, "smoothed": last.smoothed}
         self._run(self.calls(last.sizes, **how, accumulate=accumulate).backward)
         if accumulate:
             self.grads.flat += self._grads_of_micro_batch().flat
-
-    def _which_count(self, targets: Array) -> Array:
-        """True for the targets that are not left out."""
-        counts = self._workspace("counts", targets.shape, np.bool_)
-        return np.not_equal(targets, IGNORED, out=counts)
 
     def _layout(self, sizes: Shape) -> Layout:
         halves = self.products == BFLOAT16 and self.ops.HALVES

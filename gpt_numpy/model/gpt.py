@@ -86,7 +86,9 @@ class GPT(Model):
                 "one target for each token; use -1 where none counts"
             )
         if divisor is None:
-            divisor = max(int(np.count_nonzero(self._which_count(targets))), 1)
+            counts = self._workspace("counts", targets.shape, np.bool_)
+            np.not_equal(targets, IGNORED, out=counts)
+            divisor = max(int(np.count_nonzero(counts)), 1)
         inputs = {"tokens": tokens, "targets": targets}
         return self._forward(inputs, tokens.shape, divisor=divisor, dropout_key=dropout_key)
 

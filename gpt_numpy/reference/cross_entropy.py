@@ -36,9 +36,9 @@ wanted distribution is not [v = y] but q_v = (1 - e) [v = y] + e / V, with e the
     wrong. Rows that are left out, padding, stay left out.
 
 The mean over the targets that count is the model's (model/gpt.py): L = sum_r loss_r / N, so
-dout = 1/N for every row that counts and 0 for the others, where N is the number of the former. (A
-step may add up the gradients of several micro-batches, where one large batch would not fit into
-memory; N then counts all of them.)
+dout = 1/N for every row, where N is the number of kept targets of a step. (A step may add up the
+gradients of several micro-batches, where one large batch would not fit into memory; N then counts
+all of them.)
 
 Shapes: logits, dlogits (..., V); targets, out, lse, dout (...). dlogits may be logits itself.
 """

@@ -147,6 +147,8 @@ def test_every_array_of_the_page_is_that_of_the_trace(opened, seen):
                 [name, which],
             )
             wanted = array if entry.kind == "parameter" else array[0]
+            if (name, which) == ("losses", "grad"):  # the page has no loss where the text ends
+                wanted = np.where(known[0] < 0, 0, wanted)
             np.testing.assert_allclose(
                 np.reshape(found, wanted.shape), wanted, rtol=0,
                 atol=1e-6 * max(np.abs(wanted).max(), 1e-3), err_msg=f"{name} {which}",

@@ -184,23 +184,21 @@ ENDS = [
     ),
     _model(
         "M36", "the gradient of the loss is not divided by N", "model/base_model.py",
-        "dlosses *= 1 / last.divisor", "dlosses *= 1",
+        '["losses"][...] = 1 / last.divisor', '["losses"][...] = 1',
     ),
     _model(
         "M37", "divided by all positions, not by the kept targets", "model/base_model.py",
-        "dlosses *= 1 / last.divisor", "dlosses *= 1 / dlosses.size",
+        '["losses"][...] = 1 / last.divisor',
+        '["losses"][...] = 1 / last.layout.acts["losses"].size',
     ),
     _pair(
         "cross_entropy", "M38", "loss: no -1 at the target", LOSS,
         "dlogits[(*rows, targets[rows])] -= dout[rows]", "dlogits[(*rows, targets[rows])] -= 0",
     ),
-    Mistake(  # in a model dout is 0 in such rows
-        edit(
-            "M39", "loss: rows left out are not zeroed", LOSS,
-            "np.where(kept[..., None], dout[..., None] * probabilities, 0)",
-            "dout[..., None] * probabilities",
-        ),
-        ("pair:cross_entropy",),
+    _pair(
+        "cross_entropy", "M39", "loss: rows left out are not zeroed", LOSS,
+        "np.where(kept[..., None], dout[..., None] * probabilities, 0)",
+        "dout[..., None] * probabilities",
     ),
     _pair(
         "cross_entropy", "M40", "loss: the target is off by one", LOSS,

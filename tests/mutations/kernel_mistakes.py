@@ -229,7 +229,7 @@ PRODUCTS = [
     ),
     _kernel(
         "N27", "packing: the last panel of each group is lost", "packing",
-        ("(j0 + GROUP * width, whole), width", "(j0 + (GROUP - 1) * width, whole), width"),
+        ("for g in range(GROUP):", "for g in range(GROUP - 1):"),
         ("large:linear",), ("kernel:linear",),
     ),
     _kernel(
@@ -708,8 +708,8 @@ OF_AMX = [
 BEYOND = [
     _kernel(
         "N70", "packing: a panel that is not full is read beyond the rows", "packing",
-        ("    whole = columns // width * width\n    for j0",
-         "    whole = -(-columns // width) * width\n    for j0"),
+        ("    whole = columns // width * width\n    grouped",
+         "    whole = -(-columns // width) * width\n    grouped"),
         ("pages:product_leaves_its_operands[shape4-float32-end]",),
     ),
     _kernel(

@@ -91,7 +91,7 @@ def read_config(
 def _dropout(keys: ConfigKeys, say: Callable[[str], None] | None) -> float:
     rates = {name: keys.number(name, 0.1) for name in DROPOUTS}
     if len(set(rates.values())) > 1:
-        listed = ", ".join(f"{name}={shown(rate)}" for name, rate in rates.items())
+        listed = ", ".join(f"{name}={shown(keys.get(name, rate))}" for name, rate in rates.items())
         if say is None:
             raise InputError(
                 f"{CONFIG}: {listed}: there is one rate here: set it with dropout=RATE"

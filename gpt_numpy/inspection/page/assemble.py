@@ -18,8 +18,8 @@ from gpt_numpy.files.durable import written_durably
 
 SCRIPTS = (  # each uses only earlier ones
     "twin/inflated.js", "twin/erf.js", "twin/activation.js", "twin/sampling.js", "numbers.js",
-    "data.js", "dom.js", "palette.js", "state.js", "heatmap.js", "charts.js", "tokens.js",
-    "picture.js", "mathml.js", "live.js", "experiment.js", "prompt.js", "map.js",
+    "data.js", "dom.js", "palette.js", "state.js", "painting.js", "heatmap.js", "charts.js",
+    "tokens.js", "picture.js", "mathml.js", "live.js", "experiment.js", "prompt.js", "map.js",
     "explain_forward.js", "explain_backward.js", "explain_queries_keys.js", "opened.js",
     "scenes_forward.js", "scenes_backward.js", "view_story.js", "view_play.js",
     "view_transformer.js", "view_embedding.js", "view_attention.js", "view_layers.js",

@@ -56,7 +56,7 @@ from gpt_numpy.model.gpt import GPT
 from gpt_numpy.model.implementations import array_type
 from gpt_numpy.model.memory import check_memory
 from gpt_numpy.parallel.launch import start
-from gpt_numpy.parallel.world import World
+from gpt_numpy.parallel.world import ONE, World
 from gpt_numpy.training.checkpoint import Run, environment_of
 from gpt_numpy.training.evaluation import evaluation_line
 from gpt_numpy.training.log import Log
@@ -150,7 +150,7 @@ def _resume(
 
 
 def _start(
-    words: list[str], values: dict[str, Any], types: Types, world: World
+    words: list[str], values: dict[str, Any], types: Types, world: World = ONE
 ) -> tuple[Run, TrainConfig, Dataset]:
     if all(word.startswith("--") for word in words):
         print(f"no preset or file named: starting from the preset {DEFAULT_PRESET}")
@@ -170,7 +170,7 @@ def _start(
 
 
 def _start_from_model(
-    words: list[str], values: dict[str, Any], types: Types, world: World
+    words: list[str], values: dict[str, Any], types: Types, world: World = ONE
 ) -> tuple[Run, TrainConfig, Dataset]:
     """A run that starts from the parameters and the tokenizer of an existing model."""
     refuse_settings_of_pairs(values)

@@ -170,7 +170,7 @@ def _start(
 
 
 def _start_from_model(
-    words: list[str], values: dict[str, Any], types: Types, world: World = ONE
+    words: list[str], values: dict[str, Any], types: Types, world: World
 ) -> tuple[Run, TrainConfig, Dataset]:
     """A run that starts from the parameters and the tokenizer of an existing model."""
     refuse_settings_of_pairs(values)
